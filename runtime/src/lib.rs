@@ -1,1 +1,16 @@
-//! placeholder
+//! The built-in container runtime of pyxis: an unprivileged root filesystem made of a squashfs
+//! image, a kernel overlay and bind mounts, in namespaces of the calling user.
+//!
+//! Without the `cli` feature only [`handover`] is built: the protocol by which a started
+//! container's descriptors reach the SPANK plugin.
+
+pub mod handover;
+
+#[cfg(feature = "cli")]
+pub mod environ;
+#[cfg(feature = "cli")]
+pub mod fstab;
+#[cfg(feature = "cli")]
+pub mod image;
+#[cfg(feature = "cli")]
+pub mod start;

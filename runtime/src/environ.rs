@@ -1,0 +1,123 @@
+//! The environment that a container starts with: the image's `/etc/environment`, what the caller
+//! adds, and login defaults where both are silent.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// Environment variables by name.
+pub type Environ = BTreeMap<OsString, OsString>;
+
+/// Reads lines of `NAME=VALUE` as enroot's importer writes them: comments, blank lines, malformed
+/// names and the reserved `ENROOT_*` are passed over, one pair of surrounding quotes is taken
+/// off, and `${NAME}` is replaced by its value in `host` (nothing, where it has none).
+pub fn parse(text: &[u8], host: &Environ) -> Environ {
+    let mut out = Environ::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let line = substitute(line.trim_ascii_start(), host);
+        let Some(equals) = line.iter().position(|byte| *byte == b'=') else { continue };
+        let (name, value) = (&line[..equals], &line[equals + 1..]);
+        if is_name(name) && !name.starts_with(b"ENROOT_") {
+            out.insert(
+                OsStr::from_bytes(name).to_owned(),
+                OsString::from_vec(unquote(value).to_vec()),
+            );
+        }
+    }
+    out
+}
+
+/// Whether `name` can be the name of a shell variable.
+pub fn is_name(name: &[u8]) -> bool {
+    name.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+/// NUL-separated `NAME=VALUE`, the form of `/proc/PID/environ`.
+pub fn to_block(environ: &Environ) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in environ {
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'=');
+        out.extend_from_slice(value.as_bytes());
+        out.push(0);
+    }
+    out
+}
+
+fn unquote(value: &[u8]) -> &[u8] {
+    let trimmed = value.trim_ascii_end();
+    match trimmed {
+        [b'"' | b'\'', inner @ .., b'"' | b'\''] => inner,
+        _ => value,
+    }
+}
+
+/// Replaces `${NAME}` by its value in `host`, or by nothing.
+pub fn substitute(line: &[u8], host: &Environ) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(start) = find(rest, b"${") {
+        let after = &rest[start + 2..];
+        match after.iter().position(|byte| *byte == b'}') {
+            Some(end) if is_name(&after[..end]) => {
+                out.extend_from_slice(&rest[..start]);
+                if let Some(value) = host.get(OsStr::from_bytes(&after[..end])) {
+                    out.extend_from_slice(value.as_bytes());
+                }
+                rest = &after[end + 1..];
+            }
+            _ => {
+                out.extend_from_slice(&rest[..start + 2]);
+                rest = after;
+            }
+        }
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn host() -> Environ {
+        [("TERM", "xterm"), ("A", "1")].map(|(name, value)| (name.into(), value.into())).into()
+    }
+
+    #[test]
+    fn reads_what_the_importer_writes() {
+        let text = b"# comment\nPATH=/usr/bin:/bin\n  Q=\"quoted value\" \nTERM=${TERM}-${NONE}\n\
+            ENROOT_X=1\n1BAD=2\nno equals\nEMPTY=\nHALF=\"open\nDOLLAR=$A ${A} ${not closed\n";
+        let got = parse(text, &host());
+        let show: Vec<String> = got
+            .iter()
+            .map(|(name, value)| format!("{}={}", name.to_str().unwrap(), value.to_str().unwrap()))
+            .collect();
+        assert_eq!(
+            show,
+            [
+                "DOLLAR=$A 1 ${not closed",
+                "EMPTY=",
+                "HALF=\"open",
+                "PATH=/usr/bin:/bin",
+                "Q=quoted value",
+                "TERM=xterm-"
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_clean_names(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            for name in parse(&text, &host()).keys() {
+                prop_assert!(is_name(name.as_bytes()));
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Mount lines in enroot's dialect of fstab(5): `SOURCE TARGET TYPE OPTIONS`, where the type and
+//! options may be left out, white space and backslashes are written as octal escapes, and the
+//! options `x-create=dir|file|auto`, `x-detach`, `x-move`, `nofail` and `silent` are understood.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use nix::mount::MsFlags;
+
+/// What to make at the target before mounting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Create {
+    /// A directory.
+    Directory,
+    /// An empty file.
+    File,
+    /// What the source is: a directory for a directory, else a file.
+    LikeSource,
+}
+
+/// One mount (or, with [`Entry::detach`], unmount) to carry out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Path of a bind mount's source, or the file system's own notion of a source.
+    pub source: OsString,
+    /// Where, inside the container.
+    pub target: OsString,
+    /// File system type; `none` for binds.
+    pub fstype: String,
+    /// Flags of mount(2), without propagation.
+    pub flags: MsFlags,
+    /// Propagation to set afterwards.
+    pub propagation: MsFlags,
+    /// Options handed to the file system.
+    pub data: String,
+    /// What to make at the target.
+    pub create: Option<Create>,
+    /// Unmount the target instead (`x-detach`).
+    pub detach: bool,
+    /// A failure is no error.
+    pub nofail: bool,
+    /// And not even a warning.
+    pub silent: bool,
+}
+
+/// Why a line is no mount.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("mount \"{line}\": {problem}")]
+pub struct FstabError {
+    /// The line, as given.
+    pub line: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+const PROPAGATION: [(&str, MsFlags); 8] = [
+    ("private", MsFlags::MS_PRIVATE),
+    ("rprivate", MsFlags::MS_PRIVATE.union(MsFlags::MS_REC)),
+    ("slave", MsFlags::MS_SLAVE),
+    ("rslave", MsFlags::MS_SLAVE.union(MsFlags::MS_REC)),
+    ("shared", MsFlags::MS_SHARED),
+    ("rshared", MsFlags::MS_SHARED.union(MsFlags::MS_REC)),
+    ("unbindable", MsFlags::MS_UNBINDABLE),
+    ("runbindable", MsFlags::MS_UNBINDABLE.union(MsFlags::MS_REC)),
+];
+
+/// Option, flag, and whether the option clears the flag.
+const FLAGS: [(&str, MsFlags, bool); 25] = [
+    ("async", MsFlags::MS_SYNCHRONOUS, true),
+    ("atime", MsFlags::MS_NOATIME, true),
+    ("bind", MsFlags::MS_BIND, false),
+    ("dev", MsFlags::MS_NODEV, true),
+    ("diratime", MsFlags::MS_NODIRATIME, true),
+    ("dirsync", MsFlags::MS_DIRSYNC, false),
+    ("exec", MsFlags::MS_NOEXEC, true),
+    ("noatime", MsFlags::MS_NOATIME, false),
+    ("nodev", MsFlags::MS_NODEV, false),
+    ("nodiratime", MsFlags::MS_NODIRATIME, false),
+    ("noexec", MsFlags::MS_NOEXEC, false),
+    ("norelatime", MsFlags::MS_RELATIME, true),
+    ("nostrictatime", MsFlags::MS_STRICTATIME, true),
+    ("nosuid", MsFlags::MS_NOSUID, false),
+    ("rbind", MsFlags::MS_BIND.union(MsFlags::MS_REC), false),
+    ("relatime", MsFlags::MS_RELATIME, false),
+    ("remount", MsFlags::MS_REMOUNT, false),
+    ("ro", MsFlags::MS_RDONLY, false),
+    ("rw", MsFlags::MS_RDONLY, true),
+    ("strictatime", MsFlags::MS_STRICTATIME, false),
+    ("suid", MsFlags::MS_NOSUID, true),
+    ("sync", MsFlags::MS_SYNCHRONOUS, false),
+    ("x-move", MsFlags::MS_MOVE, false),
+    ("lazytime", MsFlags::MS_LAZYTIME, false),
+    ("nolazytime", MsFlags::MS_LAZYTIME, true),
+];
+
+/// Options of fstab(5) that mean nothing here.
+const IGNORED: [&str; 11] = [
+    "auto", "defaults", "group", "noauto", "nogroup", "noowner", "nouser", "nousers", "owner",
+    "user", "users",
+];
+
+impl Entry {
+    /// Reads one line. `Ok(None)` for a blank line or a comment.
+    ///
+    /// # Errors
+    /// [`FstabError`] with the line and what it lacks.
+    pub fn parse(line: &OsStr) -> Result<Option<Entry>, FstabError> {
+        let bad = |problem| FstabError { line: line.to_string_lossy().trim().to_owned(), problem };
+        let bytes = line.as_bytes();
+        let fields: Vec<OsString> = bytes
+            .split(|byte| byte.is_ascii_whitespace())
+            .filter(|field| !field.is_empty())
+            .map(unescape)
+            .collect();
+        let Some(first) = fields.first() else { return Ok(None) };
+        if first.as_bytes().starts_with(b"#") {
+            return Ok(None);
+        }
+        let field = |at: usize| fields.get(at).filter(|field| *field != "none");
+        let is_options = |field: &OsString| field.to_str().is_some_and(looks_like_options);
+
+        let source = first.clone();
+        let mut target = field(1).cloned();
+        let mut fstype = field(2).and_then(|field| field.to_str()).map(str::to_owned);
+        let mut options = fields.get(3).and_then(|field| field.to_str()).map(str::to_owned);
+        if fields.len() == 2 && target.as_ref().is_some_and(is_options) {
+            options = target.take().and_then(|field| field.into_string().ok());
+        } else if fields.len() == 3 && field(2).is_some_and(is_options) {
+            options = fstype.take();
+        }
+        let mut guessed_bind = false;
+        if source == "tmpfs" {
+            fstype = fstype.or(Some("tmpfs".to_owned()));
+        } else if fstype.is_none() && options.is_none() {
+            guessed_bind = true;
+        }
+        if target.is_none() && source.as_bytes().starts_with(b"/") {
+            target = Some(source.clone());
+        }
+        let target = target.ok_or_else(|| bad("it has no target"))?;
+        let options = match options {
+            Some(options) => options,
+            None if guessed_bind => "rbind,x-create=auto".to_owned(),
+            None => String::new(),
+        };
+
+        let mut entry = Entry {
+            source,
+            target,
+            fstype: fstype.unwrap_or_else(|| "none".to_owned()),
+            flags: MsFlags::empty(),
+            propagation: MsFlags::empty(),
+            data: String::new(),
+            create: None,
+            detach: false,
+            nofail: false,
+            silent: false,
+        };
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            entry.apply(option).map_err(bad)?;
+        }
+        if entry.fstype == "none"
+            && !entry.detach
+            && entry.propagation.is_empty()
+            && !entry.flags.intersects(MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_MOVE)
+        {
+            return Err(bad("it is neither a bind mount nor names a file system type"));
+        }
+        Ok(Some(entry))
+    }
+
+    fn apply(&mut self, option: &str) -> Result<(), &'static str> {
+        if let Some((_, flag)) = PROPAGATION.iter().find(|(name, _)| *name == option) {
+            self.propagation = *flag;
+        } else if let Some((_, flag, clears)) = FLAGS.iter().find(|(name, ..)| *name == option) {
+            self.flags.set(*flag, !clears);
+        } else if let Some(what) = option.strip_prefix("x-create=") {
+            self.create = Some(match what {
+                "dir" => Create::Directory,
+                "file" => Create::File,
+                "auto" => Create::LikeSource,
+                _ => return Err("x-create= takes dir, file or auto"),
+            });
+        } else {
+            match option {
+                "x-detach" => self.detach = true,
+                "nofail" => self.nofail = true,
+                "silent" => self.silent = true,
+                "loud" => self.silent = false,
+                _ if IGNORED.contains(&option) => {}
+                _ => {
+                    if !self.data.is_empty() {
+                        self.data.push(',');
+                    }
+                    self.data.push_str(option);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this is a bind mount of a host path.
+    pub fn is_bind(&self) -> bool {
+        self.flags.contains(MsFlags::MS_BIND) && !self.flags.contains(MsFlags::MS_REMOUNT)
+    }
+}
+
+fn looks_like_options(field: &str) -> bool {
+    field.contains(',')
+        || field.starts_with("x-")
+        || matches!(field, "nofail" | "silent" | "loud")
+        || IGNORED.contains(&field)
+        || FLAGS.iter().any(|(name, ..)| *name == field)
+        || PROPAGATION.iter().any(|(name, _)| *name == field)
+}
+
+/// `\040` and its like, as getmntent(3) reads them.
+fn unescape(field: &[u8]) -> OsString {
+    let mut out = Vec::with_capacity(field.len());
+    let mut at = 0;
+    while at < field.len() {
+        let octal = field
+            .get(at..at + 4)
+            .filter(|four| four[0] == b'\\')
+            .and_then(|four| std::str::from_utf8(&four[1..]).ok())
+            .filter(|digits| digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit)))
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match octal {
+            Some(byte) => {
+                out.push(byte);
+                at += 4;
+            }
+            None if field[at] == b'\\' && field.get(at + 1) == Some(&b'\\') => {
+                out.push(b'\\');
+                at += 2;
+            }
+            None => {
+                out.push(field[at]);
+                at += 1;
+            }
+        }
+    }
+    OsString::from_vec(out)
+}
+
+/// The other way: white space and backslashes as octal escapes.
+pub fn escape(field: &OsStr) -> OsString {
+    let mut out = Vec::with_capacity(field.len());
+    for &byte in field.as_bytes() {
+        if byte.is_ascii_whitespace() || byte == b'\\' {
+            out.extend_from_slice(format!("\\{byte:03o}").as_bytes());
+        } else {
+            out.push(byte);
+        }
+    }
+    OsString::from_vec(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(line: &str) -> Entry {
+        Entry::parse(OsStr::new(line)).unwrap().unwrap()
+    }
+
+    #[test]
+    fn guesses_what_a_short_line_leaves_out() {
+        for line in ["/src", "/src /src", "/src /src none rbind,x-create=auto"] {
+            let got = entry(line);
+            assert_eq!((got.source.to_str(), got.target.to_str()), (Some("/src"), Some("/src")));
+            assert!(got.is_bind() && got.create == Some(Create::LikeSource), "{line}");
+        }
+        let short = entry("/src bind");
+        assert!(short.is_bind() && short.target == "/src" && short.create.is_none());
+        assert_eq!(entry("/src /dst bind").target, "/dst");
+        let tmpfs = entry("tmpfs /dst x-create=dir,size=1g");
+        assert_eq!((tmpfs.fstype.as_str(), tmpfs.data.as_str()), ("tmpfs", "size=1g"));
+        assert_eq!(tmpfs.create, Some(Create::Directory));
+        assert_eq!(entry("none /dst devpts").fstype, "devpts");
+        assert!(entry("umount /dst x-detach").detach);
+    }
+
+    #[test]
+    fn later_options_win() {
+        let got = entry("/a /b none x-create=auto,rbind,ro,rw,nosuid,rslave,private");
+        assert!(!got.flags.contains(MsFlags::MS_RDONLY));
+        assert_eq!(got.propagation, MsFlags::MS_PRIVATE);
+    }
+
+    #[test]
+    fn says_what_a_line_lacks() {
+        let error = Entry::parse(OsStr::new("/a /b none ro")).unwrap_err();
+        assert!(error.to_string().starts_with("mount \"/a /b none ro\": it is neither"));
+        assert!(Entry::parse(OsStr::new("none")).is_err());
+        assert!(Entry::parse(OsStr::new("/a /b none bind,x-create=pipe")).is_err());
+        assert_eq!(Entry::parse(OsStr::new("  ")), Ok(None));
+        assert_eq!(Entry::parse(OsStr::new("# /a /b")), Ok(None));
+    }
+
+    proptest! {
+        #[test]
+        fn escaped_paths_come_back(bytes in prop::collection::vec(1u8..=255, 1..40)) {
+            let path = OsString::from_vec([b"/".as_slice(), &bytes].concat());
+            let mut line = escape(&path);
+            line.push(" ");
+            line.push(escape(&path));
+            line.push(" none bind");
+            let got = Entry::parse(&line).unwrap().unwrap();
+            prop_assert_eq!(&got.source, &path);
+            prop_assert_eq!(&got.target, &path);
+        }
+
+        #[test]
+        fn no_line_panics(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Entry::parse(&OsString::from_vec(bytes));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What may be started: a squashfs file or a directory.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// First bytes of every squashfs file (little endian `0x73717368`).
+const SQUASHFS_MAGIC: [u8; 4] = *b"hsqs";
+/// Size of the superblock; its last eight-byte field we read ends before.
+const SUPERBLOCK: usize = 96;
+
+/// An opened image.
+#[derive(Debug)]
+pub enum Image {
+    /// A squashfs file; the descriptor is what gets mounted, so that a path replaced meanwhile
+    /// cannot change the image.
+    Squashfs {
+        /// The opened file.
+        file: File,
+        /// Where it was found, for messages.
+        path: PathBuf,
+    },
+    /// A directory holding a root filesystem.
+    Directory(PathBuf),
+}
+
+/// Why an image cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The path cannot be opened.
+    #[error("cannot open image {path}: {source}")]
+    Open {
+        /// As given.
+        path: String,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// The file is no squashfs.
+    #[error("{path} is not a squashfs file (it does not start with \"hsqs\")")]
+    NotSquashfs {
+        /// As given.
+        path: String,
+    },
+    /// The file is shorter than its superblock says.
+    #[error("{path} is truncated: it should have {expected} bytes and has {actual}")]
+    Truncated {
+        /// As given.
+        path: String,
+        /// Bytes that the superblock promises.
+        expected: u64,
+        /// Bytes there are.
+        actual: u64,
+    },
+}
+
+impl Image {
+    /// Opens `path` and checks that it is something to start.
+    ///
+    /// # Errors
+    /// [`ImageError`], naming the path and what is wrong with it.
+    pub fn open(path: &Path) -> Result<Image, ImageError> {
+        let shown = path.display().to_string();
+        let open = |source| ImageError::Open { path: shown.clone(), source };
+        // O_NONBLOCK: a FIFO given as image must not hang the step.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
+            .open(path)
+            .map_err(open)?;
+        let metadata = file.metadata().map_err(open)?;
+        if metadata.is_dir() {
+            return Ok(Image::Directory(path.to_owned()));
+        }
+        let mut head = [0u8; 4];
+        let read = file.read(&mut head).map_err(open)?;
+        if read < 4 || head != SQUASHFS_MAGIC {
+            return Err(ImageError::NotSquashfs { path: shown });
+        }
+        let actual = metadata.len();
+        let mut superblock = [0u8; SUPERBLOCK];
+        let expected = match file.read_exact_at(&mut superblock, 0) {
+            Ok(()) => {
+                // bytes_used, at offset 40 of the superblock
+                u64::from_le_bytes(superblock[40..48].try_into().expect("eight bytes"))
+            }
+            Err(_) => SUPERBLOCK as u64,
+        };
+        if actual < expected {
+            return Err(ImageError::Truncated { path: shown, expected, actual });
+        }
+        Ok(Image::Squashfs { file, path: path.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, bytes: &[u8]) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("pyxis-image-{}-{name}", std::process::id()));
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_file() {
+        let missing = Image::open(Path::new("/nonexistent/x.sqsh")).unwrap_err();
+        assert!(missing.to_string().starts_with("cannot open image /nonexistent/x.sqsh: No such"));
+
+        let text = file("text", b"not an image");
+        assert!(Image::open(&text).unwrap_err().to_string().contains("not a squashfs"));
+        let empty = file("empty", b"");
+        assert!(Image::open(&empty).unwrap_err().to_string().contains("not a squashfs"));
+
+        let mut head = vec![0u8; 96];
+        head[..4].copy_from_slice(b"hsqs");
+        head[40..48].copy_from_slice(&4096u64.to_le_bytes());
+        let cut = file("cut", &head);
+        let error = Image::open(&cut).unwrap_err().to_string();
+        assert!(error.ends_with("should have 4096 bytes and has 96"), "{error}");
+        for path in [text, empty, cut] {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_directory_is_an_image() {
+        assert!(matches!(Image::open(Path::new("/")), Ok(Image::Directory(_))));
+    }
+}

@@ -1,0 +1,121 @@
+//! The user's entries in the container's `/etc/passwd` and `/etc/group`, and what a login would
+//! have set in the environment.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::identity::Identity;
+use crate::environ::Environ;
+
+/// Ids that stand for everyone without a mapping.
+const OVERFLOW_ID: u32 = 65534;
+const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const USER_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Makes the user known inside. A root filesystem that cannot be written (a read-only directory)
+/// is left as it is: programs then see a number for a name.
+pub(super) fn write(identity: &Identity) {
+    let shell = if executable(&identity.shell) { &*identity.shell } else { Path::new("/bin/sh") };
+    let shell = shell.display();
+    let mut users = vec![
+        format!("root:x:0:0:root:/root:{shell}"),
+        format!("nobody:x:{OVERFLOW_ID}:{OVERFLOW_ID}:nobody:/:/sbin/nologin"),
+    ];
+    let mut groups = vec!["root:x:0:".to_owned(), format!("nogroup:x:{OVERFLOW_ID}:")];
+    let (uid, gid) = (identity.inside_uid, identity.inside_gid);
+    if uid != 0 {
+        let Identity { name, gecos, home, .. } = identity;
+        users.push(format!("{name}:x:{uid}:{gid}:{gecos}:{}:{shell}", home.display()));
+    }
+    if gid != 0 {
+        groups.push(format!("{}:x:{gid}:", identity.group));
+    }
+    let _ = add_entries(Path::new("/etc/passwd"), &users);
+    let _ = add_entries(Path::new("/etc/group"), &groups);
+}
+
+/// Adds those entries whose name and id the file does not have. The user's own come first: the
+/// first entry with an id is the one that gives it a name.
+fn add_entries(path: &Path, entries: &[String]) -> io::Result<()> {
+    let old = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        result => result?,
+    };
+    let old = String::from_utf8_lossy(&old);
+    let missing: Vec<&String> = entries.iter().filter(|entry| !contains(&old, entry)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut text = String::new();
+    for entry in missing.into_iter().rev() {
+        text.push_str(entry);
+        text.push('\n');
+    }
+    text.push_str(&old);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, text)
+}
+
+/// Whether `file` names the same account with the same id.
+fn contains(file: &str, entry: &str) -> bool {
+    let key = |line: &str| {
+        let mut fields = line.split(':');
+        Some((fields.next()?.to_owned(), fields.nth(1)?.to_owned()))
+    };
+    let wanted = key(entry);
+    file.lines().any(|line| key(line) == wanted)
+}
+
+/// Variables that a login sets, where nothing else has.
+pub(super) fn add_login_defaults(environ: &mut Environ, identity: &Identity) {
+    let root = identity.inside_uid == 0;
+    let passwd = fs::read("/etc/passwd").unwrap_or_default();
+    let passwd = String::from_utf8_lossy(&passwd);
+    let id = identity.inside_uid.to_string();
+    let entry: Option<Vec<&str>> = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.len() >= 7 && fields[2] == id);
+    let mut set = |name: &str, value: &str| {
+        if !value.is_empty() {
+            environ.entry(OsStr::new(name).into()).or_insert_with(|| value.into());
+        }
+    };
+    set("TERM", "dumb");
+    if let Some(fields) = entry {
+        set("USER", fields[0]);
+        set("HOME", fields[5]);
+        set("SHELL", fields[6]);
+    }
+    set("LOGNAME", &identity.name);
+    set("PATH", if root { ROOT_PATH } else { USER_PATH });
+}
+
+fn executable(path: &Path) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_entry_comes_first_and_only_once() {
+        let path = std::env::temp_dir().join(format!("pyxis-passwd-{}", std::process::id()));
+        fs::write(&path, "root:x:0:0:root:/root:/bin/sh\nother:x:7:7::/:/bin/sh\n").unwrap();
+        let entries = [
+            "root:x:0:0:root:/root:/bin/bash".to_owned(),
+            "me:x:1000:1000::/home/me:/bin/sh".into(),
+        ];
+        add_entries(&path, &entries).unwrap();
+        add_entries(&path, &entries).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("me:x:1000:1000:"), "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
+        fs::remove_file(path).unwrap();
+    }
+}

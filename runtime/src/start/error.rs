@@ -1,0 +1,100 @@
+//! Why a container does not start: the operation, the path, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::fstab::FstabError;
+use crate::image::ImageError;
+
+/// Errors of [`super::start`].
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The image cannot be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A mount line is malformed.
+    #[error(transparent)]
+    Fstab(#[from] FstabError),
+    /// No user namespace to be had.
+    #[error("cannot create a user namespace: {source}{hint}")]
+    UserNamespace {
+        /// From the kernel.
+        source: io::Error,
+        /// What the administrator may have to change; may be empty.
+        hint: String,
+    },
+    /// Another namespace failed.
+    #[error("cannot create the {which} namespace: {source}")]
+    Namespace {
+        /// Its name in `/proc/PID/ns`.
+        which: &'static str,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// A mount failed.
+    #[error("cannot mount {what} at {}: {source}", target.display())]
+    Mount {
+        /// Source or file system.
+        what: String,
+        /// Path inside the container.
+        target: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// The source of a bind mount cannot be opened.
+    #[error("cannot mount {}: {source}", path.display())]
+    Source {
+        /// Path on the host.
+        path: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// A file operation failed.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    File {
+        /// Such as "create" or "read".
+        operation: &'static str,
+        /// Path inside the container unless it says otherwise.
+        path: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// squashfuse did not serve the image.
+    #[error("squashfuse cannot serve {}: {log}", image.display())]
+    Server {
+        /// The image.
+        image: PathBuf,
+        /// What squashfuse printed, or the kernel's answer.
+        log: String,
+    },
+    /// Neither FUSE nor extraction is possible.
+    #[error(
+        "cannot use {}: {reason}, and it cannot be extracted either: {extraction}; \
+         install squashfuse and make /dev/fuse accessible, or install squashfs-tools",
+        image.display()
+    )]
+    NoWayToRead {
+        /// The image.
+        image: PathBuf,
+        /// Why FUSE does not do.
+        reason: String,
+        /// Why unsquashfs does not do.
+        extraction: String,
+    },
+    /// A helper process could not be made.
+    #[error("cannot start a process: {0}")]
+    Process(io::Error),
+    /// The container is ready but could not be handed over.
+    #[error("cannot hand the container over to the plugin: {0}")]
+    Handover(io::Error),
+}
+
+impl StartError {
+    pub(super) fn file(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        StartError::File { operation, path: path.to_owned(), source: source.into() }
+    }
+
+    pub(super) fn mount(what: impl Into<String>, target: &str, source: nix::Error) -> Self {
+        StartError::Mount { what: what.into(), target: target.into(), source: source.into() }
+    }
+}

@@ -1,0 +1,272 @@
+//! Starting a container: namespaces, a root filesystem, mounts, an environment.
+//!
+//! [`start`] turns the calling process, which must have one thread, into one inside the
+//! container: it may exec the user's program itself or hand the container's descriptors over to
+//! others ([`Container::hand_over`]).
+
+mod account;
+mod error;
+mod identity;
+mod mounts;
+mod rootfs;
+mod roots;
+mod server;
+mod sys;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
+
+pub use error::StartError;
+
+use crate::environ::{self, Environ};
+use crate::fstab::Entry;
+use crate::handover::{Handover, Part};
+use crate::image::Image;
+use identity::Identity;
+use rootfs::Source;
+use roots::Roots;
+use server::Server;
+
+/// Namespaces that a container may have for itself, beside user, mount and cgroup.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Namespaces {
+    /// A network with nothing but an idle loopback device.
+    pub net: bool,
+    /// System V IPC and POSIX message queues.
+    pub ipc: bool,
+    /// Host and domain name.
+    pub uts: bool,
+}
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// A squashfs file or a directory.
+    pub image: PathBuf,
+    /// Be uid and gid 0 inside.
+    pub remap_root: bool,
+    /// Let the root filesystem be written to.
+    pub writable: bool,
+    /// Mount the user's home directory.
+    pub mount_home: bool,
+    /// Use no user namespace (superuser only).
+    pub privileged: bool,
+    /// Mounts asked for, in order.
+    pub mounts: Vec<Entry>,
+    /// `NAME` (value from the host) or `NAME=VALUE`, set over the image's environment.
+    pub env: Vec<OsString>,
+    /// Namespaces of its own.
+    pub unshare: Namespaces,
+}
+
+/// A started container; the calling process is in it.
+#[derive(Debug)]
+pub struct Container {
+    own: Namespaces,
+    privileged: bool,
+    cgroup: bool,
+    helpers: Option<OwnedFd>,
+    /// Its environment.
+    pub environ: Environ,
+    /// The directory programs start in.
+    pub cwd: PathBuf,
+}
+
+/// Starts a container, leaving the calling process inside it.
+///
+/// # Errors
+/// [`StartError`]; the process is then in no usable state and should exit. Nothing is left
+/// behind: all mounts are in a namespace that goes with the process.
+pub fn start(plan: Plan) -> Result<Container, StartError> {
+    let host_environ: Environ = std::env::vars_os().collect();
+    let image = Image::open(&plan.image)?;
+    let identity = Identity::of_caller(plan.remap_root);
+    if !plan.privileged {
+        identity.enter_user_namespace()?;
+    }
+    let source = match image {
+        Image::Directory(path) => Source::Directory(path),
+        Image::Squashfs { file, path } => match Server::prepare(&file, &path, &identity)? {
+            Ok(server) => Source::Served(server),
+            Err(reason) => Source::Extracted { file, path, reason },
+        },
+    };
+    let roots = Roots::enter(&plan.unshare)?;
+    let server = rootfs::assemble(&roots, source, &identity, plan.writable)?;
+
+    for line in mounts::SYSTEM {
+        mount_line(&roots, OsStr::new(line))?;
+    }
+    let home = host_environ.get(OsStr::new("HOME")).map_or(identity.home.clone(), PathBuf::from);
+    let inside_home = if plan.remap_root { PathBuf::from("/root") } else { home.clone() };
+    let image_files = roots.container(|| {
+        account::write(&identity);
+        ImageFiles::read()
+    })?;
+    for entry in image_mounts(&image_files.fstab, &host_environ)? {
+        mounts::apply(&roots, &entry)?;
+    }
+    if plan.mount_home {
+        mounts::apply(&roots, &mounts::home_entry(&home, &inside_home)?)?;
+    }
+    for entry in &plan.mounts {
+        mounts::apply(&roots, entry)?;
+    }
+    if !plan.writable {
+        mounts::make_root_readonly(&roots)?;
+    }
+    roots.leave_host()?;
+    // Made last, so that the view starts at the step's own cgroup.
+    let cgroup = unshare(CloneFlags::CLONE_NEWCGROUP).is_ok();
+
+    let mut environ = environ::parse(&image_files.environment, &host_environ);
+    if let Some(term) = host_environ.get(OsStr::new("TERM")) {
+        environ.insert("TERM".into(), term.clone());
+    }
+    if plan.mount_home {
+        environ.insert("HOME".into(), inside_home.into());
+    }
+    add_wanted(&mut environ, &plan.env, &host_environ);
+    account::add_login_defaults(&mut environ, &identity);
+    let cwd = image_files.workdir.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into());
+    environ.insert("PWD".into(), cwd.clone().into());
+    Ok(Container {
+        own: plan.unshare,
+        privileged: plan.privileged,
+        cgroup,
+        helpers: server.map(|server| server.alive),
+        environ,
+        cwd,
+    })
+}
+
+impl Container {
+    /// Sends the container's descriptors to `socket` ([`crate::handover`]).
+    ///
+    /// # Errors
+    /// [`StartError::Handover`].
+    pub fn hand_over(self, socket: BorrowedFd<'_>) -> Result<(), StartError> {
+        let failed = StartError::Handover;
+        let mut parts = Vec::new();
+        for (part, name, wanted) in [
+            (Part::User, "user", !self.privileged),
+            (Part::Cgroup, "cgroup", self.cgroup),
+            (Part::Mount, "mnt", true),
+            (Part::Ipc, "ipc", self.own.ipc),
+            (Part::Uts, "uts", self.own.uts),
+            (Part::Net, "net", self.own.net),
+        ] {
+            if wanted {
+                let file = File::open(format!("/proc/self/ns/{name}")).map_err(failed)?;
+                parts.push((part, file.into()));
+            }
+        }
+        let cwd = open(&self.cwd, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        parts.push((Part::Cwd, cwd));
+        let memory =
+            memfd_create("environ", MFdFlags::MFD_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let mut memory = File::from(memory);
+        memory.write_all(&environ::to_block(&self.environ)).map_err(failed)?;
+        parts.push((Part::Environ, memory.into()));
+        if let Some(helpers) = self.helpers {
+            parts.push((Part::Helpers, helpers));
+        }
+        Handover::new(parts).send(socket.as_fd()).map_err(failed)
+    }
+}
+
+/// What an image says about how it wants to be started.
+struct ImageFiles {
+    environment: Vec<u8>,
+    fstab: Vec<u8>,
+    workdir: Option<PathBuf>,
+}
+
+impl ImageFiles {
+    fn read() -> ImageFiles {
+        ImageFiles {
+            environment: fs::read("/etc/environment").unwrap_or_default(),
+            fstab: fs::read("/etc/fstab").unwrap_or_default(),
+            workdir: fs::read("/etc/rc").ok().as_deref().and_then(workdir),
+        }
+    }
+}
+
+/// The directory that an image's command script starts in: enroot's importer writes it as
+/// `cd "DIR" && unset OLDPWD || exit 1`.
+fn workdir(script: &[u8]) -> Option<PathBuf> {
+    script.split(|byte| *byte == b'\n').find_map(|line| {
+        let rest = line.trim_ascii().strip_prefix(b"cd \"")?;
+        let end = rest.iter().position(|byte| *byte == b'"')?;
+        (end > 0).then(|| PathBuf::from(OsString::from_vec(rest[..end].to_vec())))
+    })
+}
+
+/// The image's own mount lines. `${ENROOT_ROOTFS}/x` means the image's own `/x`, which a volume
+/// binds onto itself; with a root of our own there is nothing to do for those.
+fn image_mounts(fstab: &[u8], host: &Environ) -> Result<Vec<Entry>, StartError> {
+    let mut lines = Vec::new();
+    for line in fstab.split(|byte| *byte == b'\n') {
+        if !line.trim_ascii_start().starts_with(b"${ENROOT_ROOTFS}") {
+            lines.extend_from_slice(&environ::substitute(line, host));
+            lines.push(b'\n');
+        }
+    }
+    mounts::parse_lines(OsStr::from_bytes(&lines))
+}
+
+fn mount_line(roots: &Roots, line: &OsStr) -> Result<(), StartError> {
+    match Entry::parse(line)? {
+        Some(entry) => mounts::apply(roots, &entry),
+        None => Ok(()),
+    }
+}
+
+fn add_wanted(environ: &mut Environ, wanted: &[OsString], host: &Environ) {
+    for item in wanted {
+        let bytes = item.as_bytes();
+        match bytes.iter().position(|byte| *byte == b'=') {
+            Some(equals) => {
+                let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
+                environ.insert(OsStr::from_bytes(name).into(), OsStr::from_bytes(value).into());
+            }
+            None => {
+                if let Some(value) = host.get(item.as_os_str()).filter(|value| !value.is_empty()) {
+                    environ.insert(item.clone(), value.clone());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_working_directory_of_an_image() {
+        let script = b"# enroot-provenance: docker://x\n\nmkdir -p \"/work dir\" 2> /dev/null\n\
+            cd \"/work dir\" && unset OLDPWD || exit 1\n\nexec \"$@\"\n";
+        assert_eq!(workdir(script), Some("/work dir".into()));
+        assert_eq!(workdir(b"exec \"$@\"\n"), None);
+    }
+
+    #[test]
+    fn an_images_volumes_need_no_mount() {
+        let host = Environ::from([("HOME".into(), "/home/u".into())]);
+        let fstab = b"${ENROOT_ROOTFS}/data /data none x-create=dir,bind\n${HOME} /h\n";
+        let got = image_mounts(fstab, &host).unwrap();
+        assert_eq!(got.len(), 1);
+        assert_eq!((got[0].source.to_str(), got[0].target.to_str()), (Some("/home/u"), Some("/h")));
+    }
+}

@@ -1,0 +1,221 @@
+//! Carrying out mount lines inside the container, and the mounts every container gets.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{SFlag, fstat};
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{chdir, fchdir};
+
+use super::StartError;
+use super::roots::Roots;
+use crate::fstab::{Create, Entry};
+
+const NONE: Option<&str> = None;
+
+/// What every container has, in this order. `/proc` is first: later file mounts go through it.
+pub(super) const SYSTEM: [&str; 11] = [
+    "/proc /proc none x-create=dir,rbind,rw,nosuid,nodev,noexec,rslave",
+    "/sys /sys none x-create=dir,rbind,ro,nosuid,nodev,noexec,rslave",
+    "/dev /dev none x-create=dir,rbind,rw,nosuid,noexec,rslave",
+    "tmpfs /tmp tmpfs x-create=dir,rw,nosuid,nodev,mode=1777,slave",
+    "tmpfs /var/run tmpfs x-create=dir,rw,nosuid,nodev,mode=755,slave",
+    "tmpfs /var/lock tmpfs x-create=dir,rw,nosuid,nodev,mode=755,slave",
+    "/dev/shm /dev/shm none x-create=dir,bind,rw,nosuid,nodev,noexec,rslave,nofail,silent",
+    "/etc/hosts /etc/hosts none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+    "/etc/hostname /etc/hostname none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+    "/etc/resolv.conf /etc/resolv.conf none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+    "/etc/machine-id /etc/machine-id none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+];
+
+/// Carries out one mount line; a failure that the line calls unimportant is passed over.
+pub(super) fn apply(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
+    match carry_out(roots, entry) {
+        Err(error) if entry.nofail => {
+            if !entry.silent {
+                eprintln!("pyxis: {error}");
+            }
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn carry_out(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
+    let target = Path::new("/").join(&entry.target);
+    if entry.detach {
+        return roots.container(|| umount2(&target, MntFlags::MNT_DETACH))?.map_err(|errno| {
+            StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno)
+        });
+    }
+    let source = if entry.is_bind() {
+        let path = PathBuf::from(&entry.source);
+        let opened = roots.open_on_host(&path);
+        Some(opened.map_err(|source| StartError::Source { path, source })?)
+    } else {
+        None
+    };
+    roots.container(|| {
+        create_target(entry, source.as_ref(), &target)?;
+        mount_entry(entry, source.as_ref(), &target)
+    })?
+}
+
+fn create_target(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Result<(), StartError> {
+    let directory = match entry.create {
+        None => return Ok(()),
+        Some(Create::Directory) => true,
+        Some(Create::File) => false,
+        Some(Create::LikeSource) => source.is_none_or(is_directory),
+    };
+    if directory {
+        return create_directory(target);
+    }
+    if let Some(parent) = target.parent() {
+        create_directory(parent)?;
+    }
+    if fs::symlink_metadata(target).is_ok() && fs::metadata(target).is_ok() {
+        return Ok(());
+    }
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(target)
+        .map(drop)
+        .map_err(|error| StartError::file("create", target, error))
+}
+
+/// `mkdir -p` that also makes what a dangling symbolic link points to (as `/var/run` does in
+/// images whose `/run` is empty).
+pub(super) fn create_directory(path: &Path) -> Result<(), StartError> {
+    create_directory_below(path, 16).map_err(|error| StartError::file("create", path, error))
+}
+
+fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_directory_below(parent, links)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && links > 0 => {
+            let link = fs::read_link(path).map_err(|_| error)?;
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            create_directory_below(&parent.join(link), links - 1)
+        }
+        result => result,
+    }
+}
+
+fn mount_entry(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Result<(), StartError> {
+    let failed =
+        |errno| StartError::mount(entry.source.to_string_lossy(), &target.to_string_lossy(), errno);
+    let per_mount = entry.flags - MsFlags::MS_BIND - MsFlags::MS_REC;
+    match source {
+        Some(source) => {
+            bind(source, target, entry.flags & (MsFlags::MS_BIND | MsFlags::MS_REC))
+                .map_err(failed)?;
+            if !per_mount.is_empty() {
+                let recursive = entry.flags.contains(MsFlags::MS_REC);
+                restrict(target, per_mount, recursive).map_err(failed)?;
+            }
+        }
+        None if entry.flags.contains(MsFlags::MS_REMOUNT) => {
+            restrict(target, per_mount, false).map_err(failed)?;
+        }
+        None if entry.fstype == "none" => {}
+        None => {
+            let data = (!entry.data.is_empty()).then_some(entry.data.as_str());
+            let (source, fstype) = (Some(entry.source.as_os_str()), Some(entry.fstype.as_str()));
+            mount(source, target, fstype, entry.flags, data).map_err(failed)?;
+        }
+    }
+    if !entry.propagation.is_empty() {
+        mount(NONE, target, NONE, entry.propagation, NONE).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Binds an opened path, whatever tree it is in, to `target` in the present root.
+fn bind(source: &OwnedFd, target: &Path, flags: MsFlags) -> nix::Result<()> {
+    if is_directory(source) {
+        fchdir(source)?;
+        let bound = mount(Some("."), target, NONE, flags, NONE);
+        chdir("/")?;
+        return bound;
+    }
+    let path = format!("/proc/self/fd/{}", source.as_raw_fd());
+    mount(Some(path.as_str()), target, NONE, flags, NONE)
+}
+
+/// Binds an opened directory to a path of the present root.
+pub(super) fn bind_directory(
+    source: &OwnedFd,
+    target: &str,
+    recursive: bool,
+) -> Result<(), StartError> {
+    let mut flags = MsFlags::MS_BIND;
+    flags.set(MsFlags::MS_REC, recursive);
+    bind(source, Path::new(target), flags)
+        .map_err(|errno| StartError::mount("a directory", target, errno))
+}
+
+/// Adds `flags` to a mount. In a user namespace the flags it has are locked and must be repeated.
+fn restrict(target: &Path, flags: MsFlags, recursive: bool) -> nix::Result<()> {
+    if recursive && flags.contains(MsFlags::MS_RDONLY) {
+        // Without this, file systems mounted below a read-only source would stay writable.
+        // Kernels before 5.12 cannot; there the top mount alone is read-only, as with enroot.
+        let _ = super::sys::set_readonly_recursively(target);
+    }
+    let have = statvfs(target)?.flags();
+    let mut all = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+    for (has, flag) in [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
+        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
+        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
+        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+    ] {
+        all.set(flag, all.contains(flag) || have.contains(has));
+    }
+    mount(NONE, target, NONE, all, NONE)
+}
+
+/// Makes the container's root read-only.
+pub(super) fn make_root_readonly(roots: &Roots) -> Result<(), StartError> {
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    roots
+        .stage(|| restrict(Path::new("/root"), flags, false))?
+        .map_err(|errno| StartError::mount("the root filesystem read-only", "/", errno))
+}
+
+fn is_directory(fd: &OwnedFd) -> bool {
+    fstat(fd)
+        .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+}
+
+/// The mount line of the user's home directory.
+pub(super) fn home_entry(home: &Path, inside: &Path) -> Result<Entry, StartError> {
+    let mut line = crate::fstab::escape(home.as_os_str());
+    line.push(" ");
+    line.push(crate::fstab::escape(inside.as_os_str()));
+    line.push(" none x-create=dir,bind,rw,nosuid");
+    Ok(Entry::parse(&line)?.expect("a line with fields"))
+}
+
+/// Reads mount lines, one a line.
+pub(super) fn parse_lines(text: &OsStr) -> Result<Vec<Entry>, StartError> {
+    use std::os::unix::ffi::OsStrExt;
+    text.as_bytes()
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| Entry::parse(OsStr::from_bytes(line)).transpose())
+        .map(|entry| entry.map_err(StartError::from))
+        .collect()
+}

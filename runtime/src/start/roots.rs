@@ -1,0 +1,108 @@
+//! The two roots of a starting container: the host's tree, kept below `/host`, and the
+//! container's, being put together below `/root`, on a tmpfs that only this mount namespace has.
+//!
+//! Paths of the image are walked inside a chroot of the container's tree, so that absolute
+//! symbolic links and `..` in an image cannot lead to the host.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, chroot, fchdir, mkdir, pivot_root};
+
+use super::{Namespaces, StartError};
+
+/// Where the tmpfs is put before it becomes the root. The directory shows again afterwards.
+const STAGE: &str = "/tmp";
+
+/// Handles on both trees.
+pub(super) struct Roots {
+    base: OwnedFd,
+    cwd: OwnedFd,
+}
+
+impl Roots {
+    /// Enters new namespaces and makes the stage their root.
+    pub(super) fn enter(own: &Namespaces) -> Result<Roots, StartError> {
+        let namespaces = [
+            ("mnt", CloneFlags::CLONE_NEWNS, true),
+            ("ipc", CloneFlags::CLONE_NEWIPC, own.ipc),
+            ("uts", CloneFlags::CLONE_NEWUTS, own.uts),
+            ("net", CloneFlags::CLONE_NEWNET, own.net),
+        ];
+        for (which, flag, _) in namespaces.iter().filter(|(.., wanted)| *wanted) {
+            unshare(*flag)
+                .map_err(|errno| StartError::Namespace { which, source: errno.into() })?;
+        }
+        let stage = |errno| StartError::mount("tmpfs", STAGE, errno);
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)
+            .map_err(|errno| StartError::mount("/ as slave", "/", errno))?;
+        let cwd = open(".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| StartError::file("open", Path::new("."), errno))?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(Some("pyxis"), STAGE, Some("tmpfs"), flags, Some("mode=700")).map_err(stage)?;
+        chdir(STAGE).map_err(stage)?;
+        for directory in ["host", "root", "lower", "upper", "work", "scratch"] {
+            mkdir(directory, Mode::from_bits_truncate(0o755))
+                .map_err(|errno| StartError::file("create", Path::new(directory), errno))?;
+        }
+        pivot_root(".", "host").map_err(|errno| StartError::mount("the stage", "/", errno))?;
+        chdir("/").map_err(stage)?;
+        let base = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| StartError::file("open", Path::new("/"), errno))?;
+        Ok(Roots { base, cwd })
+    }
+
+    /// Runs `work` with the stage as root.
+    pub(super) fn stage<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
+        self.switch(".").map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
+        Ok(work())
+    }
+
+    /// Runs `work` with the host's tree as root, in the caller's directory.
+    pub(super) fn host<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
+        self.switch("host")
+            .and_then(|()| fchdir(&self.cwd))
+            .map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
+        Ok(work())
+    }
+
+    /// Opens a host path as the host sees it, relative ones from the caller's directory.
+    pub(super) fn open_on_host(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.switch("host")?;
+        fchdir(&self.cwd)?;
+        Ok(open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
+    }
+
+    /// Runs `work` with the container's tree as root and working directory.
+    pub(super) fn container<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
+        self.switch("root").map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
+        Ok(work())
+    }
+
+    fn switch(&self, directory: &str) -> nix::Result<()> {
+        fchdir(&self.base)?;
+        chroot(".")?;
+        if directory != "." {
+            chdir(directory)?;
+            chroot(".")?;
+        }
+        Ok(())
+    }
+
+    /// Makes the container's tree the root for good and lets go of the host's.
+    pub(super) fn leave_host(self) -> Result<(), StartError> {
+        let failed = |errno| StartError::mount("the container's root", "/", errno);
+        self.switch(".").map_err(failed)?;
+        chdir("root").map_err(failed)?;
+        // The old root is stacked on the new one and taken off again.
+        pivot_root(".", ".").map_err(failed)?;
+        umount2(".", MntFlags::MNT_DETACH).map_err(failed)?;
+        chdir("/").map_err(failed)
+    }
+}
