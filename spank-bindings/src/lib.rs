@@ -1,1 +1,60 @@
-//! placeholder
+//! Slurm's SPANK plugin interface in Rust, for one Slurm release at a time.
+//!
+//! * [`raw`]: what bindgen makes of that release's `slurm/spank.h`.
+//! * [`Spank`], [`log`], [`OptionSpec`], [`export_plugin!`]: a small safe layer over it.
+//! * [`RELEASES`]: the facts of every supported release; [`stamp`]: what a built plugin says of
+//!   itself, readable without Slurm.
+//!
+//! The release is chosen by one of the features `slurm-20-11` ... `slurm-26-05`; none means the
+//! newest. With the feature `real-header` the interface is taken from the header below the
+//! directory `SLURM_SPANK_INCLUDE`, which must be of that release, instead of the committed one.
+//!
+//! # Telling releases apart in a dependent crate
+//!
+//! `#[cfg(slurm_ge_23_11)]` and its like hold for every release up to the chosen one. A dependent
+//! crate gets them with this build script:
+//!
+//! ```no_run
+//! for (list, line) in
+//!     [("KNOWN_CFGS", "rustc-check-cfg=cfg(NAME)"), ("CFGS", "rustc-cfg=NAME")]
+//! {
+//!     let names = std::env::var(format!("DEP_SLURM_SPANK_{list}")).unwrap();
+//!     for name in names.split(',') {
+//!         println!("cargo::{}", line.replace("NAME", name));
+//!     }
+//! }
+//! ```
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("the layout of Slurm's structures is known for 64-bit targets only");
+
+include!(concat!(env!("OUT_DIR"), "/features.rs"));
+
+/// What bindgen makes of the release's `slurm/spank.h`; Slurm's documentation is in that header.
+#[allow(missing_docs, non_camel_case_types, unreachable_pub)]
+pub mod raw {
+    include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+}
+
+mod env;
+mod error;
+mod handle;
+mod items;
+mod options;
+mod release;
+
+pub mod export;
+pub mod log;
+pub mod stamp;
+
+#[cfg(feature = "mock")]
+pub mod mock;
+
+pub use error::{ErrorKind, SpankError};
+pub use export::FailureMode;
+pub use handle::{Args, Context, Spank, context};
+pub use items::StepId;
+pub use options::{HasArg, OptionCallback, OptionSpec};
+pub use release::{
+    BINDINGS_HASH, RELEASE, RELEASES, Release, SLURM_VERSION_NUMBER, TARGET, release,
+};

@@ -1,0 +1,130 @@
+//! The interface of a header at hand: checked by the C compiler, read by bindgen.
+
+use crate::facts::Facts;
+use crate::{header, probe, write};
+use bindgen::callbacks::{EnumVariantCustomBehavior, EnumVariantValue, ParseCallbacks};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// The value of SLURM_SPANK_INCLUDE that stands for a header written from the facts themselves:
+/// how the committed bindings are made.
+const FROM_FACTS: &str = "facts";
+
+/// Bindings and SLURM_VERSION_NUMBER of the header below SLURM_SPANK_INCLUDE.
+pub(crate) fn interface(f: &Facts, out: &Path) -> Result<(String, u32), String> {
+    let given = env::var_os("SLURM_SPANK_INCLUDE").ok_or(
+        "the feature `real-header` needs SLURM_SPANK_INCLUDE=DIR, where DIR/slurm/spank.h is the \
+         header of the Slurm to build for",
+    )?;
+    let include = if given == FROM_FACTS { from_facts(f, out)? } else { PathBuf::from(given) };
+    println!("cargo::rerun-if-changed={}", include.join("slurm").display());
+
+    let number = version_number(&include)?;
+    let found = format!("{}.{:02}", number >> 16 & 0xff, number >> 8 & 0xff);
+    if found != f.release {
+        return Err(format!(
+            "the header in {} is Slurm {found}, but {} was asked for: ask for {found}, or give the \
+             headers of {}",
+            include.display(),
+            f.release,
+            f.release
+        ));
+    }
+    compile_probe(f, &include, out)?;
+    Ok((bindings(&include)?, number))
+}
+
+fn from_facts(f: &Facts, out: &Path) -> Result<PathBuf, String> {
+    let include = out.join("facts");
+    fs::create_dir_all(include.join("slurm")).map_err(|e| format!("{}: {e}", include.display()))?;
+    write(&include.join("slurm/spank.h"), &header::spank_h(f))?;
+    write(&include.join("slurm/slurm_version.h"), &header::version_h(f.number()))?;
+    Ok(include)
+}
+
+/// Reads `#define SLURM_VERSION_NUMBER 0x180b05`.
+fn version_number(include: &Path) -> Result<u32, String> {
+    let path = include.join("slurm/slurm_version.h");
+    let text = fs::read_to_string(&path)
+        .map_err(|e| format!("{}: {e}: is SLURM_SPANK_INCLUDE right?", path.display()))?;
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("#define")?.trim_start().split_once(' '))
+        .find(|(name, _)| *name == "SLURM_VERSION_NUMBER")
+        .and_then(|(_, value)| u32::from_str_radix(value.trim().strip_prefix("0x")?, 16).ok())
+        .ok_or_else(|| {
+            format!(
+                "{}: no SLURM_VERSION_NUMBER in it: a source tree that was not configured? \
+                 `build-matrix build --slurm TREE` takes those",
+                path.display()
+            )
+        })
+}
+
+/// Compiles the probe; the compiler's own words say what differs.
+fn compile_probe(f: &Facts, include: &Path, out: &Path) -> Result<(), String> {
+    let source = out.join("probe.c");
+    write(&source, &probe::source(f))?;
+    let mut build = cc::Build::new();
+    build.file(&source).include(include).cargo_metadata(false).cargo_warnings(false);
+    let mut command = build.get_compiler().to_command();
+    command.arg("-I").arg(include).arg("-fsyntax-only").arg(&source);
+    let run = command.output().map_err(|e| format!("cannot run the C compiler: {e}"))?;
+    if run.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&run.stderr);
+    let faults: Vec<&str> = words.lines().filter(|line| line.contains("error:")).collect();
+    for fault in &faults {
+        println!("cargo::error={fault}");
+    }
+    Err(format!(
+        "{}/slurm/spank.h is not the interface of Slurm {} that this plugin relies on ({} faults)",
+        include.display(),
+        f.release,
+        faults.len()
+    ))
+}
+
+/// Hides what Slurm's own error enum holds beside SPANK's codes.
+#[derive(Debug)]
+struct SpankErrorsOnly;
+
+impl ParseCallbacks for SpankErrorsOnly {
+    fn enum_variant_behavior(
+        &self,
+        _enum: Option<&str>,
+        variant: &str,
+        _value: EnumVariantValue,
+    ) -> Option<EnumVariantCustomBehavior> {
+        let known = ["ESPANK_", "S_"].iter().any(|prefix| variant.starts_with(prefix));
+        (!known).then_some(EnumVariantCustomBehavior::Hide)
+    }
+}
+
+fn bindings(include: &Path) -> Result<String, String> {
+    let wrapper = "#include <slurm/spank.h>\n";
+    let result = bindgen::Builder::default()
+        .header_contents("wrapper.h", wrapper)
+        .clang_arg(format!("-I{}", include.display()))
+        .allowlist_function("spank_.*|slurm_spank_.*|slurm_(info|error|verbose|debug[23]?)")
+        .allowlist_type("spank_.*")
+        .allowlist_var("S_.*|ESPANK_.*|SPANK_OPTION_MAXLEN|slurm_spank_.*")
+        .default_enum_style(bindgen::EnumVariation::Consts)
+        .prepend_enum_name(false)
+        .parse_callbacks(Box::new(SpankErrorsOnly))
+        .generate_comments(false)
+        .disable_header_comment()
+        .layout_tests(true)
+        .use_core()
+        .merge_extern_blocks(true)
+        .sort_semantically(true)
+        .rust_target(bindgen::RustTarget::stable(85, 0).map_err(|e| e.to_string())?)
+        .rust_edition(bindgen::RustEdition::Edition2024)
+        .formatter(bindgen::Formatter::Prettyplease)
+        .generate()
+        .map_err(|e| format!("bindgen on {}/slurm/spank.h: {e}", include.display()))?;
+    Ok(format!(
+        "// Made by bindgen (`build-matrix bindings`). Do not edit.\n{}",
+        result.to_string()
+    ))
+}

@@ -1,0 +1,103 @@
+//! Slurm's log: one call of the Slurm function per line of text.
+//!
+//! ```ignore
+//! use spank_bindings::log;
+//! log::error!("pyxis: {path}: {error}");
+//! ```
+//!
+//! [`error()`] to [`debug3()`] go where Slurm's own messages go: stderr of srun, sbatch and salloc,
+//! the log of slurmd and slurmstepd. Nothing is put in front of a line.
+
+use crate::raw;
+use std::ffi::{CString, c_char};
+use std::fmt;
+
+/// Always logged; an error of srun on the user's terminal.
+pub fn error(text: fmt::Arguments<'_>) {
+    each_line(raw::slurm_error, text);
+}
+
+/// Logged by default.
+pub fn info(text: fmt::Arguments<'_>) {
+    each_line(raw::slurm_info, text);
+}
+
+/// Logged with `-v`, or `SlurmdDebug=verbose`.
+pub fn verbose(text: fmt::Arguments<'_>) {
+    each_line(raw::slurm_verbose, text);
+}
+
+/// Logged with `-vv`, or `SlurmdDebug=debug`.
+pub fn debug(text: fmt::Arguments<'_>) {
+    each_line(raw::slurm_debug, text);
+}
+
+/// Logged with `-vvv`, or `SlurmdDebug=debug2`.
+pub fn debug2(text: fmt::Arguments<'_>) {
+    each_line(raw::slurm_debug2, text);
+}
+
+/// Logged with `-vvvv`, or `SlurmdDebug=debug3`.
+pub fn debug3(text: fmt::Arguments<'_>) {
+    each_line(raw::slurm_debug3, text);
+}
+
+/// Without Slurm's prefix; reaches the user's terminal, in hooks of a task too.
+pub fn spank_log(text: fmt::Arguments<'_>) {
+    each_line(raw::slurm_spank_log, text);
+}
+
+type SlurmLog = unsafe extern "C" fn(*const c_char, ...);
+
+/// One call per line, so that each has Slurm's prefix; an empty text is no line.
+fn each_line(slurm: SlurmLog, text: fmt::Arguments<'_>) {
+    for line in text.to_string().lines() {
+        // SAFETY: a constant format that takes one C string.
+        unsafe { slurm(c"%s".as_ptr(), c_string(line).as_ptr()) };
+    }
+}
+
+/// A NUL would end the line early: it becomes U+FFFD.
+fn c_string(line: &str) -> CString {
+    CString::new(line.replace('\0', "\u{fffd}")).unwrap_or_default()
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_error {
+    ($($arg:tt)*) => { $crate::log::error(::std::format_args!($($arg)*)) };
+}
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_info {
+    ($($arg:tt)*) => { $crate::log::info(::std::format_args!($($arg)*)) };
+}
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_verbose {
+    ($($arg:tt)*) => { $crate::log::verbose(::std::format_args!($($arg)*)) };
+}
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_debug {
+    ($($arg:tt)*) => { $crate::log::debug(::std::format_args!($($arg)*)) };
+}
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_debug2 {
+    ($($arg:tt)*) => { $crate::log::debug2(::std::format_args!($($arg)*)) };
+}
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_debug3 {
+    ($($arg:tt)*) => { $crate::log::debug3(::std::format_args!($($arg)*)) };
+}
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_spank_log {
+    ($($arg:tt)*) => { $crate::log::spank_log(::std::format_args!($($arg)*)) };
+}
+pub use {
+    __log_debug as debug, __log_debug2 as debug2, __log_debug3 as debug3, __log_error as error,
+    __log_info as info, __log_spank_log as spank_log, __log_verbose as verbose,
+};

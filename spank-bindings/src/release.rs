@@ -1,0 +1,82 @@
+//! The table of supported releases, made from the data files in `releases/`.
+
+/// Facts of one Slurm release.
+#[derive(Debug)]
+pub struct Release {
+    /// `24.11`
+    pub name: &'static str,
+    /// Year part of the version.
+    pub major: u32,
+    /// Month part of the version.
+    pub minor: u32,
+    /// First micro release.
+    pub first: &'static str,
+    /// Latest micro release known.
+    pub latest: &'static str,
+    /// SLURM_VERSION_NUMBER of `latest`: `major << 16 | minor << 8 | micro`.
+    pub number: u32,
+    /// What `slurm_api_version()` returns, shifted right by 16.
+    pub api: u32,
+    /// Name of the client library.
+    pub soname: &'static str,
+    /// What Slurm compares with its own version before it accepts a plugin.
+    pub version_check: &'static str,
+    /// What a plugin gains over the release before.
+    pub adds: &'static [&'static str],
+    /// Functions that Slurm calls in a plugin.
+    pub hooks: &'static [&'static str],
+    /// Data that Slurm reads from a plugin, beside its name and versions.
+    pub data: &'static [&'static str],
+    /// Version numbers that the release's SPANK_PLUGIN defines beside `plugin_version`.
+    pub version_symbols: &'static [&'static str],
+    /// Functions that a plugin may call.
+    pub functions: &'static [&'static str],
+    /// Error codes but success, which is 0.
+    pub errors: &'static [(&'static str, u32)],
+}
+
+impl Release {
+    /// The cargo feature that chooses it: `slurm-24-11`.
+    pub fn feature(&self) -> String {
+        format!("slurm-{}", self.name.replace('.', "-"))
+    }
+
+    /// The release of a SLURM_VERSION_NUMBER, whatever its micro part.
+    pub fn of_number(number: u32) -> Option<&'static Release> {
+        RELEASES.iter().find(|r| r.major == number >> 16 & 0xff && r.minor == number >> 8 & 0xff)
+    }
+}
+
+/// The release of that name (`24.11`).
+pub fn release(name: &str) -> Option<&'static Release> {
+    RELEASES.iter().find(|release| release.name == name)
+}
+
+include!(concat!(env!("OUT_DIR"), "/table.rs"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_ascend_and_agree_with_numbers() {
+        assert!(RELEASES.windows(2).all(|w| w[0].number < w[1].number && w[0].api < w[1].api));
+        for release in RELEASES {
+            assert_eq!(Release::of_number(release.number).unwrap().name, release.name);
+            assert_eq!(release.soname, format!("libslurm.so.{}", release.api));
+        }
+    }
+
+    #[test]
+    fn facts_of_some_releases() {
+        let old = release("20.11").unwrap();
+        assert_eq!((old.number, old.api), (0x14_0b09, 36));
+        assert!(old.errors.contains(&("ESPANK_NOSPACE", 6)));
+        assert!(!old.functions.contains(&"spank_prepend_task_argv"));
+        let new = release("26.05").unwrap();
+        assert!(new.errors.contains(&("ESPANK_NOSPACE", 3005)));
+        assert!(new.functions.contains(&"spank_prepend_task_argv"));
+        assert_eq!(new.data, ["slurm_spank_init_failure_mode"]);
+        assert!(release("24.12").is_none());
+    }
+}

@@ -1,0 +1,191 @@
+//! The stamp: what a built plugin says of itself, in plain text and readable without loading it.
+//!
+//! ```text
+//! pyxis-stamp 1
+//! plugin=pyxis
+//! version=0.1.0
+//! slurm=24.11
+//! number=0x180b07
+//! api=42
+//! bindings=0011223344556677
+//! target=x86_64-unknown-linux-gnu
+//! ```
+//!
+//! It ends with a NUL, is exported as `pyxis_stamp`, and fills the section `.pyxis.stamp` of the
+//! ELF file (loaded with the rest, so that `strip` leaves it alone).
+
+use crate::release::{API_TEXT, BINDINGS_HASH, NUMBER_TEXT, RELEASE, TARGET};
+use std::collections::HashMap;
+use std::fmt;
+
+/// The ELF section that holds it.
+pub const SECTION: &str = ".pyxis.stamp";
+/// The symbol that names it.
+pub const SYMBOL: &str = "pyxis_stamp";
+/// Its first line. A reader takes no other number.
+const FIRST_LINE: &str = "pyxis-stamp 1";
+
+/// A stamp, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Name of the plugin.
+    pub plugin: String,
+    /// Version of the plugin.
+    pub version: String,
+    /// The Slurm release it was built for, `24.11`.
+    pub slurm: String,
+    /// SLURM_VERSION_NUMBER it was built with.
+    pub number: u32,
+    /// What that Slurm's `slurm_api_version()` returns, shifted right by 16.
+    pub api: u32,
+    /// Hash of the bindings it was built with.
+    pub bindings: String,
+    /// Target triple.
+    pub target: String,
+}
+
+impl Stamp {
+    /// Reads the text of a stamp. Keys it does not know are left alone.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    pub fn parse(bytes: &[u8]) -> Result<Stamp, StampError> {
+        let text = bytes.split(|b| *b == 0).next().unwrap_or_default();
+        let text = std::str::from_utf8(text).map_err(|_| StampError::NoStamp)?;
+        let (first, rest) = text.split_once('\n').ok_or(StampError::NoStamp)?;
+        if first != FIRST_LINE {
+            return Err(StampError::NoStamp);
+        }
+        let values: HashMap<&str, &str> = rest.lines().filter_map(|l| l.split_once('=')).collect();
+        let value = |key| values.get(key).copied().ok_or(StampError::Value(key));
+        let hex = value("number")?.strip_prefix("0x").ok_or(StampError::Value("number"))?;
+        Ok(Stamp {
+            plugin: value("plugin")?.to_owned(),
+            version: value("version")?.to_owned(),
+            slurm: value("slurm")?.to_owned(),
+            number: u32::from_str_radix(hex, 16).map_err(|_| StampError::Value("number"))?,
+            api: value("api")?.parse().map_err(|_| StampError::Value("api"))?,
+            bindings: value("bindings")?.to_owned(),
+            target: value("target")?.to_owned(),
+        })
+    }
+
+    /// Reads the stamp of a plugin from the bytes of its file.
+    ///
+    /// # Errors
+    ///
+    /// The file is no 64-bit ELF file, or has no (sound) stamp.
+    pub fn from_elf(file: &[u8]) -> Result<Stamp, StampError> {
+        Stamp::parse(section(file).ok_or(StampError::NoElf)?.ok_or(StampError::NoStamp)?)
+    }
+}
+
+/// Why there is no stamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StampError {
+    /// Not an ELF file that can be read.
+    NoElf,
+    /// No stamp in it.
+    NoStamp,
+    /// A value is missing or wrong.
+    Value(&'static str),
+}
+
+impl fmt::Display for StampError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StampError::NoElf => f.write_str("not a 64-bit ELF file of this byte order"),
+            StampError::NoStamp => write!(f, "no stamp (section {SECTION}): not a pyxis plugin"),
+            StampError::Value(key) => write!(f, "stamp without a sound `{key}`"),
+        }
+    }
+}
+
+impl std::error::Error for StampError {}
+
+/// The bytes of the stamp's section: `None` if this is no ELF file, `Some(None)` without section.
+fn section(file: &[u8]) -> Option<Option<&[u8]>> {
+    // e_ident: magic, 64 bits, this machine's byte order.
+    let order = if cfg!(target_endian = "little") { 1 } else { 2 };
+    if file.get(..6)? != [0x7f, b'E', b'L', b'F', 2, order] {
+        return None;
+    }
+    let headers = number::<8>(file, 0x28)?; // e_shoff
+    let size = number::<2>(file, 0x3a)?; // e_shentsize
+    let count = number::<2>(file, 0x3c)?; // e_shnum
+    let names = number::<2>(file, 0x3e)?; // e_shstrndx
+    let header = |index: usize| headers.checked_add(index.checked_mul(size)?);
+    let content = |at: usize| {
+        let start = number::<8>(file, at.checked_add(0x18)?)?; // sh_offset
+        let length = number::<8>(file, at.checked_add(0x20)?)?; // sh_size
+        file.get(start..start.checked_add(length)?)
+    };
+    let names = content(header(names)?)?;
+    for index in 0..count {
+        let at = header(index)?;
+        let name = names.get(number::<4>(file, at)?..)?; // sh_name
+        if name.split(|b| *b == 0).next() == Some(SECTION.as_bytes()) {
+            return content(at).map(Some);
+        }
+    }
+    Some(None)
+}
+
+/// An unsigned number of `N` bytes.
+fn number<const N: usize>(file: &[u8], at: usize) -> Option<usize> {
+    let mut bytes = [0; 8];
+    let place = if cfg!(target_endian = "little") { 0 } else { 8 - N };
+    bytes[place..place + N].copy_from_slice(file.get(at..at.checked_add(N)?)?);
+    usize::try_from(u64::from_ne_bytes(bytes)).ok()
+}
+
+/// The parts of a plugin's stamp, built with this crate.
+#[doc(hidden)]
+pub const fn parts<'a>(plugin: &'a str, version: &'a str) -> [&'a str; 16] {
+    [
+        FIRST_LINE,
+        "\nplugin=",
+        plugin,
+        "\nversion=",
+        version,
+        "\nslurm=",
+        RELEASE.name,
+        "\nnumber=",
+        NUMBER_TEXT,
+        "\napi=",
+        API_TEXT,
+        "\nbindings=",
+        BINDINGS_HASH,
+        "\ntarget=",
+        TARGET,
+        "\n\0",
+    ]
+}
+
+/// The length of all parts together, in bytes.
+#[doc(hidden)]
+pub const fn length(parts: &[&str]) -> usize {
+    let (mut length, mut i) = (0, 0);
+    while i < parts.len() {
+        length += parts[i].len();
+        i += 1;
+    }
+    length
+}
+
+/// All parts in one array of that length.
+#[doc(hidden)]
+pub const fn join<const N: usize>(parts: &[&str]) -> [u8; N] {
+    let (mut out, mut at, mut i) = ([0; N], 0, 0);
+    while i < parts.len() {
+        let (part, mut j) = (parts[i].as_bytes(), 0);
+        while j < part.len() {
+            out[at] = part[j];
+            at += 1;
+            j += 1;
+        }
+        i += 1;
+    }
+    out
+}
