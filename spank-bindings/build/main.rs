@@ -33,7 +33,7 @@ fn run() -> Result<(), String> {
 
     let (bindings, number) = interface(chosen, &home, &out)?;
     write(&out.join("bindings.rs"), &bindings)?;
-    write(&out.join("table.rs"), &table::rust(&all, chosen, number, &bindings))?;
+    write(&out.join("table.rs"), &table::rust(&all, chosen, number, &bindings, &home))?;
     tell_cfgs(&all, chosen);
     #[cfg(feature = "mock")]
     compile_mock();
@@ -109,7 +109,7 @@ fn tell_cfgs(all: &[Facts], chosen: &Facts) {
     for name in &set {
         println!("cargo::rustc-cfg={name}");
     }
-    println!("cargo::metadata=KNOWN_CFGS={}", known.join(","));
+    println!("cargo::metadata=CHECK_CFGS={}", known.join(","));
     println!("cargo::metadata=CFGS={}", set.join(","));
     println!("cargo::metadata=RELEASE={}", chosen.release);
 }

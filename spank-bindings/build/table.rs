@@ -2,14 +2,24 @@
 
 use crate::facts::{Facts, function_name};
 use std::fmt::Write;
+use std::fs;
+use std::path::Path;
 
 /// `RELEASES`, and the constants of the chosen release.
-pub(crate) fn rust(all: &[Facts], chosen: &Facts, number: u32, bindings: &str) -> String {
+pub(crate) fn rust(
+    all: &[Facts],
+    chosen: &Facts,
+    number: u32,
+    bindings: &str,
+    home: &Path,
+) -> String {
     let mut out = String::from(
         "/// Every supported release, oldest first.\npub const RELEASES: &[Release] = &[\n",
     );
     for facts in all {
-        row(&mut out, facts).expect("writing to a String");
+        // A release may have its facts but not yet its bindings.
+        let committed = fs::read(crate::generated(home, facts)).unwrap_or_default();
+        row(&mut out, facts, fnv1a(&committed)).expect("writing to a String");
     }
     let index = all.iter().position(|f| f.release == chosen.release).expect("chosen from all");
     let _ = write!(
@@ -32,7 +42,7 @@ pub(crate) fn rust(all: &[Facts], chosen: &Facts, number: u32, bindings: &str) -
     out
 }
 
-fn row(out: &mut String, f: &Facts) -> std::fmt::Result {
+fn row(out: &mut String, f: &Facts, hash: u64) -> std::fmt::Result {
     let names: Vec<&str> = f.prototypes().map(function_name).collect();
     let errors: Vec<_> = f.error_values().collect();
     let (major, minor) = f.order();
@@ -46,6 +56,7 @@ fn row(out: &mut String, f: &Facts) -> std::fmt::Result {
     writeln!(out, "        data: &{:?},", f.data)?;
     writeln!(out, "        version_symbols: &{:?},", f.version_symbols)?;
     writeln!(out, "        functions: &{names:?},")?;
+    writeln!(out, "        bindings: \"{hash:016x}\",")?;
     writeln!(out, "        errors: &{errors:?},")?;
     writeln!(out, "    }},")
 }

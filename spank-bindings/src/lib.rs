@@ -16,7 +16,7 @@
 //!
 //! ```no_run
 //! for (list, line) in
-//!     [("KNOWN_CFGS", "rustc-check-cfg=cfg(NAME)"), ("CFGS", "rustc-cfg=NAME")]
+//!     [("CHECK_CFGS", "rustc-check-cfg=cfg(NAME)"), ("CFGS", "rustc-cfg=NAME")]
 //! {
 //!     let names = std::env::var(format!("DEP_SLURM_SPANK_{list}")).unwrap();
 //!     for name in names.split(',') {

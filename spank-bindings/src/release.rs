@@ -31,6 +31,8 @@ pub struct Release {
     pub version_symbols: &'static [&'static str],
     /// Functions that a plugin may call.
     pub functions: &'static [&'static str],
+    /// Hash of the committed bindings, as in a stamp.
+    pub bindings: &'static str,
     /// Error codes but success, which is 0.
     pub errors: &'static [(&'static str, u32)],
 }
