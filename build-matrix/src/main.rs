@@ -1,1 +1,89 @@
-fn main(){}
+//! `build-matrix`: one plugin per Slurm release, and the checks that they are what they should be.
+
+mod bindings;
+mod build;
+mod cargo;
+mod elf;
+mod error;
+mod headers;
+mod list;
+mod report;
+mod verify;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use error::Error;
+use report::Report;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Lists Slurm releases, makes and checks their bindings, builds and verifies the plugin for each.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// List the supported releases.
+    List,
+    /// Make the committed bindings and the lists of cargo features from `spank-bindings/releases`.
+    Bindings {
+        /// Change nothing; fail if anything would change.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build and verify the plugin.
+    ///
+    /// Without RELEASE: for the Slurm whose spank.h is installed.
+    Build {
+        /// Releases such as 24.11, or `all`.
+        #[arg(value_name = "RELEASE")]
+        releases: Vec<String>,
+        /// Take spank.h from here: an install prefix, a source tree or tarball, or an include
+        /// directory.
+        #[arg(long, value_name = "PATH")]
+        slurm: Option<PathBuf>,
+        /// Where to put RELEASE/spank_pyxis.so.
+        #[arg(long, value_name = "DIR", default_value = "target/matrix")]
+        out: PathBuf,
+    },
+    /// Check built plugins.
+    Verify {
+        /// Plugins to look at.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let report = Report::new(cli.json);
+    match run(cli.verb, &report) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb, report: &Report) -> Result<(), Error> {
+    match verb {
+        Verb::List => {
+            list::list(report);
+            Ok(())
+        }
+        Verb::Bindings { check } => bindings::bindings(report, check),
+        Verb::Build { releases, slurm, out } => {
+            let targets = build::targets(&releases, slurm.as_deref())?;
+            build::build(report, &targets, &out)
+        }
+        Verb::Verify { files } => verify::verify_files(report, &files),
+    }
+}

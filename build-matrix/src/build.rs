@@ -1,0 +1,128 @@
+//! `build`: the plugin for each release asked for, verified.
+
+use crate::cargo::{self, Cargo};
+use crate::error::Error;
+use crate::headers::{self, Headers};
+use crate::report::{Progress, Report};
+use crate::verify::{self, Verdict};
+use crate::workspace;
+use serde_json::json;
+use spank_bindings::stamp::Stamp;
+use spank_bindings::{RELEASES, Release};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// One build to make.
+#[derive(Debug)]
+pub(crate) struct Target {
+    release: &'static Release,
+    /// The header that decides; without one, the committed bindings.
+    headers: Option<Headers>,
+}
+
+/// What the command line asks for.
+pub(crate) fn targets(asked: &[String], slurm: Option<&Path>) -> Result<Vec<Target>, Error> {
+    let known = |name: &String| {
+        spank_bindings::release(name).ok_or_else(|| Error::NoRelease { asked: name.clone() })
+    };
+    let releases: Vec<&'static Release> = match asked {
+        [all] if all == "all" => RELEASES.iter().collect(),
+        names => names.iter().map(known).collect::<Result<_, _>>()?,
+    };
+    let headers = match (slurm, releases.as_slice()) {
+        (None, []) => headers::installed()?,
+        (None, _) => {
+            let target = |release| Target { release, headers: None };
+            return Ok(releases.into_iter().map(target).collect());
+        }
+        (Some(path), [] | [_]) => {
+            headers::resolve(path, &workspace::root()?.join("target/headers"))?
+        }
+        (Some(_), _) => return Err(Error::OneHeader),
+    };
+    let (path, found) = (headers.include.clone(), headers.release());
+    if let Some(asked) = releases.first().filter(|asked| asked.name != found) {
+        return Err(Error::OtherRelease { path, found, asked: asked.name.into() });
+    }
+    let release = spank_bindings::release(&found).ok_or(Error::Unsupported { path, found })?;
+    Ok(vec![Target { release, headers: Some(headers) }])
+}
+
+/// Builds and verifies each; stops at the first that does not build.
+pub(crate) fn build(report: &Report, targets: &[Target], out: &Path) -> Result<(), Error> {
+    let root = workspace::root()?;
+    let progress = report.progress(targets.len());
+    let mut results = Vec::new();
+    let mut faulty = 0;
+    for target in targets {
+        progress.start(target.release.name);
+        let start = Instant::now();
+        let verdict = build_one(target, &root, out, &progress)?;
+        let seconds = start.elapsed().as_secs_f64();
+        progress.done(report, format_args!("{}, {seconds:.1} s", verdict.summary()));
+        verdict.faults.iter().for_each(|fault| report.line(verdict.fault_line(fault)));
+        faulty += usize::from(!verdict.faults.is_empty());
+        results.push(json!({
+            "release": target.release.name,
+            "seconds": seconds,
+            "header": target.headers.as_ref().map(|h| &h.include),
+            "verdict": verdict,
+        }));
+    }
+    progress.finish();
+    report.document(&results);
+    if faulty == 0 { Ok(()) } else { Err(Error::Faulty { faulty, total: targets.len() }) }
+}
+
+fn build_one(
+    target: &Target,
+    root: &Path,
+    out: &Path,
+    progress: &Progress,
+) -> Result<Verdict, Error> {
+    let name = target.release.name;
+    let mut features = workspace::feature(name);
+    if target.headers.is_some() {
+        features.push_str(",spank-bindings/real-header");
+    }
+    let args = ["build", "--release", "-p", "plugin", "--lib", "--features", features.as_str()];
+    let mut cargo = Cargo::new(root, &args);
+    if let Some(headers) = &target.headers {
+        cargo = cargo.env("SLURM_SPANK_INCLUDE", &headers.include);
+    }
+    let messages = cargo.run(progress)?;
+    let made = cargo::shared_library(&messages, "spank_pyxis")
+        .ok_or(Error::NoArtifact { what: "spank_pyxis.so", release: name.into() })?;
+    let file = place(&made, &out.join(name))?;
+
+    let mut verdict = verify::verify(&file, Some(name))?;
+    check_bindings(target, &file, &mut verdict)?;
+    Ok(verdict)
+}
+
+/// Copies the .so under a name of its own first: a Slurm may have the old one mapped.
+fn place(made: &Path, dir: &Path) -> Result<PathBuf, Error> {
+    fs::create_dir_all(dir).map_err(Error::io("make", dir))?;
+    let (file, new) = (dir.join("spank_pyxis.so"), dir.join(".spank_pyxis.so.new"));
+    fs::copy(made, &new).map_err(Error::io("copy", made))?;
+    fs::rename(&new, &file).map_err(Error::io("write", &file))?;
+    Ok(file)
+}
+
+/// Without a header it must be the committed bindings that were used, with one the header's number.
+fn check_bindings(target: &Target, file: &Path, verdict: &mut Verdict) -> Result<(), Error> {
+    let bytes = fs::read(file).map_err(Error::io("read", file))?;
+    let Ok(stamp) = Stamp::from_elf(&bytes) else { return Ok(()) };
+    let number = target.headers.as_ref().map_or(target.release.number, |h| h.number);
+    if stamp.number != number {
+        verdict.faults.push(format!("stamped {:#08x}, not {number:#08x}", stamp.number));
+    }
+    if target.headers.is_none() && stamp.bindings != target.release.bindings {
+        verdict.faults.push(format!(
+            "built with bindings {}, committed are {}",
+            stamp.bindings, target.release.bindings
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Runs cargo and reads what it says.
+
+use crate::error::Error;
+use crate::report::Progress;
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, thread};
+
+/// One run of cargo.
+pub(crate) struct Cargo(Command);
+
+impl Cargo {
+    /// `cargo VERB ...` in the source tree, without what a cargo above this program has set.
+    pub(crate) fn new(root: &Path, args: &[&str]) -> Cargo {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+        command.current_dir(root).args(args).arg("--message-format=json-render-diagnostics");
+        command.env_remove("SLURM_SPANK_INCLUDE");
+        Cargo(command)
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Cargo {
+        self.0.env(name, value);
+        self
+    }
+
+    /// Runs it: the messages, one JSON value each. If it fails, its words go to stderr.
+    pub(crate) fn run(mut self, progress: &Progress) -> Result<Vec<Value>, Error> {
+        let args: Vec<_> = self.0.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+        let failed = |why| Error::Command { command: format!("cargo {}", args.join(" ")), why };
+        let child = self.0.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().map_err(|e| failed(Some(e)))?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+
+        let (messages, words) = thread::scope(|scope| {
+            let reader = scope.spawn(move || {
+                let lines = out.into_iter().flat_map(|out| BufReader::new(out).lines());
+                let parse = |line: String| serde_json::from_str::<Value>(&line).ok();
+                lines.map_while(Result::ok).filter_map(parse).collect::<Vec<_>>()
+            });
+            let mut words = Vec::new();
+            for line in err.into_iter().flat_map(|err| BufReader::new(err).lines()) {
+                let Ok(line) = line else { break };
+                progress.message(line.trim());
+                words.push(line);
+            }
+            (reader.join().unwrap_or_default(), words)
+        });
+        let status = child.wait().map_err(|e| failed(Some(e)))?;
+        if status.success() {
+            return Ok(messages);
+        }
+        words.iter().for_each(|line| eprintln!("{line}"));
+        Err(failed(None))
+    }
+}
+
+/// The OUT_DIR of a package's build script.
+pub(crate) fn out_dir(messages: &[Value], package: &str) -> Option<PathBuf> {
+    let found = messages.iter().find(|m| {
+        m["reason"] == "build-script-executed"
+            && m["package_id"].as_str().is_some_and(|id| id.contains(package))
+    })?;
+    Some(PathBuf::from(found["out_dir"].as_str()?))
+}
+
+/// The .so of the library target `name`, if cargo made or has it.
+pub(crate) fn shared_library(messages: &[Value], name: &str) -> Option<PathBuf> {
+    let found = messages.iter().find(|m| {
+        m["reason"] == "compiler-artifact" && m["target"]["name"].as_str() == Some(name)
+    })?;
+    let files = found["filenames"].as_array()?.iter().filter_map(Value::as_str);
+    files.map(PathBuf::from).find(|file| file.extension().is_some_and(|e| e == "so"))
+}

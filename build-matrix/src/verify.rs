@@ -1,0 +1,183 @@
+//! `verify`: is a built plugin what it should be? Read from its file, nothing is loaded.
+
+use crate::elf::{self, Library};
+use crate::error::Error;
+use crate::report::Report;
+use serde::Serialize;
+use spank_bindings::Release;
+use spank_bindings::stamp::{SYMBOL, Stamp};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The hooks of pyxis. Each costs something when it is there: an epilog a fork for every job.
+const HOOKS: &[&str] = &[
+    "slurm_spank_init",
+    "slurm_spank_init_post_opt",
+    "slurm_spank_user_init",
+    "slurm_spank_task_init",
+    "slurm_spank_task_exit",
+    "slurm_spank_exit",
+];
+
+/// Hooks that may come or go with the plugin's work.
+const MAYBE: &[&str] =
+    &["slurm_spank_task_post_fork", "slurm_spank_job_epilog", "slurm_spank_slurmd_exit"];
+
+/// Libraries that are there wherever Slurm is.
+const LIBRARIES: &[&str] = &["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux"];
+
+/// Most bytes of a plugin.
+const MOST: u64 = 500 * 1024;
+
+/// What was found out about one file.
+#[derive(Debug, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) file: PathBuf,
+    pub(crate) size: u64,
+    /// From the stamp.
+    pub(crate) slurm: Option<String>,
+    /// The newest glibc it needs anything of, `2.34`.
+    pub(crate) glibc: Option<String>,
+    pub(crate) faults: Vec<String>,
+}
+
+/// Reports on each file, and fails if one has a fault.
+pub(crate) fn verify_files(report: &Report, files: &[PathBuf]) -> Result<(), Error> {
+    let verdicts: Vec<Verdict> =
+        files.iter().map(|file| verify(file, None)).collect::<Result<_, _>>()?;
+    for verdict in &verdicts {
+        report.line(verdict.summary());
+        verdict.faults.iter().for_each(|fault| report.line(verdict.fault_line(fault)));
+    }
+    report.document(&verdicts);
+    let faulty = verdicts.iter().filter(|v| !v.faults.is_empty()).count();
+    if faulty == 0 { Ok(()) } else { Err(Error::Faulty { faulty, total: files.len() }) }
+}
+
+impl Verdict {
+    /// One line for people.
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{}: for Slurm {}, {} KiB, needs glibc {}, {}",
+            self.file.display(),
+            self.slurm.as_deref().unwrap_or("?"),
+            self.size.div_ceil(1024),
+            self.glibc.as_deref().unwrap_or("?"),
+            if self.faults.is_empty() { "verified" } else { "FAULTY" }
+        )
+    }
+
+    pub(crate) fn fault_line(&self, fault: &str) -> String {
+        format!("{}: {fault}", self.file.display())
+    }
+}
+
+/// Looks at one file; `expected` is the release it was built for, where that is known.
+pub(crate) fn verify(file: &Path, expected: Option<&str>) -> Result<Verdict, Error> {
+    let bytes = fs::read(file).map_err(Error::io("read", file))?;
+    let mut verdict = Verdict {
+        file: file.to_path_buf(),
+        size: bytes.len() as u64,
+        slurm: None,
+        glibc: None,
+        faults: Vec::new(),
+    };
+    let library = match elf::library(&bytes) {
+        Ok(library) => library,
+        Err(e) => {
+            verdict.faults.push(format!("no shared library: {e}"));
+            return Ok(verdict);
+        }
+    };
+    verdict.glibc = glibc(&library);
+    if verdict.size > MOST {
+        verdict.faults.push(format!("{} bytes, more than {MOST}", verdict.size));
+    }
+    let faults = &mut verdict.faults;
+    linking(&library, faults);
+    match Stamp::from_elf(&bytes) {
+        Ok(stamp) => {
+            match stamped(&stamp, &bytes, expected, faults) {
+                Some(release) => symbols(&library, release, faults),
+                None => faults.push(format!("no such Slurm release: {}", stamp.slurm)),
+            }
+            verdict.slurm = Some(stamp.slurm);
+        }
+        Err(e) => faults.push(e.to_string()),
+    }
+    Ok(verdict)
+}
+
+/// How it was linked.
+fn linking(library: &Library, faults: &mut Vec<String>) {
+    if !library.nodelete {
+        faults.push("not linked with -z nodelete: dlclose would leave destructors behind".into());
+    }
+    if library.unstripped {
+        faults.push("not stripped".into());
+    }
+    for needed in &library.needed {
+        if !LIBRARIES.iter().any(|known| needed.starts_with(known)) {
+            faults.push(format!("needs the library {needed}"));
+        }
+    }
+}
+
+/// The stamp, and what must agree with it; the release it names.
+fn stamped(
+    stamp: &Stamp,
+    bytes: &[u8],
+    expected: Option<&str>,
+    faults: &mut Vec<String>,
+) -> Option<&'static Release> {
+    let release = spank_bindings::release(&stamp.slurm)?;
+    if let Some(expected) = expected.filter(|expected| *expected != stamp.slurm) {
+        faults.push(format!("stamped for Slurm {}, built for {expected}", stamp.slurm));
+    }
+    if stamp.number >> 8 != release.number >> 8 {
+        faults.push(format!("stamped with number {:#08x}, not of {}", stamp.number, release.name));
+    }
+    if stamp.api != release.api {
+        faults.push(format!("stamped with API {}, not {}", stamp.api, release.api));
+    }
+    match elf::number(bytes, "plugin_version") {
+        Some(number) if number == stamp.number => {}
+        Some(number) => faults
+            .push(format!("plugin_version is {number:#08x}, the stamp says {:#08x}", stamp.number)),
+        None => faults.push("no readable plugin_version".into()),
+    }
+    let name = format!("{}\0", stamp.plugin);
+    for (symbol, value) in [("plugin_name", name.as_str()), ("plugin_type", "spank\0")] {
+        if elf::data(bytes, symbol) != Some(value.as_bytes()) {
+            faults.push(format!("{symbol} is not {:?}", value.trim_end_matches('\0')));
+        }
+    }
+    Some(release)
+}
+
+/// What it exports and wants, against what its release has.
+fn symbols(library: &Library, release: &Release, faults: &mut Vec<String>) {
+    let own = ["plugin_name", "plugin_type", "plugin_version", SYMBOL];
+    let must = || own.iter().chain(release.version_symbols).chain(HOOKS);
+    for name in must() {
+        if !library.exports.contains(*name) {
+            faults.push(format!("does not export {name}"));
+        }
+    }
+    let may = |name: &&String| must().chain(release.data).chain(MAYBE).any(|known| known == name);
+    for name in library.exports.iter().filter(|name| !may(name)) {
+        faults.push(format!("exports {name}"));
+    }
+    for name in &library.wants {
+        if !release.functions.contains(&name.as_str()) {
+            faults.push(format!("wants {name}, which Slurm {} does not have", release.name));
+        }
+    }
+}
+
+/// The newest version of glibc among those needed.
+fn glibc(library: &Library) -> Option<String> {
+    let parts = |v: &str| v.split('.').filter_map(|p| p.parse().ok()).collect::<Vec<u32>>();
+    let versions = library.versions.iter().filter_map(|v| v.strip_prefix("GLIBC_"));
+    versions.max_by_key(|v| parts(v)).map(str::to_owned)
+}
