@@ -1,1 +1,25 @@
-//! placeholder
+//! `spank_pyxis.so`: runs the tasks of a Slurm step in a container.
+//!
+//! In srun, sbatch and salloc it registers the options; in slurmd it makes the runtime directory;
+//! in slurmstepd it starts the container once per node and moves every task into it before Slurm
+//! executes the user's program. The invariants of living inside those daemons are in SAFETY.md.
+
+pub mod config;
+mod hooks;
+pub mod options;
+mod state;
+mod step;
+
+spank_bindings::export_plugin! {
+    name: "pyxis",
+    version: env!("CARGO_PKG_VERSION"),
+    failure_mode: spank_bindings::FailureMode::Job,
+    hooks: {
+        init => hooks::init,
+        init_post_opt => hooks::init_post_opt,
+        user_init => hooks::user_init,
+        task_init => hooks::task_init,
+        task_exit => hooks::task_exit,
+        exit => hooks::exit,
+    }
+}

@@ -1,0 +1,198 @@
+//! The plugin's arguments in plugstack.conf.
+
+use crate::options::parse_bool;
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// How long a named container lives, and who shares its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Until it is removed; one name for all of the user's jobs.
+    #[default]
+    Global,
+    /// Until the job ends.
+    Job,
+}
+
+/// Which container runtime is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuntimeChoice {
+    /// enroot where it is installed, else the built-in one.
+    #[default]
+    Auto,
+    /// enroot.
+    Enroot,
+    /// The built-in one.
+    Pyxis,
+}
+
+/// The arguments, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directory of the per-user runtime directories.
+    pub runtime_path: PathBuf,
+    /// Run entrypoints unless told otherwise.
+    pub execute_entrypoint: bool,
+    /// Scope of named containers.
+    pub container_scope: Scope,
+    /// Whether sbatch and salloc have the options.
+    pub sbatch_support: bool,
+    /// Load instead of import and create.
+    pub use_enroot_load: bool,
+    /// Program that provides images.
+    pub importer: Option<PathBuf>,
+    /// Start unnamed containers from the squashfs file (the built-in runtime always does).
+    pub use_squashfuse: bool,
+    /// Container runtime.
+    pub runtime: RuntimeChoice,
+    /// The `pyxis` command; looked for in PATH where it is a bare name.
+    pub pyxis_path: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            runtime_path: "/run/pyxis".into(),
+            execute_entrypoint: false,
+            container_scope: Scope::default(),
+            sbatch_support: true,
+            use_enroot_load: false,
+            importer: None,
+            use_squashfuse: false,
+            runtime: RuntimeChoice::default(),
+            pyxis_path: "pyxis".into(),
+        }
+    }
+}
+
+/// An argument that is no good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// No such key.
+    Unknown(String),
+    /// A value the key does not take.
+    Value(&'static str, String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(argument) => {
+                write!(f, "unknown configuration option: {argument} (in plugstack.conf)")
+            }
+            Self::Value(key, value) => {
+                write!(f, "{key}: invalid value: {value} (in plugstack.conf)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the arguments; a later one wins.
+    pub fn parse<'a>(arguments: impl Iterator<Item = &'a [u8]>) -> Result<Config, ConfigError> {
+        let mut config = Config::default();
+        for argument in arguments {
+            config.take(argument)?;
+        }
+        Ok(config)
+    }
+
+    fn take(&mut self, argument: &[u8]) -> Result<(), ConfigError> {
+        let equals = argument.iter().position(|byte| *byte == b'=').unwrap_or(argument.len());
+        let (key, value) = (&argument[..equals], argument.get(equals + 1..).unwrap_or_default());
+        let bad = |key| ConfigError::Value(key, String::from_utf8_lossy(value).into_owned());
+        let truth = |key| parse_bool(value).ok_or_else(|| bad(key));
+        let path = |key| match value {
+            [b'/', ..] => Ok(PathBuf::from(OsString::from_vec(value.to_vec()))),
+            _ => Err(bad(key)),
+        };
+        match key {
+            b"runtime_path" => self.runtime_path = path("runtime_path")?,
+            b"execute_entrypoint" => self.execute_entrypoint = truth("execute_entrypoint")?,
+            b"container_scope" => {
+                self.container_scope = match value {
+                    b"job" => Scope::Job,
+                    b"global" => Scope::Global,
+                    _ => return Err(bad("container_scope")),
+                }
+            }
+            b"sbatch_support" => self.sbatch_support = truth("sbatch_support")?,
+            b"use_enroot_load" => self.use_enroot_load = truth("use_enroot_load")?,
+            b"importer" if value.is_empty() => self.importer = None,
+            b"importer" => self.importer = Some(path("importer")?),
+            b"use_squashfuse" => self.use_squashfuse = truth("use_squashfuse")?,
+            b"runtime" => {
+                self.runtime = match value {
+                    b"auto" => RuntimeChoice::Auto,
+                    b"enroot" => RuntimeChoice::Enroot,
+                    b"pyxis" => RuntimeChoice::Pyxis,
+                    _ => return Err(bad("runtime")),
+                }
+            }
+            b"pyxis_path" => self.pyxis_path = path("pyxis_path")?,
+            _ => {
+                return Err(ConfigError::Unknown(String::from_utf8_lossy(argument).into_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Config, ConfigError> {
+        Config::parse(line.split_whitespace().map(str::as_bytes))
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_original() {
+        let config = parse("").unwrap();
+        assert_eq!(config.runtime_path, PathBuf::from("/run/pyxis"));
+        assert!(config.sbatch_support && !config.execute_entrypoint && !config.use_squashfuse);
+        assert_eq!((config.container_scope, config.importer), (Scope::Global, None));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let config = parse(
+            "runtime_path=/a execute_entrypoint=1 container_scope=job sbatch_support=no \
+             use_enroot_load=true importer=/b use_squashfuse=y runtime=pyxis pyxis_path=/c/pyxis",
+        )
+        .unwrap();
+        assert_eq!(
+            config,
+            Config {
+                runtime_path: "/a".into(),
+                execute_entrypoint: true,
+                container_scope: Scope::Job,
+                sbatch_support: false,
+                use_enroot_load: true,
+                importer: Some("/b".into()),
+                use_squashfuse: true,
+                runtime: RuntimeChoice::Pyxis,
+                pyxis_path: "/c/pyxis".into(),
+            }
+        );
+    }
+
+    #[test]
+    fn a_bad_argument_is_named() {
+        for (line, expected) in [
+            ("nonsense", "unknown configuration option: nonsense"),
+            ("runtime_paths=/x", "unknown configuration option: runtime_paths=/x"),
+            ("container_scope=user", "container_scope: invalid value: user"),
+            ("use_squashfuse=maybe", "use_squashfuse: invalid value: maybe"),
+            ("runtime=docker", "runtime: invalid value: docker"),
+            ("runtime_path=relative", "runtime_path: invalid value: relative"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+}

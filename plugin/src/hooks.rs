@@ -1,0 +1,116 @@
+//! The hooks Slurm calls, and which program calls them.
+
+use crate::config::Config;
+use crate::options::{Options, table};
+use crate::state::{self, State};
+use crate::step::{Step, runtime_dir};
+use spank_bindings::{Args, Context, Spank, context, log};
+use std::ffi::CStr;
+use std::os::unix::ffi::OsStringExt;
+
+/// Why a hook fails; Slurm logs it as one line.
+#[derive(Debug)]
+pub(crate) struct HookError(String);
+
+impl std::fmt::Display for HookError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error> From<E> for HookError {
+    fn from(error: E) -> Self {
+        HookError(error.to_string())
+    }
+}
+
+type HookResult = Result<(), HookError>;
+
+/// The plugin is loaded.
+pub(crate) fn init(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
+    let config = Config::parse(args.iter().map(CStr::to_bytes))?;
+    let sbatch_support = config.sbatch_support;
+    let runtime_path = config.runtime_path.clone();
+    state::reset(Some(State { config, ..State::default() }));
+    match context() {
+        Context::Local | Context::Remote => {}
+        Context::Allocator if sbatch_support => {}
+        Context::Slurmd => {
+            log::info!("pyxis: version v{}", env!("CARGO_PKG_VERSION"));
+            runtime_dir::create(&runtime_path)?;
+            return Ok(());
+        }
+        Context::Allocator | Context::JobScript | Context::Error => return Ok(()),
+    }
+    spank.register_options(table::specs(take_option))?;
+    Ok(())
+}
+
+fn take_option(val: i32, arg: Option<&CStr>, _remote: bool) -> Result<(), String> {
+    state::with(|state| state.options.take(val, arg)).map_err(|error| error.to_string())
+}
+
+/// All options are known.
+pub(crate) fn init_post_opt(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
+    match context() {
+        Context::Local | Context::Allocator => state::with(|state| {
+            check(&mut state.options, |name| {
+                let name = name.to_str().ok()?;
+                std::env::var_os(name).map(OsStringExt::into_vec)
+            })?;
+            for line in state.options.ignored() {
+                log::error!("pyxis: {line}");
+            }
+            Ok(())
+        }),
+        Context::Remote => state::with(|state| {
+            check(&mut state.options, |name| {
+                spank.getenv(name).ok().flatten().map(std::ffi::CString::into_bytes)
+            })?;
+            if state.options.wants_container() {
+                state.step = Some(Step::prepare(spank, &state.config)?);
+            }
+            Ok(())
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check(options: &mut Options, get: impl Fn(&CStr) -> Option<Vec<u8>>) -> HookResult {
+    Ok(options.apply_defaults(get)?)
+}
+
+/// In slurmstepd, as the user, before the tasks are forked. Slurm does not show an error of this
+/// hook to srun, so that it is kept and reported by the tasks.
+pub(crate) fn user_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
+    state::with(|State { options, step, .. }| {
+        if let Some(step) = step {
+            step.plan(spank, options);
+        }
+    });
+    Ok(())
+}
+
+/// In each task, as the user, just before the user's program.
+pub(crate) fn task_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
+    state::with(|State { config, options, step }| match step {
+        Some(step) => step.enter(spank, config, options).map_err(HookError::from),
+        None => Ok(()),
+    })
+}
+
+/// In slurmstepd, after each task.
+pub(crate) fn task_exit(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
+    state::with(|State { step, .. }| {
+        if let Some(step) = step {
+            step.task_exited();
+        }
+    });
+    Ok(())
+}
+
+/// The plugin is about to be unloaded.
+pub(crate) fn exit(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
+    state::reset(None);
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! What is wrong with an option: one line for the user.
+
+use std::fmt;
+
+/// An option that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OptionError {
+    /// No or an empty argument.
+    Empty(&'static str),
+    /// Given again with another value.
+    Repeated(&'static str),
+    /// An option and its opposite.
+    Both(&'static str, &'static str),
+    /// A mount entry without source or target.
+    MountFormat(String),
+    /// A mount source that is neither path nor keyword.
+    MountSource(String),
+    /// A mount target that is no path.
+    MountTarget(String),
+    /// `--container-name=:flag`.
+    EmptyName,
+    /// An unknown flag after the name.
+    NameFlag(String),
+    /// `--container-save=dir/`.
+    SaveDirectory(String),
+    /// An empty element of `--container-env`.
+    EnvFormat(String),
+    /// An empty element of `--container-unshare`.
+    EmptyNamespace,
+    /// A namespace that cannot be unshared.
+    UnknownNamespace(String),
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty(option) => write!(f, "--{option}: argument required"),
+            Self::Repeated(option) => write!(f, "--{option} specified multiple times"),
+            Self::Both(one, other) => write!(f, "both --{one} and --{other} were specified"),
+            Self::MountFormat(entry) => {
+                write!(f, "--container-mounts: invalid format: {entry} (SRC:DST[:FLAGS])")
+            }
+            Self::MountSource(entry) => write!(
+                f,
+                "--container-mounts: could not add {entry}: mount source must be a relative \
+                 path (./x), an absolute path, \"tmpfs\" or \"umount\""
+            ),
+            Self::MountTarget(entry) => write!(
+                f,
+                "--container-mounts: could not add {entry}: mount target must be a relative \
+                 path (./x) or an absolute path"
+            ),
+            Self::EmptyName => write!(f, "--container-name: empty name"),
+            Self::NameFlag(flag) => write!(
+                f,
+                "--container-name: flag must be \"auto\", \"create\", \"exec\" or \"no_exec\", \
+                 not \"{flag}\""
+            ),
+            Self::SaveDirectory(path) => {
+                write!(f, "--container-save: target is a directory: {path}")
+            }
+            Self::EnvFormat(list) => write!(f, "--container-env: invalid format: {list}"),
+            Self::EmptyNamespace => write!(f, "--container-unshare: empty namespace argument"),
+            Self::UnknownNamespace(name) => {
+                write!(f, "--container-unshare: unknown namespace '{name}' (net, ipc or uts)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for OptionError {}

@@ -1,0 +1,212 @@
+use super::table::names;
+use super::*;
+use proptest::prelude::*;
+use std::ffi::{CStr, CString};
+
+fn with(which: Valued, value: &str) -> Result<Options, OptionError> {
+    let mut options = Options::default();
+    options.set(which, value.as_bytes()).map(|()| options)
+}
+
+fn error(which: Valued, value: &str) -> String {
+    with(which, value).unwrap_err().to_string()
+}
+
+fn mount(source: &str, target: &str, flags: &str) -> Mount {
+    Mount { source: source.into(), target: target.into(), flags: flags.into() }
+}
+
+#[test]
+fn mounts_get_their_defaults() {
+    let rows = [
+        ("/a", mount("/a", "/a", "x-create=auto,rbind")),
+        ("./a:/b", mount("./a", "/b", "x-create=auto,rbind")),
+        ("/a:/b:", mount("/a", "/b", "x-create=auto,rbind")),
+        ("/a:/b:ro+rprivate", mount("/a", "/b", "x-create=auto,rbind,ro,rprivate")),
+        ("tmpfs:/b:size=1g", mount("tmpfs", "/b", "x-create=dir,size=1g")),
+        ("umount:/b", mount("umount", "/b", "x-detach")),
+        ("/a:/b:mode=1:2", mount("/a", "/b", "x-create=auto,rbind,mode=1:2")),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(with(Valued::Mounts, text).unwrap().mounts, [expected], "{text}");
+    }
+}
+
+#[test]
+fn mounts_add_up_without_duplicates() {
+    let mut options = with(Valued::Mounts, "/a:/b,/c:/d,/a:/b").unwrap();
+    options.set(Valued::Mounts, b"/a:/b").unwrap();
+    options.set(Valued::Mounts, b"/a:/b:ro").unwrap();
+    assert_eq!(options.mounts.len(), 3);
+}
+
+#[test]
+fn each_bad_value_has_its_line() {
+    for which in [
+        Valued::Image,
+        Valued::Mounts,
+        Valued::Workdir,
+        Valued::Name,
+        Valued::Save,
+        Valued::Env,
+        Valued::Unshare,
+    ] {
+        assert_eq!(error(which, ""), format!("--{}: argument required", which.option()));
+    }
+    let rows = [
+        (Valued::Mounts, ":/b", "invalid format"),
+        (Valued::Mounts, "/a::ro", "invalid format"),
+        (Valued::Mounts, "/a:/b,", "invalid format"),
+        (Valued::Mounts, "a:/b", "mount source must be"),
+        (Valued::Mounts, "tmpfs", "mount target must be"),
+        (Valued::Mounts, "/a:b", "mount target must be"),
+        (Valued::Name, ":create", "empty name"),
+        (Valued::Name, "x:never", "flag must be"),
+        (Valued::Save, "/a/", "target is a directory"),
+        (Valued::Env, "A,,B", "invalid format: A,,B"),
+        (Valued::Unshare, "net,", "empty namespace"),
+        (Valued::Unshare, "pid", "unknown namespace 'pid'"),
+    ];
+    for (which, value, expected) in rows {
+        let line = error(which, value);
+        assert!(line.contains(expected) && !line.contains('\n'), "{value}: {line}");
+    }
+}
+
+#[test]
+fn names_have_flags() {
+    let flags = [
+        ("x", NameFlag::Auto),
+        ("x:", NameFlag::Auto),
+        ("x:auto", NameFlag::Auto),
+        ("x:create", NameFlag::Create),
+        ("x:exec", NameFlag::Exec),
+        ("x:no_exec", NameFlag::NoExec),
+    ];
+    for (text, flag) in flags {
+        let name = with(Valued::Name, text).unwrap().name;
+        assert_eq!(name, Some(Name { name: "x".to_owned(), flag }), "{text}");
+    }
+}
+
+#[test]
+fn the_same_value_again_is_fine_and_another_is_not() {
+    for (which, same, other) in [
+        (Valued::Image, "a", "b"),
+        (Valued::Workdir, "/a", "/b"),
+        (Valued::Name, "a:create", "a"),
+        (Valued::Save, "/a", "/b"),
+    ] {
+        let mut options = with(which, same).unwrap();
+        options.set(which, same.as_bytes()).unwrap();
+        let line = options.set(which, other.as_bytes()).unwrap_err().to_string();
+        assert_eq!(line, format!("--{} specified multiple times", which.option()));
+    }
+}
+
+#[test]
+fn an_option_and_its_opposite_are_refused() {
+    for which in [Switch::MountHome, Switch::RemapRoot, Switch::Entrypoint, Switch::Writable] {
+        for first in [true, false] {
+            let mut options = Options::default();
+            options.switch(which, first).unwrap();
+            options.switch(which, first).unwrap();
+            let line = options.switch(which, !first).unwrap_err().to_string();
+            assert!(line.starts_with("both --") && line.ends_with("were specified"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn every_option_without_a_container_is_reported() {
+    let mut options = Options::default();
+    for (val, name, has_arg) in names() {
+        if name.starts_with("no-") || name == "container-readonly" {
+            continue;
+        }
+        let value = match name {
+            "container-image" | "container-name" => continue,
+            "container-unshare" => c"net",
+            _ => c"/a",
+        };
+        options.take(val, has_arg.then_some(value)).unwrap();
+    }
+    let lines = options.ignored();
+    assert_eq!(lines.len(), 10, "{lines:#?}");
+    options.set(Valued::Image, b"x").unwrap();
+    assert!(options.ignored().is_empty());
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment() {
+    let environment = |name: &CStr| match name.to_bytes() {
+        b"PYXIS_CONTAINER_IMAGE" => Some(b"env".to_vec()),
+        b"PYXIS_CONTAINER_WORKDIR" => Some(b"/env".to_vec()),
+        b"PYXIS_CONTAINER_MOUNTS" => Some(b"/env".to_vec()),
+        b"PYXIS_CONTAINER_WRITABLE" => Some(b"maybe".to_vec()),
+        b"PYXIS_CONTAINER_READONLY" => Some(b"yes".to_vec()),
+        b"PYXIS_CONTAINER_REMAP_ROOT" => Some(b"1".to_vec()),
+        _ => None,
+    };
+    let mut options = Options::default();
+    options.set(Valued::Image, b"cli").unwrap();
+    options.switch(Switch::RemapRoot, false).unwrap();
+    options.apply_defaults(environment).unwrap();
+    assert_eq!(options.image, Some("cli".into()));
+    assert_eq!(options.workdir, Some("/env".into()));
+    assert_eq!(options.mounts.len(), 1);
+    assert_eq!(options.writable, Some(false), "an unknown word says nothing");
+    assert_eq!(options.remap_root, Some(false));
+}
+
+#[test]
+fn a_bad_default_is_an_error() {
+    let mut options = Options::default();
+    let environment =
+        |name: &CStr| (name == c"PYXIS_CONTAINER_MOUNTS").then(|| b"nonsense".to_vec());
+    assert!(options.apply_defaults(environment).is_err());
+}
+
+#[test]
+fn white_space_is_escaped_for_fstab() {
+    let options = with(Valued::Mounts, "/a b\\c:/d\te:ro").unwrap();
+    assert_eq!(options.mounts[0].fstab_line(), "/a\\040b\\134c /d\\011e x-create=auto,rbind,ro");
+}
+
+proptest! {
+    /// Any options in any order: no panic, one line per error, and what was taken stays taken.
+    #[test]
+    fn no_option_string_crashes(
+        given in prop::collection::vec((0i32..18, prop::collection::vec(1u8..=255, 0..40)), 0..8),
+    ) {
+        let mut options = Options::default();
+        for (val, bytes) in given {
+            let arg = CString::new(bytes).unwrap();
+            let before = options.clone();
+            if let Err(error) = options.take(val, Some(&arg)) {
+                prop_assert!(!error.to_string().is_empty());
+            } else {
+                prop_assert!(options.mounts.len() >= before.mounts.len());
+                prop_assert!(before.image.is_none() || options.image == before.image);
+            }
+        }
+        let _ = options.ignored();
+    }
+
+    /// What a mount line says is what comes out, for any paths.
+    #[test]
+    fn mount_fields_survive(source in "/[^:,\0]{0,20}", target in "/[^:,\0]{0,20}") {
+        let options = with(Valued::Mounts, &format!("{source}:{target}:ro")).unwrap();
+        prop_assert_eq!(&options.mounts[0].source, source.as_str());
+        prop_assert_eq!(&options.mounts[0].target, target.as_str());
+    }
+
+    /// Taking a list twice changes nothing.
+    #[test]
+    fn lists_are_idempotent(list in "[A-C](,[A-C]){0,6}") {
+        let mut options = with(Valued::Env, &list).unwrap();
+        let once = options.clone();
+        options.set(Valued::Env, list.as_bytes()).unwrap();
+        prop_assert_eq!(options, once);
+    }
+}

@@ -1,0 +1,32 @@
+//! What the plugin remembers between hooks. Statics survive `dlclose` (the .so is never unmapped)
+//! and so a reload of the plugin, hence `init` resets them.
+
+use crate::config::Config;
+use crate::options::Options;
+use crate::step::Step;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Everything, in one place.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) options: Options,
+    /// In slurmstepd, when a container was asked for.
+    pub(crate) step: Option<Step>,
+}
+
+static STATE: Mutex<Option<State>> = Mutex::new(None);
+
+/// Runs `work` on the state. Slurm calls hooks one at a time, so that nobody ever waits here.
+pub(crate) fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
+    work(lock().get_or_insert_with(State::default))
+}
+
+/// Starts afresh, or (`None`) forgets everything.
+pub(crate) fn reset(state: Option<State>) {
+    *lock() = state;
+}
+
+fn lock() -> MutexGuard<'static, Option<State>> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}

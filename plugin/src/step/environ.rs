@@ -1,0 +1,58 @@
+//! The task's environment: the container's variables over the job's.
+
+use super::StepError;
+use runtime::handover::{Handover, Part};
+use spank_bindings::Spank;
+use std::ffi::{CStr, CString, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+
+/// Locales of the host that an image need not have.
+const DROPPED: [&CStr; 3] = [c"LANG", c"LANGUAGE", c"LC_ALL"];
+/// For each task of a PyTorch image, where its launcher would have set them.
+const PYTORCH: [(&CStr, &CStr); 2] =
+    [(c"SLURM_PROCID", c"RANK"), (c"SLURM_LOCALID", c"LOCAL_RANK")];
+
+/// Sets the container's variables; those named in `kept` keep the job's value.
+pub(super) fn import(
+    spank: &Spank<'_>,
+    container: &Handover,
+    kept: &[OsString],
+) -> Result<(), StepError> {
+    let keeps = |name: &[u8]| kept.iter().any(|kept| kept.as_bytes() == name);
+    for name in DROPPED {
+        if !keeps(name.to_bytes()) {
+            spank.unsetenv(name)?;
+        }
+    }
+    let block = read(container).map_err(StepError::Environ)?;
+    for variable in block.split(|byte| *byte == 0) {
+        let Some(equals) = variable.iter().position(|byte| *byte == b'=') else { continue };
+        let (name, value) = (&variable[..equals], &variable[equals + 1..]);
+        // Neither holds a NUL: the block was split at them.
+        if let (Ok(c_name), Ok(c_value)) = (CString::new(name), CString::new(value)) {
+            spank.setenv(&c_name, &c_value, !keeps(name))?;
+        }
+    }
+    if spank.getenv(c"PYTORCH_VERSION")?.is_some() {
+        for (from, to) in PYTORCH {
+            if let Some(value) = spank.getenv(from)? {
+                spank.setenv(to, &value, true)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All tasks read the same open file, hence by position.
+fn read(container: &Handover) -> io::Result<Vec<u8>> {
+    let missing = || io::Error::from(io::ErrorKind::NotFound);
+    let file = container.get(Part::Environ).ok_or_else(missing)?.try_clone()?;
+    let file = File::from(file);
+    let length = usize::try_from(file.metadata()?.len()).map_err(|_| missing())?;
+    let mut block = vec![0; length];
+    file.read_exact_at(&mut block, 0)?;
+    Ok(block)
+}

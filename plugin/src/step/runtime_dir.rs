@@ -1,0 +1,120 @@
+//! The runtime directories, made by root: `RUNTIME_PATH` for all users and `RUNTIME_PATH/UID` for
+//! each. No symbolic link is followed below `RUNTIME_PATH`, and what is there already is checked
+//! before it is trusted.
+
+use super::StepError;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::{Gid, Uid, fchown, geteuid, mkdir};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+const DIRECTORY: OFlag =
+    OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC).union(OFlag::O_RDONLY);
+
+fn failed(operation: &'static str, path: &Path) -> impl Fn(Errno) -> StepError {
+    let path = path.to_owned();
+    move |errno| StepError::RuntimeDir { operation, path: path.clone(), problem: errno.desc() }
+}
+
+/// Makes `path` (its last component only), mode 0755.
+pub(crate) fn create(path: &Path) -> Result<(), StepError> {
+    match mkdir(path, Mode::from_bits_truncate(0o755)) {
+        Ok(()) | Err(Errno::EEXIST) => open_trusted(path).map(drop),
+        Err(errno) => Err(failed("create", path)(errno)),
+    }
+}
+
+/// Opens `path` if only root can change what is in it.
+fn open_trusted(path: &Path) -> Result<OwnedFd, StepError> {
+    let directory = open(path, DIRECTORY, Mode::empty()).map_err(failed("open", path))?;
+    let stat = fstat(&directory).map_err(failed("stat", path))?;
+    let ours = stat.st_uid == geteuid().as_raw();
+    if !ours || stat.st_mode & 0o022 != 0 {
+        let problem = "it must belong to root and be writable by root alone";
+        return Err(StepError::RuntimeDir { operation: "trust", path: path.to_owned(), problem });
+    }
+    Ok(directory)
+}
+
+/// Makes `path/UID`, mode 0700, owned by the user; makes `path` too where it is gone.
+pub(crate) fn create_for_user(path: &Path, uid: u32, gid: u32) -> Result<PathBuf, StepError> {
+    create(path)?;
+    let parent = open_trusted(path)?;
+    let name = uid.to_string();
+    let full = path.join(&name);
+    match mkdirat(&parent, name.as_str(), Mode::from_bits_truncate(0o700)) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(failed("create", &full)(errno)),
+    }
+    let directory =
+        openat(&parent, name.as_str(), DIRECTORY, Mode::empty()).map_err(failed("open", &full))?;
+    let stat = fstat(&directory).map_err(failed("stat", &full))?;
+    if stat.st_uid == uid {
+        return Ok(full);
+    }
+    if stat.st_uid != geteuid().as_raw() {
+        let problem = "it belongs to another user";
+        return Err(StepError::RuntimeDir { operation: "use", path: full, problem });
+    }
+    // Just made by us, or by a step that died between the two calls.
+    fchown(&directory, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+        .map_err(failed("chown", &full))?;
+    Ok(full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("pyxis-rd-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn makes_both_directories_and_accepts_them_again() {
+        let base = scratch("make");
+        let uid = geteuid().as_raw();
+        let runtime = base.join("pyxis");
+        for _ in 0..2 {
+            let user = create_for_user(&runtime, uid, uid).unwrap();
+            assert_eq!(fs::metadata(user).unwrap().permissions().mode() & 0o7777, 0o700);
+        }
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_symlink_in_place_of_either_is_refused() {
+        let base = scratch("link");
+        let uid = geteuid().as_raw();
+        let elsewhere = base.join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        let runtime = base.join("pyxis");
+        symlink(&elsewhere, &runtime).unwrap();
+        assert!(create_for_user(&runtime, uid, uid).is_err());
+        fs::remove_file(&runtime).unwrap();
+        create(&runtime).unwrap();
+        symlink(&elsewhere, runtime.join(uid.to_string())).unwrap();
+        let error = create_for_user(&runtime, uid, uid).unwrap_err().to_string();
+        assert!(error.contains(&format!("pyxis/{uid}")), "{error}");
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_directory_others_can_write_is_not_trusted() {
+        let base = scratch("world");
+        let runtime = base.join("pyxis");
+        fs::create_dir(&runtime).unwrap();
+        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o777)).unwrap();
+        let error = create(&runtime).unwrap_err().to_string();
+        assert!(error.contains("writable by root alone"), "{error}");
+        fs::remove_dir_all(base).unwrap();
+    }
+}

@@ -1,0 +1,211 @@
+//! What the tasks of a step share: one lock, one byte of state, one container.
+//!
+//! The lock is a record lock on a memory file: the kernel frees it when its holder dies, and the
+//! others sleep in the kernel until then. The container is a message in a socket's queue, which
+//! each task looks at ([`runtime::handover`]). All three are made in slurmstepd before it forks.
+
+use super::StepError;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use runtime::handover::{Handover, Part};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+/// How long to wait at the end of a step for helper processes to see that their file system is
+/// gone, in milliseconds. They need less than one; longer means that the user's processes are
+/// still there, whom Slurm is about to kill.
+const HELPER_GRACE: u16 = 500;
+
+const FRESH: u8 = 0;
+const STARTING: u8 = 1;
+const READY: u8 = 2;
+const FAILED: u8 = 3;
+
+/// The tasks' common ground.
+pub(crate) struct Shared {
+    state: File,
+    sender: OwnedFd,
+    queue: OwnedFd,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Result<Shared, StepError> {
+        let failed = |errno: Errno| StepError::Shared(errno.into());
+        let state = memfd_create("pyxis-step", MFdFlags::MFD_CLOEXEC).map_err(failed)?;
+        let (sender, queue) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(failed)?;
+        let state = File::from(state);
+        state.write_all_at(&[FRESH], 0).map_err(StepError::Shared)?;
+        Ok(Shared { state, sender, queue })
+    }
+
+    /// Runs `start`, which sends the container to the socket it is given, in the first task to
+    /// come; the others wait for it. Every task gets the container, or the reason why not.
+    pub(crate) fn start_once(
+        &self,
+        start: impl FnOnce(BorrowedFd<'_>) -> Result<(), StepError>,
+    ) -> Result<Handover, StepError> {
+        let _lock = Lock::take(&self.state)?;
+        match self.read()? {
+            FRESH => {
+                self.write(STARTING)?;
+                let result = start(self.sender.as_fd());
+                self.write(if result.is_ok() { READY } else { FAILED })?;
+                result?;
+            }
+            READY => {}
+            STARTING => {
+                self.write(FAILED)?;
+                return Err(StepError::StarterDied);
+            }
+            _ => return Err(StepError::OtherTaskFailed),
+        }
+        Handover::peek(self.queue.as_fd()).map_err(StepError::Shared)?.ok_or(StepError::NoContainer)
+    }
+
+    /// Lets go of the container and waits for its helpers to notice, so that Slurm finds none
+    /// when it looks for what is left of the step.
+    pub(crate) fn release(&self) {
+        let Ok(Some(mut container)) = Handover::dequeue(self.queue.as_fd()) else { return };
+        let helpers = container.take(Part::Helpers);
+        drop(container);
+        if let Some(helpers) = helpers {
+            let mut hangup = [PollFd::new(helpers.as_fd(), PollFlags::empty())];
+            let _ = poll(&mut hangup, PollTimeout::from(HELPER_GRACE));
+        }
+    }
+
+    fn read(&self) -> Result<u8, StepError> {
+        let mut byte = [FAILED];
+        self.state.read_exact_at(&mut byte, 0).map_err(StepError::Shared)?;
+        Ok(byte[0])
+    }
+
+    fn write(&self, byte: u8) -> Result<(), StepError> {
+        self.state.write_all_at(&[byte], 0).map_err(StepError::Shared)
+    }
+}
+
+/// A record lock on the whole file, held by this process.
+struct Lock<'a>(&'a File);
+
+impl<'a> Lock<'a> {
+    fn take(file: &'a File) -> Result<Lock<'a>, StepError> {
+        loop {
+            match fcntl(file, FcntlArg::F_SETLKW(&record(libc::F_WRLCK))) {
+                Ok(_) => return Ok(Lock(file)),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(StepError::Shared(errno.into())),
+            }
+        }
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        let _ = fcntl(self.0, FcntlArg::F_SETLK(&record(libc::F_UNLCK)));
+    }
+}
+
+fn record(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+
+    /// Runs `task` in a forked child, as a Slurm task is; its result is the exit code.
+    fn in_task(task: impl FnOnce() -> i32) -> nix::unistd::Pid {
+        // SAFETY: the child only uses descriptors and memory of its own and leaves by _exit.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => child,
+            // SAFETY: never returns.
+            ForkResult::Child => unsafe { libc::_exit(task()) },
+        }
+    }
+
+    fn code(child: nix::unistd::Pid) -> i32 {
+        match waitpid(child, None).unwrap() {
+            WaitStatus::Exited(_, code) => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn send_container(socket: BorrowedFd<'_>) -> Result<(), StepError> {
+        let cwd: OwnedFd = File::open("/").unwrap().into();
+        Handover::new(vec![(Part::Cwd, cwd)]).send(socket).map_err(StepError::Shared)
+    }
+
+    #[test]
+    fn one_task_starts_and_all_get_the_container() {
+        let shared = Shared::new().unwrap();
+        let starts = File::from(memfd_create("starts", MFdFlags::empty()).unwrap());
+        let tasks: Vec<_> = (0..32)
+            .map(|_| {
+                in_task(|| {
+                    let got = shared.start_once(|socket| {
+                        std::thread::sleep(std::time::Duration::from_millis(50));
+                        use std::io::Write;
+                        (&starts).write_all(b"x").unwrap();
+                        send_container(socket)
+                    });
+                    i32::from(!got.is_ok_and(|container| container.get(Part::Cwd).is_some()))
+                })
+            })
+            .collect();
+        assert_eq!(tasks.into_iter().map(code).sum::<i32>(), 0);
+        assert_eq!(starts.metadata().unwrap().len(), 1);
+        shared.release();
+        assert!(Handover::peek(shared.queue.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn when_the_first_task_fails_the_others_do_too() {
+        let shared = Shared::new().unwrap();
+        let first = in_task(|| match shared.start_once(|_| Err(StepError::NoContainer)) {
+            Err(StepError::NoContainer) => 7,
+            _ => 0,
+        });
+        assert_eq!(code(first), 7);
+        let second = in_task(|| match shared.start_once(send_container) {
+            Err(StepError::OtherTaskFailed) => 8,
+            _ => 0,
+        });
+        assert_eq!(code(second), 8);
+    }
+
+    #[test]
+    fn a_starter_that_dies_does_not_hang_the_others() {
+        let shared = Shared::new().unwrap();
+        let first = in_task(|| {
+            let _ = shared.start_once(|_| {
+                // SAFETY: never returns; the task is gone in the middle of starting.
+                unsafe { libc::_exit(9) }
+            });
+            0
+        });
+        assert_eq!(code(first), 9);
+        for expected in ["unexpectedly", "another task"] {
+            let next = in_task(|| match shared.start_once(send_container) {
+                Err(error) if error.to_string().contains(expected) => 5,
+                _ => 0,
+            });
+            assert_eq!(code(next), 5, "{expected}");
+        }
+    }
+}
