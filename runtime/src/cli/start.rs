@@ -1,31 +1,17 @@
-//! Arguments of the `pyxis` command. Its container verbs take enroot's.
+//! `pyxis start`.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use runtime::fstab::{Entry, FstabError};
-use runtime::start::{Namespaces, Plan};
-
-/// An unprivileged container runtime for HPC nodes.
-#[derive(Debug, Parser)]
-#[command(name = "pyxis", version, arg_required_else_help = true)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) verb: Verb,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// Start a container from a squashfs image or a directory
-    Start(StartArgs),
-    /// Print the version
-    Version,
-}
+use runtime::start::{Namespaces, Plan, StartError, start};
 
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
@@ -49,12 +35,12 @@ pub(crate) struct StartArgs {
     unshare: Vec<Unshare>,
     /// Send the container's descriptors to this socket and exit, instead of running a command
     #[arg(long, value_name = "FD", conflicts_with = "command")]
-    pub(crate) handover: Option<RawFd>,
+    handover: Option<RawFd>,
     /// Squashfs file or directory
     image: PathBuf,
     /// Program to run and its arguments [default: the user's shell]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) command: Vec<OsString>,
+    command: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -110,9 +96,34 @@ fn spaced(line: &std::ffi::OsStr) -> OsString {
 }
 
 /// Sets close-on-exec on a descriptor that was inherited: no helper may hold it.
-pub(crate) fn keep_from_children(fd: RawFd) -> io::Result<()> {
+fn keep_from_children(fd: RawFd) -> io::Result<()> {
     // SAFETY: only used for the one call; a descriptor that is not open is an error of it.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok(())
+}
+
+/// Starts the container and runs the command in it, or hands it over.
+pub(crate) fn run(args: StartArgs) -> Result<ExitCode, StartError> {
+    let handover = args.handover;
+    let command = args.command.clone();
+    if let Some(fd) = handover {
+        keep_from_children(fd).map_err(StartError::Handover)?;
+    }
+    let container = start(Plan::try_from(args)?)?;
+    if let Some(fd) = handover {
+        // SAFETY: the caller passed this descriptor for us and nobody here closes it.
+        container.hand_over(unsafe { BorrowedFd::borrow_raw(fd) })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let shell = container.environ.get(std::ffi::OsStr::new("SHELL")).cloned();
+    let program = command.first().cloned().or(shell).unwrap_or_else(|| "/bin/sh".into());
+    let error = std::process::Command::new(&program)
+        .args(command.iter().skip(1))
+        .env_clear()
+        .envs(&container.environ)
+        .current_dir(&container.cwd)
+        .exec();
+    eprintln!("pyxis: cannot execute {}: {error}", program.to_string_lossy());
+    Ok(ExitCode::from(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }))
 }
