@@ -1,0 +1,76 @@
+# pyxis: the commands people type. `make help` lists them.
+#
+#   make                          for the Slurm whose spank.h is installed
+#   make SLURM=24.11              for that release, with the committed interface (no Slurm needed)
+#   make SLURM_PREFIX=/opt/slurm  for the Slurm installed there, against its own spank.h
+
+prefix      ?= /usr/local
+exec_prefix ?= $(prefix)
+bindir      ?= $(exec_prefix)/bin
+libdir      ?= $(exec_prefix)/lib
+datarootdir ?= $(prefix)/share
+datadir     ?= $(datarootdir)
+sysconfdir  ?= $(prefix)/etc
+
+SLURM        ?=
+SLURM_PREFIX ?=
+CARGO        ?= cargo
+INSTALL      ?= install
+
+plugindir := $(libdir)/slurm
+confdir   := $(datadir)/pyxis
+# One plugin at a time: whatever was built last is what gets installed.
+built     := target/make
+matrix     = $(CARGO) run -q --release -p build-matrix --
+
+.PHONY: all install uninstall demo cluster check deps clean help
+
+all: | need-cargo
+	rm -rf $(built)
+	$(matrix) build $(SLURM) $(if $(SLURM_PREFIX),--slurm $(SLURM_PREFIX)) --out $(built)
+	$(CARGO) build --release -p runtime
+
+# `sudo make install` after `make` compiles nothing: root often has no Rust toolchain.
+install:
+	@test -x target/release/pyxis && ls $(built)/*/spank_pyxis.so > /dev/null 2>&1 || $(MAKE) all
+	$(INSTALL) -d -m 755 $(DESTDIR)$(plugindir) $(DESTDIR)$(bindir) $(DESTDIR)$(confdir)
+	$(INSTALL) -m 755 target/release/pyxis $(DESTDIR)$(bindir)/pyxis
+	$(INSTALL) -m 644 $(built)/*/spank_pyxis.so $(DESTDIR)$(plugindir)/spank_pyxis.so
+	echo 'required $(plugindir)/spank_pyxis.so pyxis_path=$(bindir)/pyxis' > $(built)/pyxis.conf
+	$(INSTALL) -m 644 $(built)/pyxis.conf $(DESTDIR)$(confdir)/pyxis.conf
+	@echo
+	@echo 'Installed. To have Slurm load it (the path is that of your slurm.conf), on every node:'
+	@echo '    ln -s $(confdir)/pyxis.conf /etc/slurm/plugstack.conf.d/pyxis.conf'
+
+uninstall:
+	$(RM) $(DESTDIR)$(plugindir)/spank_pyxis.so $(DESTDIR)$(bindir)/pyxis $(DESTDIR)$(confdir)/pyxis.conf
+	-rmdir $(DESTDIR)$(confdir)
+
+demo: | need-cargo
+	tests/demo
+
+cluster: | need-cargo
+	tests/demo --shell
+
+check: | need-cargo
+	tests/run
+
+deps:
+	tests/deps
+
+clean:
+	rm -rf target dist
+
+help:
+	@echo 'make                build for the installed Slurm; SLURM=24.11 or SLURM_PREFIX=/opt/slurm for another'
+	@echo 'make install        to prefix=$(prefix); bindir, libdir, datarootdir and DESTDIR as usual'
+	@echo 'make uninstall      take that away again'
+	@echo 'make demo           everything from nothing: a Slurm of two nodes on this machine, and a container on it'
+	@echo 'make cluster        the same Slurm with the plugin, and a shell with srun'
+	@echo 'make check          all tests; ends with one line "N passed, N failed"; tests/run SUITE runs one'
+	@echo 'make deps           what demo, cluster and check need from apt'
+	@echo 'make clean          remove what was built (downloads and images stay in .cache)'
+
+.PHONY: need-cargo
+need-cargo:
+	@command -v $(CARGO) > /dev/null || { echo 'No Rust toolchain: get one with  curl -sSf https://sh.rustup.rs | sh -s -- -y && . ~/.cargo/env  (Debian 12 packages too old a one)' >&2; exit 1; }
