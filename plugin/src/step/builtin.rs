@@ -1,13 +1,13 @@
 //! The built-in runtime: the `pyxis` command, told what to start and where to send it.
 
+use super::StepError;
 use super::child::{self, SOCKET};
-use super::job::{Job, runtime_environ};
-use super::{StepError, child::Outcome};
+use super::job::{Job, for_runtime};
 use crate::config::Config;
 use crate::options::Options;
 use nix::errno::Errno;
 use spank_bindings::{Spank, log};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -48,19 +48,20 @@ pub(super) fn start(
     let arguments = arguments(options);
     let environ = environ(spank, config, options, job)?;
     log::verbose!("pyxis: running {} {arguments:?}", config.pyxis_path.display());
-    let Outcome { status, log } = child::run(&config.pyxis_path, &arguments, &environ, socket)?;
-    if status.success() {
-        for line in log.lines() {
+    let outcome = child::run(&config.pyxis_path, arguments, environ, socket)?;
+    if outcome.success() {
+        for line in outcome.log.lines() {
             log::info!("{line}");
         }
         return Ok(());
     }
-    let lines: Vec<&str> = log
+    let lines: Vec<&str> = outcome
+        .log
         .lines()
         .map(|line| line.strip_prefix("pyxis: ").unwrap_or(line).trim())
         .filter(|line| !line.is_empty())
         .collect();
-    Err(StepError::Start(if lines.is_empty() { status.to_string() } else { lines.join("; ") }))
+    Err(StepError::Start(if lines.is_empty() { outcome.ending() } else { lines.join("; ") }))
 }
 
 /// An absolute source that is not there is reported before anything is started; other troubles
@@ -97,15 +98,16 @@ fn environ(
     config: &Config,
     options: &Options,
     job: &Job,
-) -> Result<Vec<(OsString, OsString)>, StepError> {
-    let mut environ = runtime_environ(spank.job_env()?);
-    let mut set = |name: &str, value: OsString| environ.push((name.into(), value));
-    set("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()));
-    set("SLURM_JOB_UID", job.uid.to_string().into());
-    set("SLURM_JOB_GID", job.gid.to_string().into());
-    set("PYXIS_RUNTIME_PATH", config.runtime_path.clone().into());
-    set("PYXIS_VERSION", env!("CARGO_PKG_VERSION").into());
-    for (name, choice) in [
+) -> Result<Vec<CString>, StepError> {
+    let choice = |yes| if yes { "y" } else { "n" };
+    let mut ours: Vec<(&str, OsString)> = vec![
+        ("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())),
+        ("SLURM_JOB_UID", job.uid.to_string().into()),
+        ("SLURM_JOB_GID", job.gid.to_string().into()),
+        ("PYXIS_RUNTIME_PATH", config.runtime_path.clone().into()),
+        ("PYXIS_VERSION", env!("CARGO_PKG_VERSION").into()),
+    ];
+    for (name, chosen) in [
         ("ENROOT_MOUNT_HOME", options.mount_home),
         ("ENROOT_REMAP_ROOT", options.remap_root),
         ("ENROOT_ROOTFS_WRITABLE", options.writable),
@@ -113,9 +115,16 @@ fn environ(
         ("ENROOT_UNSHARE_IPC", options.unshare.ipc.then_some(true)),
         ("ENROOT_UNSHARE_UTS", options.unshare.uts.then_some(true)),
     ] {
-        if let Some(yes) = choice {
-            set(name, if yes { "y" } else { "n" }.into());
-        }
+        ours.extend(chosen.map(|yes| (name, choice(yes).into())));
+    }
+    let mut environ = spank.job_env()?;
+    environ.retain(|variable| {
+        let name = variable.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        for_runtime(variable) && !ours.iter().any(|(our, _)| our.as_bytes() == name)
+    });
+    for (name, value) in ours {
+        let variable = [name.as_bytes(), b"=", value.as_bytes()].concat();
+        environ.push(CString::new(variable).map_err(|error| StepError::Shared(error.into()))?);
     }
     Ok(environ)
 }

@@ -30,7 +30,7 @@ pub(crate) enum StepError {
     /// The source of a mount.
     MountSource(PathBuf),
     /// The runtime's program does not start.
-    Execute { program: PathBuf, source: io::Error },
+    Execute { program: PathBuf },
     /// The runtime said no.
     Start(String),
     /// A namespace of the container.
@@ -70,11 +70,11 @@ impl fmt::Display for StepError {
             Self::MountSource(path) => {
                 write!(f, "--container-mounts: source path does not exist: {}", path.display())
             }
-            Self::Execute { program, source } => {
+            Self::Execute { program } => {
                 write!(
                     f,
-                    "couldn't execute {}: {source} (is pyxis installed on this node? \
-                     plugstack.conf can name it with pyxis_path=)",
+                    "couldn't execute {} (is it installed on this node? plugstack.conf can name \
+                     it with pyxis_path=)",
                     program.display()
                 )
             }

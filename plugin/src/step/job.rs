@@ -2,8 +2,7 @@
 
 use super::StepError;
 use spank_bindings::{Spank, StepId};
-use std::ffi::{CStr, CString, OsString};
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::CStr;
 
 /// Facts of the step on this node.
 #[derive(Clone, Debug)]
@@ -61,18 +60,11 @@ const WITHHELD: [&[u8]; 19] = [
     b"ENROOT_ALLOW_HTTP",
 ];
 
-/// The job's variables that the runtime gets.
-pub(crate) fn runtime_environ(job: Vec<CString>) -> Vec<(OsString, OsString)> {
-    job.into_iter()
-        .filter_map(|variable| {
-            let mut name = variable.into_bytes();
-            let equals = name.iter().position(|byte| *byte == b'=')?;
-            let value = name.split_off(equals + 1);
-            name.pop();
-            let pass = !name.is_empty() && !WITHHELD.contains(&name.as_slice());
-            pass.then(|| (OsString::from_vec(name), OsString::from_vec(value)))
-        })
-        .collect()
+/// Whether the runtime gets this `NAME=VALUE` of the job.
+pub(crate) fn for_runtime(variable: &CStr) -> bool {
+    let bytes = variable.to_bytes();
+    let name = bytes.iter().position(|byte| *byte == b'=').map(|equals| &bytes[..equals]);
+    name.is_some_and(|name| !name.is_empty() && !WITHHELD.contains(&name))
 }
 
 #[cfg(test)]
@@ -81,10 +73,12 @@ mod tests {
 
     #[test]
     fn the_runtime_gets_the_jobs_variables_but_not_the_tasks() {
-        let job = ["A=1", "PATH=/x", "SLURM_PROCID=3", "SLURM_JOB_ID=4", "B=x=y", "broken", "=z"];
-        let job = job.iter().map(|text| CString::new(*text).unwrap()).collect();
-        let expected = [("A", "1"), ("SLURM_JOB_ID", "4"), ("B", "x=y")];
-        assert_eq!(runtime_environ(job), expected.map(|(name, value)| (name.into(), value.into())));
+        for yes in [c"A=1", c"SLURM_JOB_ID=4", c"B=x=y", c"PATHS=/x"] {
+            assert!(for_runtime(yes), "{yes:?}");
+        }
+        for no in [c"PATH=/x", c"SLURM_PROCID=3", c"broken", c"=z", c"ENROOT_DATA_PATH=/d"] {
+            assert!(!for_runtime(no), "{no:?}");
+        }
     }
 
     #[test]
