@@ -1,6 +1,7 @@
 //! Finds the headers of a real Slurm, in whatever form they are given.
 
 use crate::error::Error;
+use spank_bindings::header::{release_name, version_number};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +21,7 @@ pub(crate) struct Headers {
 impl Headers {
     /// `24.11`
     pub(crate) fn release(&self) -> String {
-        format!("{}.{:02}", self.number >> 16 & 0xff, self.number >> 8 & 0xff)
+        release_name(self.number)
     }
 }
 
@@ -48,12 +49,7 @@ pub(crate) fn resolve(path: &Path, scratch: &Path) -> Result<Headers, Error> {
 }
 
 fn include_dir(dir: &Path) -> Option<Headers> {
-    let text = fs::read_to_string(dir.join("slurm/slurm_version.h")).ok()?;
-    let number = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("#define")?.trim_start().split_once(' '))
-        .find(|(name, _)| *name == "SLURM_VERSION_NUMBER")
-        .and_then(|(_, value)| u32::from_str_radix(value.trim().strip_prefix("0x")?, 16).ok())?;
+    let number = version_number(dir)?;
     dir.join("slurm/spank.h").exists().then(|| Headers { include: dir.to_path_buf(), number })
 }
 

@@ -19,10 +19,6 @@ const HOOKS: &[&str] = &[
     "slurm_spank_exit",
 ];
 
-/// Hooks that may come or go with the plugin's work.
-const MAYBE: &[&str] =
-    &["slurm_spank_task_post_fork", "slurm_spank_job_epilog", "slurm_spank_slurmd_exit"];
-
 /// Libraries that are there wherever Slurm is.
 const LIBRARIES: &[&str] = &["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux"];
 
@@ -158,15 +154,14 @@ fn stamped(
 /// What it exports and wants, against what its release has.
 fn symbols(library: &Library, release: &Release, faults: &mut Vec<String>) {
     let own = ["plugin_name", "plugin_type", "plugin_version", SYMBOL];
-    let must = || own.iter().chain(release.version_symbols).chain(HOOKS);
-    for name in must() {
-        if !library.exports.contains(*name) {
-            faults.push(format!("does not export {name}"));
-        }
+    let expected = || own.iter().chain(release.version_symbols).chain(release.data).chain(HOOKS);
+    for name in expected().filter(|name| !library.exports.contains(**name)) {
+        faults.push(format!("does not export {name}"));
     }
-    let may = |name: &&String| must().chain(release.data).chain(MAYBE).any(|known| known == name);
-    for name in library.exports.iter().filter(|name| !may(name)) {
-        faults.push(format!("exports {name}"));
+    for name in &library.exports {
+        if !expected().any(|known| known == name) {
+            faults.push(format!("exports {name}"));
+        }
     }
     for name in &library.wants {
         if !release.functions.contains(&name.as_str()) {

@@ -24,7 +24,7 @@ fn main() {
 fn run() -> Result<(), String> {
     let home = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("no CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
-    for watched in ["build", "releases", "src/generated", "src/mock"] {
+    for watched in ["build", "releases", "src/generated", "src/mock", "src/header.rs"] {
         println!("cargo::rerun-if-changed={watched}");
     }
     let all = facts::load(&home.join("releases"))?;

@@ -5,6 +5,11 @@ use crate::{header, probe, write};
 use bindgen::callbacks::{EnumVariantCustomBehavior, EnumVariantValue, ParseCallbacks};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
+use version::{release_name, version_number};
+
+#[path = "../src/header.rs"]
+#[allow(unreachable_pub)]
+mod version;
 
 /// The value of SLURM_SPANK_INCLUDE that stands for a header written from the facts themselves:
 /// how the committed bindings are made.
@@ -19,8 +24,14 @@ pub(crate) fn interface(f: &Facts, out: &Path) -> Result<(String, u32), String> 
     let include = if given == FROM_FACTS { from_facts(f, out)? } else { PathBuf::from(given) };
     println!("cargo::rerun-if-changed={}", include.join("slurm").display());
 
-    let number = version_number(&include)?;
-    let found = format!("{}.{:02}", number >> 16 & 0xff, number >> 8 & 0xff);
+    let number = version_number(&include).ok_or_else(|| {
+        format!(
+            "no SLURM_VERSION_NUMBER in {0}/slurm/slurm_version.h or slurm.h: is \
+             SLURM_SPANK_INCLUDE right? For a source tree there is `build-matrix build --slurm`",
+            include.display()
+        )
+    })?;
+    let found = release_name(number);
     if found != f.release {
         return Err(format!(
             "the header in {} is Slurm {found}, but {} was asked for: ask for {found}, or give the \
@@ -40,24 +51,6 @@ fn from_facts(f: &Facts, out: &Path) -> Result<PathBuf, String> {
     write(&include.join("slurm/spank.h"), &header::spank_h(f))?;
     write(&include.join("slurm/slurm_version.h"), &header::version_h(f.number()))?;
     Ok(include)
-}
-
-/// Reads `#define SLURM_VERSION_NUMBER 0x180b05`.
-fn version_number(include: &Path) -> Result<u32, String> {
-    let path = include.join("slurm/slurm_version.h");
-    let text = fs::read_to_string(&path)
-        .map_err(|e| format!("{}: {e}: is SLURM_SPANK_INCLUDE right?", path.display()))?;
-    text.lines()
-        .filter_map(|line| line.trim().strip_prefix("#define")?.trim_start().split_once(' '))
-        .find(|(name, _)| *name == "SLURM_VERSION_NUMBER")
-        .and_then(|(_, value)| u32::from_str_radix(value.trim().strip_prefix("0x")?, 16).ok())
-        .ok_or_else(|| {
-            format!(
-                "{}: no SLURM_VERSION_NUMBER in it: a source tree that was not configured? \
-                 `build-matrix build --slurm TREE` takes those",
-                path.display()
-            )
-        })
 }
 
 /// Compiles the probe; the compiler's own words say what differs.

@@ -44,6 +44,8 @@ mod options;
 mod release;
 
 pub mod export;
+/// What the headers of a Slurm say of its version.
+pub mod header;
 pub mod log;
 pub mod stamp;
 

@@ -1,0 +1,65 @@
+//! What people and machines see.
+
+mod common;
+
+use common::{build_matrix, root, text};
+use std::path::Path;
+
+/// Standard error of a run that must fail with one line.
+fn complaint(dir: &Path, args: &[&str]) -> String {
+    let output = build_matrix(dir, args);
+    assert!(!output.status.success(), "{args:?}");
+    let error = text(&output.stderr);
+    assert_eq!(error.lines().count(), 1, "{error}");
+    error
+}
+
+#[test]
+fn list_is_a_table_and_a_document() {
+    let table = text(&build_matrix(&root(), &["list"]).stdout);
+    assert_eq!(table.lines().count(), 1 + spank_bindings::RELEASES.len());
+    assert!(table.contains("24.11     42  libslurm.so.42 24.11.7   0x180b07"), "{table}");
+
+    let document = build_matrix(&root(), &["list", "--json"]).stdout;
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    assert_eq!(document[0]["release"], "20.11");
+    assert_eq!(document[4]["adds"][0], "spank_prepend_task_argv");
+}
+
+#[test]
+fn an_unknown_release_is_answered_with_those_there_are() {
+    let error = complaint(&root(), &["build", "24.12"]);
+    assert!(error.contains("no release \"24.12\""), "{error}");
+    assert!(error.contains("24.11, 25.05"), "{error}");
+}
+
+#[test]
+fn one_header_is_for_one_release() {
+    complaint(&root(), &["build", "24.11", "25.05", "--slurm", "/usr"]);
+    complaint(&root(), &["build", "all", "--slurm", "/usr"]);
+}
+
+#[test]
+fn outside_of_the_source_tree_there_is_nothing_to_build() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = complaint(dir.path(), &["build", "24.11"]);
+    assert!(error.contains(&dir.path().display().to_string()), "{error}");
+}
+
+#[test]
+fn verify_names_each_fault_of_something_else() {
+    let output = build_matrix(&root(), &["verify", "/bin/true", "Cargo.toml"]);
+    assert!(!output.status.success());
+    let lines = text(&output.stdout);
+    assert!(lines.contains("/bin/true: no stamp"), "{lines}");
+    assert!(lines.contains("/bin/true: not linked with -z nodelete"), "{lines}");
+    assert!(lines.contains("Cargo.toml: no shared library"), "{lines}");
+    assert!(text(&output.stderr).contains("2 of 2 plugins"), "{}", text(&output.stderr));
+    complaint(&root(), &["verify", "/nonexistent.so"]);
+}
+
+#[test]
+fn committed_bindings_are_those_the_data_files_give() {
+    let output = build_matrix(&root(), &["bindings", "--check"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}

@@ -1,0 +1,122 @@
+//! A new release of Slurm: one data file and one command.
+
+mod common;
+
+use common::{build_matrix, root, target, text};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const DATA: &str = r#"
+release = "27.05"
+first = "27.05.0"
+latest = "27.05.1"
+api = 47
+soname = "libslurm.so.47"
+version_check = "major.minor"
+adds = ["spank_made_up"]
+
+[interface]
+functions = ["int spank_made_up(spank_t spank)"]
+"#;
+
+/// A copy of the parts of the workspace that take part, the plugin being a small one.
+fn workspace(dir: &Path) {
+    let copy = |part: &&str| {
+        let (from, to) = (root().join(part), dir.join(part));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let status = Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap();
+        assert!(status.success(), "cp {part}");
+    };
+    ["Cargo.lock", "spank-bindings", "build-matrix", "plugin/Cargo.toml"].iter().for_each(copy);
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members =
+        |line: &&str| !line.starts_with("members") && !line.starts_with("default-members");
+    let manifest: Vec<&str> = manifest.lines().filter(members).collect();
+    let manifest = manifest.join("\n").replace(
+        "[workspace]",
+        "[workspace]\nmembers = [\"spank-bindings\", \"build-matrix\", \"plugin\"]",
+    );
+    fs::write(dir.join("Cargo.toml"), manifest).unwrap();
+
+    // The manifest is the plugin's own, without what its sources need.
+    let manifest = fs::read_to_string(dir.join("plugin/Cargo.toml")).unwrap();
+    let (mut kept, mut keep) = (String::new(), true);
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            keep = !line.contains("dependencies") && !line.contains("[[");
+        }
+        if keep {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept.push_str("[dependencies]\nspank-bindings.workspace = true\n");
+    fs::write(dir.join("plugin/Cargo.toml"), kept).unwrap();
+    fs::create_dir_all(dir.join("plugin/src")).unwrap();
+    fs::write(dir.join("plugin/build.rs"), BUILD_RS).unwrap();
+    fs::write(dir.join("plugin/src/lib.rs"), PLUGIN).unwrap();
+}
+
+const BUILD_RS: &str = r#"
+fn main() { println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete"); }
+"#;
+
+const PLUGIN: &str = r#"//! A plugin that does nothing.
+use spank_bindings::{Args, FailureMode, Spank};
+
+fn nothing(_: &Spank<'_>, _: Args<'_>) -> Result<(), String> {
+    Ok(())
+}
+
+spank_bindings::export_plugin! {
+    name: "pyxis",
+    version: env!("CARGO_PKG_VERSION"),
+    failure_mode: FailureMode::Job,
+    hooks: {
+        init => nothing, init_post_opt => nothing, user_init => nothing, task_init => nothing,
+        task_exit => nothing, exit => nothing,
+    }
+}
+"#;
+
+/// The `build-matrix` of that workspace, run by cargo: what `make` does.
+fn run(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .current_dir(dir)
+        .args(["run", "--quiet", "-p", "build-matrix", "--"])
+        .args(args)
+        .env("CARGO_TARGET_DIR", target())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn a_release_is_added_by_one_file_and_one_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    workspace(dir);
+    fs::write(dir.join("spank-bindings/releases/27.05.toml"), DATA).unwrap();
+
+    let stale = build_matrix(dir, &["bindings", "--check"]);
+    assert!(!stale.status.success());
+    assert!(text(&stale.stderr).contains("spank-bindings/Cargo.toml"), "{}", text(&stale.stderr));
+
+    run(dir, &["bindings"]);
+    let generated =
+        fs::read_to_string(dir.join("spank-bindings/src/generated/slurm_27_05.rs")).unwrap();
+    assert!(generated.contains("pub fn spank_made_up(spank: spank_t)"));
+    for manifest in ["spank-bindings/Cargo.toml", "plugin/Cargo.toml"] {
+        let text = fs::read_to_string(dir.join(manifest)).unwrap();
+        assert!(text.contains("\nslurm-27-05 = ["), "{text}");
+    }
+
+    let list = run(dir, &["list"]);
+    assert!(list.lines().last().unwrap().starts_with("27.05     47  libslurm.so.47"), "{list}");
+    let built = run(dir, &["build", "27.05"]);
+    assert!(built.contains("for Slurm 27.05"), "{built}");
+    assert!(built.contains("verified"), "{built}");
+    run(dir, &["verify", "target/matrix/27.05/spank_pyxis.so"]);
+}

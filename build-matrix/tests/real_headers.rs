@@ -1,0 +1,83 @@
+//! Slurm's own headers, fetched by fetch-headers.sh, against what is committed.
+
+mod common;
+
+use common::{bindings_from, build_matrix, committed, headers, root, text};
+use spank_bindings::header::{release_name, version_number};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const DEBIAN: [(&str, &str); 4] =
+    [("bullseye", "20.11"), ("bookworm", "22.05"), ("trixie", "24.11"), ("forky", "26.05")];
+
+fn include(suite: &str) -> PathBuf {
+    headers().join(suite).join("usr/include")
+}
+
+#[test]
+fn debians_headers_give_the_committed_bytes() {
+    for (suite, release) in DEBIAN {
+        let include = include(suite);
+        let number = version_number(&include).unwrap_or_else(|| panic!("no header of {suite}"));
+        assert_eq!(release_name(number), release, "{suite} has moved on: fetch its headers again");
+        let made = bindings_from(&include, release).unwrap_or_else(|e| panic!("{suite}: {e}"));
+        assert_eq!(made, committed(release), "{suite}");
+    }
+}
+
+#[test]
+fn headers_of_a_crate_give_the_committed_bytes() {
+    for release in ["21.08", "23.02", "23.11"] {
+        let include = include(&format!("crate_{}", release.replace('.', "_")));
+        let made = bindings_from(&include, release).unwrap_or_else(|e| panic!("{release}: {e}"));
+        assert_eq!(made, committed(release), "{release}");
+    }
+}
+
+#[test]
+fn a_header_of_another_release_is_an_error_that_names_both() {
+    let error = bindings_from(&include("bookworm"), "24.11").unwrap_err();
+    assert!(error.contains("is Slurm 22.05, but 24.11 was asked for"), "{error}");
+
+    let prefix = headers().join("bookworm/usr");
+    let args = ["build", "24.11", "--slurm", prefix.to_str().unwrap()];
+    let output = build_matrix(&root(), &args);
+    let error = text(&output.stderr);
+    assert!(!output.status.success());
+    assert!(error.contains("is Slurm 22.05, but 24.11 was asked for"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+/// A copy of a suite's headers with `from` replaced by `to` in spank.h.
+fn changed(suite: &str, dir: &Path, from: &str, to: &str) {
+    let copy = dir.join("slurm");
+    fs::create_dir_all(&copy).unwrap();
+    for entry in fs::read_dir(include(suite).join("slurm")).unwrap() {
+        let file = entry.unwrap().path();
+        fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+    }
+    let spank_h = copy.join("spank.h");
+    let old = fs::read_to_string(&spank_h).unwrap();
+    let new = old.replacen(from, to, 1);
+    assert_ne!(old, new, "{from:?} is not in {suite}'s spank.h");
+    fs::write(spank_h, new).unwrap();
+}
+
+#[test]
+fn the_probe_refuses_another_number_type_or_layout() {
+    for (from, to, fault) in [
+        ("S_JOB_GID, ", "S_NEW, S_JOB_GID, ", "S_JOB_GID"),
+        ("S_CTX_LOCAL, ", "S_CTX_LOCAL = 7, ", "S_CTX_LOCAL"),
+        ("SPANK_OPTION_MAXLEN      75", "SPANK_OPTION_MAXLEN 80", "SPANK_OPTION_MAXLEN"),
+        ("int            has_arg;", "long has_arg;", "offsetof(struct spank_option, val)"),
+        ("char *buf, int len", "char *buf, long len", "spank_getenv"),
+        ("int spank_remote (spank_t", "int spank_local (spank_t", "spank_remote"),
+        ("extern spank_f slurm_spank_exit;", "", "slurm_spank_exit"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        changed("trixie", dir.path(), from, to);
+        let error = bindings_from(dir.path(), "24.11").expect_err(fault);
+        assert!(error.contains(fault), "{fault} is not named:\n{error}");
+        assert!(error.contains("not the interface of Slurm 24.11"), "{error}");
+    }
+}
