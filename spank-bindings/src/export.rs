@@ -9,8 +9,9 @@ use std::any::Any;
 use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 use std::fmt::Display;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Once, OnceLock};
 
 /// What Slurm does when `init` of a required plugin fails in slurmstepd
 /// (`slurm_spank_init_failure_mode`, since 25.05; before, the node is drained).
@@ -85,20 +86,24 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     let result = catch_unwind(AssertUnwindSafe(f));
     GUARDED.set(GUARDED.get() - 1);
     result.map_err(|payload| {
-        let recorded = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let text = recorded.unwrap_or_else(|| describe(&*payload).to_owned());
+        let place = PLACE.replace([0; PLACE_LENGTH]);
+        let place = String::from_utf8_lossy(&place);
+        let text = format!("{}{}", describe(&*payload), place.trim_end_matches('\0'));
         // Its destructor could panic again.
         std::mem::forget(payload);
         text
     })
 }
 
-/// Message and place of the last panic below `catch`.
-static PANIC: Mutex<Option<String>> = Mutex::new(None);
+/// Most bytes of " at FILE:LINE:COLUMN" that are kept.
+const PLACE_LENGTH: usize = 160;
 
 thread_local! {
-    /// How many `catch` are on the stack; has no destructor.
+    // Neither has a destructor, which would run after the threads of slurmd, not of the plugin.
+    /// How many `catch` are on the stack.
     static GUARDED: Cell<u32> = const { Cell::new(0) };
+    /// Where the last panic below `catch` was, padded with NUL.
+    static PLACE: Cell<[u8; PLACE_LENGTH]> = const { Cell::new([0; PLACE_LENGTH]) };
 }
 
 /// Panics below `catch` are recorded, not printed: stderr of slurmd is not ours.
@@ -110,12 +115,12 @@ fn quiet_panics() {
             if GUARDED.get() == 0 {
                 return before(info);
             }
-            let place = info.location().map(|l| format!(" at {l}")).unwrap_or_default();
-            let text = format!("{}{place}", describe(info.payload()));
-            // After a fork in another thread's panic the lock may never be free.
-            if let Ok(mut last) = PANIC.try_lock() {
-                *last = Some(text);
+            let mut text = [0; PLACE_LENGTH];
+            if let Some(location) = info.location() {
+                // A place that is too long is cut.
+                let _ = write!(&mut text[..], " at {location}");
             }
+            PLACE.set(text);
         }));
     });
 }
@@ -143,13 +148,21 @@ pub const fn version_number(version: &str) -> u32 {
 
 /// Exports a plugin: its name, its versions, its stamp, and only the hooks given.
 ///
-/// ```ignore
-/// spank_bindings::export_plugin! {
-///     name: "pyxis",
-///     version: env!("CARGO_PKG_VERSION"),
-///     failure_mode: FailureMode::Job, // may be left out; before 25.05 it says nothing
-///     hooks: { init => hooks::init, exit => hooks::exit }
+/// ```
+/// use spank_bindings::{Args, FailureMode, Spank, log};
+///
+/// fn init(_spank: &Spank<'_>, args: Args<'_>) -> Result<(), String> {
+///     log::debug!("example: {args:?}");
+///     Ok(())
 /// }
+///
+/// spank_bindings::export_plugin! {
+///     name: "example",
+///     version: "0.1.0",
+///     failure_mode: FailureMode::Job, // may be left out; before 25.05 it says nothing
+///     hooks: { init => init }
+/// }
+/// # fn main() {}
 /// ```
 ///
 /// A hook is `fn(&Spank<'_>, Args<'_>) -> Result<(), E>` with `E: Display`. An `Err` or a panic is

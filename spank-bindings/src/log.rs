@@ -1,8 +1,9 @@
 //! Slurm's log: one call of the Slurm function per line of text.
 //!
-//! ```ignore
+//! ```
 //! use spank_bindings::log;
-//! log::error!("pyxis: {path}: {error}");
+//! let path = "/x.sqsh";
+//! log::error!("pyxis: source path does not exist: {path}");
 //! ```
 //!
 //! [`error()`] to [`debug3()`] go where Slurm's own messages go: stderr of srun, sbatch and salloc,
