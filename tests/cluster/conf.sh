@@ -83,6 +83,7 @@ SlurmdTimeout=0
 SlurmctldTimeout=30
 InactiveLimit=0
 KillWait=5
+MailProg=/bin/true
 UnkillableStepTimeout=30
 MinJobAge=10
 END
