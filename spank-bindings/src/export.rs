@@ -99,7 +99,7 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, String> {
 const PLACE_LENGTH: usize = 160;
 
 thread_local! {
-    // Neither has a destructor, which would run after the threads of slurmd, not of the plugin.
+    // Neither has a destructor: it would run whenever a thread of the host ends.
     /// How many `catch` are on the stack.
     static GUARDED: Cell<u32> = const { Cell::new(0) };
     /// Where the last panic below `catch` was, padded with NUL.
