@@ -1,0 +1,140 @@
+#!/usr/bin/env bats
+# The cluster harness itself, as root: what the other suites and `make demo` stand on.
+
+cluster() { "$BATS_TEST_DIRNAME/cluster" "$@"; }
+
+setup() {
+    export TMPDIR=$BATS_TEST_TMPDIR CLUSTER_STATE=$BATS_TEST_TMPDIR/pyxis-cluster.test
+    # Ordinary users have to get through.
+    chmod 755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR"/test "$BATS_TEST_TMPDIR"
+}
+
+teardown() {
+    local dir
+    for dir in "$BATS_TEST_TMPDIR"/pyxis-cluster.*; do
+        [[ ! -d $dir/etc ]] || cluster --state "$dir" down
+    done
+}
+
+up() { cluster --state "$CLUSTER_STATE" up --quiet "$@"; }
+
+nothing_left() {
+    [ -z "$(find "$BATS_TEST_TMPDIR" -name 'pyxis-cluster.*')" ]
+    if grep -l -z "$BATS_TEST_TMPDIR/pyxis-cluster" /proc/[0-9]*/cmdline 2> /dev/null; then return 1; fi
+    if grep "$BATS_TEST_TMPDIR/pyxis-cluster" /proc/self/mountinfo; then return 1; fi
+    [ -z "$(find /sys/fs/cgroup -maxdepth 2 -name pyxis-cluster.test)" ]
+}
+
+@test "tasks run on every node, as the ordinary user" {
+    up --nodes 3
+    run cluster run -- srun -N3 sh -c 'echo $(hostname) $(id -un) $(pwd)'
+    [ "$(sort <<< "$output")" = "$(printf '%s\n' {n1,n2,n3}" pyxistest $CLUSTER_STATE/work")" ]
+}
+
+@test "standard input and exit code pass through; the second user is another one" {
+    up --nodes 1
+    [ "$(cluster run -- cat <<< hello)" = hello ]
+    run cluster run -- sh -c 'exit 7'
+    [ "$status" -eq 7 ]
+    [ "$(cluster run --user pyxistest2 -- id -un)" = pyxistest2 ]
+}
+
+@test "the environment is clean" {
+    up --nodes 1
+    SECRET=1 run cluster run --env GIVEN=yes -- env
+    [[ $output == *GIVEN=yes* && $output != *SECRET* ]]
+}
+
+@test "nodes share the work directory and nothing else that is writable" {
+    up
+    cluster run -- sh -c 'echo shared > file'
+    cluster node 1 -- touch /tmp/x /run/x /var/tmp/x /dev/shm/x
+    run cluster node 2 -- sh -c 'cat $CLUSTER_WORK/file; ls /tmp/x /run/x /var/tmp/x /dev/shm/x 2>/dev/null'
+    [ "$output" = shared ]
+}
+
+@test "FUSE is open to ordinary users inside; outside nothing has changed" {
+    local before
+    before=$(stat -c %a /dev/fuse)
+    up --nodes 1
+    [ "$(cluster run -- srun stat -c %a /dev/fuse)" = 666 ]
+    [ "$(stat -c %a /dev/fuse)" = "$before" ]
+}
+
+@test "down leaves nothing, not even of a job that runs" {
+    up
+    cluster run -- sbatch -o /dev/null --wrap 'setsid sleep 1000 & sleep 1000'
+    cluster down
+    nothing_left
+}
+
+@test "up killed in the middle: the next one sweeps" {
+    local first
+    "$BATS_TEST_DIRNAME/cluster" --state "$CLUSTER_STATE" up --quiet &
+    first=$!
+    while [[ ! -e $CLUSTER_STATE/machine.pid ]]; do sleep 0.01; done
+    kill -KILL $first
+    wait $first || true
+    run cluster --state "$BATS_TEST_TMPDIR/pyxis-cluster.second" up --nodes 1
+    [ "$status" -eq 0 ]
+    [[ $output == *"removing what is left of $CLUSTER_STATE"* ]]
+    cluster --state "$BATS_TEST_TMPDIR/pyxis-cluster.second" down
+    nothing_left
+}
+
+@test "up interrupted: nothing stays" {
+    local first
+    "$BATS_TEST_DIRNAME/cluster" --state "$CLUSTER_STATE" up --quiet &
+    first=$!
+    while [[ ! -e $CLUSTER_STATE/machine.pid ]]; do sleep 0.01; done
+    kill -TERM $first
+    wait $first || true
+    nothing_left
+}
+
+@test "two clusters at once" {
+    up --nodes 1
+    cluster --state "$BATS_TEST_TMPDIR/pyxis-cluster.second" up --quiet --nodes 2
+    [ "$(cluster run -- srun hostname)" = n1 ]
+    [ "$(cluster --state "$BATS_TEST_TMPDIR/pyxis-cluster.second" run -- sinfo -h -o %D)" = 2 ]
+    cluster --state "$BATS_TEST_TMPDIR/pyxis-cluster.second" down
+    [ "$(cluster run -- srun hostname)" = n1 ]
+}
+
+@test "restart of slurmd and of slurmctld" {
+    up
+    cluster restart slurmd 1
+    cluster restart slurmctld
+    cluster restart slurmd
+    run cluster run -- srun -N2 true
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+}
+
+@test "snapshot: equal when nothing happened, different when something is left" {
+    up
+    cluster run -- srun -N2 true
+    cluster snapshot > "$BATS_TEST_TMPDIR/before"
+    cluster run -- srun -N2 true
+    cluster snapshot | diff "$BATS_TEST_TMPDIR/before" -
+    cluster node 1 -- sh -c 'mkdir /run/left; mount -t tmpfs left /run/left; sleep 1000 < /dev/null > /dev/null 2>&1 3>&- &'
+    run bash -c '"$1" snapshot | diff "$2" -' - "$BATS_TEST_DIRNAME/cluster" "$BATS_TEST_TMPDIR/before"
+    [[ $output == *"n1 mount /run/left"* && $output == *"n1 process root sleep 1000"* && $output != *"n2 "* ]]
+}
+
+@test "orphans of a node are reaped" {
+    up --nodes 1
+    cluster node 1 -- sh -c '(true & true &) & (true &)'
+    sleep 0.2
+    run cluster node 1 -- ps -e -o stat=
+    [[ $output != *Z* ]]
+}
+
+@test "wrong use: one line that says what" {
+    run cluster --state "$CLUSTER_STATE" run -- true
+    [ "$status" -ne 0 ] && [ "$output" = "cluster: no cluster is up in $CLUSTER_STATE" ]
+    run cluster up --nodes many
+    [ "$status" -ne 0 ] && [ "$output" = "cluster: --nodes wants a number from 1 to 99, not 'many'" ]
+    run cluster fly
+    [ "$status" -ne 0 ] && [ "${#lines[@]}" -eq 1 ]
+}

@@ -1,0 +1,158 @@
+# shellcheck shell=bash
+# The suites of tests/run, one function each. A suite counts what it tested with `count PASSED FAILED` or `check`;
+# a line "NOTE: ..." is shown even when all is well. Functions run with `set -e` off: they are called in a condition.
+
+as_root() { if ((EUID == 0)); then "$@"; else sudo -- "$@"; fi; }
+
+suite_shell() {
+    local file files=()
+    while read -r file; do
+        if [[ $file == *.bats || $(head -c 20 "$file" | head -n 1) == '#!'*sh || $file == *.bash || $file == *.sh ]]; then
+            files+=("$file")
+        fi
+    done < <(git ls-files -- tests packaging debian build-matrix .ci)
+    for file in "${files[@]}"; do
+        check "shellcheck $file" shellcheck -x -P SCRIPTDIR -P . "$file"
+    done
+}
+
+suite_format() { check "cargo fmt --check" cargo fmt --all --check; }
+
+suite_clippy() {
+    # clippy::incompatible_msrv, which is among the defaults, holds the code to the rust-version of Cargo.toml.
+    check "cargo clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
+}
+
+suite_dependencies() {
+    check "Cargo.lock is up to date" cargo metadata --locked --format-version 1 --no-deps > /dev/null
+    check "no dependency wants a newer Rust than we state" tests/dependencies msrv
+    if cargo deny --version > /dev/null 2>&1; then
+        check "cargo deny" cargo deny --workspace check
+    else
+        echo "NOTE: cargo-deny is not installed: licences and duplicates by tests/dependencies, advisories not checked"
+        check "licences are among those deny.toml allows" tests/dependencies licenses
+        check "no crate twice, but for those deny.toml names" tests/dependencies duplicates
+    fi
+}
+
+# Adds up cargo's "test result" lines or nextest's summary, from stdin, which it copies to stdout.
+count_rust() {
+    local text line sum_ok=0 sum_bad=0 ignored=0
+    text=$(sed 's/\x1b\[[0-9;]*m//g')
+    printf '%s\n' "$text"
+    while read -r line; do
+        if [[ $line =~ ([0-9]+)\ passed ]]; then sum_ok=$((sum_ok + BASH_REMATCH[1])); fi
+        while [[ $line =~ ([0-9]+)\ (failed|timed\ out)(.*) ]]; do
+            sum_bad=$((sum_bad + BASH_REMATCH[1]))
+            line=${BASH_REMATCH[3]}
+        done
+        if [[ $line =~ ([0-9]+)\ (ignored|skipped) ]]; then ignored=$((ignored + BASH_REMATCH[1])); fi
+    done < <(grep -E '^test result: |^ *Summary \[' <<< "$text")
+    ((ignored == 0)) || echo "NOTE: $ignored ignored; each says why at its #[ignore]"
+    count "$sum_ok" "$sum_bad"
+}
+
+# Runs a command that prints Rust's test results; its failure is one more when it counted none itself (it did not compile).
+rust_tests() {
+    local out status=0
+    out=$(mktemp)
+    "$@" > "$out" 2>&1 || status=$?
+    count_rust < "$out"
+    rm -f "$out"
+    if ((status != 0 && failed == 0)); then count 0 1; fi
+}
+
+suite_unit() {
+    if cargo nextest --version > /dev/null 2>&1; then
+        rust_tests cargo nextest run --workspace --locked --no-fail-fast --color never
+    else
+        rust_tests cargo test --workspace --locked --no-fail-fast --lib --bins --tests
+    fi
+}
+
+suite_doc() {
+    # nextest leaves these out. Few crates have any, and then there is at least this: they compile.
+    check "documentation examples" cargo test --workspace --locked --doc
+}
+
+build_matrix() { cargo run -q --release --locked -p build-matrix -- "$@"; }
+
+suite_bindings() { check "committed bindings are what bindgen makes" build_matrix bindings --check; }
+
+suite_matrix() {
+    local file
+    check "every release builds" build_matrix build all
+    for file in target/matrix/*/spank_pyxis.so; do
+        check "$file is what it should be" build_matrix verify "$file"
+    done
+    check "as many builds as releases" test "$(find target/matrix -name spank_pyxis.so | wc -l)" -eq \
+        "$(find spank-bindings/releases -maxdepth 1 -type f | wc -l)"
+}
+
+suite_install() {
+    local dest
+    dest=$(mktemp -d)
+    check "make" make
+    check "make install" make install DESTDIR="$dest" prefix=/usr libdir=/usr/lib64
+    check "the plugin is where libdir says" test -s "$dest/usr/lib64/slurm/spank_pyxis.so"
+    check "the command is where bindir says" test -x "$dest/usr/bin/pyxis"
+    check "the line for plugstack.conf names both" grep -qx 'required /usr/lib64/slurm/spank_pyxis.so pyxis_path=/usr/bin/pyxis' \
+        "$dest/usr/share/pyxis/pyxis.conf"
+    check "make uninstall" make uninstall DESTDIR="$dest" prefix=/usr libdir=/usr/lib64
+    check "nothing is left" test -z "$(find "$dest" ! -type d)"
+    rm -rf "$dest"
+}
+
+suite_demo() { check "make demo" make demo; }
+
+suite_harness() { run_bats as_root bats --tap tests/cluster/harness.bats; }
+
+# Runs a command that prints TAP and counts its lines. Tests that the plan promises but that never reported are failures.
+run_bats() {
+    local out plan ok bad skipped
+    out=$(mktemp)
+    "$@" > "$out" 2>&1
+    cat "$out"
+    plan=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$out" | head -n 1)
+    skipped=$(grep -c '^ok .* # skip' "$out")
+    ok=$(grep -c '^ok ' "$out")
+    bad=$(grep -c '^not ok ' "$out")
+    sed -n 's/^ok [0-9]* \(.*\) # skip *(\{0,1\}\(.*[^)]\))\{0,1\}$/NOTE: skipped: \1: \2/p' "$out"
+    rm -f "$out"
+    count $((ok - skipped)) $((bad + ${plan:-1} - ok - bad))
+}
+
+# The cluster of the bats suites: the plugin as `make install` leaves it, unless PYXIS_PLUGSTACK names another.
+test_cluster() {
+    [[ -z $state ]] || return 0
+    state=$(mktemp -d "${TMPDIR:-/tmp}/pyxis-cluster.XXXXXX")
+    chmod 755 "$state"
+    local plugstack=${PYXIS_PLUGSTACK:-include $state/prefix/share/pyxis/pyxis.conf}
+    if [[ -z ${PYXIS_PLUGSTACK:-} ]]; then
+        make || return 1
+        as_root make install prefix="$state/prefix" || return 1
+    fi
+    as_root tests/cluster/cluster --state "$state" up --owner $$ --plugstack "$plugstack" || return 1
+    # A copy: the checkout may be somewhere that ordinary users cannot read.
+    as_root mkdir "$state/work/images" "$state/work/tests"
+    # shellcheck disable=SC2046
+    as_root cp $(tests/images busybox entrypoint noshell) "$state/work/images/" || return 1
+    as_root cp -R tests/*.bats tests/common.bash tests/sbatch "$state/work/tests/"
+}
+
+# As the ordinary user. TMPDIR is where bats puts what tests write; the nodes have to see it.
+on_cluster() {
+    as_root tests/cluster/cluster --state "$state" run --env TMPDIR="$state/work" --env SUT="${SUT:-pyxis}" \
+        --env PYXIS_TEST_IMAGES="$state/work/images" -- "$@"
+}
+
+suite_bats() {
+    test_cluster || return 1
+    # As a site runs it, inside an allocation of its own.
+    run_bats on_cluster salloc --quiet -N2 --overcommit bats --tap tests
+}
+
+suite_sbatch() {
+    test_cluster || return 1
+    run_bats on_cluster bats --tap tests/sbatch
+}
