@@ -1,7 +1,6 @@
 //! Moving a task into the container.
 
 use super::StepError;
-use nix::libc;
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::{chdir, fchdir};
 use runtime::handover::{Handover, Part};
@@ -34,14 +33,5 @@ pub(super) fn enter(container: Handover, workdir: Option<&OsStr>) -> Result<(), 
             source,
         }),
         (None, None) => Ok(()),
-    }
-}
-
-/// Has the kernel kill the task when slurmstepd dies: nobody else would, and the container would
-/// be left running.
-pub(super) fn die_with_slurmstepd() {
-    // SAFETY: sets an attribute of this process.
-    unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
     }
 }

@@ -10,10 +10,10 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use runtime::handover::{Handover, Part};
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 /// How long to wait at the end of a step for helper processes to see that their file system is
@@ -75,6 +75,9 @@ impl Shared {
         let Ok(Some(mut container)) = Handover::dequeue(self.queue.as_fd()) else { return };
         let helpers = container.take(Part::Helpers);
         drop(container);
+        // The farewell: a step that ends without one has lost its slurmstepd.
+        let _ =
+            send(self.queue.as_raw_fd(), b"end", MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
         if let Some(helpers) = helpers {
             let mut hangup = [PollFd::new(helpers.as_fd(), PollFlags::empty())];
             let _ = poll(&mut hangup, PollTimeout::from(HELPER_GRACE));

@@ -110,7 +110,7 @@ pub(crate) fn run(args: StartArgs) -> Result<ExitCode, StartError> {
     if let Some(fd) = handover {
         keep_from_children(fd).map_err(StartError::Handover)?;
     }
-    let container = start(Plan::try_from(args)?)?;
+    let container = start(Plan::try_from(args)?, handover)?;
     if let Some(fd) = handover {
         // SAFETY: the caller passed this descriptor for us and nobody here closes it.
         container.hand_over(unsafe { BorrowedFd::borrow_raw(fd) })?;

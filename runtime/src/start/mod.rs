@@ -6,6 +6,7 @@
 
 mod account;
 mod error;
+mod helpers;
 mod identity;
 mod mounts;
 mod rootfs;
@@ -16,7 +17,7 @@ mod sys;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
+use nix::unistd::pipe2;
 
 pub use error::StartError;
 
@@ -31,6 +33,7 @@ use crate::environ::{self, Environ};
 use crate::fstab::Entry;
 use crate::handover::{Handover, Part};
 use crate::image::Image;
+use helpers::fork_helpers;
 use identity::Identity;
 use rootfs::Source;
 use roots::Roots;
@@ -81,12 +84,14 @@ pub struct Container {
     pub cwd: PathBuf,
 }
 
-/// Starts a container, leaving the calling process inside it.
+/// Starts a container, leaving the calling process inside it. With a `lease`, the socket that the
+/// container will be handed over to, the container is killed when the lease's other end is closed
+/// without a farewell.
 ///
 /// # Errors
 /// [`StartError`]; the process is then in no usable state and should exit. Nothing is left
 /// behind: all mounts are in a namespace that goes with the process.
-pub fn start(plan: Plan) -> Result<Container, StartError> {
+pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> {
     let host_environ: Environ = std::env::vars_os().collect();
     let image = Image::open(&plan.image)?;
     let identity = Identity::of_caller(plan.remap_root);
@@ -95,13 +100,26 @@ pub fn start(plan: Plan) -> Result<Container, StartError> {
     }
     let source = match image {
         Image::Directory(path) => Source::Directory(path),
-        Image::Squashfs { file, path } => match Server::prepare(&file, &path, &identity)? {
+        Image::Squashfs { file, path } => match Server::prepare(file, &path, &identity)? {
             Ok(server) => Source::Served(server),
-            Err(reason) => Source::Extracted { file, path, reason },
+            Err((file, reason)) => Source::Extracted { file, path, reason },
         },
     };
+    let process = |errno: nix::Error| StartError::Process(errno.into());
+    let log: File = memfd_create("helpers", MFdFlags::MFD_CLOEXEC).map_err(process)?.into();
+    let (alive, running) = pipe2(OFlag::O_CLOEXEC).map_err(process)?;
+    let server = match &source {
+        Source::Served(server) => Some(server.serve()),
+        _ => None,
+    };
+    // Before the mount namespace: the helpers must not keep it.
+    let helpers = (server.is_some() || lease.is_some()).then_some(alive);
+    if helpers.is_some() {
+        fork_helpers(server, lease, &running, &log)?;
+    }
+    drop(running);
     let roots = Roots::enter(&plan.unshare)?;
-    let server = rootfs::assemble(&roots, source, &identity, plan.writable)?;
+    rootfs::assemble(&roots, source, &identity, plan.writable, log)?;
 
     for line in mounts::SYSTEM {
         mount_line(&roots, OsStr::new(line))?;
@@ -139,14 +157,7 @@ pub fn start(plan: Plan) -> Result<Container, StartError> {
     account::add_login_defaults(&mut environ, &identity);
     let cwd = image_files.workdir.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into());
     environ.insert("PWD".into(), cwd.clone().into());
-    Ok(Container {
-        own: plan.unshare,
-        privileged: plan.privileged,
-        cgroup,
-        helpers: server.map(|server| server.alive),
-        environ,
-        cwd,
-    })
+    Ok(Container { own: plan.unshare, privileged: plan.privileged, cgroup, helpers, environ, cwd })
 }
 
 impl Container {

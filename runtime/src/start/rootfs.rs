@@ -37,17 +37,18 @@ pub(super) enum Source {
 
 const NONE: Option<&str> = None;
 
-/// Puts the root filesystem at `/root` of the stage. Returns the server to watch, if any.
+/// Puts the root filesystem at `/root` of the stage. `log` is what the server writes to.
 pub(super) fn assemble(
     roots: &Roots,
     source: Source,
     identity: &Identity,
     writable: bool,
-) -> Result<Option<Mounted>, StartError> {
-    let mut server = None;
+    log: File,
+) -> Result<(), StartError> {
+    let mut server: Option<Mounted> = None;
     match source {
         Source::Served(waiting) => {
-            server = Some(roots.stage(|| waiting.mount("/lower", identity))??);
+            server = Some(roots.stage(|| waiting.mount("/lower", identity, log))??);
         }
         Source::Extracted { file, path, reason } => {
             eprintln!("pyxis: {reason}; extracting {} into memory", path.display());
@@ -60,20 +61,20 @@ pub(super) fn assemble(
             let target = if writable { "/root" } else { "/lower" };
             roots.stage(|| mounts::bind_directory(&directory, target, true))??;
             if writable {
-                return Ok(None);
+                return Ok(());
             }
         }
     }
     let overlaid = roots.stage(overlay)?;
     match overlaid {
-        Ok(()) => Ok(server),
+        Ok(()) => Ok(()),
         // Kernels before 5.11 know no overlay in user namespaces: an extracted image is private
         // and writable as it is.
         Err(nix::Error::EPERM | nix::Error::ENODEV) if server.is_none() => {
             roots
                 .stage(|| mount(Some("/lower"), "/root", NONE, MsFlags::MS_BIND, NONE))?
                 .map_err(|errno| StartError::mount("the extracted image", "/", errno))?;
-            Ok(None)
+            Ok(())
         }
         Err(errno) => match &mut server {
             Some(server) if errno != nix::Error::EPERM => Err(server.failure(&errno)),

@@ -3,30 +3,31 @@
 //!
 //! It stays in the host's mount namespace: when the container's last process is gone, the
 //! container's mount namespace and with it the FUSE mount disappear, and squashfuse exits by
-//! itself. It outlives any signal that Slurm sends to the step except SIGKILL.
+//! itself.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
+use nix::unistd::pipe2;
 
 use super::StartError;
+use super::helpers::{exit_now, fail, inherit};
 use super::identity::Identity;
 
-/// A squashfuse process, waiting to be told that its descriptor is mounted.
+/// What is needed to serve an image: found before anything is forked.
 pub(super) struct Server {
-    image: PathBuf,
+    image: File,
+    path: PathBuf,
+    program: PathBuf,
+    options: String,
     fuse: OwnedFd,
+    ready: File,
     go: File,
-    log: File,
-    alive: OwnedFd,
 }
 
 /// Why FUSE cannot be used here; the image may still be extracted.
@@ -38,56 +39,49 @@ pub(super) enum Unavailable {
     Device(io::Error),
 }
 
+/// An image that is served, or given back with the reason why it cannot be.
+pub(super) type Prepared = Result<Server, (File, Unavailable)>;
+
 impl Server {
-    /// Starts squashfuse for `image`; it must be called inside the container's user namespace
-    /// and still outside its mount namespace.
+    /// To be called inside the container's user namespace: the kernel wants the device opened in
+    /// the one that mounts it.
     pub(super) fn prepare(
-        image: &File,
+        image: File,
         path: &Path,
         identity: &Identity,
-    ) -> Result<Result<Server, Unavailable>, StartError> {
+    ) -> Result<Prepared, StartError> {
         let Some(program) = find_in_path("squashfuse") else {
-            return Ok(Err(Unavailable::NotInstalled));
+            return Ok(Err((image, Unavailable::NotInstalled)));
         };
-        // The kernel wants the device opened in the user namespace that mounts it.
-        let fuse: OwnedFd = match OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+        let fuse = match OpenOptions::new().read(true).write(true).open("/dev/fuse") {
             Ok(file) => file.into(),
-            Err(error) => return Ok(Err(Unavailable::Device(error))),
+            Err(error) => return Ok(Err((image, Unavailable::Device(error)))),
         };
-        let process = |errno: nix::Error| StartError::Process(errno.into());
-        let (ready, go) = pipe2(OFlag::O_CLOEXEC).map_err(process)?;
-        let (alive, alive_writer) = pipe2(OFlag::O_CLOEXEC).map_err(process)?;
-        let log: File =
-            memfd_create("squashfuse-log", MFdFlags::MFD_CLOEXEC).map_err(process)?.into();
-        let command = Command {
-            program: &program,
-            options: format!("uid={},gid={}", identity.inside_uid, identity.inside_gid),
+        let (ready, go) =
+            pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()))?;
+        Ok(Ok(Server {
             image,
-            fuse: &fuse,
-            alive: &alive_writer,
-            log: &log,
-        };
-        // SAFETY: this process has one thread, so the child may allocate and run Rust code.
-        match unsafe { fork() }.map_err(process)? {
-            ForkResult::Parent { child } => {
-                waitpid(child, None).map_err(process)?;
-            }
-            ForkResult::Child => {
-                // Forked again, so that neither Slurm's task nor the user's program gets a child
-                // that it never made.
-                // SAFETY: as above.
-                if let Ok(ForkResult::Child) = unsafe { fork() } {
-                    drop((go, alive));
-                    command.serve(File::from(ready));
-                }
-                exit_now(0);
-            }
-        }
-        Ok(Ok(Server { image: path.to_owned(), fuse, go: go.into(), log, alive }))
+            path: path.to_owned(),
+            program,
+            options: format!("uid={},gid={}", identity.inside_uid, identity.inside_gid),
+            fuse,
+            ready: ready.into(),
+            go: go.into(),
+        }))
+    }
+
+    /// What the forked server runs.
+    pub(super) fn serve(&self) -> Serve<'_> {
+        Serve(self)
     }
 
     /// Mounts the image at `target`, with which the server starts to answer.
-    pub(super) fn mount(self, target: &str, identity: &Identity) -> Result<Mounted, StartError> {
+    pub(super) fn mount(
+        self,
+        target: &str,
+        identity: &Identity,
+        log: File,
+    ) -> Result<Mounted, StartError> {
         let data = format!(
             "fd={},rootmode=40000,user_id={},group_id={},default_permissions,allow_other",
             self.fuse.as_raw_fd(),
@@ -97,11 +91,38 @@ impl Server {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
         mount(Some("squashfuse"), target, Some("fuse.squashfuse"), flags, Some(data.as_str()))
             .map_err(|errno| StartError::mount("the image", target, errno))?;
-        let Server { image, fuse, mut go, log, alive } = self;
         // With our copy closed, the server's death fails every request instead of hanging it.
-        drop(fuse);
+        drop(self.fuse);
+        let mut go = self.go;
         go.write_all(b"!").map_err(StartError::Process)?;
-        Ok(Mounted { image, log, alive })
+        Ok(Mounted { image: self.path, log })
+    }
+}
+
+/// The server's side, in a process of its own.
+pub(super) struct Serve<'a>(&'a Server);
+
+impl Serve<'_> {
+    /// Waits until the image is mounted and becomes squashfuse.
+    pub(super) fn serve(self, alive: &OwnedFd, log: &File) -> ! {
+        let Server { image, program, options, fuse, ready, go, .. } = self.0;
+        // SAFETY: our copy of the writing end; with it closed, a parent that gives up is noticed.
+        unsafe { nix::libc::close(go.as_raw_fd()) };
+        for inherited in [inherit(image), inherit(fuse), inherit(alive)] {
+            if let Err(error) = inherited {
+                fail(log, &error);
+            }
+        }
+        let mut byte = [0];
+        if (&*ready).read(&mut byte).ok() != Some(1) {
+            exit_now(1);
+        }
+        let error = std::process::Command::new(program)
+            .args(["-f", "-o", options])
+            .arg(format!("/proc/self/fd/{}", image.as_raw_fd()))
+            .arg(format!("/dev/fd/{}", fuse.as_raw_fd()))
+            .exec();
+        fail(log, &format_args!("{}: {error}", program.display()))
     }
 }
 
@@ -109,93 +130,19 @@ impl Server {
 pub(super) struct Mounted {
     image: PathBuf,
     log: File,
-    /// Hangs up when the server is gone.
-    pub(super) alive: OwnedFd,
 }
 
 impl Mounted {
     /// The error to report when the file system does not answer.
     pub(super) fn failure(&mut self, source: &nix::Error) -> StartError {
-        use std::io::Seek;
         let mut log = String::new();
         let _ = self.log.rewind();
         let _ = (&self.log).take(4096).read_to_string(&mut log);
-        let log = log.split('\n').map(str::trim).filter(|line| !line.is_empty());
-        let log = log.collect::<Vec<_>>().join("; ");
+        let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+        let log = lines.collect::<Vec<_>>().join("; ");
         let log = if log.is_empty() { source.desc().to_owned() } else { log };
         StartError::Server { image: self.image.clone(), log }
     }
-}
-
-struct Command<'a> {
-    program: &'a Path,
-    options: String,
-    image: &'a File,
-    fuse: &'a OwnedFd,
-    alive: &'a OwnedFd,
-    log: &'a File,
-}
-
-impl Command<'_> {
-    fn serve(self, mut ready: File) -> ! {
-        if let Err(error) = self.prepare_process() {
-            let _ = writeln!(&*self.log, "{error}");
-            exit_now(1);
-        }
-        let mut byte = [0];
-        if ready.read(&mut byte).ok() != Some(1) {
-            exit_now(1); // the container was given up
-        }
-        use std::os::unix::process::CommandExt;
-        let error = std::process::Command::new(self.program)
-            .args(["-f", "-o", &self.options])
-            .arg(format!("/proc/self/fd/{}", self.image.as_raw_fd()))
-            .arg(format!("/dev/fd/{}", self.fuse.as_raw_fd()))
-            .exec();
-        let _ = writeln!(&*self.log, "{}: {error}", self.program.display());
-        exit_now(1)
-    }
-
-    fn prepare_process(&self) -> io::Result<()> {
-        setsid()?;
-        chdir("/")?;
-        for number in 1..=nix::libc::SIGRTMAX() {
-            let skip = [nix::libc::SIGKILL, nix::libc::SIGSTOP, nix::libc::SIGCHLD];
-            // Faults keep their default action: a crash must be a crash.
-            let faults = [nix::libc::SIGSEGV, nix::libc::SIGBUS, nix::libc::SIGILL];
-            if skip.contains(&number) || faults.contains(&number) {
-                continue;
-            }
-            ignore(number);
-        }
-        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-        dup2_stdin(&null)?;
-        dup2_stdout(self.log)?;
-        dup2_stderr(self.log)?;
-        for fd in [self.image.as_fd(), self.fuse.as_fd(), self.alive.as_fd()] {
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        }
-        Ok(())
-    }
-}
-
-fn ignore(number: i32) {
-    match Signal::try_from(number) {
-        Ok(name) => {
-            // SAFETY: SIG_IGN runs no code of ours.
-            let _ = unsafe { signal(name, SigHandler::SigIgn) };
-        }
-        // SAFETY: as above; real-time signals have no name in nix. libc's own two are refused.
-        Err(_) => unsafe {
-            nix::libc::signal(number, nix::libc::SIG_IGN);
-        },
-    }
-}
-
-/// Leaves a forked child without running the parent's destructors or atexit handlers.
-pub(super) fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit never returns and touches no memory.
-    unsafe { nix::libc::_exit(code) }
 }
 
 /// The program `name` in `PATH`.

@@ -1,0 +1,154 @@
+//! The processes that stand beside a container, outside its mount namespace: the one that serves
+//! its image, and the one that ends it when slurmstepd is gone.
+//!
+//! Both ignore every signal they can: Slurm sends the signals meant for the user's program to all
+//! processes of a step.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
+
+use super::StartError;
+use super::server::Serve;
+use super::sys;
+
+/// Forks the helpers, neither of them a child of the caller that it would have to wait for.
+///
+/// `lease` is the socket the container is handed over to: when its other end is closed without
+/// a word, whoever asked for the container has died, and the container is killed. `alive` is
+/// held by both helpers as long as they run.
+pub(super) fn fork_helpers(
+    server: Option<Serve<'_>>,
+    lease: Option<RawFd>,
+    alive: &OwnedFd,
+    log: &File,
+) -> Result<(), StartError> {
+    let process = |errno: nix::Error| StartError::Process(errno.into());
+    // SAFETY: this process has one thread, so that the child may allocate and run Rust code.
+    match unsafe { fork() }.map_err(process)? {
+        // With a lease the first child stays, and is init's when we exit or exec.
+        ForkResult::Parent { child } if lease.is_none() => {
+            waitpid(child, None).map_err(process)?;
+        }
+        ForkResult::Parent { .. } => {}
+        ForkResult::Child => {
+            let ready = detach(log);
+            if let Some(server) = server {
+                // SAFETY: as above.
+                if let Ok(ForkResult::Child) = unsafe { fork() } {
+                    match ready {
+                        Ok(()) => server.serve(alive, log),
+                        Err(error) => fail(log, &error),
+                    }
+                }
+            }
+            if let Some(lease) = lease {
+                keep(lease, alive.as_raw_fd());
+            }
+            exit_now(0);
+        }
+    }
+    Ok(())
+}
+
+/// Leaves a forked child with a line in the log.
+pub(super) fn fail(mut log: &File, error: &dyn std::fmt::Display) -> ! {
+    let _ = writeln!(log, "{error}");
+    exit_now(1)
+}
+
+/// Leaves a forked child without running the parent's destructors or atexit handlers.
+pub(super) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit never returns and touches no memory.
+    unsafe { nix::libc::_exit(code) }
+}
+
+/// A session of its own, no terminal, no directory, no signals; stdio that keeps nobody waiting.
+fn detach(log: &File) -> io::Result<()> {
+    setsid()?;
+    chdir("/")?;
+    for number in 1..=nix::libc::SIGRTMAX() {
+        // Faults keep their default action: a crash must be a crash.
+        let kept = [
+            nix::libc::SIGKILL,
+            nix::libc::SIGSTOP,
+            nix::libc::SIGSEGV,
+            nix::libc::SIGBUS,
+            nix::libc::SIGILL,
+        ];
+        if !kept.contains(&number) {
+            ignore(number);
+        }
+    }
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(log)?;
+    dup2_stderr(log)?;
+    Ok(())
+}
+
+fn ignore(number: i32) {
+    match Signal::try_from(number) {
+        Ok(name) => {
+            // SAFETY: SIG_IGN runs no code of ours.
+            let _ = unsafe { signal(name, SigHandler::SigIgn) };
+        }
+        // SAFETY: as above; real-time signals have no name in nix. libc's own two are refused.
+        Err(_) => unsafe {
+            nix::libc::signal(number, nix::libc::SIG_IGN);
+        },
+    }
+}
+
+/// Hands a descriptor on to the program that is about to be executed.
+pub(super) fn inherit(fd: impl AsFd) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(())
+}
+
+/// Waits for the end of the lease. A message is a farewell: Slurm is ending the step itself.
+fn keep(lease: RawFd, alive: RawFd) {
+    sys::name_process(c"pyxis-keeper");
+    sys::close_all_but(&[lease, alive]);
+    // SAFETY: open for as long as this process lives.
+    let lease = unsafe { std::os::fd::BorrowedFd::borrow_raw(lease) };
+    let mut ended = [PollFd::new(lease, PollFlags::POLLIN)];
+    while poll(&mut ended, PollTimeout::NONE).is_err() {}
+    // Nobody left: 0, or ECONNRESET while the container still waits in the other end's queue.
+    let mut word = [0];
+    if recv(lease.as_raw_fd(), &mut word, MsgFlags::MSG_DONTWAIT).is_ok_and(|bytes| bytes > 0) {
+        return;
+    }
+    kill_container();
+}
+
+/// Kills every process of this user namespace and of those below it, until there is none.
+fn kill_container() {
+    let Ok(container) = sys::namespace_id("/proc/self/ns/user") else { return };
+    let me = std::process::id();
+    // Each round may race with a fork; a hundred in a row do not.
+    for _ in 0..100 {
+        let mut found = false;
+        let Ok(processes) = std::fs::read_dir("/proc") else { return };
+        for process in processes.flatten() {
+            let name = process.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            if pid != me && sys::kill_if_within(&process.path(), container) {
+                found = true;
+            }
+        }
+        if !found {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
