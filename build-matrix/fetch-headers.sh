@@ -14,6 +14,7 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 mirror=${DEBIAN_MIRROR:-}
 if [ -z "$mirror" ]; then
+    # shellcheck disable=SC2016 # apt's own $(...)
     mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE)' 2>/dev/null |
         sed -n 's|^\(http[^ ]*/debian/\{0,1\}\) [a-z]*$|\1|p' | head -n 1)
 fi

@@ -37,7 +37,7 @@ pub(crate) fn targets(asked: &[String], slurm: Option<&Path>) -> Result<Vec<Targ
             return Ok(releases.into_iter().map(target).collect());
         }
         (Some(path), [] | [_]) => {
-            headers::resolve(path, &workspace::root()?.join("target/headers"))?
+            headers::resolve(path, &workspace::root()?.join("target/slurm-headers"))?
         }
         (Some(_), _) => return Err(Error::OneHeader),
     };

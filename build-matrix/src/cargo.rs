@@ -52,7 +52,11 @@ impl Cargo {
         if status.success() {
             return Ok(messages);
         }
-        words.iter().for_each(|line| eprintln!("{line}"));
+        // What a build script of ours says is complete; cargo repeats all it printed.
+        let own = |line: &&String| line.starts_with("error: spank-bindings@");
+        let own: Vec<&String> = words.iter().filter(own).collect();
+        let shown = if own.is_empty() { words.iter().collect() } else { own };
+        shown.iter().for_each(|line| eprintln!("{line}"));
         Err(failed(None))
     }
 }

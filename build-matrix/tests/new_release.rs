@@ -69,12 +69,16 @@ fn nothing(_: &Spank<'_>, _: Args<'_>) -> Result<(), String> {
     Ok(())
 }
 
+fn wrap(spank: &Spank<'_>, _: Args<'_>) -> Result<(), spank_bindings::SpankError> {
+    spank.prepend_task_argv(&[c"wrap"])
+}
+
 spank_bindings::export_plugin! {
     name: "pyxis",
     version: env!("CARGO_PKG_VERSION"),
     failure_mode: FailureMode::Job,
     hooks: {
-        init => nothing, init_post_opt => nothing, user_init => nothing, task_init => nothing,
+        init => nothing, init_post_opt => nothing, user_init => nothing, task_init => wrap,
         task_exit => nothing, exit => nothing,
     }
 }
@@ -119,4 +123,27 @@ fn a_release_is_added_by_one_file_and_one_command() {
     assert!(built.contains("for Slurm 27.05"), "{built}");
     assert!(built.contains("verified"), "{built}");
     run(dir, &["verify", "target/matrix/27.05/spank_pyxis.so"]);
+
+    let faults = restamped(dir, b"slurm=23.02");
+    for fault in [
+        "stamped with number 0x1b0501, not of 23.02",
+        "stamped with API 47, not 39",
+        "exports slurm_spank_init_failure_mode",
+        "wants spank_prepend_task_argv, which Slurm 23.02 does not have",
+    ] {
+        assert!(faults.contains(fault), "{fault} is not among\n{faults}");
+    }
+    assert!(restamped(dir, b"slurm=19.05").contains("no such Slurm release: 19.05"));
+}
+
+/// What `verify` says of the plugin with another release in its stamp.
+fn restamped(dir: &Path, release: &[u8; 11]) -> String {
+    let mut bytes = fs::read(dir.join("target/matrix/27.05/spank_pyxis.so")).unwrap();
+    let place = bytes.windows(11).position(|part| part == b"slurm=27.05").unwrap();
+    bytes[place..place + 11].copy_from_slice(release);
+    let file = dir.join("restamped.so");
+    fs::write(&file, bytes).unwrap();
+    let output = build_matrix(dir, &["verify", "restamped.so"]);
+    assert!(!output.status.success());
+    text(&output.stdout)
 }
