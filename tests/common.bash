@@ -2,7 +2,7 @@
 # Loaded by every bats file. The suites run wherever srun works: on the cluster of tests/cluster (`make check`), or on
 # a site's own, as an ordinary user:
 #
-#     tests/images busybox entrypoint noshell                # once; on a file system that the nodes see
+#     tests/images busybox entrypoint hostile noshell                # once; on a file system that the nodes see
 #     TMPDIR=/shared/scratch salloc --overcommit bats tests
 #     TMPDIR=/shared/scratch bats tests/sbatch
 #
@@ -31,9 +31,13 @@ run_srun() {
 }
 
 # As run_srun, with srun's own choice of nodes and tasks: for tests that say -N and -n themselves.
-run_srun_wide() {
+run_srun_wide_unchecked() {
     # shellcheck disable=SC2086
     run_logged srun ${PYXIS_SRUN_ARGS:-} "$@"
+}
+
+run_srun_wide() {
+    run_srun_wide_unchecked "$@"
     ((status == 0))
 }
 

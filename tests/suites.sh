@@ -136,7 +136,7 @@ test_cluster() {
     # A copy: the checkout may be somewhere that ordinary users cannot read.
     as_root mkdir "$state/work/images" "$state/work/tests"
     # shellcheck disable=SC2046
-    as_root cp $(tests/images busybox entrypoint noshell) "$state/work/images/" || return 1
+    as_root cp $(tests/images busybox entrypoint hostile noshell) "$state/work/images/" || return 1
     as_root cp -R tests/*.bats tests/common.bash tests/sbatch "$state/work/tests/"
 }
 
@@ -156,3 +156,5 @@ suite_sbatch() {
     test_cluster || return 1
     run_bats on_cluster bats --tap tests/sbatch
 }
+
+suite_roots() { run_bats as_root bats --tap tests/cluster/roots.bats; }

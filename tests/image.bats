@@ -1,0 +1,70 @@
+#!/usr/bin/env bats
+# --container-image with a squashfs file.
+
+load common
+
+@test "a path relative to the directory srun runs in" {
+    cp "$(image busybox)" "$BATS_TEST_TMPDIR/here.sqsh"
+    cd "$BATS_TEST_TMPDIR"
+    run_srun --container-image=./here.sqsh cat /etc/os-release
+    output_has ID=pyxis-test
+}
+
+@test "an image without a shell" {
+    only_pyxis "the original stops a shell in the image to learn that it has started"
+    run_srun --container-image="$(image noshell)" /cat /message
+    output_has "no shell here"
+}
+
+@test "a file that is no squashfs" {
+    echo text > "$BATS_TEST_TMPDIR/text.sqsh"
+    run_srun_unchecked --container-image="$BATS_TEST_TMPDIR/text.sqsh" echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+    output_has text.sqsh
+}
+
+@test "a truncated image" {
+    head -c 20000 "$(image busybox)" > "$BATS_TEST_TMPDIR/cut.sqsh"
+    run_srun_unchecked --container-image="$BATS_TEST_TMPDIR/cut.sqsh" echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+    if [[ $SUT == pyxis ]]; then output_has truncated; fi
+}
+
+@test "an image with a good head and a broken table" {
+    local size
+    cp "$(image busybox)" "$BATS_TEST_TMPDIR/broken.sqsh"
+    chmod u+w "$BATS_TEST_TMPDIR/broken.sqsh"
+    size=$(stat -c %s "$BATS_TEST_TMPDIR/broken.sqsh")
+    head -c 4096 /dev/urandom | dd of="$BATS_TEST_TMPDIR/broken.sqsh" bs=1 seek=$((size - 4096)) conv=notrunc status=none
+    run_srun_unchecked --container-image="$BATS_TEST_TMPDIR/broken.sqsh" echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+    output_has broken.sqsh
+}
+
+@test "an image the user may not read" {
+    if ((EUID == 0)); then skip "root may read everything"; fi
+    install -m 000 "$(image busybox)" "$BATS_TEST_TMPDIR/secret.sqsh"
+    run_srun_unchecked --container-image="$BATS_TEST_TMPDIR/secret.sqsh" echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+    output_has "ermission denied"
+}
+
+@test "what is written to the container is gone afterwards" {
+    local image
+    image=$(image busybox)
+    run_srun --container-image="$image" --container-writable sh -c 'echo x > /left && cat /left'
+    run_srun --container-image="$image" --container-writable sh -c 'test ! -e /left'
+}
+
+@test "the root file system is read-only unless asked otherwise" {
+    local image
+    image=$(image busybox)
+    run_srun_unchecked --container-image="$image" --container-readonly touch /x
+    ((status != 0))
+    output_has "Read-only file system"
+    run_srun --container-image="$image" --container-writable sh -c 'echo y > /etc/passwd && rm -r /usr && mkdir /usr'
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env bats
+# --container-mounts and what is mounted anyway.
+
+load common
+
+setup() { image=$(image busybox); }
+
+@test "a directory, a file, and a source without a target" {
+    mkdir "$BATS_TEST_TMPDIR/dir"
+    echo inside > "$BATS_TEST_TMPDIR/dir/file"
+    run_srun --container-image="$image" \
+        --container-mounts="$BATS_TEST_TMPDIR/dir:/new/place,$BATS_TEST_TMPDIR/dir/file:/a/file,$BATS_TEST_TMPDIR/dir" \
+        cat /new/place/file /a/file "$BATS_TEST_TMPDIR/dir/file"
+    [ "$(grep -c '^inside$' <<< "$output")" -eq 3 ]
+}
+
+@test "several options add up" {
+    run_srun --container-image="$image" --container-mounts=/etc/os-release:/one --container-mounts=/etc/os-release:/two \
+        cmp /one /two
+}
+
+@test "a relative source" {
+    mkdir "$BATS_TEST_TMPDIR/relative"
+    echo here > "$BATS_TEST_TMPDIR/relative/file"
+    cd "$BATS_TEST_TMPDIR"
+    run_srun --container-image="$image" --container-mounts=./relative:/mnt cat /mnt/file
+    output_has here
+}
+
+@test "a writable mount writes to the host, a read-only one does not" {
+    mkdir "$BATS_TEST_TMPDIR/data"
+    run_srun --container-image="$image" --container-mounts="$BATS_TEST_TMPDIR/data:/mnt" touch /mnt/made
+    [ -e "$BATS_TEST_TMPDIR/data/made" ]
+    run_srun_unchecked --container-image="$image" --container-mounts="$BATS_TEST_TMPDIR/data:/mnt:ro" touch /mnt/more
+    ((status != 0))
+    output_has "Read-only file system"
+    [ ! -e "$BATS_TEST_TMPDIR/data/more" ]
+}
+
+@test "flags joined by +" {
+    run_srun --container-image="$image" --container-mounts=/usr:/mnt:ro+nosuid+noexec+rprivate \
+        grep ' /mnt ' /proc/self/mountinfo
+    [[ $output =~ ' /mnt ro,' ]] && output_has nosuid && output_has noexec
+}
+
+@test "a tmpfs, and taking a mount away" {
+    run_srun --container-image="$image" --container-mounts=tmpfs:/scratch:size=1m,umount:/tmp \
+        sh -c 'touch /scratch/x && grep " /scratch " /proc/mounts && ! grep -q " /tmp " /proc/mounts'
+    output_has size=1024k
+}
+
+@test "white space and backslashes in paths" {
+    local directory="$BATS_TEST_TMPDIR/with space\\and backslash"
+    mkdir "$directory"
+    echo strange > "$directory/file"
+    run_srun --container-image="$image" --container-mounts="$directory:/target dir" cat "/target dir/file"
+    output_has strange
+}
+
+@test "a source that does not exist is named, and nothing runs" {
+    run_srun_unchecked --container-image="$image" --container-mounts=/nonexistent/source:/mnt echo ran-anyway
+    ((status != 0))
+    output_has "source path does not exist: /nonexistent/source"
+    output_lacks ran-anyway
+}
+
+@test "a target below an absolute symbolic link of the image stays in the container" {
+    mkdir "$BATS_TEST_TMPDIR/data"
+    run_srun --container-image="$(image hostile)" --container-mounts="$BATS_TEST_TMPDIR/data:/link-to-host/sub" true
+    [ ! -e "/var/tmp/pyxis-hostile" ]
+    run_srun --container-image="$(image hostile)" --container-mounts="$BATS_TEST_TMPDIR/data:/dotdot/../../../sub" \
+        grep -q ' /sub ' /proc/mounts
+}
+
+@test "what every container has" {
+    run_srun --container-image="$image" sh -c \
+        'test -e /proc/self/status && test -d /sys/class && test -c /dev/null && touch /tmp/x && touch /dev/shm/$$ && rm /dev/shm/$$'
+    run_srun --container-image="$image" cat /etc/resolv.conf
+    [ "$output" = "$(cat /etc/resolv.conf)" ]
+}
+
+@test "no mount of a container is seen outside" {
+    run_srun --container-image="$image" --container-mounts=tmpfs:/mnt touch /mnt/x
+    run grep -c pyxis /proc/self/mountinfo
+    run_srun sh -c '! grep -E "squashfuse|/lower" /proc/self/mountinfo'
+}

@@ -1,0 +1,91 @@
+#!/usr/bin/env bats
+# Wrong input: one line that says what is wrong, a non-zero exit, and the user's program does not run.
+
+load common
+
+# Fails unless srun refuses the arguments with the line, before anything runs.
+refused() {
+    local expected=$1
+    shift
+    run_srun_unchecked "$@" echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+    output_has "$expected"
+    [ "$(grep -c "pyxis: " <<< "$output")" -eq 1 ]
+}
+
+@test "an empty argument of each option" {
+    local option
+    for option in image mounts workdir name save env unshare; do
+        refused "--container-$option: argument required" --container-$option=
+    done
+}
+
+@test "mounts: empty parts, sources and targets that are no paths" {
+    local entry
+    for entry in :/b /a::ro /a:/b, ,/a:/b; do
+        refused "--container-mounts: invalid format" --container-image=./x.sqsh --container-mounts="$entry"
+    done
+    refused "mount source must be" --container-image=./x.sqsh --container-mounts=a:/b
+    refused "mount target must be" --container-image=./x.sqsh --container-mounts=/a:b
+}
+
+@test "names: empty, unknown flag" {
+    refused "empty name" --container-name=:create
+    refused "flag must be" --container-name=x:sometimes
+}
+
+@test "save: a directory" { refused "target is a directory" --container-image=./x.sqsh --container-save=/tmp/; }
+
+@test "env: an empty name" { refused "invalid format" --container-image=./x.sqsh --container-env=A,,B; }
+
+@test "unshare: unknown and empty namespaces" {
+    refused "unknown namespace 'pid'" --container-image=./x.sqsh --container-unshare=net,pid
+    refused "empty namespace" --container-image=./x.sqsh --container-unshare=net,
+}
+
+@test "an option and its opposite" {
+    local option
+    for option in mount-home remap-root entrypoint; do
+        refused "both --container-$option and --no-container-$option were specified" \
+            --container-$option --no-container-$option
+    done
+    refused "both --container-writable and --container-readonly were specified" --container-writable --container-readonly
+}
+
+@test "an option with two values" {
+    local option
+    for option in image workdir name save; do
+        refused "--container-$option specified multiple times" --container-$option=/a --container-$option=/b
+    done
+}
+
+@test "options without a container are reported and the task runs on the host" {
+    run_srun --container-mounts=/a:/b --container-workdir=/x --container-save=/s --container-mount-home \
+        --container-remap-root --container-entrypoint --container-entrypoint-log --container-writable echo on-the-host
+    output_has on-the-host
+    [ "$(grep -c 'pyxis: ignoring --.*because neither --container-image nor --container-name is set' <<< "$output")" -eq 8 ]
+}
+
+@test "defaults come from the environment, and the command line wins" {
+    local image
+    image=$(image busybox)
+    PYXIS_CONTAINER_IMAGE=$image PYXIS_CONTAINER_WORKDIR=/usr run_srun pwd
+    output_has /usr
+    PYXIS_CONTAINER_IMAGE=/nonexistent.sqsh PYXIS_CONTAINER_WORKDIR=/usr \
+        run_srun --container-image="$image" --container-workdir=/etc pwd
+    output_has /etc
+}
+
+@test "booleans of the environment: anything but a clear word is ignored" {
+    local image word
+    image=$(image busybox)
+    for word in 1 true yes y; do
+        PYXIS_CONTAINER_REMAP_ROOT=$word run_srun --container-image="$image" id -u
+        [ "${lines[0]}" = 0 ]
+    done
+    for word in 0 false no n maybe; do
+        PYXIS_CONTAINER_REMAP_ROOT=$word run_srun --container-image="$image" id -u
+        [ "${lines[0]}" = "$(id -u)" ]
+    done
+}

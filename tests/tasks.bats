@@ -1,0 +1,57 @@
+#!/usr/bin/env bats
+# Several tasks, several nodes, how they end.
+
+load common
+
+setup() { image=$(image busybox); }
+
+@test "all tasks of a node share one container" {
+    run_srun_wide -N1 -n8 --overcommit --container-image="$image" readlink /proc/self/ns/mnt
+    [ "$(sort -u <<< "$output" | wc -l)" -eq 1 ]
+    [ "$(wc -l <<< "$output")" -eq 8 ]
+}
+
+@test "64 tasks on one node" {
+    run_srun_wide -N1 -n64 --overcommit --container-image="$image" sh -c 'echo $SLURM_PROCID'
+    [ "$(sort -n <<< "$output" | tr '\n' ' ')" = "$(seq 0 63 | tr '\n' ' ')" ]
+}
+
+@test "each node has its own container" {
+    run_srun_wide -N2 -n4 --overcommit --container-image="$image" --container-writable sh -c 'echo $SLURMD_NODENAME >> /who; sleep 0.5; sort -u /who'
+    [ "$(sort -u <<< "$output" | wc -l)" -eq 2 ]
+}
+
+@test "a failed start fails every task with a line and runs none" {
+    run_srun_wide_unchecked -N1 -n4 --overcommit --container-image=/nonexistent.sqsh echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+    [ "$(grep -c 'cannot open image /nonexistent.sqsh' <<< "$output")" -eq 1 ]
+    [ "$(grep -c 'not started successfully by another task' <<< "$output")" -eq 3 ]
+}
+
+@test "exit codes and signals of tasks" {
+    run_srun_unchecked --container-image="$image" sh -c 'exit 42'
+    [ "$status" -eq 42 ]
+    run_srun_unchecked --container-image="$image" sh -c 'kill -TERM $$'
+    [ "$status" -eq 143 ]
+    run_srun_unchecked --container-image="$image" /no/such/program
+    ((status != 0))
+}
+
+@test "tasks that end at different times keep their file system" {
+    run_srun_wide -N1 -n3 --overcommit --container-image="$image" sh -c 'sleep 0.$SLURM_PROCID; ls /bin > /dev/null && echo fine'
+    [ "$(grep -c fine <<< "$output")" -eq 3 ]
+}
+
+@test "scancel --signal reaches the program and not the image's server" {
+    local id
+    srun ${PYXIS_SRUN_ARGS:-} -N1 -n1 --container-image="$image" \
+        sh -c 'trap "ls /bin > /dev/null && echo survived; exit 0" USR1; echo ready $SLURM_JOB_ID.$SLURM_STEP_ID; while :; do sleep 0.1; done' \
+        > "$BATS_TEST_TMPDIR/out" 2>&1 &
+    for _ in $(seq 100); do grep -q ready "$BATS_TEST_TMPDIR/out" && break; sleep 0.1; done
+    id=$(sed -n 's/^ready //p' "$BATS_TEST_TMPDIR/out")
+    scancel --signal=USR1 "$id"
+    wait
+    cat "$BATS_TEST_TMPDIR/out"
+    grep -q survived "$BATS_TEST_TMPDIR/out"
+}
