@@ -1,12 +1,12 @@
 //! The hooks Slurm calls, and which program calls them.
 
 use crate::config::Config;
-use crate::options::{Options, table};
+use crate::options::{repeats, table};
 use crate::state::{self, State};
 use crate::step::{Step, runtime_dir};
 use spank_bindings::{Args, Context, Spank, context, log};
-use std::ffi::CStr;
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Why a hook fails; Slurm logs it as one line.
 #[derive(Debug)]
@@ -47,37 +47,54 @@ pub(crate) fn init(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
 }
 
 fn take_option(val: i32, arg: Option<&CStr>, _remote: bool) -> Result<(), String> {
-    state::with(|state| state.options.take(val, arg)).map_err(|error| error.to_string())
+    state::with(|State { options, repeats, .. }| {
+        options.take(val, arg).map_err(|error| error.to_string())?;
+        if let (Some(which), Some(arg)) = (table::valued(val), arg) {
+            repeats.note(which, arg.to_bytes());
+        }
+        Ok(())
+    })
 }
 
 /// All options are known.
 pub(crate) fn init_post_opt(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
-    match context() {
-        Context::Local | Context::Allocator => state::with(|state| {
-            check(&mut state.options, |name| {
-                let name = name.to_str().ok()?;
-                std::env::var_os(name).map(OsStringExt::into_vec)
-            })?;
-            for line in state.options.ignored() {
-                log::error!("pyxis: {line}");
-            }
-            Ok(())
-        }),
-        Context::Remote => state::with(|state| {
-            check(&mut state.options, |name| {
-                spank.getenv(name).ok().flatten().map(std::ffi::CString::into_bytes)
-            })?;
-            if state.options.wants_container() {
-                state.step = Some(Step::prepare(spank, &state.config)?);
-            }
-            Ok(())
-        }),
+    state::with(|state| match context() {
+        Context::Local | Context::Allocator => post_opt_local(state),
+        Context::Remote => post_opt_remote(spank, state),
         _ => Ok(()),
-    }
+    })
 }
 
-fn check(options: &mut Options, get: impl Fn(&CStr) -> Option<Vec<u8>>) -> HookResult {
-    Ok(options.apply_defaults(get)?)
+fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
+    options.apply_defaults(|name| {
+        std::env::var_os(OsStr::from_bytes(name.to_bytes())).map(OsStringExt::into_vec)
+    })?;
+    for line in options.ignored() {
+        log::error!("pyxis: {line}");
+    }
+    for (variable, list) in repeats.variables() {
+        let (name, list) = (variable.to_bytes(), list.to_bytes());
+        // SAFETY: srun, sbatch and salloc have one thread while they handle their options, and
+        // set variables of the job by setenv themselves (SAFETY.md).
+        unsafe { std::env::set_var(OsStr::from_bytes(name), OsStr::from_bytes(list)) };
+    }
+    Ok(())
+}
+
+fn post_opt_remote(spank: &Spank<'_>, state: &mut State) -> HookResult {
+    for (which, variable) in repeats::LISTS {
+        if let Some(list) = spank.getenv(variable)? {
+            spank.unsetenv(variable)?;
+            state.options.replace(which, list.to_bytes())?;
+        }
+    }
+    state.options.apply_defaults(|name| {
+        spank.getenv(name).ok().flatten().map(std::ffi::CString::into_bytes)
+    })?;
+    if state.options.wants_container() {
+        state.step = Some(Step::prepare(spank, &state.config)?);
+    }
+    Ok(())
 }
 
 /// In slurmstepd, as the user, before the tasks are forked. Slurm does not show an error of this
@@ -93,7 +110,7 @@ pub(crate) fn user_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 
 /// In each task, as the user, just before the user's program.
 pub(crate) fn task_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
-    state::with(|State { config, options, step }| match step {
+    state::with(|State { config, options, step, .. }| match step {
         Some(step) => step.enter(spank, config, options).map_err(HookError::from),
         None => Ok(()),
     })

@@ -3,6 +3,7 @@
 
 use crate::config::Config;
 use crate::options::Options;
+use crate::options::repeats::Repeats;
 use crate::step::Step;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) options: Options,
+    pub(crate) repeats: Repeats,
     /// In slurmstepd, when a container was asked for.
     pub(crate) step: Option<Step>,
 }

@@ -6,6 +6,7 @@
 mod defaults;
 mod error;
 mod mount;
+pub mod repeats;
 pub mod table;
 
 pub use defaults::parse_bool;
@@ -162,6 +163,17 @@ impl Options {
             Valued::Env => self.add_env(value),
             Valued::Unshare => self.add_unshare(value),
         }
+    }
+
+    /// Takes the whole of a list option, in place of the part known so far.
+    pub fn replace(&mut self, which: Valued, list: &[u8]) -> Result<(), OptionError> {
+        match which {
+            Valued::Mounts => self.mounts.clear(),
+            Valued::Env => self.env.clear(),
+            Valued::Unshare => self.unshare = Unshare::default(),
+            _ => {}
+        }
+        self.set(which, list)
     }
 
     /// Takes an option without a value.

@@ -147,6 +147,14 @@ pub fn specs(callback: OptionCallback) -> &'static [OptionSpec] {
     })
 }
 
+/// The option of row `val`, if it takes a value.
+pub fn valued(val: i32) -> Option<Valued> {
+    match ROWS.get(usize::try_from(val).ok()?)?.meaning {
+        Meaning::Value(which) => Some(which),
+        Meaning::Turn(..) => None,
+    }
+}
+
 impl Options {
     /// Takes the option of row `val`, as Slurm gives it.
     pub fn take(&mut self, val: i32, arg: Option<&CStr>) -> Result<(), OptionError> {
