@@ -81,7 +81,7 @@ remove_state() {
 
 # The cluster's cgroups outlive its processes. A private mount finds them, wherever the machine mounts cgroups itself.
 remove_cgroups() {
-    unshare --mount -- bash -s -- "$1" << 'END' 2> /dev/null || true
+    unshare --mount --propagation unchanged -- "$here/inside/unchroot" bash -s -- "$1" << 'END' 2> /dev/null || true
 mount -t tmpfs tmpfs /mnt && mkdir /mnt/1 /mnt/2
 mount -t cgroup -o freezer cgroup /mnt/1
 mount -t cgroup2 cgroup2 /mnt/2
