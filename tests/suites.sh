@@ -158,3 +158,8 @@ suite_sbatch() {
 }
 
 suite_roots() { run_bats as_root bats --tap tests/cluster/roots.bats; }
+
+suite_faults() {
+    test_cluster || return 1
+    run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" bats --tap tests/cluster/faults.bats
+}

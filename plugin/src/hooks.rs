@@ -1,9 +1,9 @@
 //! The hooks Slurm calls, and which program calls them.
 
 use crate::config::Config;
-use crate::options::{repeats, table};
+use crate::options::{Options, repeats, table};
 use crate::state::{self, State};
-use crate::step::{Step, runtime_dir};
+use crate::step::{Step, StepError, runtime_dir};
 use spank_bindings::{Args, Context, Spank, context, log};
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -60,7 +60,10 @@ fn take_option(val: i32, arg: Option<&CStr>, _remote: bool) -> Result<(), String
 pub(crate) fn init_post_opt(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     state::with(|state| match context() {
         Context::Local | Context::Allocator => post_opt_local(state),
-        Context::Remote => post_opt_remote(spank, state),
+        Context::Remote => {
+            post_opt_remote(spank, state);
+            Ok(())
+        }
         _ => Ok(()),
     })
 }
@@ -81,28 +84,37 @@ fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
     Ok(())
 }
 
-fn post_opt_remote(spank: &Spank<'_>, state: &mut State) -> HookResult {
+fn post_opt_remote(spank: &Spank<'_>, State { config, options, step, .. }: &mut State) {
+    match node_options(spank, options) {
+        Ok(()) if options.wants_container() => *step = Some(Step::prepare(spank, config)),
+        Ok(()) => {}
+        Err(error) => *step = Some(Err(error)),
+    }
+}
+
+/// Completes what Slurm has brought to the node.
+fn node_options(spank: &Spank<'_>, options: &mut Options) -> Result<(), StepError> {
     for (which, variable) in repeats::LISTS {
         if let Some(list) = spank.getenv(variable)? {
             spank.unsetenv(variable)?;
-            state.options.replace(which, list.to_bytes())?;
+            options.replace(which, list.to_bytes())?;
         }
     }
-    state.options.apply_defaults(|name| {
+    options.apply_defaults(|name| {
         spank.getenv(name).ok().flatten().map(std::ffi::CString::into_bytes)
     })?;
-    if state.options.wants_container() {
-        state.step = Some(Step::prepare(spank, &state.config)?);
-    }
     Ok(())
 }
 
-/// In slurmstepd, as the user, before the tasks are forked. Slurm does not show an error of this
-/// hook to srun, so that it is kept and reported by the tasks.
+/// In slurmstepd, as the user, before the tasks are forked.
 pub(crate) fn user_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     state::with(|State { options, step, .. }| {
-        if let Some(step) = step {
-            step.plan(spank, options);
+        let failed = match step {
+            Some(Ok(step)) => step.plan(spank, options).err(),
+            _ => None,
+        };
+        if let Some(error) = failed {
+            *step = Some(Err(error));
         }
     });
     Ok(())
@@ -110,8 +122,8 @@ pub(crate) fn user_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 
 /// In each task, as the user, just before the user's program.
 pub(crate) fn task_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
-    state::with(|State { config, options, step, .. }| match step {
-        Some(step) => step.enter(spank, config, options).map_err(HookError::from),
+    state::with(|State { config, options, step, .. }| match step.take() {
+        Some(entered) => entered?.enter(spank, config, options).map_err(HookError::from),
         None => Ok(()),
     })
 }
@@ -119,7 +131,7 @@ pub(crate) fn task_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 /// In slurmstepd, after each task.
 pub(crate) fn task_exit(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     state::with(|State { step, .. }| {
-        if let Some(step) = step {
+        if let Some(Ok(step)) = step {
             step.task_exited();
         }
     });

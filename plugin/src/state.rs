@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::options::Options;
 use crate::options::repeats::Repeats;
-use crate::step::Step;
+use crate::step::{Step, StepError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Everything, in one place.
@@ -13,8 +13,9 @@ pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) options: Options,
     pub(crate) repeats: Repeats,
-    /// In slurmstepd, when a container was asked for.
-    pub(crate) step: Option<Step>,
+    /// In slurmstepd, when a container was asked for: the step, or why there is none. srun shows
+    /// errors of a task and no others (22.05 even exits 0), hence they wait for `task_init`.
+    pub(crate) step: Option<Result<Step, StepError>>,
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);

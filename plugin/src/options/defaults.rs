@@ -30,16 +30,18 @@ impl Options {
         get: impl Fn(&CStr) -> Option<Vec<u8>>,
     ) -> Result<(), OptionError> {
         for (variable, which) in VALUED {
-            if !self.has(which)
-                && let Some(value) = get(variable)
-            {
+            if self.has(which) {
+                continue;
+            }
+            if let Some(value) = get(variable) {
                 self.set(which, &value)?;
             }
         }
         for (variable, which, positive) in SWITCHES {
-            if self.slot(which).is_none()
-                && let Some(yes) = get(variable).as_deref().and_then(parse_bool)
-            {
+            if self.slot(which).is_some() {
+                continue;
+            }
+            if let Some(yes) = get(variable).as_deref().and_then(parse_bool) {
                 self.switch(which, yes == positive)?;
             }
         }

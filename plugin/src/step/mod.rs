@@ -24,8 +24,6 @@ use std::os::unix::ffi::OsStringExt;
 pub(crate) struct Step {
     job: Job,
     shared: Shared,
-    /// What went wrong in user_init.
-    failed: Option<StepError>,
     exited: u32,
 }
 
@@ -34,15 +32,11 @@ impl Step {
     pub(crate) fn prepare(spank: &Spank<'_>, config: &Config) -> Result<Step, StepError> {
         let job = Job::read(spank)?;
         runtime_dir::create_for_user(&config.runtime_path, job.uid, job.gid)?;
-        Ok(Step { job, shared: Shared::new()?, failed: None, exited: 0 })
+        Ok(Step { job, shared: Shared::new()?, exited: 0 })
     }
 
     /// As the user, before the tasks are forked.
-    pub(crate) fn plan(&mut self, spank: &Spank<'_>, options: &mut Options) {
-        self.failed = self.try_plan(spank, options).err();
-    }
-
-    fn try_plan(&self, spank: &Spank<'_>, options: &mut Options) -> Result<(), StepError> {
+    pub(crate) fn plan(&self, spank: &Spank<'_>, options: &mut Options) -> Result<(), StepError> {
         if self.job.step_id == StepId::BATCH {
             let script = spank.job_argv()?.into_iter().next().ok_or(StepError::NoBatchScript)?;
             options.add_mount(Mount::readonly_file(OsString::from_vec(script.into_bytes())));
@@ -52,14 +46,11 @@ impl Step {
 
     /// In a task, as the user: starts the container or waits for it, then moves inside.
     pub(crate) fn enter(
-        &mut self,
+        &self,
         spank: &Spank<'_>,
         config: &Config,
         options: &Options,
     ) -> Result<(), StepError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
         let container = self
             .shared
             .start_once(|socket| builtin::start(spank, config, options, &self.job, socket))?;
