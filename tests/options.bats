@@ -23,7 +23,7 @@ refused() {
 
 @test "mounts: empty parts, sources and targets that are no paths" {
     local entry
-    for entry in :/b /a::ro /a:/b, ,/a:/b; do
+    for entry in :/b /a::ro "/a:/b," ",/a:/b"; do
         refused "--container-mounts: invalid format" --container-image=./x.sqsh --container-mounts="$entry"
     done
     refused "mount source must be" --container-image=./x.sqsh --container-mounts=a:/b
