@@ -63,6 +63,9 @@ rust_tests() {
 }
 
 suite_unit() {
+    # Real spank.h of several releases, as input for tests; fetched once.
+    export PYXIS_HEADERS_DIR=${PYXIS_HEADERS_DIR:-${PYXIS_CACHE:-$PWD/.cache}/headers}
+    check "headers of other releases can be fetched" build-matrix/fetch-headers.sh "$PYXIS_HEADERS_DIR"
     if cargo nextest --version > /dev/null 2>&1; then
         rust_tests cargo nextest run --workspace --locked --no-fail-fast --color never
     else
