@@ -1,7 +1,7 @@
 //! What may be started: a squashfs file or a directory.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -54,6 +54,13 @@ pub enum ImageError {
     },
 }
 
+impl ImageError {
+    /// For a directory where only a squashfs file will do.
+    pub(crate) fn not_squashfs(path: &Path) -> ImageError {
+        ImageError::NotSquashfs { path: path.display().to_string() }
+    }
+}
+
 impl Image {
     /// Opens `path` and checks that it is something to start.
     ///
@@ -63,7 +70,7 @@ impl Image {
         let shown = path.display().to_string();
         let open = |source| ImageError::Open { path: shown.clone(), source };
         // O_NONBLOCK: a FIFO given as image must not hang the step.
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
             .open(path)
@@ -73,7 +80,8 @@ impl Image {
             return Ok(Image::Directory(path.to_owned()));
         }
         let mut head = [0u8; 4];
-        let read = file.read(&mut head).map_err(open)?;
+        // By position: whoever gets the file reads it from its beginning.
+        let read = file.read_at(&mut head, 0).map_err(open)?;
         if read < 4 || head != SQUASHFS_MAGIC {
             return Err(ImageError::NotSquashfs { path: shown });
         }

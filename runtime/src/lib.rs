@@ -7,10 +7,14 @@
 pub mod handover;
 
 #[cfg(feature = "cli")]
+pub mod containers;
+#[cfg(feature = "cli")]
 pub mod environ;
 #[cfg(feature = "cli")]
 pub mod fstab;
 #[cfg(feature = "cli")]
 pub mod image;
+#[cfg(feature = "cli")]
+pub mod processes;
 #[cfg(feature = "cli")]
 pub mod start;

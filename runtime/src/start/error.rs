@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::containers::ContainerError;
 use crate::fstab::FstabError;
 use crate::image::ImageError;
 
@@ -12,6 +13,9 @@ pub enum StartError {
     /// The image cannot be used.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The named container cannot be used.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     /// A mount line is malformed.
     #[error(transparent)]
     Fstab(#[from] FstabError),
@@ -90,8 +94,12 @@ pub enum StartError {
 }
 
 impl StartError {
-    pub(super) fn file(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        StartError::File { operation, path: path.to_owned(), source: source.into() }
+    pub(super) fn file(
+        operation: &'static str,
+        path: impl AsRef<Path>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        StartError::File { operation, path: path.as_ref().to_owned(), source: source.into() }
     }
 
     pub(super) fn mount(what: impl Into<String>, target: &str, source: nix::Error) -> Self {

@@ -6,38 +6,37 @@
 
 mod account;
 mod error;
+mod export;
 mod helpers;
 mod identity;
+mod layers;
 mod mounts;
 mod rootfs;
 mod roots;
 mod server;
-mod sys;
+pub(crate) mod sys;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use nix::unistd::pipe2;
 
 pub use error::StartError;
+pub(crate) use export::merged;
+pub(crate) use layers::can_layer;
 
+use crate::containers;
 use crate::environ::{self, Environ};
 use crate::fstab::Entry;
 use crate::handover::{Handover, Part};
-use crate::image::Image;
-use helpers::fork_helpers;
 use identity::Identity;
-use rootfs::Source;
+use rootfs::{Ground, helper_log};
 use roots::Roots;
-use server::Server;
 
 /// Namespaces that a container may have for itself, beside user, mount and cgroup.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,11 +49,30 @@ pub struct Namespaces {
     pub uts: bool,
 }
 
+/// What a root filesystem is made of.
+#[derive(Clone, Debug)]
+pub enum Root {
+    /// A squashfs file or a directory; changes are gone with the container.
+    Path(PathBuf),
+    /// A named container, which keeps its changes.
+    Container(containers::Container),
+}
+
+impl Root {
+    /// What running processes show as the source of their root mount.
+    fn mark(&self) -> String {
+        match self {
+            Root::Path(_) => "pyxis".to_owned(),
+            Root::Container(container) => container.mark(),
+        }
+    }
+}
+
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// A squashfs file or a directory.
-    pub image: PathBuf,
+    /// What the root filesystem is made of.
+    pub root: Root,
     /// Be uid and gid 0 inside.
     pub remap_root: bool,
     /// Let the root filesystem be written to.
@@ -93,33 +111,17 @@ pub struct Container {
 /// behind: all mounts are in a namespace that goes with the process.
 pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> {
     let host_environ: Environ = std::env::vars_os().collect();
-    let image = Image::open(&plan.image)?;
     let identity = Identity::of_caller(plan.remap_root);
+    let (ground, claim) = Ground::find(&plan.root)?;
     if !plan.privileged {
         identity.enter_user_namespace()?;
     }
-    let source = match image {
-        Image::Directory(path) => Source::Directory(path),
-        Image::Squashfs { file, path } => match Server::prepare(file, &path, &identity)? {
-            Ok(server) => Source::Served(server),
-            Err((file, reason)) => Source::Extracted { file, path, reason },
-        },
-    };
-    let process = |errno: nix::Error| StartError::Process(errno.into());
-    let log: File = memfd_create("helpers", MFdFlags::MFD_CLOEXEC).map_err(process)?.into();
-    let (alive, running) = pipe2(OFlag::O_CLOEXEC).map_err(process)?;
-    let server = match &source {
-        Source::Served(server) => Some(server.serve()),
-        _ => None,
-    };
-    // Before the mount namespace: the helpers must not keep it.
-    let helpers = (server.is_some() || lease.is_some()).then_some(alive);
-    if helpers.is_some() {
-        fork_helpers(server, lease, &running, &log)?;
-    }
-    drop(running);
+    let source = ground.prepare(&identity)?;
+    let log = helper_log()?;
+    let helpers = source.fork_helpers(lease, &log)?;
     let roots = Roots::enter(&plan.unshare)?;
-    rootfs::assemble(&roots, source, &identity, plan.writable, log)?;
+    let (mark, writable) = (plan.root.mark(), plan.writable);
+    rootfs::assemble(&roots, source, &mark, writable, &identity, log)?;
 
     for line in mounts::SYSTEM {
         mount_line(&roots, OsStr::new(line))?;
@@ -157,6 +159,10 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     account::add_login_defaults(&mut environ, &identity);
     let cwd = image_files.workdir.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into());
     environ.insert("PWD".into(), cwd.clone().into());
+    if let Some(mut claim) = claim {
+        // Those who join read it; the container works without.
+        let _ = claim.save_environ(&environ::to_block(&environ));
+    }
     Ok(Container { own: plan.unshare, privileged: plan.privileged, cgroup, helpers, environ, cwd })
 }
 
@@ -184,11 +190,8 @@ impl Container {
         let cwd = open(&self.cwd, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| failed(errno.into()))?;
         parts.push((Part::Cwd, cwd));
-        let memory =
-            memfd_create("environ", MFdFlags::MFD_CLOEXEC).map_err(|errno| failed(errno.into()))?;
-        let mut memory = File::from(memory);
-        memory.write_all(&environ::to_block(&self.environ)).map_err(failed)?;
-        parts.push((Part::Environ, memory.into()));
+        let block = environ::to_block(&self.environ);
+        parts.push((Part::Environ, sys::memory_file("environ", &block).map_err(failed)?));
         if let Some(helpers) = self.helpers {
             parts.push((Part::Helpers, helpers));
         }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -65,6 +66,9 @@ fn carry_out(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
     })?
 }
 
+/// Mode of what is made for a mount only: `export` leaves it out again, as enroot's does.
+const MOUNT_POINT: u32 = 0o000;
+
 fn create_target(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Result<(), StartError> {
     let directory = match entry.create {
         None => return Ok(()),
@@ -72,18 +76,25 @@ fn create_target(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Resu
         Some(Create::File) => false,
         Some(Create::LikeSource) => source.is_none_or(is_directory),
     };
-    if directory {
-        return create_directory(target);
+    if fs::metadata(target).is_ok() {
+        return Ok(());
     }
     if let Some(parent) = target.parent() {
         create_directory(parent)?;
     }
-    if fs::symlink_metadata(target).is_ok() && fs::metadata(target).is_ok() {
-        return Ok(());
+    if directory && fs::symlink_metadata(target).is_err() {
+        return fs::DirBuilder::new()
+            .mode(MOUNT_POINT)
+            .create(target)
+            .map_err(|error| StartError::file("create", target, error));
+    }
+    if directory {
+        return create_directory(target);
     }
     fs::OpenOptions::new()
         .create(true)
         .append(true)
+        .mode(MOUNT_POINT)
         .open(target)
         .map(drop)
         .map_err(|error| StartError::file("create", target, error))

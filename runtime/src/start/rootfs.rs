@@ -1,25 +1,99 @@
-//! The container's root filesystem: an image below a writable layer in memory, or a directory.
+//! The container's root filesystem: an image below a writable layer, or a directory.
 //!
-//! The layer lives on the namespace's own tmpfs. What is written there is gone with the
-//! container, whoever is killed and when; it counts against the job's memory.
+//! The layer of an image lives on the namespace's own tmpfs. What is written there is gone with
+//! the container, whoever is killed and when; it counts against the job's memory. The layer of a
+//! named container lives in its directory.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::mount::{MsFlags, mount};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
+use nix::unistd::pipe2;
 
-use super::StartError;
+use super::helpers::fork_helpers;
 use super::identity::Identity;
 use super::mounts;
 use super::roots::Roots;
 use super::server::{Mounted, Server, Unavailable, find_in_path};
+use super::{Root, StartError, sys};
+use crate::containers::{Claim, ContainerError, State};
+use crate::image::Image;
+
+/// What there is to start from, before any namespace is entered.
+pub(super) enum Ground {
+    /// A squashfs file, below changes in memory or those of a container.
+    Image { file: File, path: PathBuf, changes: Option<Changes> },
+    /// A directory on the host.
+    Directory(PathBuf),
+    /// The root mount of a running container.
+    Mount(OwnedFd),
+}
+
+/// A container's own layer.
+pub(super) struct Changes {
+    /// The container's directory.
+    directory: PathBuf,
+    /// For the image server to hold, as long as the layer is mounted.
+    used: File,
+}
+
+impl Ground {
+    /// Opens what is to be started. The claim is to be dropped when the container runs.
+    pub(super) fn find(root: &Root) -> Result<(Ground, Option<Claim>), StartError> {
+        let (path, changes, claim) = match root {
+            Root::Path(path) => (path.clone(), None, None),
+            Root::Container(container) => match &container.layered {
+                None => (container.path.clone(), None, None),
+                Some(metadata) => {
+                    let mut claim = container.claim()?;
+                    let used = match claim.take_state() {
+                        State::Running(mount) => return Ok((Ground::Mount(mount), Some(claim))),
+                        State::Unused(used) => used,
+                    };
+                    let image = container.image();
+                    let stat = std::fs::metadata(&image)
+                        .map_err(|error| StartError::file("read", &image, error))?;
+                    if !metadata.is_of(&stat) {
+                        let path = container.path.clone();
+                        return Err(ContainerError::ImageChanged { path }.into());
+                    }
+                    let directory = container.path.clone();
+                    (image, Some(Changes { directory, used }), Some(claim))
+                }
+            },
+        };
+        let ground = match Image::open(&path)? {
+            Image::Directory(path) => Ground::Directory(path),
+            Image::Squashfs { file, path } => Ground::Image { file, path, changes },
+        };
+        Ok((ground, claim))
+    }
+
+    /// Starts the image server; inside the user namespace, outside the mount namespace.
+    pub(super) fn prepare(self, identity: &Identity) -> Result<Source, StartError> {
+        Ok(match self {
+            Ground::Directory(path) => Source::Directory(path),
+            Ground::Mount(mount) => Source::Mount(mount),
+            Ground::Image { file, path, changes } => {
+                let (directory, held) =
+                    changes.map(|changes| (changes.directory, changes.used)).unzip();
+                let lower = match Server::prepare(file, &path, identity, held)? {
+                    Ok(server) => Lower::Served(server),
+                    Err((file, reason)) => Lower::Extracted { file, path, reason },
+                };
+                Source::Layers { lower, changes: directory }
+            }
+        })
+    }
+}
 
 /// How the image's files are read.
-pub(super) enum Source {
+pub(super) enum Lower {
     /// Served by squashfuse.
     Served(Server),
     /// To be unpacked into memory, because FUSE cannot be used.
@@ -31,46 +105,91 @@ pub(super) enum Source {
         /// Why it is not served.
         reason: Unavailable,
     },
+}
+
+/// What the root filesystem is put together from.
+pub(super) enum Source {
+    /// An image below the changes in a directory, or in memory.
+    Layers { lower: Lower, changes: Option<PathBuf> },
     /// A directory on the host.
     Directory(PathBuf),
+    /// A mount that is complete already.
+    Mount(OwnedFd),
+}
+
+impl Source {
+    /// Forks the helpers that the container needs, before there is a mount namespace that they
+    /// must not keep. Returns what hangs up when they are gone.
+    pub(super) fn fork_helpers(
+        &self,
+        lease: Option<RawFd>,
+        log: &File,
+    ) -> Result<Option<OwnedFd>, StartError> {
+        let server = match self {
+            Source::Layers { lower: Lower::Served(server), .. } => Some(server.serve()),
+            _ => None,
+        };
+        if server.is_none() && lease.is_none() {
+            return Ok(None);
+        }
+        let (alive, running) =
+            pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()))?;
+        fork_helpers(server, lease, &running, log)?;
+        Ok(Some(alive))
+    }
+}
+
+/// What helpers write to.
+pub(super) fn helper_log() -> Result<File, StartError> {
+    let log = memfd_create("helpers", MFdFlags::MFD_CLOEXEC);
+    log.map(File::from).map_err(|errno| StartError::Process(errno.into()))
 }
 
 const NONE: Option<&str> = None;
+/// Layers on the stage's own tmpfs.
+const MEMORY: &str = "upperdir=/upper,workdir=/work";
+/// Layers in a container's directory.
+const KEPT: &str = "upperdir=/data/upper,workdir=/data/work";
 
 /// Puts the root filesystem at `/root` of the stage. `log` is what the server writes to.
 pub(super) fn assemble(
     roots: &Roots,
     source: Source,
-    identity: &Identity,
+    mark: &str,
     writable: bool,
+    identity: &Identity,
     log: File,
 ) -> Result<(), StartError> {
-    let mut server: Option<Mounted> = None;
-    match source {
-        Source::Served(waiting) => {
-            server = Some(roots.stage(|| waiting.mount("/lower", identity, log))??);
-        }
-        Source::Extracted { file, path, reason } => {
-            eprintln!("pyxis: {reason}; extracting {} into memory", path.display());
-            extract(roots, &file, &path, &reason)?;
+    let (lower, changes) = match source {
+        Source::Layers { lower, changes } => (lower, changes),
+        Source::Mount(mount) => {
+            roots
+                .stage(|| sys::attach_mount(mount.as_fd(), c"/root"))?
+                .map_err(|error| StartError::file("attach the running root of", "/", error))?;
+            return Ok(());
         }
         Source::Directory(path) => {
-            let directory = roots
-                .open_on_host(&path)
-                .map_err(|source| StartError::Source { path: path.clone(), source })?;
             let target = if writable { "/root" } else { "/lower" };
-            roots.stage(|| mounts::bind_directory(&directory, target, true))??;
-            if writable {
-                return Ok(());
+            bind_host_directory(roots, &path, target)?;
+            if !writable {
+                roots.stage(|| overlay(mark, "/lower", MEMORY))?.map_err(overlay_failed)?;
             }
+            return Ok(());
         }
-    }
-    let overlaid = roots.stage(overlay)?;
-    match overlaid {
+    };
+    let mut server = mount_lower(roots, lower, identity, log)?;
+    let layers = match &changes {
+        None => MEMORY,
+        Some(directory) => {
+            bind_host_directory(roots, directory, "/data")?;
+            KEPT
+        }
+    };
+    match roots.stage(|| overlay(mark, "/lower", layers))? {
         Ok(()) => Ok(()),
         // Kernels before 5.11 know no overlay in user namespaces: an extracted image is private
         // and writable as it is.
-        Err(nix::Error::EPERM | nix::Error::ENODEV) if server.is_none() => {
+        Err(nix::Error::EPERM | nix::Error::ENODEV) if server.is_none() && changes.is_none() => {
             roots
                 .stage(|| mount(Some("/lower"), "/root", NONE, MsFlags::MS_BIND, NONE))?
                 .map_err(|errno| StartError::mount("the extracted image", "/", errno))?;
@@ -78,17 +197,52 @@ pub(super) fn assemble(
         }
         Err(errno) => match &mut server {
             Some(server) if errno != nix::Error::EPERM => Err(server.failure(&errno)),
-            _ => Err(StartError::mount("overlay", "/", errno)),
+            _ => Err(overlay_failed(errno)),
         },
     }
 }
 
-fn overlay() -> nix::Result<()> {
+/// Makes the image's files readable at `/lower` of the stage.
+pub(super) fn mount_lower(
+    roots: &Roots,
+    lower: Lower,
+    identity: &Identity,
+    log: File,
+) -> Result<Option<Mounted>, StartError> {
+    match lower {
+        Lower::Served(waiting) => {
+            Ok(Some(roots.stage(|| waiting.mount("/lower", identity, log))??))
+        }
+        Lower::Extracted { file, path, reason } => {
+            eprintln!("pyxis: {reason}; extracting {} into memory", path.display());
+            extract(roots, &file, &path, &reason)?;
+            Ok(None)
+        }
+    }
+}
+
+pub(super) fn bind_host_directory(
+    roots: &Roots,
+    path: &Path,
+    target: &str,
+) -> Result<(), StartError> {
+    let directory = roots
+        .open_on_host(path)
+        .map_err(|source| StartError::Source { path: path.to_owned(), source })?;
+    roots.stage(|| mounts::bind_directory(&directory, target, true))?
+}
+
+pub(super) fn overlay_failed(errno: nix::Error) -> StartError {
+    StartError::mount("overlay", "/", errno)
+}
+
+/// Mounts an overlay at `/root` of the present root.
+pub(super) fn overlay(mark: &str, lower: &str, upper: &str) -> nix::Result<()> {
     // The first request to the server: a server that cannot answer fails here.
     nix::sys::stat::stat("/lower")?;
-    let layers = "lowerdir=/lower,upperdir=/upper,workdir=/work,userxattr";
+    let layers = format!("lowerdir={lower},{upper},userxattr");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("pyxis"), "/root", Some("overlay"), flags, Some(layers))
+    mount(Some(mark), "/root", Some("overlay"), flags, Some(layers.as_str()))
 }
 
 /// Unpacks the image to `/lower` of the stage, with the host's own unsquashfs.

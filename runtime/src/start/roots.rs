@@ -47,7 +47,7 @@ impl Roots {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(Some("pyxis"), STAGE, Some("tmpfs"), flags, Some("mode=700")).map_err(stage)?;
         chdir(STAGE).map_err(stage)?;
-        for directory in ["host", "root", "lower", "upper", "work", "scratch"] {
+        for directory in ["host", "root", "lower", "upper", "work", "data"] {
             mkdir(directory, Mode::from_bits_truncate(0o755))
                 .map_err(|errno| StartError::file("create", Path::new(directory), errno))?;
         }

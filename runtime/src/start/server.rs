@@ -28,11 +28,12 @@ pub(super) struct Server {
     fuse: OwnedFd,
     ready: File,
     go: File,
+    held: Option<File>,
 }
 
 /// Why FUSE cannot be used here; the image may still be extracted.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unavailable {
+pub(crate) enum Unavailable {
     #[error("squashfuse is not installed (not in PATH)")]
     NotInstalled,
     #[error("/dev/fuse cannot be opened: {0}")]
@@ -42,20 +43,25 @@ pub(super) enum Unavailable {
 /// An image that is served, or given back with the reason why it cannot be.
 pub(super) type Prepared = Result<Server, (File, Unavailable)>;
 
+/// squashfuse and its device, where both can be used.
+pub(super) fn available() -> Result<(PathBuf, OwnedFd), Unavailable> {
+    let program = find_in_path("squashfuse").ok_or(Unavailable::NotInstalled)?;
+    let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse");
+    Ok((program, fuse.map_err(Unavailable::Device)?.into()))
+}
+
 impl Server {
     /// To be called inside the container's user namespace: the kernel wants the device opened in
-    /// the one that mounts it.
+    /// the one that mounts it. The server keeps `held` open as long as it lives.
     pub(super) fn prepare(
         image: File,
         path: &Path,
         identity: &Identity,
+        held: Option<File>,
     ) -> Result<Prepared, StartError> {
-        let Some(program) = find_in_path("squashfuse") else {
-            return Ok(Err((image, Unavailable::NotInstalled)));
-        };
-        let fuse = match OpenOptions::new().read(true).write(true).open("/dev/fuse") {
-            Ok(file) => file.into(),
-            Err(error) => return Ok(Err((image, Unavailable::Device(error)))),
+        let (program, fuse) = match available() {
+            Ok(found) => found,
+            Err(reason) => return Ok(Err((image, reason))),
         };
         let (ready, go) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()))?;
@@ -67,6 +73,7 @@ impl Server {
             fuse,
             ready: ready.into(),
             go: go.into(),
+            held,
         }))
     }
 
@@ -105,10 +112,11 @@ pub(super) struct Serve<'a>(&'a Server);
 impl Serve<'_> {
     /// Waits until the image is mounted and becomes squashfuse.
     pub(super) fn serve(self, alive: &OwnedFd, log: &File) -> ! {
-        let Server { image, program, options, fuse, ready, go, .. } = self.0;
+        let Server { image, program, options, fuse, ready, go, held, .. } = self.0;
         // SAFETY: our copy of the writing end; with it closed, a parent that gives up is noticed.
         unsafe { nix::libc::close(go.as_raw_fd()) };
-        for inherited in [inherit(image), inherit(fuse), inherit(alive)] {
+        let held = held.as_ref().map_or(Ok(()), inherit);
+        for inherited in [inherit(image), inherit(fuse), inherit(alive), held] {
             if let Err(error) = inherited {
                 fail(log, &error);
             }

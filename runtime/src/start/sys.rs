@@ -1,38 +1,172 @@
-//! System calls that neither std nor nix offers.
+//! System calls that neither std nor nix offers, or offers at a price we cannot pay.
 
 use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
 /// `ioctl` on a namespace's descriptor for the one above it (ioctl_ns(2)).
 const NS_GET_PARENT: libc::c_ulong = 0xb702;
 
-/// Makes a mount and all mounts below it read-only (Linux 5.12).
-pub(super) fn set_readonly_recursively(target: &Path) -> io::Result<()> {
-    let path = CString::new(target.as_os_str().as_bytes())?;
-    let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
+/// How to lock a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lock {
+    /// Wait until nobody else has it locked.
+    Exclusive,
+    /// Do not wait.
+    TryExclusive,
+}
+
+/// Locks an open file, for as long as any copy of its descriptor is open in any process; std's
+/// and nix's guards would unlock it for all of them. Returns whether it is locked now.
+pub(crate) fn flock(file: &File, how: Lock) -> io::Result<bool> {
+    let operation = match how {
+        Lock::Exclusive => libc::LOCK_EX,
+        Lock::TryExclusive => libc::LOCK_EX | libc::LOCK_NB,
     };
+    loop {
+        // SAFETY: changes nothing but the lock of an open descriptor.
+        if unsafe { libc::flock(file.as_raw_fd(), operation) } == 0 {
+            return Ok(true);
+        }
+        match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => {}
+            error if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            error => return Err(error),
+        }
+    }
+}
+
+/// A descriptor that stands for one process, whoever gets its number later.
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    owned(fd)
+}
+
+/// Whether the process of a pidfd has not ended.
+pub(crate) fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
+    let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure, as said.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
+}
+
+/// A copy of the mount at `path` that is mounted nowhere yet (Linux 5.2).
+pub(crate) fn copy_mount(path: &CStr) -> io::Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    // SAFETY: the path is NUL-terminated.
+    let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    owned(fd)
+}
+
+/// Mounts what [`copy_mount`] gave at `target`.
+pub(crate) fn attach_mount(mount: BorrowedFd<'_>, target: &CStr) -> io::Result<()> {
+    // SAFETY: both paths are NUL-terminated.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    };
+    check(result)
+}
+
+/// Takes read-only off a mount (Linux 5.12).
+pub(crate) fn set_mount_writable(mount: BorrowedFd<'_>) -> io::Result<()> {
+    mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH, 0, libc::MOUNT_ATTR_RDONLY)
+}
+
+/// Makes a mount and all mounts below it read-only (Linux 5.12).
+pub(crate) fn set_readonly_recursively(target: &Path) -> io::Result<()> {
+    let path = CString::new(target.as_os_str().as_bytes())?;
+    mount_setattr(libc::AT_FDCWD, &path, libc::AT_RECURSIVE, libc::MOUNT_ATTR_RDONLY, 0)
+}
+
+fn mount_setattr(fd: i32, path: &CStr, flags: i32, set: u64, clear: u64) -> io::Result<()> {
+    let attributes =
+        libc::mount_attr { attr_set: set, attr_clr: clear, propagation: 0, userns_fd: 0 };
     // SAFETY: the path is NUL-terminated, the structure lives through the call and its size is
     // given.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
+            fd,
             path.as_ptr(),
-            libc::AT_RECURSIVE,
+            flags,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )
     };
+    check(result)
+}
+
+/// Sets an extended attribute.
+pub(crate) fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let (data, length) = (value.as_ptr().cast(), value.len());
+    // SAFETY: path and name are NUL-terminated, the value has the given length.
+    let result = unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), data, length, 0) };
+    check(result.into())
+}
+
+/// A file in memory with these contents.
+pub(crate) fn memory_file(name: &str, contents: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(contents)?;
+    Ok(file.into())
+}
+
+/// Units of times in `/proc/PID/stat`, per second.
+pub(crate) fn clock_ticks() -> i64 {
+    // SAFETY: reads a constant of the system.
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1)
+}
+
+/// A time as ps(1) shows when a process started: `15:04`, or `Jan02` on another day, or the year.
+pub(crate) fn local_time(time: i64, now: i64) -> String {
+    let (then, today) = (broken_down(time), broken_down(now));
+    let format = if (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday) {
+        c"%H:%M"
+    } else if then.tm_year == today.tm_year {
+        c"%b%d"
+    } else {
+        c"%Y"
+    };
+    let mut text = [0u8; 32];
+    // SAFETY: writes at most the given size; the format and the structure live through the call.
+    let length = unsafe {
+        libc::strftime(text.as_mut_ptr().cast(), text.len(), format.as_ptr(), &raw const then)
+    };
+    String::from_utf8_lossy(&text[..length]).into_owned()
+}
+
+fn broken_down(time: i64) -> libc::tm {
+    // SAFETY: all zeroes is a valid value; localtime_r fills it.
+    unsafe {
+        let mut parts: libc::tm = std::mem::zeroed();
+        libc::localtime_r(&raw const time, &raw mut parts);
+        parts
+    }
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// The name that ps(1) shows, at most 15 bytes.

@@ -1,0 +1,155 @@
+//! Named containers: directories below the data path, the same as enroot's.
+//!
+//! A container made by enroot is a plain root filesystem. One made here holds
+//!
+//! | file | what |
+//! |---|---|
+//! | `container.toml` | identity, and what the image looked like |
+//! | `image.sqsh` | the image: a hard link where possible, else a copy |
+//! | `upper`, `work` | what was changed in the container, as the kernel's overlay keeps it |
+//! | `environ` | the environment it was last started with, for those who join it |
+//! | `lock` | held while it is being made, started or joined |
+//! | `used` | held by the process that serves the image, as long as the container runs |
+//!
+//! Names with a leading dot are being made (`.pyxis.create.NAME`) or removed (`.pyxis.trash.*`).
+
+mod create;
+mod error;
+mod export;
+mod metadata;
+mod name;
+mod remove;
+mod running;
+mod usage;
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+pub use error::ContainerError;
+pub use export::{Export, ExportError, default_output};
+pub use metadata::Metadata;
+pub use name::Name;
+pub use running::{Process, hand_over};
+pub(crate) use usage::{Claim, State};
+
+/// Where containers live.
+#[derive(Clone, Debug)]
+pub struct DataPath(PathBuf);
+
+/// A container that exists.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// Its name.
+    pub name: Name,
+    /// Its directory.
+    pub path: PathBuf,
+    /// `None` for a plain root filesystem.
+    pub layered: Option<Metadata>,
+}
+
+impl DataPath {
+    /// A data path, made if need be.
+    ///
+    /// # Errors
+    /// [`ContainerError::File`].
+    pub fn open(path: impl Into<PathBuf>) -> Result<DataPath, ContainerError> {
+        let path = path.into();
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| ContainerError::file("create", &path, error))?;
+        Ok(DataPath(path))
+    }
+
+    /// enroot's choice: `ENROOT_DATA_PATH`, else below `XDG_DATA_HOME` or the home directory.
+    pub fn of_environment() -> Option<PathBuf> {
+        let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
+        set("ENROOT_DATA_PATH").map(PathBuf::from).or_else(|| {
+            let base = set("XDG_DATA_HOME").map(PathBuf::from);
+            let base = base.or_else(|| Some(PathBuf::from(set("HOME")?).join(".local/share")));
+            Some(base?.join("enroot"))
+        })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn place(&self, name: &Name) -> PathBuf {
+        self.0.join(name.as_os_str())
+    }
+
+    /// The container called `name`.
+    ///
+    /// # Errors
+    /// [`ContainerError::Absent`] and others.
+    pub fn container(&self, name: &Name) -> Result<Container, ContainerError> {
+        let path = self.place(name);
+        if !path.is_dir() {
+            return Err(ContainerError::Absent { path });
+        }
+        let layered = Metadata::read(&path)?;
+        Ok(Container { name: name.clone(), path, layered })
+    }
+
+    /// As [`DataPath::container`], but a damaged one is found too.
+    ///
+    /// # Errors
+    /// [`ContainerError::Absent`] and others.
+    pub fn find_to_remove(&self, name: &Name) -> Result<Container, ContainerError> {
+        match self.container(name) {
+            Err(ContainerError::Damaged { path, .. }) => {
+                Ok(Container { name: name.clone(), path, layered: None })
+            }
+            result => result,
+        }
+    }
+
+    /// The names of all containers, sorted.
+    ///
+    /// # Errors
+    /// [`ContainerError::File`].
+    pub fn names(&self) -> Result<Vec<Name>, ContainerError> {
+        let failed = |error| ContainerError::file("read", &self.0, error);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.0).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if let Ok(name) = Name::new(entry.file_name()) {
+                if entry.path().is_dir() {
+                    names.push(name);
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+impl Container {
+    /// The image below the container's own changes.
+    pub(crate) fn image(&self) -> PathBuf {
+        self.path.join("image.sqsh")
+    }
+
+    /// The `source` that the container's root shows in `mountinfo`, for a root that is an overlay.
+    pub(crate) fn mark(&self) -> String {
+        match &self.layered {
+            Some(metadata) => format!("pyxis-{}", metadata.id),
+            None => fs::metadata(&self.path)
+                .map_or_else(|_| "pyxis".to_owned(), |stat| directory_mark(&stat)),
+        }
+    }
+
+    fn environ_file(&self) -> PathBuf {
+        self.path.join("environ")
+    }
+}
+
+/// As [`Container::mark`], of a plain directory.
+fn directory_mark(stat: &fs::Metadata) -> String {
+    format!("pyxis-{:x}-{:x}", stat.dev(), stat.ino())
+}

@@ -1,0 +1,324 @@
+//! Named containers: create, start, list, export, remove, and all of them at once.
+
+mod common;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::Command;
+use std::thread;
+
+use common::Place;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use runtime::handover::{Handover, Part};
+
+const WAIT: &str = "echo ready; cat >/dev/null";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.image("image", |_| {});
+    place
+}
+
+#[test]
+fn a_container_is_made_once_and_removed() {
+    let place = place();
+    assert_eq!(place.ok(&["create", "-n", "one", "image.sqsh"]), "");
+    place.ok(&["create", "image.sqsh"]);
+    assert_eq!(place.ok(&["list"]), "image\none\n");
+    let exists = place.run(&["create", "-n", "one", "image.sqsh"]).fails(1);
+    assert!(exists.contains("File already exists: ") && exists.contains("data/one"), "{exists}");
+    place.ok(&["create", "-f", "-n", "one", "image.sqsh"]);
+
+    for (name, problem) in [("a/b", "\"/\""), (".x", "start with"), ("", "empty")] {
+        let error = place.run(&["create", "-n", name, "image.sqsh"]).fails(1);
+        assert!(error.contains("Invalid argument") && error.contains(problem), "{error}");
+    }
+    let error = place.run(&["create", "-n", "two", "absent.sqsh"]).fails(1);
+    assert!(error.contains("No such file or directory"), "{error}");
+
+    let asked = place.run(&["remove", "image"]).fails(1);
+    assert!(asked.contains("Do you really want to delete"), "{asked}");
+    place.ok(&["remove", "-f", "image", "one"]);
+    let absent = place.run(&["remove", "-f", "one"]).fails(1);
+    assert!(absent.contains("No such file or directory: "), "{absent}");
+    assert_eq!(place.ok(&["list"]), "");
+    assert_eq!(place.leftovers(), [""; 0]);
+}
+
+#[test]
+fn changes_stay_and_only_where_asked_for() {
+    let place = place();
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    // The image may go: the container has its own link or copy.
+    fs::remove_file(place.path("work/image.sqsh")).unwrap();
+    place.run(&["start", "c", "touch", "/no"]).fails(1);
+    place.ok(&["start", "-w", "c", "sh", "-c", "rm -r /root; mkdir /root; echo new > /root/new"]);
+    assert_eq!(place.ok(&["start", "c", "ls", "-A", "/root"]), "new\n");
+    assert_eq!(place.ok(&["start", "-r", "c", "id", "-u"]), "0\n");
+    place.ok(&["start", "-r", "-w", "c", "rm", "/root/new"]);
+    assert_eq!(place.ok(&["start", "c", "ls", "-A", "/root"]), "");
+}
+
+#[test]
+fn an_image_changed_in_place_is_noticed() {
+    let place = place();
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let mut image = OpenOptions::new().append(true).open(place.path("work/image.sqsh")).unwrap();
+    image.write_all(b"more").unwrap();
+    let error = place.run(&["start", "c", "true"]).fails(1);
+    assert!(error.contains("changed in place"), "{error}");
+    place.ok(&["remove", "-f", "c"]);
+}
+
+#[test]
+fn of_many_creations_one_wins() {
+    let place = place();
+    let outcomes = at_once(8, |_| place.run(&["create", "-n", "c", "image.sqsh"]));
+    let made = outcomes.iter().filter(|done| done.0.status.success()).count();
+    assert_eq!(made, 1);
+    for done in outcomes.iter().filter(|done| !done.0.status.success()) {
+        assert!(done.fails(1).contains("File already exists"));
+    }
+    assert_eq!(place.leftovers(), [""; 0]);
+    place.ok(&["start", "c", "true"]);
+}
+
+#[test]
+fn many_first_starts_share_one_container() {
+    let place = place();
+    let script = "echo x >> /log; sleep 0.1; echo y >> /log";
+    let start = ["start", "-w", "--name", "c", "image.sqsh", "sh", "-c", script];
+    for done in at_once(8, |_| place.run(&start)) {
+        done.ok();
+    }
+    assert_eq!(place.ok(&["list"]), "c\n");
+    assert_eq!(place.ok(&["start", "c", "grep", "-c", "", "/log"]), "16\n");
+}
+
+#[test]
+fn rounds_of_create_start_remove_never_fail_badly() {
+    let place = place();
+    for done in at_once(4, |_| {
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            all.push(place.run(&["start", "--name", "c", "image.sqsh", "true"]));
+            all.push(place.run(&["remove", "-f", "c"]));
+        }
+        all
+    })
+    .into_iter()
+    .flatten()
+    {
+        let words = String::from_utf8_lossy(&done.0.stderr).into_owned();
+        // Somebody else removed it in between.
+        let fine = done.0.status.success() || words.contains("No such file or directory: ");
+        assert!(fine, "{:?}", done.0);
+    }
+    place.ok(&["create", "-n", "last", "image.sqsh"]);
+    place.ok(&["remove", "-f", "last"]);
+    assert_eq!(place.leftovers(), [""; 0]);
+}
+
+#[test]
+fn what_a_crash_left_goes_with_the_next_create() {
+    let place = place();
+    for leftover in [".pyxis.create.c", ".pyxis.create.other", ".pyxis.trash.1.0.x"] {
+        let directory = place.path("data").join(leftover);
+        fs::create_dir_all(directory.join("upper/half")).unwrap();
+        fs::write(directory.join("lock"), "").unwrap();
+        place.give(&directory);
+    }
+    assert_eq!(place.ok(&["list"]), "");
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    assert_eq!(place.leftovers(), [""; 0]);
+    place.ok(&["start", "c", "true"]);
+}
+
+#[test]
+fn a_container_removed_while_running_runs_on() {
+    let place = place();
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let script = "echo ready; cat >/dev/null; test -e /bin/sh && echo late > /late";
+    let running = place.background(&["start", "-w", "c", "sh", "-c", script]);
+    let done = place.run(&["remove", "-f", "c"]);
+    done.ok();
+    assert!(String::from_utf8_lossy(&done.0.stderr).contains("is running"));
+    assert_eq!(place.ok(&["list"]), "");
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    place.ok(&["start", "-w", "c", "touch", "/mine"]);
+    assert!(running.finish());
+    place.run(&["start", "c", "test", "-e", "/late"]).fails(1);
+    // Its server needs a moment; the next removal that comes clears up.
+    for _ in 0..100 {
+        place.ok(&["create", "-f", "-n", "d", "image.sqsh"]);
+        if place.leftovers().is_empty() {
+            return;
+        }
+    }
+    panic!("left: {:?}", place.leftovers());
+}
+
+#[test]
+fn a_second_start_shares_the_root() {
+    let place = place();
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let first = place.background(&["start", "c", "sh", "-c", WAIT]);
+    place.ok(&["start", "-w", "c", "sh", "-c", "echo two > /two"]);
+    let second = place.background(&["start", "c", "sh", "-c", WAIT]);
+    assert!(first.finish());
+    assert_eq!(place.ok(&["start", "c", "cat", "/two"]), "two\n");
+    assert!(second.finish());
+    assert_eq!(place.ok(&["start", "c", "cat", "/two"]), "two\n");
+}
+
+#[test]
+fn lists_what_runs_in_enroots_columns() {
+    let place = place();
+    place.ok(&["create", "-n", "busy", "image.sqsh"]);
+    place.ok(&["create", "-n", "idle", "image.sqsh"]);
+    let first = place.background(&["start", "busy", "sh", "-c", WAIT]);
+    let second = place.background(&["start", "busy", "sh", "-c", WAIT]);
+    let other = place.background(&["start", "./image.sqsh", "sh", "-c", WAIT]);
+    let table = place.ok(&["list", "-f"]);
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split_whitespace().collect()).collect();
+    let header: Vec<&str> =
+        "NAME PID COMM STATE STARTED TIME MNTNS USERNS COMMAND".split(' ').collect();
+    assert_eq!(rows[0], header);
+    assert_eq!(rows[1][0], "<unknown>", "{table}");
+    assert_eq!((rows[2][0], rows[2][2]), ("busy", "cat"), "{table}");
+    assert!(table.lines().nth(3).unwrap().starts_with("    "), "{table}");
+    assert_eq!(rows[4], ["idle"]);
+    assert_eq!(rows.len(), 5, "{table}");
+    assert!(first.finish() && second.finish() && other.finish());
+}
+
+#[test]
+fn a_plain_root_filesystem_starts_too() {
+    let place = place();
+    let unpacked = Command::new("unsquashfs")
+        .args(["-quiet", "-no-progress", "-dest"])
+        .args([place.path("data/plain"), place.path("work/image.sqsh")])
+        .status();
+    assert!(unpacked.unwrap().success());
+    place.give(&place.path("data/plain"));
+    assert_eq!(place.ok(&["start", "plain", "sh", "-c", "echo $FROM_IMAGE"]), "yes\n");
+    place.run(&["start", "plain", "touch", "/no"]).fails(1);
+    place.ok(&["start", "-w", "plain", "touch", "/yes"]);
+    assert!(place.path("data/plain/yes").exists());
+    let running = place.background(&["start", "-w", "plain", "sh", "-c", WAIT]);
+    let table = place.ok(&["list", "-f"]);
+    assert!(table.lines().nth(1).unwrap().starts_with("plain  "), "{table}");
+    assert!(running.finish());
+    place.ok(&["export", "-o", "plain.sqsh", "plain"]);
+    place.ok(&["remove", "-f", "plain"]);
+    place.ok(&["start", "./plain.sqsh", "test", "-e", "/yes"]);
+}
+
+#[test]
+fn an_export_is_the_merged_tree() {
+    let place = place();
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    place.ok(&[
+        "start",
+        "-w",
+        "-m",
+        "/etc:/added/etc",
+        "c",
+        "sh",
+        "-c",
+        "rm /bin/kill; rm -r /root; mkdir /root; echo 1 > /root/a; ln /root/a /root/b; \
+         mkdir -p /deep/secret; echo s > /deep/secret/file; ln -s /nowhere /deep/link",
+    ]);
+    place.ok(&["export", "c"]);
+    let again = place.run(&["export", "c"]).fails(1);
+    assert!(again.contains("File already exists"), "{again}");
+    place.ok(&["export", "-f", "-o", "c.sqsh", "c"]);
+    let listing = Command::new("unsquashfs")
+        .args(["-lln", "-no-progress"])
+        .arg(place.path("work/c.sqsh"))
+        .output()
+        .unwrap();
+    let listing = String::from_utf8(listing.stdout).unwrap();
+    for there in ["root/b", "deep/secret/file", "deep/link", "/added\n", "bin/sh"] {
+        assert!(listing.contains(there), "{there} not in {listing}");
+    }
+    let owner = place.uid.to_string();
+    for gone in ["bin/kill", "added/etc", "var/run", "dev/", "etc/machine-id", &owner] {
+        assert!(!listing.contains(gone), "{gone} in {listing}");
+    }
+    place.ok(&["create", "-n", "d", "c.sqsh"]);
+    let back = place.ok(&["start", "d", "sh", "-c", "cat /root/b; stat -c %h /root/a; ls /root"]);
+    assert_eq!(back, "1\n2\na\nb\n");
+    let names: Vec<_> = fs::read_dir(place.path("work")).unwrap().collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn a_running_container_is_exported_as_it_is() {
+    let place = place();
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let script = format!("echo now > /now; {WAIT}");
+    let running = place.background(&["start", "-w", "c", "sh", "-c", &script]);
+    place.ok(&["export", "c"]);
+    assert!(running.finish());
+    assert_eq!(place.ok(&["start", "./c.sqsh", "cat", "/now"]), "now\n");
+}
+
+#[test]
+fn joining_gives_the_running_containers_descriptors() {
+    let place = place();
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let join = |image: &[&str]| {
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .unwrap();
+        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+        let fd = format!("--handover={}", theirs.as_raw_fd());
+        let arguments = [&["start", "--join", &fd, "--name", "c"], image].concat();
+        place.ok(&arguments);
+        Handover::dequeue(ours.as_fd()).unwrap().unwrap()
+    };
+    let ns = |container: &Handover| {
+        nix::sys::stat::fstat(container.get(Part::Mount).unwrap()).unwrap().st_ino
+    };
+    let running = place.background(&["start", "-e", "MARK=1", "c", "sh", "-c", WAIT]);
+    let joined = join(&["image.sqsh"]);
+    let table = place.ok(&["list", "-f"]);
+    assert!(table.contains(&ns(&joined).to_string()), "{table}");
+    let mut environ = fs::File::from(joined.get(Part::Environ).unwrap().try_clone().unwrap());
+    let mut text = String::new();
+    std::io::Seek::rewind(&mut environ).unwrap();
+    std::io::Read::read_to_string(&mut environ, &mut text).unwrap();
+    assert!(text.contains("MARK=1\0") && text.contains("FROM_IMAGE=yes\0"), "{text}");
+    assert!(joined.get(Part::Cwd).is_some() && joined.get(Part::User).is_some());
+    assert!(running.finish());
+    drop(joined);
+    // Nothing runs: it is started.
+    let started = join(&[]);
+    assert!(started.get(Part::Helpers).is_some());
+}
+
+#[test]
+fn under_enroots_name_errors_look_like_enroots() {
+    let place = place();
+    let create = |name| place.command("enroot", ["create", "-n", name, "image.sqsh"]).output();
+    assert!(create("c").unwrap().status.success());
+    let exists = create("c").unwrap();
+    let data = place.path("data/c");
+    assert_eq!(exists.status.code(), Some(1));
+    let words = String::from_utf8(exists.stderr).unwrap();
+    assert_eq!(words, format!("[ERROR] File already exists: {}\n", data.display()));
+    let usage = place.command("enroot", ["create"]).output().unwrap();
+    assert_eq!(usage.status.code(), Some(1));
+}
+
+fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    thread::scope(|scope| {
+        let work = &work;
+        let all: Vec<_> = (0..count).map(|number| scope.spawn(move || work(number))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
