@@ -86,7 +86,16 @@ fn build_one(
     if target.headers.is_some() {
         features.push_str(",spank-bindings/real-header");
     }
-    let args = ["build", "--release", "-p", "plugin", "--lib", "--features", features.as_str()];
+    // As a cdylib alone: with the rlib that tests and fuzz targets link, cargo leaves out LTO.
+    let args = [
+        "rustc",
+        "--release",
+        "--package=plugin",
+        "--lib",
+        "--crate-type=cdylib",
+        "--features",
+        features.as_str(),
+    ];
     let mut cargo = Cargo::new(root, &args);
     if let Some(headers) = &target.headers {
         cargo = cargo.env("SLURM_SPANK_INCLUDE", &headers.include);

@@ -16,6 +16,7 @@ const HOOKS: &[&str] = &[
     "slurm_spank_user_init",
     "slurm_spank_task_init",
     "slurm_spank_task_exit",
+    "slurm_spank_job_epilog",
     "slurm_spank_exit",
 ];
 

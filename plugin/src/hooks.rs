@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::options::{Options, repeats, table};
 use crate::state::{self, State};
-use crate::step::{Step, StepError, runtime_dir};
+use crate::step::{Step, StepError, remove_containers_of_job, runtime_dir};
 use spank_bindings::{Args, Context, Spank, context, log};
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -108,9 +108,9 @@ fn node_options(spank: &Spank<'_>, options: &mut Options) -> Result<(), StepErro
 
 /// In slurmstepd, as the user, before the tasks are forked.
 pub(crate) fn user_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
-    state::with(|State { options, step, .. }| {
+    state::with(|State { config, options, step, .. }| {
         let failed = match step {
-            Some(Ok(step)) => step.plan(spank, options).err(),
+            Some(Ok(step)) => step.plan(spank, config, options).err(),
             _ => None,
         };
         if let Some(error) = failed {
@@ -130,12 +130,16 @@ pub(crate) fn task_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 
 /// In slurmstepd, after each task.
 pub(crate) fn task_exit(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
-    state::with(|State { step, .. }| {
-        if let Some(Ok(step)) = step {
-            step.task_exited();
-        }
-    });
-    Ok(())
+    state::with(|State { config, step, .. }| match step {
+        Some(Ok(step)) => step.task_exited(config).map_err(HookError::from),
+        _ => Ok(()),
+    })
+}
+
+/// After a job, as root, in a process of its own that gets no `init`.
+pub(crate) fn job_epilog(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
+    let config = Config::parse(args.iter().map(CStr::to_bytes))?;
+    Ok(remove_containers_of_job(spank, &config)?)
 }
 
 /// The plugin is about to be unloaded.

@@ -20,6 +20,7 @@ spank_bindings::export_plugin! {
         user_init => hooks::user_init,
         task_init => hooks::task_init,
         task_exit => hooks::task_exit,
+        job_epilog => hooks::job_epilog,
         exit => hooks::exit,
     }
 }

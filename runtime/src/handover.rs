@@ -77,6 +77,11 @@ impl Handover {
         self.parts.iter().find(|(have, _)| *have == part).map(|(_, fd)| fd)
     }
 
+    /// Adds the descriptor of `part`.
+    pub fn put(&mut self, part: Part, fd: OwnedFd) {
+        self.parts.push((part, fd));
+    }
+
     /// Moves the descriptor of `part` out.
     pub fn take(&mut self, part: Part) -> Option<OwnedFd> {
         let at = self.parts.iter().position(|(have, _)| *have == part)?;

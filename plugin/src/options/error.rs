@@ -19,6 +19,8 @@ pub enum OptionError {
     MountTarget(String),
     /// `--container-name=:flag`.
     EmptyName,
+    /// A name that cannot be one of a file.
+    BadName(String),
     /// An unknown flag after the name.
     NameFlag(String),
     /// `--container-save=dir/`.
@@ -51,6 +53,11 @@ impl fmt::Display for OptionError {
                  path (./x) or an absolute path"
             ),
             Self::EmptyName => write!(f, "--container-name: empty name"),
+            Self::BadName(name) => write!(
+                f,
+                "--container-name: invalid name: {name} (no \"/\", white space or leading dot, at \
+                 most 200 bytes)"
+            ),
             Self::NameFlag(flag) => write!(
                 f,
                 "--container-name: flag must be \"auto\", \"create\", \"exec\" or \"no_exec\", \

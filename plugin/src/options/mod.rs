@@ -294,7 +294,13 @@ fn parse_name(value: &[u8]) -> Result<Name, OptionError> {
         b"no_exec" => NameFlag::NoExec,
         other => return Err(OptionError::NameFlag(lossy(other))),
     };
-    Ok(Name { name: lossy(name), flag })
+    let name = lossy(name);
+    // It becomes a file name, and a column of the runtime's list.
+    let bad = name.starts_with('.') || name.len() > 200;
+    if bad || name.contains(|letter: char| letter == '/' || letter.is_whitespace()) {
+        return Err(OptionError::BadName(name));
+    }
+    Ok(Name { name, flag })
 }
 
 fn os(value: &[u8]) -> OsString {

@@ -1,10 +1,12 @@
 //! Running a program as the user and keeping what it says.
 
 use super::StepError;
+use super::job::Credentials;
 use nix::libc::{self, c_char, c_int};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask, raise};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
 use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -17,10 +19,25 @@ pub(crate) const SOCKET: RawFd = 3;
 /// Exit code of a child whose program could not be executed, as a shell has it.
 const NOT_EXECUTED: i32 = 127;
 
+/// What to run. It does not outlive the process that runs it.
+pub(crate) struct Command<'a> {
+    /// Looked for in PATH.
+    pub(crate) program: &'a Path,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) environ: &'a [CString],
+    /// Whom to become, where this is root.
+    pub(crate) user: &'a Credentials,
+    /// Inherited as [`SOCKET`]; every other descriptor is closed.
+    pub(crate) socket: Option<BorrowedFd<'a>>,
+}
+
 /// What came of it.
+#[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: WaitStatus,
-    /// stdout and stderr.
+    /// stdout, where it was asked for by itself.
+    pub(crate) output: String,
+    /// stderr, and stdout where it was not.
     pub(crate) log: String,
 }
 
@@ -37,62 +54,100 @@ impl Outcome {
             _ => "stopped".to_owned(),
         }
     }
+
+    /// Its lines that say something.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.log.lines().map(str::trim_end).filter(|line| !line.is_empty())
+    }
 }
 
-/// Runs `program` (looked for in PATH) to its end: stdin is /dev/null, its output is kept in
-/// memory, no descriptor but `socket` (as [`SOCKET`]) is inherited, and it does not outlive the
-/// calling process.
-pub(crate) fn run(
-    program: &Path,
-    arguments: Vec<OsString>,
-    environ: Vec<CString>,
-    socket: BorrowedFd<'_>,
-) -> Result<Outcome, StepError> {
-    let log = memfd_create("pyxis-log", MFdFlags::MFD_CLOEXEC)
-        .map_err(|errno| StepError::Shared(errno.into()))?;
-    let mut log = File::from(log);
-    let name = c_string(program.as_os_str().to_owned())?;
-    let mut arguments = arguments.into_iter().map(c_string).collect::<Result<Vec<_>, _>>()?;
-    arguments.insert(0, name.clone());
-    let arguments = pointers(&arguments);
-    let environ = pointers(&environ);
-    let exec = Exec {
-        program: &name,
-        arguments: &arguments,
-        environ: &environ,
-        socket: socket.as_raw_fd(),
-        log: log.as_raw_fd(),
-        // SAFETY: getpid always succeeds.
-        parent: unsafe { libc::getpid() },
-    };
-    // SAFETY: between fork and exec the child makes system calls on what was prepared above, and
-    // allocates nothing: another thread of slurmstepd may hold the allocator's lock.
-    let child = match unsafe { fork() } {
-        Ok(ForkResult::Parent { child }) => child,
-        // SAFETY: this is the freshly forked child.
-        Ok(ForkResult::Child) => unsafe { exec.run() },
-        Err(errno) => return Err(StepError::Shared(errno.into())),
-    };
-    let status = loop {
-        match waitpid(child, None) {
-            Ok(status) => break status,
-            Err(nix::Error::EINTR) => {}
-            Err(errno) => return Err(StepError::Shared(errno.into())),
-        }
-    };
+/// A memory file for what a child says.
+pub(crate) fn log_file() -> Result<File, StepError> {
+    memfd_create("pyxis-log", MFdFlags::MFD_CLOEXEC)
+        .map(File::from)
+        .map_err(|errno| StepError::Process(errno.into()))
+}
+
+/// All that was written to it.
+pub(crate) fn read_log(mut log: &File) -> Result<String, StepError> {
     let mut text = Vec::new();
-    log.rewind().and_then(|()| log.read_to_end(&mut text)).map_err(StepError::Shared)?;
-    let outcome = Outcome { status, log: String::from_utf8_lossy(&text).into_owned() };
-    match outcome.status {
-        WaitStatus::Exited(_, NOT_EXECUTED) if outcome.log.is_empty() => {
-            Err(StepError::Execute { program: program.to_owned() })
+    log.rewind().and_then(|()| log.read_to_end(&mut text)).map_err(StepError::Process)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+impl Command<'_> {
+    /// Runs it to its end, stdout and stderr together. SIGTERM to this process is passed on.
+    pub(crate) fn run(self) -> Result<Outcome, StepError> {
+        let log = log_file()?;
+        let status = self.wait(&log, &log)?;
+        self.outcome(status, String::new(), read_log(&log)?)
+    }
+
+    /// As [`Command::run`], with stdout by itself.
+    pub(crate) fn run_for_output(self) -> Result<Outcome, StepError> {
+        let (output, log) = (log_file()?, log_file()?);
+        let status = self.wait(&output, &log)?;
+        self.outcome(status, read_log(&output)?, read_log(&log)?)
+    }
+
+    fn outcome(
+        &self,
+        status: WaitStatus,
+        output: String,
+        log: String,
+    ) -> Result<Outcome, StepError> {
+        match status {
+            WaitStatus::Exited(_, NOT_EXECUTED) if log.is_empty() => {
+                Err(StepError::Execute { program: self.program.to_owned() })
+            }
+            _ => Ok(Outcome { status, output, log }),
         }
-        _ => Ok(outcome),
+    }
+
+    fn wait(&self, output: &File, log: &File) -> Result<WaitStatus, StepError> {
+        let failed = |errno: nix::Error| StepError::Process(errno.into());
+        let forwarding = Forwarding::begin().map_err(failed)?;
+        let child = self.spawn(output, log, &forwarding.before)?;
+        forwarding.wait(child).map_err(failed)
+    }
+
+    /// Forks and executes the program.
+    pub(crate) fn spawn(
+        &self,
+        output: &File,
+        log: &File,
+        signals: &SigSet,
+    ) -> Result<Pid, StepError> {
+        let name = c_string(self.program.as_os_str().to_owned())?;
+        let mut arguments = vec![name.clone()];
+        for argument in &self.arguments {
+            arguments.push(c_string(argument.clone())?);
+        }
+        let (arguments, environ) = (pointers(&arguments), pointers(self.environ));
+        let exec = Exec {
+            program: &name,
+            arguments: &arguments,
+            environ: &environ,
+            user: self.user,
+            socket: self.socket.map_or(-1, |socket| socket.as_raw_fd()),
+            output: output.as_raw_fd(),
+            log: log.as_raw_fd(),
+            signals,
+            parent: Pid::this(),
+        };
+        // SAFETY: between fork and exec the child makes system calls on what was prepared above,
+        // and allocates nothing: another thread of slurmstepd may hold the allocator's lock.
+        match unsafe { fork() } {
+            Ok(ForkResult::Parent { child }) => Ok(child),
+            // SAFETY: this is the freshly forked child.
+            Ok(ForkResult::Child) => unsafe { exec.run() },
+            Err(errno) => Err(StepError::Process(errno.into())),
+        }
     }
 }
 
 fn c_string(text: OsString) -> Result<CString, StepError> {
-    CString::new(text.into_vec()).map_err(|error| StepError::Shared(error.into()))
+    CString::new(text.into_vec()).map_err(|error| StepError::Process(error.into()))
 }
 
 /// NULL-terminated, as exec wants them.
@@ -100,14 +155,61 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
+/// While a task waits for its child, SIGTERM is the child's: it may have things to clean up. In
+/// slurmstepd itself, which has threads for signals, nothing is changed.
+struct Forwarding {
+    before: SigSet,
+    single: bool,
+}
+
+impl Forwarding {
+    fn begin() -> nix::Result<Forwarding> {
+        let mut before = SigSet::empty();
+        let single = has_one_thread();
+        let block = single.then(|| SigSet::from_iter([Signal::SIGTERM, Signal::SIGCHLD]));
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, block.as_ref(), Some(&mut before))?;
+        Ok(Forwarding { before, single })
+    }
+
+    fn wait(&self, child: Pid) -> nix::Result<WaitStatus> {
+        let mut terminated = false;
+        let status = loop {
+            let flag = self.single.then_some(WaitPidFlag::WNOHANG);
+            match waitpid(child, flag) {
+                Ok(WaitStatus::StillAlive) => {
+                    let waited = SigSet::from_iter([Signal::SIGTERM, Signal::SIGCHLD]);
+                    if waited.wait()? == Signal::SIGTERM {
+                        terminated = true;
+                        let _ = kill(child, Signal::SIGTERM);
+                    }
+                }
+                Err(nix::Error::EINTR) => {}
+                ended => break ended,
+            }
+        };
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None)?;
+        if terminated {
+            raise(Signal::SIGTERM)?;
+        }
+        status
+    }
+}
+
+fn has_one_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
 /// What the child needs, prepared before the fork.
 struct Exec<'a> {
     program: &'a CStr,
     arguments: &'a [*const c_char],
     environ: &'a [*const c_char],
+    user: &'a Credentials,
     socket: RawFd,
+    output: RawFd,
     log: RawFd,
-    parent: libc::pid_t,
+    signals: &'a SigSet,
+    parent: Pid,
 }
 
 impl Exec<'_> {
@@ -116,16 +218,14 @@ impl Exec<'_> {
     unsafe fn run(&self) -> ! {
         // SAFETY: async-signal-safe system calls on valid descriptors and prepared strings.
         unsafe {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0
-                && libc::getppid() == self.parent // it may have died before it was watched
-                && self.redirect()
-            {
+            if self.redirect() && self.become_user() && self.die_with_parent() {
                 // slurmstepd protects itself from the OOM killer; the user's are not to be.
                 let oom = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY);
                 if oom >= 0 {
                     libc::write(oom, c"0".as_ptr().cast(), 1);
                 }
-                close_from(SOCKET + 1);
+                close_from(SOCKET + c_int::from(self.socket >= 0));
+                libc::sigprocmask(libc::SIG_SETMASK, self.signals.as_ref(), std::ptr::null_mut());
                 libc::execvpe(
                     self.program.as_ptr(),
                     self.arguments.as_ptr(),
@@ -142,14 +242,38 @@ impl Exec<'_> {
         // SAFETY: the descriptors are open; those moved out of the way leave 0 to 3 free.
         unsafe {
             let above = |fd: c_int| libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, SOCKET + 1);
-            let (socket, log) = (above(self.socket), above(self.log));
+            let (socket, output, log) = (above(self.socket), above(self.output), above(self.log));
             let null = above(libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY));
-            socket >= 0
-                && log >= 0
-                && libc::dup2(null, 0) == 0
-                && libc::dup2(log, 1) == 1
+            libc::dup2(null, 0) == 0
+                && libc::dup2(output, 1) == 1
                 && libc::dup2(log, 2) == 2
-                && libc::dup2(socket, SOCKET) == SOCKET
+                && (self.socket < 0 || libc::dup2(socket, SOCKET) == SOCKET)
+        }
+    }
+
+    /// # Safety
+    /// As [`Exec::run`].
+    unsafe fn become_user(&self) -> bool {
+        let Credentials { uid, gid, groups } = self.user;
+        // SAFETY: plain system calls; the raw ones act on this process's one thread, where
+        // glibc's would try to tell threads of the parent that are not here.
+        unsafe {
+            if libc::geteuid() != 0 && libc::getuid() != 0 {
+                return true;
+            }
+            libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) == 0
+                && libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) == 0
+                && libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid) == 0
+        }
+    }
+
+    /// # Safety
+    /// As [`Exec::run`].
+    unsafe fn die_with_parent(&self) -> bool {
+        // SAFETY: sets an attribute of this process; the parent may have died before that.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0
+                && libc::getppid() == self.parent.as_raw()
         }
     }
 }
@@ -157,9 +281,9 @@ impl Exec<'_> {
 /// Closes all descriptors from `first` on.
 ///
 /// # Safety
-/// Only in a child that is about to exec.
-unsafe fn close_from(first: RawFd) {
-    // SAFETY: nothing of this process uses them any more.
+/// Only in a child that uses none of them any more.
+pub(crate) unsafe fn close_from(first: RawFd) {
+    // SAFETY: the caller's promise.
     unsafe {
         if libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) == 0 {
             return;
@@ -177,30 +301,65 @@ mod tests {
     use super::*;
     use std::os::fd::AsFd;
 
-    fn shell(script: &str) -> Outcome {
+    fn user() -> Credentials {
+        Credentials { uid: 0, gid: 0, groups: vec![] }
+    }
+
+    fn shell(script: &str, separate: bool) -> Outcome {
         let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        let arguments = vec!["-c".into(), script.into()];
-        let environ = vec![c"A=1".to_owned(), c"PATH=/usr/bin:/bin".to_owned()];
-        run(Path::new("sh"), arguments, environ, socket.as_fd()).unwrap()
+        let environ = [c"A=1".to_owned(), c"PATH=/usr/bin:/bin".to_owned()];
+        let command = Command {
+            program: Path::new("sh"),
+            arguments: vec!["-c".into(), script.into()],
+            environ: &environ,
+            user: &user(),
+            socket: Some(socket.as_fd()),
+        };
+        if separate { command.run_for_output().unwrap() } else { command.run().unwrap() }
     }
 
     #[test]
     fn output_ending_environment_and_descriptors() {
-        let outcome = shell("echo out; echo err >&2; echo A=$A; ls /proc/self/fd | tr '\\n' ' '");
+        let outcome = shell("echo out; echo err >&2; echo A=$A; ls /proc/self/fd | xargs", false);
         // ls opens its directory as 4
         assert!(outcome.success());
-        assert_eq!(outcome.log, "out\nerr\nA=1\n0 1 2 3 4 ");
-        assert_eq!(shell("exit 3").ending(), "failed with error code 3");
-        assert_eq!(shell("kill -9 $$").ending(), "terminated by SIGKILL");
+        assert_eq!(outcome.log, "out\nerr\nA=1\n0 1 2 3 4\n");
+        assert_eq!(shell("exit 3", false).ending(), "failed with error code 3");
+        assert_eq!(shell("kill -9 $$", false).ending(), "terminated by SIGKILL");
+        let separate = shell("echo path; echo words >&2", true);
+        assert_eq!((separate.output.as_str(), separate.log.as_str()), ("path\n", "words\n"));
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        let missing = Path::new("/nonexistent/pyxis");
-        let Err(error) = run(missing, vec![], vec![], socket.as_fd()) else {
-            panic!("it ran");
+        let command = Command {
+            program: Path::new("/nonexistent/pyxis"),
+            arguments: vec![],
+            environ: &[],
+            user: &user(),
+            socket: None,
         };
-        assert!(error.to_string().starts_with("couldn't execute /nonexistent/pyxis"), "{error}");
+        let error = command.run().unwrap_err().to_string();
+        assert!(error.starts_with("couldn't execute /nonexistent/pyxis"), "{error}");
+    }
+
+    #[test]
+    fn a_user_is_become_whole() {
+        let (uid, is_root) = (nix::unistd::geteuid(), nix::unistd::geteuid().is_root());
+        let user = Credentials { uid: 4242, gid: 4343, groups: vec![4444] };
+        let environ = [c"PATH=/usr/bin:/bin".to_owned()];
+        let command = Command {
+            program: Path::new("sh"),
+            arguments: vec!["-c".into(), "id -ru; id -u; id -rg; id -G".into()],
+            environ: &environ,
+            user: &user,
+            socket: None,
+        };
+        let log = command.run().unwrap().log;
+        if is_root {
+            assert_eq!(log, "4242\n4242\n4343\n4343 4444\n");
+        } else {
+            assert!(log.starts_with(&uid.to_string()), "not root: nobody else to become");
+        }
     }
 }

@@ -25,8 +25,30 @@ pub(crate) enum StepError {
     NoContainer,
     /// A batch step without a script.
     NoBatchScript,
-    /// Not implemented by the built-in runtime.
-    Unsupported(&'static str),
+    /// A relative path to save to, in a job without PWD.
+    NoWorkingDirectory,
+    /// `--container-name=NAME:create`.
+    Exists(String),
+    /// `--container-name=NAME:exec`.
+    NotRunning(String),
+    /// A name without an image.
+    NoSuchContainer(String),
+    /// The runtime's words have been logged.
+    Reported,
+    /// A child process, a pipe, a descriptor.
+    Process(io::Error),
+    /// A file of the runtime directory.
+    Write { path: PathBuf, source: io::Error },
+    /// The container's process ended before it was used.
+    ExitedTooSoon,
+    /// enroot ended.
+    ErrorCode(i32),
+    /// A file of the container's process in /proc.
+    ContainerProcess { file: String, source: nix::Error },
+    /// `--container-unshare` without effect.
+    NotUnshared(&'static str),
+    /// A container of a finished job.
+    NotRemoved(String),
     /// The source of a mount.
     MountSource(PathBuf),
     /// The runtime's program does not start.
@@ -64,9 +86,39 @@ impl fmt::Display for StepError {
             }
             Self::NoContainer => f.write_str("the runtime did not hand over the container"),
             Self::NoBatchScript => f.write_str("couldn't get the batch script: argc == 0"),
-            Self::Unsupported(what) => {
-                write!(f, "{what} is not supported by the built-in runtime")
+            Self::NoWorkingDirectory => f.write_str(
+                "--container-save: relative path used, but the job's working directory is unset",
+            ),
+            Self::Exists(name) => write!(
+                f,
+                "\"create\" flag was passed to --container-name but the container already \
+                 exists: {name}"
+            ),
+            Self::NotRunning(name) => write!(
+                f,
+                "\"exec\" flag was passed to --container-name but the container is not \
+                 running: {name}"
+            ),
+            Self::NoSuchContainer(name) => write!(
+                f,
+                "a container with name \"{name}\" does not exist, and --container-image is not set"
+            ),
+            Self::Reported => f.write_str("the container could not be started"),
+            Self::Process(error) => write!(f, "couldn't run the container runtime: {error}"),
+            Self::Write { path, source } => {
+                write!(f, "couldn't write {}: {source}", path.display())
             }
+            Self::ExitedTooSoon => f.write_str("container exited too soon"),
+            Self::ErrorCode(code) => write!(f, "error code {code}"),
+            Self::ContainerProcess { file, source } => {
+                write!(f, "couldn't open {file} of the container's process: {source}")
+            }
+            Self::NotUnshared(name) => write!(
+                f,
+                "--container-unshare={name} requested but the container shares that namespace \
+                 with the host"
+            ),
+            Self::NotRemoved(name) => write!(f, "epilog: container {name} was not removed"),
             Self::MountSource(path) => {
                 write!(f, "--container-mounts: source path does not exist: {}", path.display())
             }

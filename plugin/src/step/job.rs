@@ -2,31 +2,61 @@
 
 use super::StepError;
 use spank_bindings::{Spank, StepId};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, OsString};
+use std::os::unix::ffi::OsStringExt;
+
+/// Whom to become.
+#[derive(Clone, Debug)]
+pub(crate) struct Credentials {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Supplementary groups.
+    pub(crate) groups: Vec<u32>,
+}
 
 /// Facts of the step on this node.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    pub(crate) user: Credentials,
+    pub(crate) job_id: u32,
     pub(crate) step_id: StepId,
     /// Tasks of the step on this node.
     pub(crate) local_tasks: u32,
+    /// Tasks of the step on all nodes; 0 for a batch step.
+    pub(crate) total_tasks: u32,
+    /// The job's working directory, as its PWD says.
+    pub(crate) cwd: Option<OsString>,
     /// `ENROOT_ALLOW_SUPERUSER` and uid 0: no user namespace, no filter.
     pub(crate) privileged: bool,
 }
 
 impl Job {
     pub(crate) fn read(spank: &Spank<'_>) -> Result<Job, StepError> {
-        let uid = spank.job_uid()?;
+        let user = Credentials {
+            uid: spank.job_uid()?,
+            gid: spank.job_gid()?,
+            groups: spank.job_supplementary_gids()?,
+        };
         let allowed = spank.getenv(c"ENROOT_ALLOW_SUPERUSER")?;
         Ok(Job {
-            uid,
-            gid: spank.job_gid()?,
+            job_id: spank.job_id()?,
             step_id: spank.job_step_id()?,
             local_tasks: spank.job_local_task_count()?,
-            privileged: uid == 0 && allowed.is_some_and(|value| is_yes(&value)),
+            total_tasks: spank.job_total_task_count()?,
+            cwd: spank.getenv(c"PWD")?.map(|cwd| OsString::from_vec(cwd.into_bytes())),
+            privileged: user.uid == 0 && allowed.is_some_and(|value| is_yes(&value)),
+            user,
         })
+    }
+
+    /// Whether somebody may be watching: a single task, or the batch step.
+    pub(crate) fn is_talkative(&self) -> bool {
+        self.total_tasks <= 1
+    }
+
+    /// `JOBID.STEPID`, as in the names of unnamed containers.
+    pub(crate) fn step_name(&self) -> String {
+        format!("{}.{}", self.job_id, self.step_id)
     }
 }
 
@@ -60,11 +90,27 @@ const WITHHELD: [&[u8]; 19] = [
     b"ENROOT_ALLOW_HTTP",
 ];
 
-/// Whether the runtime gets this `NAME=VALUE` of the job.
-pub(crate) fn for_runtime(variable: &CStr) -> bool {
-    let bytes = variable.to_bytes();
-    let name = bytes.iter().position(|byte| *byte == b'=').map(|equals| &bytes[..equals]);
-    name.is_some_and(|name| !name.is_empty() && !WITHHELD.contains(&name))
+/// The job's variables for the runtime, with `ours` over them.
+pub(crate) fn runtime_environ(
+    mut job: Vec<CString>,
+    ours: Vec<(&str, OsString)>,
+) -> Result<Vec<CString>, StepError> {
+    let name_of = |variable: &CString| {
+        let bytes = variable.as_bytes();
+        bytes.iter().position(|byte| *byte == b'=').map(|equals| bytes[..equals].to_vec())
+    };
+    job.retain(|variable| {
+        name_of(variable).is_some_and(|name| {
+            !name.is_empty()
+                && !WITHHELD.contains(&name.as_slice())
+                && !ours.iter().any(|(our, _)| our.as_bytes() == name)
+        })
+    });
+    for (name, value) in ours {
+        let variable = [name.as_bytes(), b"=", &value.into_vec()].concat();
+        job.push(CString::new(variable).map_err(|error| StepError::Process(error.into()))?);
+    }
+    Ok(job)
 }
 
 #[cfg(test)]
@@ -73,12 +119,12 @@ mod tests {
 
     #[test]
     fn the_runtime_gets_the_jobs_variables_but_not_the_tasks() {
-        for yes in [c"A=1", c"SLURM_JOB_ID=4", c"B=x=y", c"PATHS=/x"] {
-            assert!(for_runtime(yes), "{yes:?}");
-        }
-        for no in [c"PATH=/x", c"SLURM_PROCID=3", c"broken", c"=z", c"ENROOT_DATA_PATH=/d"] {
-            assert!(!for_runtime(no), "{no:?}");
-        }
+        let job =
+            ["A=1", "PATH=/x", "SLURM_PROCID=3", "SLURM_JOB_ID=4", "B=x=y", "broken", "=z", "C=0"];
+        let job = job.iter().map(|text| CString::new(*text).unwrap()).collect();
+        let ours = vec![("PATH", "/bin".into()), ("C", "1".into())];
+        let expected = [c"A=1", c"SLURM_JOB_ID=4", c"B=x=y", c"PATH=/bin", c"C=1"];
+        assert_eq!(runtime_environ(job, ours).unwrap(), expected.map(CStr::to_owned));
     }
 
     #[test]

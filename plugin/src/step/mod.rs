@@ -1,47 +1,77 @@
 //! A containerized step on one node, from slurmstepd's first hook to the last task's end.
 
-mod builtin;
+mod backend;
 mod child;
+mod conf;
 mod environ;
+mod epilog;
 mod error;
+mod image;
+mod importer;
 mod job;
 mod join;
+mod launch;
+mod lock;
+mod plan;
+mod running;
 pub(crate) mod runtime_dir;
 mod seccomp;
 mod shared;
 
+pub(crate) use epilog::remove_containers_of_job;
 pub(crate) use error::StepError;
 
 use crate::config::Config;
-use crate::options::{Mount, Options};
-use job::Job;
+use crate::options::Options;
+use backend::{Backend, Context};
+use job::{Job, runtime_environ};
+use plan::Plan;
 use shared::Shared;
-use spank_bindings::{Spank, StepId};
-use std::ffi::OsString;
+use spank_bindings::{Spank, StepId, log};
+use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 
 /// The step's state; the tasks have copies of it.
 pub(crate) struct Step {
     job: Job,
     shared: Shared,
+    planned: Option<Planned>,
     exited: u32,
+}
+
+struct Planned {
+    plan: Plan,
+    backend: Box<dyn Backend>,
+    /// The runtime's environment, for what is done after the tasks.
+    environ: Vec<CString>,
 }
 
 impl Step {
     /// As root, when a container is asked for.
     pub(crate) fn prepare(spank: &Spank<'_>, config: &Config) -> Result<Step, StepError> {
         let job = Job::read(spank)?;
-        runtime_dir::create_for_user(&config.runtime_path, job.uid, job.gid)?;
-        Ok(Step { job, shared: Shared::new()?, exited: 0 })
+        runtime_dir::create_for_user(&config.runtime_path, job.user.uid, job.user.gid)?;
+        Ok(Step { job, shared: Shared::new()?, planned: None, exited: 0 })
     }
 
     /// As the user, before the tasks are forked.
-    pub(crate) fn plan(&self, spank: &Spank<'_>, options: &mut Options) -> Result<(), StepError> {
-        if self.job.step_id == StepId::BATCH {
-            let script = spank.job_argv()?.into_iter().next().ok_or(StepError::NoBatchScript)?;
-            options.add_mount(Mount::readonly_file(OsString::from_vec(script.into_bytes())));
-        }
-        builtin::check(options)
+    pub(crate) fn plan(
+        &mut self,
+        spank: &Spank<'_>,
+        config: &Config,
+        options: &Options,
+    ) -> Result<(), StepError> {
+        let script = match self.job.step_id {
+            StepId::BATCH => spank.job_argv()?.into_iter().next(),
+            _ => None,
+        };
+        let script = script.map(|script| OsString::from_vec(script.into_bytes()));
+        let plan = Plan::new(config, options, &self.job, script)?;
+        let backend = backend::choose(config);
+        log::verbose!("pyxis: container runtime: {}", backend.name());
+        let environ = environ(spank, config, options, &self.job)?;
+        self.planned = Some(Planned { plan, backend, environ });
+        Ok(())
     }
 
     /// In a task, as the user: starts the container or waits for it, then moves inside.
@@ -51,22 +81,96 @@ impl Step {
         config: &Config,
         options: &Options,
     ) -> Result<(), StepError> {
-        let container = self
-            .shared
-            .start_once(|socket| builtin::start(spank, config, options, &self.job, socket))?;
-        environ::import(spank, &container, &options.env)?;
-        join::enter(container, options.workdir.as_deref())?;
+        let Planned { plan, backend, .. } = self.planned.as_ref().ok_or(StepError::NoContainer)?;
+        let container = self.shared.start_once(|socket| {
+            // Read again: by now it has what an MPI plugin sets.
+            let environ = environ(spank, config, options, &self.job)?;
+            let context = Context { config, job: &self.job, plan, environ: &environ };
+            launch::launch(context, &**backend, &self.shared, socket)
+        })?;
+        environ::import(spank, &container, &plan.env)?;
+        join::enter(container, plan.workdir.as_deref())?;
         if !self.job.privileged {
             seccomp::install().map_err(StepError::Seccomp)?;
         }
-        Ok(())
+        self.shared.note_entered()
     }
 
     /// In slurmstepd, after each task's end.
-    pub(crate) fn task_exited(&mut self) {
+    pub(crate) fn task_exited(&mut self, config: &Config) -> Result<(), StepError> {
         self.exited += 1;
-        if self.exited == self.job.local_tasks {
-            self.shared.release();
+        let Some(Planned { plan, backend, environ }) = &self.planned else { return Ok(()) };
+        if self.exited < self.job.local_tasks {
+            return Ok(());
+        }
+        self.shared.release();
+        let context = Context { config, job: &self.job, plan, environ };
+        let saved = match &plan.save {
+            // Not of a step that was interrupted before it ran.
+            Some(file) if self.shared.entered() == self.job.local_tasks => {
+                backend.export(context, &plan.name, file).inspect(|()| {
+                    log::spank_log!(
+                        "pyxis: exported container {} to {}",
+                        plan.name,
+                        file.display()
+                    );
+                })
+            }
+            _ => Ok(()),
+        };
+        self.clean_up(context, &**backend);
+        saved
+    }
+
+    /// Removes what is not to stay. Whether the first task got that far is not known here when it
+    /// was killed, hence what is not there is no error.
+    fn clean_up(&self, context: Context<'_>, backend: &dyn Backend) {
+        let Context { config, plan, .. } = context;
+        if self.shared.fetched() {
+            match &config.importer {
+                Some(program) => importer::release(context, program),
+                None => {
+                    let _ = std::fs::remove_file(&plan.squashfs);
+                }
+            }
+        }
+        if plan.named.is_none()
+            && !plan.is_direct(backend.name() == "pyxis", config)
+            && self.shared.started()
+        {
+            log::info!("pyxis: removing container filesystem: {}", plan.name);
+            if backend.remove(context, &plan.name).is_err() {
+                log::info!("pyxis: failed to remove container filesystem: {}", plan.name);
+            }
         }
     }
+}
+
+/// The environment the runtime gets: the job's, slurmstepd's PATH, and the user's choices in
+/// enroot's variables.
+fn environ(
+    spank: &Spank<'_>,
+    config: &Config,
+    options: &Options,
+    job: &Job,
+) -> Result<Vec<CString>, StepError> {
+    let path = std::env::var_os("PATH");
+    let mut ours: Vec<(&str, OsString)> = vec![
+        ("PATH", path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())),
+        ("SLURM_JOB_UID", job.user.uid.to_string().into()),
+        ("SLURM_JOB_GID", job.user.gid.to_string().into()),
+        ("PYXIS_RUNTIME_PATH", config.runtime_path.clone().into()),
+        ("PYXIS_VERSION", env!("CARGO_PKG_VERSION").into()),
+    ];
+    for (name, chosen) in [
+        ("ENROOT_MOUNT_HOME", options.mount_home),
+        ("ENROOT_REMAP_ROOT", options.remap_root),
+        ("ENROOT_ROOTFS_WRITABLE", options.writable),
+        ("ENROOT_UNSHARE_NET", options.unshare.net.then_some(true)),
+        ("ENROOT_UNSHARE_IPC", options.unshare.ipc.then_some(true)),
+        ("ENROOT_UNSHARE_UTS", options.unshare.uts.then_some(true)),
+    ] {
+        ours.extend(chosen.map(|yes| (name, if yes { "y" } else { "n" }.into())));
+    }
+    runtime_environ(spank.job_env()?, ours)
 }

@@ -5,9 +5,8 @@
 //! each task looks at ([`runtime::handover`]). All three are made in slurmstepd before it forks.
 
 use super::StepError;
+use super::lock::RecordLock;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
@@ -26,6 +25,11 @@ const STARTING: u8 = 1;
 const READY: u8 = 2;
 const FAILED: u8 = 3;
 
+/// Offsets in the memory file. Each is also the byte whose lock guards it.
+const STATE: u64 = 0;
+const FETCHED: u64 = 1;
+const ENTERED: u64 = 4;
+
 /// The tasks' common ground.
 pub(crate) struct Shared {
     state: File,
@@ -41,7 +45,7 @@ impl Shared {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(failed)?;
         let state = File::from(state);
-        state.write_all_at(&[FRESH], 0).map_err(StepError::Shared)?;
+        state.write_all_at(&[FRESH; 8], 0).map_err(StepError::Shared)?;
         Ok(Shared { state, sender, queue })
     }
 
@@ -51,8 +55,8 @@ impl Shared {
         &self,
         start: impl FnOnce(BorrowedFd<'_>) -> Result<(), StepError>,
     ) -> Result<Handover, StepError> {
-        let _lock = Lock::take(&self.state)?;
-        match self.read()? {
+        let _lock = self.lock(STATE)?;
+        match self.read() {
             FRESH => {
                 self.write(STARTING)?;
                 let result = start(self.sender.as_fd());
@@ -84,51 +88,55 @@ impl Shared {
         }
     }
 
-    fn read(&self) -> Result<u8, StepError> {
+    /// Notes that an image is being got, which may leave something to release.
+    pub(crate) fn note_fetched(&self) -> Result<(), StepError> {
+        self.state.write_all_at(&[1], FETCHED).map_err(StepError::Shared)
+    }
+
+    /// Whether an image was being got.
+    pub(crate) fn fetched(&self) -> bool {
+        let mut byte = [0];
+        self.state.read_exact_at(&mut byte, FETCHED).is_ok() && byte[0] != 0
+    }
+
+    /// Counts a task that has moved into the container.
+    pub(crate) fn note_entered(&self) -> Result<(), StepError> {
+        let _lock = self.lock(ENTERED)?;
+        let count = self.entered() + 1;
+        self.state.write_all_at(&count.to_ne_bytes(), ENTERED).map_err(StepError::Shared)
+    }
+
+    /// How many tasks have moved in.
+    pub(crate) fn entered(&self) -> u32 {
+        let mut bytes = [0; 4];
+        let _ = self.state.read_exact_at(&mut bytes, ENTERED);
+        u32::from_ne_bytes(bytes)
+    }
+
+    /// Whether a task got as far as making a container.
+    pub(crate) fn started(&self) -> bool {
+        self.read() != FRESH
+    }
+
+    fn lock(&self, byte: u64) -> Result<RecordLock<'_>, StepError> {
+        RecordLock::take(&self.state, byte as i64).map_err(|errno| StepError::Shared(errno.into()))
+    }
+
+    fn read(&self) -> u8 {
         let mut byte = [FAILED];
-        self.state.read_exact_at(&mut byte, 0).map_err(StepError::Shared)?;
-        Ok(byte[0])
+        let _ = self.state.read_exact_at(&mut byte, STATE);
+        byte[0]
     }
 
     fn write(&self, byte: u8) -> Result<(), StepError> {
-        self.state.write_all_at(&[byte], 0).map_err(StepError::Shared)
-    }
-}
-
-/// A record lock on the whole file, held by this process.
-struct Lock<'a>(&'a File);
-
-impl<'a> Lock<'a> {
-    fn take(file: &'a File) -> Result<Lock<'a>, StepError> {
-        loop {
-            match fcntl(file, FcntlArg::F_SETLKW(&record(libc::F_WRLCK))) {
-                Ok(_) => return Ok(Lock(file)),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(StepError::Shared(errno.into())),
-            }
-        }
-    }
-}
-
-impl Drop for Lock<'_> {
-    fn drop(&mut self) {
-        let _ = fcntl(self.0, FcntlArg::F_SETLK(&record(libc::F_UNLCK)));
-    }
-}
-
-fn record(kind: libc::c_int) -> libc::flock {
-    libc::flock {
-        l_type: kind as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
+        self.state.write_all_at(&[byte], STATE).map_err(StepError::Shared)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::libc;
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
 

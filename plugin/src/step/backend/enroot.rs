@@ -1,0 +1,209 @@
+//! enroot: it executes a command in the container, here a shell that stops itself, and what the
+//! stopped process has is the container.
+//!
+//! A monitor process stands between the task and enroot, so that the user's program gets no
+//! child it never made, and so that with `use_squashfuse` enroot's FUSE processes live as long as
+//! the step.
+
+use super::{Backend, Context, Target};
+use crate::step::StepError;
+use crate::step::child::{self, Command};
+use crate::step::conf::ConfFile;
+use crate::step::running;
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
+use runtime::handover::Part;
+use spank_bindings::{export, log};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// enroot.
+pub(crate) struct Enroot {
+    pub(crate) program: PathBuf,
+}
+
+/// First byte of the monitor's report: the container has been handed over.
+const STARTED: u8 = b'+';
+
+impl Backend for Enroot {
+    fn name(&self) -> &'static str {
+        "enroot"
+    }
+
+    fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn start(
+        &self,
+        context: Context<'_>,
+        target: Target<'_>,
+        socket: BorrowedFd<'_>,
+    ) -> Result<(), StepError> {
+        let plan = context.plan;
+        let conf = ConfFile::write(plan)?;
+        let mut arguments = vec!["start".into(), "--conf".into(), conf.path().into()];
+        arguments.push(match target {
+            Target::File(path) => path.into(),
+            Target::Name(name) | Target::Running(name, _) => name.into(),
+        });
+        arguments.extend(["sh".into(), "-c".into(), "kill -STOP $$; exit 0".into()]);
+        log::verbose!("pyxis: running enroot {arguments:?}");
+        let monitor = Monitor {
+            command: Command {
+                program: &self.program,
+                arguments,
+                environ: context.environ,
+                user: &context.job.user,
+                socket: None,
+            },
+            target,
+            context,
+            socket,
+            log: child::log_file()?,
+        };
+        let report = monitor.run_apart()?;
+        let log = child::read_log(&monitor.log)?;
+        if report.first() == Some(&STARTED) {
+            for line in log.lines().filter(|_| plan.entrypoint && plan.entrypoint_log) {
+                log::spank_log!("{line}");
+            }
+            return Ok(());
+        }
+        let what = String::from_utf8_lossy(&report).into_owned();
+        let what = if what.is_empty() { "the monitor died".to_owned() } else { what };
+        log::error!("pyxis: container start failed: {what}");
+        if plan.entrypoint {
+            log::error!(
+                "pyxis: if the image has an unusual entrypoint, try using \
+                 --no-container-entrypoint"
+            );
+        }
+        log::error!("pyxis: printing enroot log file:");
+        for line in log.lines() {
+            log::error!("pyxis:     {line}");
+        }
+        Err(StepError::Reported)
+    }
+}
+
+struct Monitor<'a> {
+    command: Command<'a>,
+    target: Target<'a>,
+    context: Context<'a>,
+    socket: BorrowedFd<'a>,
+    log: File,
+}
+
+impl Monitor<'_> {
+    /// Forks the monitor and returns its report.
+    fn run_apart(&self) -> Result<Vec<u8>, StepError> {
+        let failed = |errno: nix::Error| StepError::Process(errno.into());
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+        let (alive, running) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+        // SAFETY: a task has one thread here; its copy may run Rust code.
+        match unsafe { fork() }.map_err(failed)? {
+            ForkResult::Parent { child } => {
+                drop((writer, running));
+                waitpid(child, None).map_err(failed)?;
+                let mut report = Vec::new();
+                File::from(reader).read_to_end(&mut report).map_err(StepError::Process)?;
+                Ok(report)
+            }
+            ForkResult::Child => {
+                // SAFETY: as above. The monitor becomes init's child.
+                if let Ok(ForkResult::Child) = unsafe { fork() } {
+                    let mut writer = File::from(writer);
+                    drop(reader);
+                    let done = export::catch(|| self.watch(&mut writer, alive, running));
+                    if let Err(panic) = done {
+                        let _ = writer.write_all(panic.as_bytes());
+                    }
+                }
+                // SAFETY: leaves the copy without the parent's exit handlers.
+                unsafe { libc::_exit(0) }
+            }
+        }
+    }
+
+    /// The monitor's life.
+    fn watch(&self, report: &mut File, alive: OwnedFd, _running: OwnedFd) {
+        match self.started(alive) {
+            Ok(enroot) => {
+                let _ = report.write_all(&[STARTED]);
+                self.linger(report, enroot);
+            }
+            Err(error) => {
+                let _ = report.write_all(error.to_string().as_bytes());
+            }
+        }
+    }
+
+    /// Runs enroot until it has stopped itself, and hands over what it has.
+    fn started(&self, alive: OwnedFd) -> Result<Pid, StepError> {
+        let failed = |errno: nix::Error| StepError::Process(errno.into());
+        let _ = setsid();
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+        if let Ok(null) = null {
+            // Not slurmstepd's pipes: srun waits for their end.
+            let _ = (dup2_stdin(&null), dup2_stdout(&null), dup2_stderr(&null));
+        }
+        let enroot = self.command.spawn(&self.log, &self.log, &SigSet::empty())?;
+        let status = loop {
+            match waitpid(enroot, Some(WaitPidFlag::WUNTRACED)) {
+                Err(nix::Error::EINTR) => {}
+                status => break status.map_err(failed)?,
+            }
+        };
+        match status {
+            WaitStatus::Stopped(..) => {}
+            WaitStatus::Exited(_, 0) => return Err(StepError::ExitedTooSoon),
+            WaitStatus::Exited(_, 127) if child::read_log(&self.log)?.is_empty() => {
+                return Err(StepError::Execute { program: self.command.program.to_owned() });
+            }
+            WaitStatus::Exited(_, code) => return Err(StepError::ErrorCode(code)),
+            other => return Err(StepError::Start(format!("{other:?}"))),
+        }
+        // It is our child and stopped: its PID cannot be reused.
+        let mut container = running::Process::open(enroot.as_raw())?.container()?;
+        if let Target::Running(name, pid) = self.target {
+            let joined = running::Process::open(pid)?;
+            // Opened first and looked up again: the PID is still the container's.
+            let enroot = Enroot { program: self.command.program.to_owned() };
+            if enroot.find(self.context, name)? != Some(super::Existing::Running(pid)) {
+                return Err(StepError::Start(format!("container {name} has just stopped")));
+            }
+            container = joined.namespaces_with(container)?;
+        }
+        running::check_unshared(&container, self.context.plan.unshare)?;
+        container.put(Part::Helpers, alive);
+        container.send(self.socket).map_err(StepError::Process)?;
+        Ok(enroot)
+    }
+
+    /// Lets enroot's process go: at once, or when the step ends if the file system needs it.
+    fn linger(&self, report: &mut File, enroot: Pid) {
+        if let Target::File(_) = self.target {
+            for name in Signal::iterator() {
+                if name != Signal::SIGCHLD {
+                    // SAFETY: SIG_IGN runs no code.
+                    let _ = unsafe { signal(name, SigHandler::SigIgn) };
+                }
+            }
+            // The task waits for the end of the report.
+            if let Ok(null) = OpenOptions::new().write(true).open("/dev/null") {
+                *report = null;
+            }
+            let mut ended = [PollFd::new(self.socket, PollFlags::POLLIN)];
+            while poll(&mut ended, PollTimeout::NONE).is_err() {}
+        }
+        let _ = kill(enroot, Signal::SIGCONT);
+        let _ = waitpid(enroot, None);
+    }
+}

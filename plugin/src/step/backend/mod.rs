@@ -1,0 +1,199 @@
+//! Container runtimes. Both take enroot's verbs; they differ in how a container is started and
+//! its namespaces become known.
+
+mod builtin;
+mod enroot;
+
+use super::StepError;
+use super::child::{Command, Outcome};
+use super::image::Image;
+use super::job::Job;
+use super::plan::Plan;
+use crate::config::{Config, RuntimeChoice};
+use spank_bindings::log;
+use std::ffi::{CString, OsString};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+pub(crate) use builtin::Builtin;
+pub(crate) use enroot::Enroot;
+
+/// What a backend works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) job: &'a Job,
+    pub(crate) plan: &'a Plan,
+    /// The runtime's environment.
+    pub(crate) environ: &'a [CString],
+}
+
+/// What to start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    /// The squashfs file itself.
+    File(&'a Path),
+    /// A container of the runtime's list.
+    Name(&'a str),
+    /// A container that is running: its namespaces are joined.
+    Running(&'a str, i32),
+}
+
+/// A container of the runtime's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// Its file system is there.
+    Stopped,
+    /// And a process runs in it.
+    Running(i32),
+}
+
+/// A container runtime.
+pub(crate) trait Backend: Send {
+    /// Its name, for messages.
+    fn name(&self) -> &'static str;
+
+    /// Its program.
+    fn program(&self) -> &Path;
+
+    /// Starts `target` and has its descriptors sent to `socket`.
+    fn start(
+        &self,
+        context: Context<'_>,
+        target: Target<'_>,
+        socket: BorrowedFd<'_>,
+    ) -> Result<(), StepError>;
+
+    /// Runs a verb. `failing` says what failed if it does; the verb's own words follow.
+    fn verb(
+        &self,
+        context: Context<'_>,
+        arguments: Vec<OsString>,
+        failing: &str,
+    ) -> Result<Outcome, StepError> {
+        let Context { job, environ, .. } = context;
+        log::verbose!("pyxis: running {} {arguments:?}", self.name());
+        let (program, user) = (self.program(), &job.user);
+        let outcome = Command { program, arguments, environ, user, socket: None }.run()?;
+        if outcome.success() {
+            return Ok(outcome);
+        }
+        self.report(&outcome, failing);
+        Err(StepError::Reported)
+    }
+
+    /// The cause first, then all that the runtime said.
+    fn report(&self, outcome: &Outcome, failing: &str) {
+        let lines: Vec<&str> = outcome.lines().collect();
+        let cause = lines.iter().rev().find(|line| line.contains("ERROR")).or(lines.last());
+        match cause {
+            Some(cause) => log::error!("pyxis: {failing}: {}", cause.trim_start()),
+            None => log::error!("pyxis: {failing}: {} {}", self.name(), outcome.ending()),
+        }
+        log::error!("pyxis: printing {} log file:", self.name());
+        for line in lines {
+            log::error!("pyxis:     {line}");
+        }
+    }
+
+    /// The container of that name, if there is one.
+    fn find(&self, context: Context<'_>, name: &str) -> Result<Option<Existing>, StepError> {
+        let list = self.verb(
+            context,
+            vec!["list".into(), "-f".into()],
+            "couldn't get list of existing container filesystems",
+        )?;
+        Ok(parse_list(&list.log).find(|(have, _)| *have == name).map(|(_, existing)| existing))
+    }
+
+    /// The names of all containers.
+    fn names(&self, context: Context<'_>) -> Result<Vec<String>, StepError> {
+        let failing = "couldn't get list of existing containers";
+        let list = self.verb(context, vec!["list".into()], failing)?;
+        Ok(list.lines().map(str::to_owned).collect())
+    }
+
+    /// Makes a squashfs file of a remote image.
+    fn import(&self, context: Context<'_>, image: &Image, file: &Path) -> Result<(), StepError> {
+        let Image::Remote { uri, shown } = image else { return Ok(()) };
+        let arguments = vec!["import".into(), "--output".into(), file.into(), uri.clone()];
+        self.verb(context, arguments, &format!("failed to import docker image: {shown}")).map(drop)
+    }
+
+    /// Makes a container of a remote image.
+    fn load(&self, context: Context<'_>, image: &Image, name: &str) -> Result<(), StepError> {
+        let Image::Remote { uri, shown } = image else { return Ok(()) };
+        let arguments = vec!["load".into(), "--name".into(), name.into(), uri.clone()];
+        self.verb(context, arguments, &format!("failed to import docker image: {shown}")).map(drop)
+    }
+
+    /// Makes a container of a squashfs file.
+    fn create(&self, context: Context<'_>, file: &Path, name: &str) -> Result<(), StepError> {
+        let failing = format!("failed to create container filesystem for {}", file.display());
+        let arguments = vec!["create".into(), "--name".into(), name.into(), file.into()];
+        self.verb(context, arguments, &failing).map(drop)
+    }
+
+    /// Saves a container to a squashfs file.
+    fn export(&self, context: Context<'_>, name: &str, file: &Path) -> Result<(), StepError> {
+        let failing = format!("failed to export container {name} to {}", file.display());
+        let arguments = vec!["export".into(), "-f".into(), "-o".into(), file.into(), name.into()];
+        self.verb(context, arguments, &failing).map(drop)
+    }
+
+    /// Removes a container.
+    fn remove(&self, context: Context<'_>, name: &str) -> Result<(), StepError> {
+        let failing = format!("failed to remove container filesystem: {name}");
+        self.verb(context, vec!["remove".into(), "-f".into(), name.into()], &failing).map(drop)
+    }
+}
+
+/// The runtime that the configuration chooses on this node.
+pub(crate) fn choose(config: &Config) -> Box<dyn Backend> {
+    let enroot = || Box::new(Enroot { program: PathBuf::from("enroot") });
+    let builtin = || Box::new(Builtin { program: config.pyxis_path.clone() });
+    match config.runtime {
+        RuntimeChoice::Enroot => enroot(),
+        RuntimeChoice::Pyxis => builtin(),
+        RuntimeChoice::Auto if in_path("enroot") => enroot(),
+        RuntimeChoice::Auto => builtin(),
+    }
+}
+
+fn in_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|directory| {
+            let candidate = directory.join(program);
+            nix::unistd::access(&candidate, nix::unistd::AccessFlags::X_OK).is_ok()
+        })
+    })
+}
+
+/// Names and states from the table of `list -f`: a line of headers, then name and, of running
+/// containers, the PID.
+fn parse_list(table: &str) -> impl Iterator<Item = (&str, Existing)> {
+    table.lines().skip(1).filter_map(|line| {
+        let mut columns = line.split_whitespace();
+        let name = columns.next()?;
+        // Further processes of a container have lines without a name.
+        if line.starts_with(char::is_whitespace) {
+            return None;
+        }
+        let pid = columns.next().and_then(|pid| pid.parse().ok());
+        Some((name, pid.map_or(Existing::Stopped, Existing::Running)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_containers_is_read() {
+        let table =
+            "NAME      PID  COMM  STATE\npyxis_a\npyxis_b   123  sleep S\n          124  sh    S\n";
+        let got: Vec<_> = parse_list(table).collect();
+        assert_eq!(got, [("pyxis_a", Existing::Stopped), ("pyxis_b", Existing::Running(123))]);
+        assert_eq!(parse_list("").count(), 0);
+    }
+}

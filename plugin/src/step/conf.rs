@@ -1,0 +1,118 @@
+//! enroot's start configuration: a bash script with the mounts, the variables and the hook of one
+//! container.
+
+use super::StepError;
+use super::plan::Plan;
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The file, removed when dropped.
+pub(crate) struct ConfFile(PathBuf);
+
+impl ConfFile {
+    /// Writes it to the user's runtime directory.
+    pub(crate) fn write(plan: &Plan) -> Result<ConfFile, StepError> {
+        let path = plan.squashfs.with_extension(format!("conf.{}", std::process::id()));
+        let failed = |source| StepError::Write { path: path.clone(), source };
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        file.write_all(&script(plan)).map_err(failed)?;
+        Ok(ConfFile(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for ConfFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn script(plan: &Plan) -> Vec<u8> {
+    let mut script = Vec::new();
+    if !plan.mounts.is_empty() {
+        script.extend_from_slice(b"mounts() {\n");
+        for mount in &plan.mounts {
+            script.extend_from_slice(b"    printf '%s\\n' ");
+            script.extend(quoted(&mount.fstab_line()));
+            script.push(b'\n');
+        }
+        script.extend_from_slice(b"}\n");
+    }
+    if !plan.entrypoint {
+        // The image's command script changes to its directory and then reads this.
+        script.extend_from_slice(
+            b"hooks() {\n    printf '%s\\n' 'exec \"$@\"' > \"${ENROOT_ROOTFS}/etc/rc.local\"\n}\n",
+        );
+    }
+    let names: Vec<_> = plan.env.iter().filter_map(|name| variable(name)).collect();
+    if !names.is_empty() {
+        script.extend_from_slice(b"environ() {\n");
+        for name in names {
+            let line =
+                format!("    [ -z \"${{{name}-}}\" ] || printf '%s\\n' \"{name}=${{{name}}}\"\n");
+            script.extend_from_slice(line.as_bytes());
+        }
+        script.extend_from_slice(b"}\n");
+    }
+    script
+}
+
+/// A name that a shell has as a variable.
+fn variable(name: &OsStr) -> Option<&str> {
+    let name = name.to_str()?;
+    let head = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    (head && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')).then_some(name)
+}
+
+/// In single quotes, for a shell.
+fn quoted(text: &OsStr) -> Vec<u8> {
+    let mut out = vec![b'\''];
+    for &byte in text.as_bytes() {
+        if byte == b'\'' {
+            out.extend_from_slice(b"'\\''");
+        } else {
+            out.push(byte);
+        }
+    }
+    out.push(b'\'');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    #[test]
+    fn a_shell_gets_back_what_was_quoted() {
+        let hostile: OsString = "/a'$(touch x)`\"\\ b".into();
+        let mut script = b"printf %s ".to_vec();
+        script.extend(quoted(&hostile));
+        let output = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(OsStr::from_bytes(&script))
+            .output()
+            .unwrap();
+        assert_eq!(output.stdout, hostile.as_bytes());
+    }
+
+    #[test]
+    fn only_names_of_variables_are_asked_for() {
+        assert_eq!(variable(OsStr::new("PATH_2")), Some("PATH_2"));
+        for bad in ["", "2A", "A-B", "A;rm", "A=B"] {
+            assert_eq!(variable(OsStr::new(bad)), None, "{bad}");
+        }
+    }
+}

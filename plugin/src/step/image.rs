@@ -1,0 +1,124 @@
+//! Where the image of a container comes from, as the user wrote it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The image asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Image {
+    /// A squashfs file on the node.
+    File(PathBuf),
+    /// To be had from a registry or a daemon.
+    Remote {
+        /// As enroot takes it.
+        uri: OsString,
+        /// As the user wrote it, for messages.
+        shown: String,
+    },
+}
+
+impl Image {
+    /// Reads `--container-image`.
+    pub(crate) fn parse(image: &OsStr) -> Image {
+        let bytes = image.as_bytes();
+        if matches!(bytes, [b'.' | b'/', ..]) {
+            return Image::File(PathBuf::from(image));
+        }
+        let shown = image.to_string_lossy().into_owned();
+        let uri = if bytes.starts_with(b"docker://") || bytes.starts_with(b"dockerd://") {
+            image.to_owned()
+        } else {
+            let mut uri = OsString::from("docker://");
+            uri.push(mark_registry(image));
+            uri
+        };
+        Image::Remote { uri, shown }
+    }
+
+    /// Whether a docker daemon is asked, which enroot cannot `load` from.
+    pub(crate) fn is_daemon(&self) -> bool {
+        matches!(self, Image::Remote { uri, .. } if uri.as_bytes().starts_with(b"dockerd://"))
+    }
+
+    /// What the user may have meant, when a remote image cannot be had.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let Image::Remote { shown, .. } = self else { return None };
+        let looks_like_file =
+            [".sqsh", ".squashfs", ".sqfs"].iter().any(|end| shown.ends_with(end));
+        if Path::new(shown).is_file() {
+            Some(format!("a file of this name exists: --container-image=./{shown} would use it"))
+        } else if looks_like_file {
+            Some(format!("a squashfs file is given as a path: ./{shown} or /path/{shown}"))
+        } else {
+            None
+        }
+    }
+}
+
+/// `nvcr.io/nvidia/x` as `nvcr.io#nvidia/x`: users of the default registry have no dot or colon
+/// in their name, so that the first part can only be a registry.
+fn mark_registry(image: &OsStr) -> OsString {
+    let bytes = image.as_bytes();
+    let slash = bytes.iter().position(|byte| *byte == b'/');
+    let Some(slash) = slash.filter(|_| !bytes.contains(&b'#')) else { return image.to_owned() };
+    let start = bytes.iter().position(|byte| *byte == b'@').map_or(0, |at| at + 1);
+    let host = bytes.get(start..slash).unwrap_or_default();
+    if host != b"localhost" && !host.contains(&b'.') && !host.contains(&b':') {
+        return image.to_owned();
+    }
+    let mut marked = bytes.to_vec();
+    marked[slash] = b'#';
+    OsStr::from_bytes(&marked).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(image: &str) -> String {
+        match Image::parse(OsStr::new(image)) {
+            Image::Remote { uri, .. } => uri.into_string().unwrap(),
+            Image::File(path) => panic!("{path:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_and_uris() {
+        for path in ["./x.sqsh", "/a/b.sqsh", "../x"] {
+            assert_eq!(Image::parse(OsStr::new(path)), Image::File(path.into()));
+        }
+        let rows = [
+            ("ubuntu:24.04", "docker://ubuntu:24.04"),
+            ("nvcr.io#nvidia/x:1", "docker://nvcr.io#nvidia/x:1"),
+            ("docker://ubuntu", "docker://ubuntu"),
+            ("dockerd://ubuntu", "dockerd://ubuntu"),
+            ("user@nvcr.io#x", "docker://user@nvcr.io#x"),
+        ];
+        for (image, expected) in rows {
+            assert_eq!(uri(image), expected);
+        }
+    }
+
+    #[test]
+    fn a_registry_before_a_slash_is_understood() {
+        let rows = [
+            ("nvcr.io/nvidia/x:1", "docker://nvcr.io#nvidia/x:1"),
+            ("localhost:5000/x", "docker://localhost:5000#x"),
+            ("localhost/x", "docker://localhost#x"),
+            ("me@reg.example/x", "docker://me@reg.example#x"),
+            ("nvidia/cuda:12.0", "docker://nvidia/cuda:12.0"),
+            ("library/x@sha256:ab", "docker://library/x@sha256:ab"),
+        ];
+        for (image, expected) in rows {
+            assert_eq!(uri(image), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_path_gets_a_hint() {
+        let hint = Image::parse(OsStr::new("ubuntu.sqsh")).hint().unwrap();
+        assert!(hint.contains("./ubuntu.sqsh"), "{hint}");
+        assert_eq!(Image::parse(OsStr::new("ubuntu")).hint(), None);
+    }
+}

@@ -1,0 +1,52 @@
+//! A site's own way to images (`importer=PROGRAM`): `get URI` prints the path of a squashfs file,
+//! `release` says that it is no longer needed and may be said again.
+
+use super::StepError;
+use super::backend::Context;
+use super::child::{Command, Outcome};
+use spank_bindings::log;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Asks for the squashfs file of `uri`.
+pub(crate) fn get(
+    context: Context<'_>,
+    program: &Path,
+    uri: OsString,
+) -> Result<PathBuf, StepError> {
+    let outcome = command(context, program, vec!["get".into(), uri]).run_for_output()?;
+    let path = outcome.output.lines().next().unwrap_or_default();
+    if !outcome.success() {
+        report(&outcome, &format!("importer get {}", outcome.ending()));
+        return Err(StepError::Reported);
+    }
+    if !path.starts_with('/') {
+        report(&outcome, "importer did not return a squashfs path");
+        return Err(StepError::Reported);
+    }
+    log::verbose!("pyxis: importer squashfs path: {path}");
+    Ok(PathBuf::from(path))
+}
+
+/// Says that the file is no longer needed. A failure is reported and changes nothing.
+pub(crate) fn release(context: Context<'_>, program: &Path) {
+    match command(context, program, vec!["release".into()]).run() {
+        Ok(outcome) if outcome.success() => {}
+        Ok(outcome) => report(&outcome, &format!("importer release {}", outcome.ending())),
+        Err(error) => log::error!("pyxis: could not call importer release: {error}"),
+    }
+}
+
+fn command<'a>(context: Context<'a>, program: &'a Path, arguments: Vec<OsString>) -> Command<'a> {
+    log::verbose!("pyxis: running importer command: {} {arguments:?}", program.display());
+    let Context { job, environ, .. } = context;
+    Command { program, arguments, environ, user: &job.user, socket: None }
+}
+
+fn report(outcome: &Outcome, what: &str) {
+    log::error!("pyxis: {what}");
+    log::error!("pyxis: printing importer log file:");
+    for line in outcome.lines() {
+        log::error!("pyxis:     {line}");
+    }
+}

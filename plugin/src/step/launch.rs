@@ -1,0 +1,232 @@
+//! From a plan to a started container, in the first task of a step.
+
+use super::StepError;
+use super::backend::{Backend, Context, Existing, Target};
+use super::image::Image;
+use super::importer;
+use super::lock::RecordLock;
+use super::shared::Shared;
+use crate::options::NameFlag;
+use nix::errno::Errno;
+use spank_bindings::log;
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Imports, creates and starts, as far as it is needed.
+pub(crate) fn launch(
+    context: Context<'_>,
+    backend: &dyn Backend,
+    shared: &Shared,
+    socket: BorrowedFd<'_>,
+) -> Result<(), StepError> {
+    let plan = context.plan;
+    for mount in &plan.mounts {
+        check_source(Path::new(&mount.source))?;
+    }
+    let Some(flag) = plan.named else {
+        return match fetch_and_create(context, backend, shared)? {
+            Some(file) => {
+                let started = backend.start(context, Target::File(&file.path), socket);
+                if started.is_err() {
+                    file.release(context);
+                }
+                started
+            }
+            None => backend.start(context, Target::Name(&plan.name), socket),
+        };
+    };
+    let target = {
+        // Held while the container is looked for and made: of two steps that want the same
+        // absent container, one makes it and the other finds it.
+        let locks = lock_file(&plan.directory)?;
+        let _lock = RecordLock::take(&locks, lock_of(&plan.name)).map_err(process)?;
+        named_target(context, backend, shared, flag)?
+    };
+    if let Target::Running(..) = target {
+        if !plan.mounts.is_empty() {
+            log::spank_log!(
+                "pyxis: ignoring --container-mounts when attaching to a running container"
+            );
+        }
+        let plan = &super::plan::Plan { mounts: Vec::new(), ..plan.clone() };
+        return backend.start(Context { plan, ..context }, target, socket);
+    }
+    backend.start(context, target, socket)
+}
+
+fn process(errno: Errno) -> StepError {
+    StepError::Process(errno.into())
+}
+
+/// Finds the named container, or makes it.
+fn named_target<'a>(
+    context: Context<'a>,
+    backend: &dyn Backend,
+    shared: &Shared,
+    flag: NameFlag,
+) -> Result<Target<'a>, StepError> {
+    let name = &context.plan.name;
+    let existing = backend.find(context, name)?;
+    match (flag, existing) {
+        (NameFlag::Create, Some(_)) => Err(StepError::Exists(name.clone())),
+        (NameFlag::Exec, None | Some(Existing::Stopped)) => {
+            Err(StepError::NotRunning(name.clone()))
+        }
+        (NameFlag::Auto | NameFlag::Exec, Some(Existing::Running(pid))) => {
+            log::info!("pyxis: reusing existing container namespaces");
+            Ok(Target::Running(name, pid))
+        }
+        (_, Some(_)) => {
+            log::info!("pyxis: reusing existing container filesystem");
+            Ok(Target::Name(name))
+        }
+        (_, None) if context.plan.image.is_none() => Err(StepError::NoSuchContainer(name.clone())),
+        (_, None) => {
+            fetch_and_create(context, backend, shared)?;
+            Ok(Target::Name(name))
+        }
+    }
+}
+
+/// A squashfs file to start from.
+struct Squashfs {
+    path: PathBuf,
+    origin: Origin,
+}
+
+enum Origin {
+    /// The user's own.
+    User,
+    /// Imported to the runtime directory.
+    Imported,
+    /// The importer's, until it is told to release it.
+    Importer,
+}
+
+impl Squashfs {
+    /// The file is no longer needed.
+    fn release(&self, context: Context<'_>) {
+        match (&self.origin, &context.config.importer) {
+            (Origin::Imported, _) => {
+                let _ = fs::remove_file(&self.path);
+            }
+            (Origin::Importer, Some(program)) => importer::release(context, program),
+            _ => {}
+        }
+    }
+}
+
+/// Gets the image and makes a container of it; returns the file where it is to be started as it is.
+fn fetch_and_create(
+    context: Context<'_>,
+    backend: &dyn Backend,
+    shared: &Shared,
+) -> Result<Option<Squashfs>, StepError> {
+    let Context { config, plan, .. } = context;
+    let image = plan.image.as_ref().ok_or(StepError::NoContainer)?;
+    let direct = plan.is_direct(backend.name() == "pyxis", config);
+    if matches!(image, Image::Remote { .. })
+        && config.importer.is_none()
+        && config.use_enroot_load
+        && !image.is_daemon()
+        && !direct
+    {
+        announce(context, image);
+        backend.load(context, image, &plan.name).inspect_err(|_| hint(image))?;
+        announce_done(image);
+        return Ok(None);
+    }
+    let file = fetch(context, backend, shared, image)?;
+    if direct {
+        return Ok(Some(file));
+    }
+    log::info!("pyxis: creating container filesystem: {}", plan.name);
+    let created = backend.create(context, &file.path, &plan.name);
+    file.release(context);
+    created.map(|()| None)
+}
+
+fn fetch(
+    context: Context<'_>,
+    backend: &dyn Backend,
+    shared: &Shared,
+    image: &Image,
+) -> Result<Squashfs, StepError> {
+    let uri = match image {
+        Image::File(path) => return Ok(Squashfs { path: path.clone(), origin: Origin::User }),
+        Image::Remote { uri, .. } => uri.clone(),
+    };
+    announce(context, image);
+    // From here on there may be something to release, whatever happens to this task.
+    shared.note_fetched()?;
+    let file = match &context.config.importer {
+        Some(program) => {
+            let path = importer::get(context, program, uri).inspect_err(|_| {
+                if let Image::Remote { shown, .. } = image {
+                    log::error!("pyxis: failed to import docker image: {shown}");
+                }
+            })?;
+            Squashfs { path, origin: Origin::Importer }
+        }
+        None => {
+            let path = context.plan.squashfs.clone();
+            backend.import(context, image, &path).inspect_err(|_| hint(image))?;
+            Squashfs { path, origin: Origin::Imported }
+        }
+    };
+    announce_done(image);
+    Ok(file)
+}
+
+fn announce(context: Context<'_>, image: &Image) {
+    if let (Image::Remote { shown, .. }, true) = (image, context.job.is_talkative()) {
+        log::spank_log!("pyxis: importing docker image: {shown}");
+    }
+}
+
+fn announce_done(image: &Image) {
+    if let Image::Remote { shown, .. } = image {
+        log::spank_log!("pyxis: imported docker image: {shown}");
+    }
+}
+
+fn hint(image: &Image) {
+    if let Some(hint) = image.hint() {
+        log::error!("pyxis: hint: {hint}");
+    }
+}
+
+/// An absolute source that is not there is reported before anything is started; other troubles
+/// are the runtime's to report.
+fn check_source(source: &Path) -> Result<(), StepError> {
+    if !source.is_absolute() {
+        return Ok(());
+    }
+    match nix::sys::stat::stat(source) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Err(StepError::MountSource(source.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// One file for all names: each has a byte of it to lock.
+fn lock_file(directory: &Path) -> Result<File, StepError> {
+    let path = directory.join("names.lock");
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|source| StepError::Write { path, source })
+}
+
+/// FNV-1a; names that share a byte only wait for each other.
+fn lock_of(name: &str) -> i64 {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash >> 2) as i64
+}

@@ -1,0 +1,162 @@
+//! What is to be done for a step: decided once, as the user, before its tasks are forked.
+
+use super::StepError;
+use super::image::Image;
+use super::job::Job;
+use crate::config::{Config, Scope};
+use crate::options::{Mount, NameFlag, Options, Unshare};
+use spank_bindings::StepId;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The step's container, as asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// In the runtime's list of containers.
+    pub(crate) name: String,
+    /// The user gave it a name, and what to do about an existing one. Unnamed ones are removed.
+    pub(crate) named: Option<NameFlag>,
+    /// `None`: the name has to exist.
+    pub(crate) image: Option<Image>,
+    /// Absolute.
+    pub(crate) save: Option<PathBuf>,
+    pub(crate) mounts: Vec<Mount>,
+    /// Names of variables whose host values win.
+    pub(crate) env: Vec<OsString>,
+    pub(crate) entrypoint: bool,
+    pub(crate) entrypoint_log: bool,
+    pub(crate) unshare: Unshare,
+    pub(crate) workdir: Option<OsString>,
+    /// The user's runtime directory.
+    pub(crate) directory: PathBuf,
+    /// Where a downloaded image is kept for a moment.
+    pub(crate) squashfs: PathBuf,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        config: &Config,
+        options: &Options,
+        job: &Job,
+        script: Option<OsString>,
+    ) -> Result<Plan, StepError> {
+        let scope = match config.container_scope {
+            Scope::Job => format!("{}_", job.job_id),
+            Scope::Global => String::new(),
+        };
+        let step = job.step_name();
+        let label = options.name.as_ref().map_or(step.as_str(), |name| &name.name);
+        let directory = config.runtime_path.join(job.user.uid.to_string());
+        let mut mounts = options.mounts.clone();
+        if job.step_id == StepId::BATCH {
+            mounts.push(Mount::readonly_file(script.ok_or(StepError::NoBatchScript)?));
+        }
+        Ok(Plan {
+            name: format!("pyxis_{scope}{label}"),
+            named: options.name.as_ref().map(|name| name.flag),
+            image: options.image.as_deref().map(Image::parse),
+            save: options.save.as_ref().map(|path| absolute(job, path)).transpose()?,
+            mounts,
+            env: options.env.clone(),
+            entrypoint: options.entrypoint.unwrap_or(config.execute_entrypoint),
+            entrypoint_log: options.entrypoint_log == Some(true),
+            unshare: options.unshare,
+            workdir: options.workdir.clone(),
+            squashfs: directory.join(format!("{step}.squashfs")),
+            directory,
+        })
+    }
+
+    /// Whether the container is started from the squashfs file itself, with nothing to create and
+    /// to remove.
+    pub(crate) fn is_direct(&self, builtin: bool, config: &Config) -> bool {
+        let imported = matches!(self.image, Some(Image::Remote { .. }));
+        self.named.is_none()
+            && self.save.is_none()
+            && (builtin || config.use_squashfuse && (!imported || config.importer.is_some()))
+    }
+}
+
+fn absolute(job: &Job, path: &OsString) -> Result<PathBuf, StepError> {
+    let path = PathBuf::from(path);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let cwd = job.cwd.as_ref().ok_or(StepError::NoWorkingDirectory)?;
+    Ok(PathBuf::from(cwd).join(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Valued;
+    use crate::step::job::Credentials;
+
+    fn job(step_id: StepId) -> Job {
+        Job {
+            user: Credentials { uid: 1000, gid: 1000, groups: vec![] },
+            job_id: 42,
+            step_id,
+            local_tasks: 1,
+            total_tasks: 1,
+            cwd: Some("/home/u".into()),
+            privileged: false,
+        }
+    }
+
+    fn plan(arguments: &str, options: &[(Valued, &str)]) -> Plan {
+        let config = Config::parse(arguments.split_whitespace().map(str::as_bytes)).unwrap();
+        let mut parsed = Options::default();
+        for (which, value) in options {
+            parsed.set(*which, value.as_bytes()).unwrap();
+        }
+        Plan::new(&config, &parsed, &job(StepId(7)), None).unwrap()
+    }
+
+    #[test]
+    fn containers_are_named_by_scope() {
+        let image = (Valued::Image, "./x.sqsh");
+        let name = (Valued::Name, "mine:create");
+        for (arguments, options, expected) in [
+            ("", vec![image], "pyxis_42.7"),
+            ("container_scope=job", vec![image], "pyxis_42_42.7"),
+            ("", vec![name], "pyxis_mine"),
+            ("container_scope=job", vec![image, name], "pyxis_42_mine"),
+        ] {
+            assert_eq!(plan(arguments, &options).name, expected);
+        }
+    }
+
+    #[test]
+    fn saving_is_relative_to_the_jobs_directory() {
+        for (path, expected) in [("a/b.sqsh", "/home/u/a/b.sqsh"), ("/c.sqsh", "/c.sqsh")] {
+            let plan = plan("", &[(Valued::Image, "./x"), (Valued::Save, path)]);
+            assert_eq!(plan.save, Some(expected.into()));
+        }
+    }
+
+    #[test]
+    fn a_batch_script_is_mounted_at_its_place() {
+        let mut options = Options::default();
+        options.set(Valued::Image, b"./x").unwrap();
+        let script = Some("/var/spool/slurmd/job00042/slurm_script".into());
+        let batch = job(StepId::BATCH);
+        let plan = Plan::new(&Config::default(), &options, &batch, script).unwrap();
+        assert_eq!(plan.mounts[0].source, plan.mounts[0].target);
+        assert!(Plan::new(&Config::default(), &options, &batch, None).is_err());
+    }
+
+    #[test]
+    fn direct_starts() {
+        let config = |line: &str| Config::parse(line.split(' ').map(str::as_bytes)).unwrap();
+        let (plain, fuse) = (config("use_squashfuse=0"), config("use_squashfuse=1"));
+        let importer = config("use_squashfuse=1 importer=/i");
+        let file = plan("", &[(Valued::Image, "./x")]);
+        let remote = plan("", &[(Valued::Image, "x")]);
+        let named = plan("", &[(Valued::Image, "./x"), (Valued::Name, "n")]);
+        assert!(file.is_direct(true, &plain) && remote.is_direct(true, &plain));
+        assert!(!named.is_direct(true, &plain) && !named.is_direct(false, &fuse));
+        assert!(!file.is_direct(false, &plain) && file.is_direct(false, &fuse));
+        assert!(!remote.is_direct(false, &fuse) && remote.is_direct(false, &importer));
+    }
+}
