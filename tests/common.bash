@@ -10,8 +10,10 @@
 #   PYXIS_TEST_IMAGES   where the images are; .cache/images of this checkout unless set
 #   PYXIS_SRUN_ARGS     more arguments for every srun and sbatch, such as "-A account -p partition"
 #   SUT                 the implementation under test: pyxis (this one), or reference (the original)
+#   PYXIS_TEST_RUNTIME  the container runtime it uses: pyxis (built in), or enroot
 
 SUT=${SUT:-pyxis}
+runtime=${PYXIS_TEST_RUNTIME:-pyxis}
 images=${PYXIS_TEST_IMAGES:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.cache/images}
 # bats has made its directories. Inside a container TMPDIR would name one that is not there.
 unset TMPDIR
@@ -78,3 +80,9 @@ only_pyxis() { [[ $SUT == pyxis ]] || skip "only this implementation: $1"; }
 # Fails unless $output contains the text.
 output_has() { [[ $output == *"$1"* ]] || { log "not in the output: $1"; return 1; }; }
 output_lacks() { [[ $output != *"$1"* ]] || { log "in the output: $1"; return 1; }; }
+
+# For tests of what only the built-in runtime does.
+only_builtin() {
+    only_pyxis "$1"
+    [[ $runtime == pyxis ]] || skip "only the built-in runtime: $1"
+}

@@ -44,8 +44,8 @@ setup() { image=$(image busybox); }
 }
 
 @test "a tmpfs, and taking a mount away" {
-    run_srun --container-image="$image" --container-mounts=tmpfs:/scratch:size=1m,umount:/tmp \
-        sh -c 'touch /scratch/x && grep " /scratch " /proc/mounts && ! grep -q " /tmp " /proc/mounts'
+    run_srun --container-image="$image" --container-mounts=tmpfs:/scratch:size=1m,umount:/var/lock \
+        sh -c 'touch /scratch/x && grep " /scratch " /proc/mounts && ! grep -q " /var/lock " /proc/mounts'
     output_has size=1024k
 }
 
@@ -68,6 +68,7 @@ setup() { image=$(image busybox); }
     mkdir "$BATS_TEST_TMPDIR/data"
     run_srun --container-image="$(image hostile)" --container-mounts="$BATS_TEST_TMPDIR/data:/link-to-host/sub" true
     [ ! -e "/var/tmp/pyxis-hostile" ]
+    only_builtin "enroot refuses targets that climb above the root"
     run_srun --container-image="$(image hostile)" --container-mounts="$BATS_TEST_TMPDIR/data:/dotdot/../../../sub" \
         grep -q ' /sub ' /proc/mounts
 }

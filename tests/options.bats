@@ -33,6 +33,7 @@ refused() {
 @test "names: empty, unknown flag" {
     refused "empty name" --container-name=:create
     refused "flag must be" --container-name=x:sometimes
+    if [[ $SUT == pyxis ]]; then refused "invalid name" --container-name=../x; fi
 }
 
 @test "save: a directory" { refused "target is a directory" --container-image=./x.sqsh --container-save=/tmp/; }
@@ -54,9 +55,11 @@ refused() {
 }
 
 @test "an option with two values" {
-    local option
+    local option first second
     for option in image workdir name save; do
-        refused "--container-$option specified multiple times" --container-$option=/a --container-$option=/b
+        first=/a second=/b
+        if [[ $option == name ]]; then first=a second=b; fi
+        refused "--container-$option specified multiple times" --container-$option="$first" --container-$option="$second"
     done
 }
 

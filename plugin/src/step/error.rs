@@ -49,6 +49,8 @@ pub(crate) enum StepError {
     NotUnshared(&'static str),
     /// A container of a finished job.
     NotRemoved(String),
+    /// A squashfs file given as image.
+    ImageFile { path: PathBuf, source: io::Error },
     /// The source of a mount.
     MountSource(PathBuf),
     /// The runtime's program does not start.
@@ -119,6 +121,9 @@ impl fmt::Display for StepError {
                  with the host"
             ),
             Self::NotRemoved(name) => write!(f, "epilog: container {name} was not removed"),
+            Self::ImageFile { path, source } => {
+                write!(f, "cannot open image {}: {source}", path.display())
+            }
             Self::MountSource(path) => {
                 write!(f, "--container-mounts: source path does not exist: {}", path.display())
             }

@@ -134,7 +134,7 @@ fn fetch_and_create(
         && !direct
     {
         announce(context, image);
-        backend.load(context, image, &plan.name).inspect_err(|_| hint(image))?;
+        creating(shared, || backend.load(context, image, &plan.name).inspect_err(|_| hint(image)))?;
         announce_done(image);
         return Ok(None);
     }
@@ -143,9 +143,21 @@ fn fetch_and_create(
         return Ok(Some(file));
     }
     log::info!("pyxis: creating container filesystem: {}", plan.name);
-    let created = backend.create(context, &file.path, &plan.name);
+    let created = creating(shared, || backend.create(context, &file.path, &plan.name));
     file.release(context);
     created.map(|()| None)
+}
+
+/// Runs `work`, which makes a container. Should this task be killed meanwhile, slurmstepd knows
+/// that there may be one to remove.
+fn creating(
+    shared: &Shared,
+    work: impl FnOnce() -> Result<(), StepError>,
+) -> Result<(), StepError> {
+    shared.note_created(true)?;
+    let result = work();
+    shared.note_created(result.is_ok())?;
+    result
 }
 
 fn fetch(
@@ -155,7 +167,12 @@ fn fetch(
     image: &Image,
 ) -> Result<Squashfs, StepError> {
     let uri = match image {
-        Image::File(path) => return Ok(Squashfs { path: path.clone(), origin: Origin::User }),
+        Image::File(path) => {
+            // Whichever runtime it is, the reason is said in one line.
+            File::open(path)
+                .map_err(|source| StepError::ImageFile { path: path.clone(), source })?;
+            return Ok(Squashfs { path: path.clone(), origin: Origin::User });
+        }
         Image::Remote { uri, .. } => uri.clone(),
     };
     announce(context, image);

@@ -134,10 +134,7 @@ impl Step {
                 }
             }
         }
-        if plan.named.is_none()
-            && !plan.is_direct(backend.name() == "pyxis", config)
-            && self.shared.started()
-        {
+        if plan.named.is_none() && self.shared.created() {
             log::info!("pyxis: removing container filesystem: {}", plan.name);
             if backend.remove(context, &plan.name).is_err() {
                 log::info!("pyxis: failed to remove container filesystem: {}", plan.name);

@@ -28,6 +28,7 @@ const FAILED: u8 = 3;
 /// Offsets in the memory file. Each is also the byte whose lock guards it.
 const STATE: u64 = 0;
 const FETCHED: u64 = 1;
+const CREATED: u64 = 2;
 const ENTERED: u64 = 4;
 
 /// The tasks' common ground.
@@ -90,13 +91,31 @@ impl Shared {
 
     /// Notes that an image is being got, which may leave something to release.
     pub(crate) fn note_fetched(&self) -> Result<(), StepError> {
-        self.state.write_all_at(&[1], FETCHED).map_err(StepError::Shared)
+        self.note(FETCHED, true)
     }
 
     /// Whether an image was being got.
     pub(crate) fn fetched(&self) -> bool {
+        self.noted(FETCHED)
+    }
+
+    /// Notes that a container is being made, or that it was not.
+    pub(crate) fn note_created(&self, created: bool) -> Result<(), StepError> {
+        self.note(CREATED, created)
+    }
+
+    /// Whether there may be a container to remove.
+    pub(crate) fn created(&self) -> bool {
+        self.noted(CREATED)
+    }
+
+    fn note(&self, at: u64, what: bool) -> Result<(), StepError> {
+        self.state.write_all_at(&[u8::from(what)], at).map_err(StepError::Shared)
+    }
+
+    fn noted(&self, at: u64) -> bool {
         let mut byte = [0];
-        self.state.read_exact_at(&mut byte, FETCHED).is_ok() && byte[0] != 0
+        self.state.read_exact_at(&mut byte, at).is_ok() && byte[0] != 0
     }
 
     /// Counts a task that has moved into the container.
@@ -111,11 +130,6 @@ impl Shared {
         let mut bytes = [0; 4];
         let _ = self.state.read_exact_at(&mut bytes, ENTERED);
         u32::from_ne_bytes(bytes)
-    }
-
-    /// Whether a task got as far as making a container.
-    pub(crate) fn started(&self) -> bool {
-        self.read() != FRESH
     }
 
     fn lock(&self, byte: u64) -> Result<RecordLock<'_>, StepError> {
