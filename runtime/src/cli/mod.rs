@@ -3,6 +3,8 @@
 
 pub(crate) mod create;
 pub(crate) mod export;
+pub(crate) mod images;
+pub(crate) mod import;
 pub(crate) mod list;
 pub(crate) mod remove;
 pub(crate) mod start;
@@ -14,7 +16,9 @@ use clap::{Parser, Subcommand};
 
 use runtime::containers::{ContainerError, DataPath, ExportError};
 use runtime::fstab::FstabError;
+use runtime::import::ImportError;
 use runtime::start::StartError;
+use runtime::store::StoreError;
 
 /// An unprivileged container runtime for HPC nodes.
 #[derive(Debug, Parser)]
@@ -36,6 +40,18 @@ pub(crate) enum Verb {
     List(list::ListArgs),
     /// Delete containers
     Remove(remove::RemoveArgs),
+    /// Import an image from a registry, a local engine or an OCI layout
+    Import(import::ImportArgs),
+    /// Print the digest of an image
+    Digest(import::DigestArgs),
+    /// Fetch an image into the image store and print its path
+    Pull(images::PullArgs),
+    /// List the images in the image store
+    Images,
+    /// Remove from the image store what is not wanted any more
+    Gc(images::GcArgs),
+    /// Show how large the image store is
+    Du,
     /// Print the version
     Version,
 }
@@ -48,6 +64,12 @@ impl Verb {
             Verb::Export(args) => args.run(),
             Verb::List(args) => args.run(),
             Verb::Remove(args) => args.run(),
+            Verb::Import(args) => args.run(),
+            Verb::Digest(args) => args.run(),
+            Verb::Pull(args) => args.run(),
+            Verb::Images => images::list(),
+            Verb::Gc(args) => args.run(),
+            Verb::Du => images::usage(),
             Verb::Version => {
                 println!("{}", env!("CARGO_PKG_VERSION"));
                 Ok(ExitCode::SUCCESS)
@@ -67,6 +89,10 @@ pub(crate) enum CliError {
     Export(#[from] ExportError),
     #[error(transparent)]
     Fstab(#[from] FstabError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("no answer to the question; use --force")]
     Unanswered,
 }

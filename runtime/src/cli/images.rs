@@ -1,0 +1,104 @@
+//! The image store's verbs: `pyxis pull`, `images`, `gc`, `du`.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Args, ValueEnum};
+use runtime::import::{ImportError, Importer, PullPolicy};
+use runtime::progress::{Progress, bytes};
+use runtime::store::{Policy, Store, StoreConfig};
+
+use super::CliError;
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// Architecture of the image [default: the host's]
+    #[arg(short, long)]
+    arch: Option<String>,
+    /// When to ask the registry which image a tag names
+    #[arg(long, value_enum, default_value_t = When::Always)]
+    policy: When,
+    /// An image, as for import
+    uri: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    Always,
+    Missing,
+    Never,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Bytes to keep at most
+    #[arg(long, value_name = "BYTES")]
+    max_size: Option<u64>,
+    /// Remove everything that is not in use
+    #[arg(long)]
+    all: bool,
+    /// Only say what would be removed
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl PullArgs {
+    /// Fetches an image into the store and prints where it is.
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let policy = match self.policy {
+            When::Always => PullPolicy::Always,
+            When::Missing => PullPolicy::Missing,
+            When::Never => PullPolicy::Never,
+        };
+        let uri = self.uri.parse().map_err(ImportError::from)?;
+        let importer = Importer::from_environment(self.arch.as_deref(), Progress::for_stderr())?;
+        println!("{}", importer.pull(&uri, policy)?.path.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Lists the images in the store.
+pub(crate) fn list() -> Result<ExitCode, CliError> {
+    let store = Store::open(StoreConfig::from_environment()?)?;
+    println!("{:<12}  {:>10}  {:>10}  ORIGIN", "DIGEST", "SIZE", "USED");
+    for (record, used) in store.images()? {
+        let digest = record.digest.trim_start_matches("sha256:");
+        let ago = SystemTime::now().duration_since(used).unwrap_or_default().as_secs();
+        let ago = match ago {
+            0..=119 => format!("{ago} s ago"),
+            120..=7199 => format!("{} min ago", ago / 60),
+            7200..=172_799 => format!("{} h ago", ago / 3600),
+            _ => format!("{} d ago", ago / 86400),
+        };
+        println!("{:<12.12}  {:>10}  {ago:>10}  {}", digest, bytes(record.size), record.origin);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl GcArgs {
+    /// Removes what is not wanted any more.
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let store = Store::open(StoreConfig::from_environment()?)?;
+        let policy = Policy { max_bytes: self.max_size, all: self.all, dry_run: self.dry_run };
+        let collected = store.collect(policy)?;
+        for path in &collected.removed {
+            println!("{}", path.display());
+        }
+        let verb = if self.dry_run { "would be removed" } else { "removed" };
+        eprintln!("{} {verb}, {} left", bytes(collected.bytes), bytes(collected.left));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Says how large the store is.
+pub(crate) fn usage() -> Result<ExitCode, CliError> {
+    let store = Store::open(StoreConfig::from_environment()?)?;
+    let usage = store.usage();
+    for (what, (count, size)) in
+        [("images", usage.images), ("layers", usage.blobs), ("leftovers", usage.leftovers)]
+    {
+        println!("{what:<10}  {count:>6}  {:>12}", bytes(size));
+    }
+    println!("{}", store.root().display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,259 @@
+//! Layers: fetched once per store, checked against their digest by everyone who reads them.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use super::resolve::{Origin, Resolved};
+use super::{ImportError, Importer};
+use crate::layers::{Index, Interpretation, LayerError, Limits, decoder};
+use crate::progress::Bar;
+use crate::registry::{Client, Descriptor, RegistryError};
+use crate::store::{Pending, StoreError, Waited};
+
+/// A part of a file, which can be read from several places at once.
+#[derive(Debug)]
+pub(super) struct Slice {
+    file: File,
+    offset: u64,
+    length: u64,
+}
+
+impl Slice {
+    pub(super) fn new(file: File, offset: u64, length: u64) -> Slice {
+        Slice { file, offset, length }
+    }
+
+    pub(super) fn whole(file: File) -> io::Result<Slice> {
+        let length = file.metadata()?.len();
+        Ok(Slice { file, offset: 0, length })
+    }
+
+    pub(super) fn reader(&self) -> SliceReader<'_> {
+        SliceReader { slice: self, at: 0 }
+    }
+}
+
+/// Reads a [`Slice`] from its beginning.
+#[derive(Debug)]
+pub(super) struct SliceReader<'a> {
+    slice: &'a Slice,
+    at: u64,
+}
+
+impl SliceReader<'_> {
+    pub(super) fn len(&self) -> u64 {
+        self.slice.length
+    }
+}
+
+impl Read for SliceReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.slice.length - self.at;
+        let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = self.slice.file.read_at(&mut buffer[..count], self.slice.offset + self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// What all threads that read layers share.
+pub(super) struct Shared<'a> {
+    pub(super) bar: &'a Bar,
+    /// Set by the first that fails.
+    pub(super) stop: AtomicBool,
+}
+
+/// Passes bytes on, computing their digest.
+struct Checked<'a, R> {
+    input: R,
+    hash: Sha256,
+    count: u64,
+    failure: Option<io::Error>,
+    shared: &'a Shared<'a>,
+}
+
+impl<R: Read> Read for Checked<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.failure.is_some() || self.shared.stop.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        match self.input.read(buffer) {
+            Ok(count) => {
+                self.hash.update(&buffer[..count]);
+                self.count += count as u64;
+                self.shared.bar.inc(count as u64);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            // Kept as it is: decoders between here and there may wrap it.
+            Err(error) => {
+                let kind = error.kind();
+                self.failure = Some(error);
+                Err(kind.into())
+            }
+        }
+    }
+}
+
+/// Writes what is read to a file.
+struct Tee<'a, R> {
+    input: R,
+    pending: &'a Pending,
+}
+
+impl<R: Read> Read for Tee<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.pending.write_all(&buffer[..count]).map_err(io::Error::other)?;
+        Ok(count)
+    }
+}
+
+impl Importer {
+    /// A layer of an image and what it contains.
+    pub(super) fn layer(
+        &self,
+        resolved: &Resolved,
+        descriptor: &Descriptor,
+        shared: &Shared<'_>,
+    ) -> Result<(Slice, Index), ImportError> {
+        let client = match &resolved.origin {
+            Origin::Layout(layout) => {
+                let slice = layout.blob(descriptor.hex())?;
+                let index = read_index(slice.reader(), descriptor, "the layout", shared)?;
+                return Ok((slice, index));
+            }
+            Origin::Registry(client) => client,
+            Origin::Stored(reference) => {
+                let host = &reference.registry;
+                &Box::new(Client::new(reference, host, &self.settings, &self.credentials))
+            }
+        };
+        self.layer_from_registry(client, descriptor, shared)
+    }
+
+    fn layer_from_registry(
+        &self,
+        client: &Client,
+        descriptor: &Descriptor,
+        shared: &Shared<'_>,
+    ) -> Result<(Slice, Index), ImportError> {
+        let hex = descriptor.hex();
+        let path = self.store.blob_path(hex);
+        let there = || self.store.blob(hex);
+        loop {
+            let lock = match self.store.blob(hex)? {
+                Some(file) => Waited::There(file),
+                None => self.store.lock(&format!("blob-{hex}"), there)?,
+            };
+            match lock {
+                Waited::There(file) => {
+                    let failed = |source| ImportError::File {
+                        operation: "read",
+                        path: path.clone(),
+                        source,
+                    };
+                    let slice = Slice::whole(file).map_err(failed)?;
+                    match read_index(
+                        slice.reader(),
+                        descriptor,
+                        &path.display().to_string(),
+                        shared,
+                    ) {
+                        Err(ImportError::Digest { .. }) => {
+                            self.progress
+                                .warn(&format!("{} is damaged, fetching it again", path.display()));
+                            self.store.remove_blob(hex)?;
+                        }
+                        index => return Ok((slice, index?)),
+                    }
+                }
+                Waited::Locked(_lock) => {
+                    let pending = self.store.pending()?;
+                    let input = Tee { input: client.blob(descriptor)?, pending: &pending };
+                    let index = read_index(input, descriptor, client.host(), shared)?;
+                    let file = self.store.publish_blob(pending, hex)?;
+                    let failed = |source| ImportError::File {
+                        operation: "read",
+                        path: path.clone(),
+                        source,
+                    };
+                    return Ok((Slice::whole(file).map_err(failed)?, index));
+                }
+            }
+        }
+    }
+
+    /// A configuration.
+    pub(super) fn configuration(&self, resolved: &Resolved) -> Result<Vec<u8>, ImportError> {
+        let descriptor = &resolved.image.config;
+        let expected = &descriptor.digest;
+        if let Origin::Layout(layout) = &resolved.origin {
+            return layout.configuration(descriptor);
+        }
+        if let Some(document) = self.store.small_blob(descriptor.hex()) {
+            if document.digest == *expected {
+                return Ok(document.bytes);
+            }
+        }
+        let Origin::Registry(client) = &resolved.origin else {
+            return Err(ImportError::NotStored(resolved.origin_text.clone()));
+        };
+        let bytes = client.small_blob(descriptor)?;
+        self.store.put_blob(descriptor.hex(), &bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Reads a compressed layer to its end, checking it against its descriptor.
+fn read_index(
+    input: impl Read,
+    descriptor: &Descriptor,
+    from: &str,
+    shared: &Shared<'_>,
+) -> Result<Index, ImportError> {
+    let mut input = Checked { input, hash: Sha256::new(), count: 0, failure: None, shared };
+    let limits = Limits::for_layer(descriptor.size);
+    let index =
+        decoder(&mut input).and_then(|archive| Index::read(archive, limits, Interpretation::Layer));
+    // A bomb is not even read to its end.
+    if !matches!(index, Err(LayerError::Limit { .. })) {
+        let _ = io::copy(&mut input, &mut io::sink());
+    }
+    if let Some(failure) = input.failure {
+        return Err(cause(failure, descriptor));
+    }
+    let actual: String = input.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let whole = input.count == descriptor.size && actual == descriptor.hex();
+    match index {
+        Ok(index) if whole => Ok(index),
+        // Of damaged data, what a decoder says about it is beside the point.
+        Err(source) if whole || matches!(source, LayerError::Limit { .. }) => {
+            Err(ImportError::Layer { digest: descriptor.digest.clone(), source })
+        }
+        _ => Err(ImportError::Digest {
+            from: from.to_owned(),
+            expected: descriptor.hex().to_owned(),
+            actual,
+        }),
+    }
+}
+
+/// What lies behind a failed read.
+fn cause(failure: io::Error, descriptor: &Descriptor) -> ImportError {
+    let failure = match failure.downcast::<RegistryError>() {
+        Ok(error) => return error.into(),
+        Err(failure) => failure,
+    };
+    match failure.downcast::<StoreError>() {
+        Ok(error) => error.into(),
+        Err(source) => ImportError::Layer {
+            digest: descriptor.digest.clone(),
+            source: LayerError::Decompress(source),
+        },
+    }
+}

@@ -1,0 +1,241 @@
+//! Fetching, merging and writing.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::blobs::{Shared, Slice};
+use super::resolve::Resolved;
+use super::{ImportError, Importer};
+use crate::imageconf::ImageConfig;
+use crate::layers::{self, Index, LayerError, Meta, OwnFiles, Sink, Source, Tree, decoder};
+use crate::progress::bytes;
+use crate::registry::Descriptor;
+use crate::store::Pending;
+
+/// All that is needed to write an image.
+#[derive(Debug)]
+pub(super) struct Merged {
+    tree: Tree,
+    own: OwnFiles,
+    layers: Vec<Layer>,
+    total: u64,
+}
+
+/// A layer that is at hand.
+#[derive(Debug)]
+struct Layer {
+    digest: String,
+    slice: Arc<Slice>,
+}
+
+impl Source for Layer {
+    fn open(&self) -> Result<Box<dyn Read + '_>, LayerError> {
+        decoder(self.slice.reader())
+    }
+}
+
+impl Importer {
+    /// Fetches and merges the layers of an image.
+    pub(super) fn merge(&self, resolved: &Resolved) -> Result<Merged, ImportError> {
+        self.squash.check()?;
+        let config = self.configuration(resolved)?;
+        let config = ImageConfig::parse(&config).map_err(|source| ImportError::Config {
+            digest: resolved.image.config.digest.clone(),
+            source,
+        })?;
+        // Layers without content occur several times in many images.
+        let mut place = HashMap::new();
+        let mut unique: Vec<&Descriptor> = Vec::new();
+        for layer in &resolved.image.layers {
+            place.entry(layer.digest.as_str()).or_insert_with(|| {
+                unique.push(layer);
+                unique.len() - 1
+            });
+        }
+        self.tell_layers(&unique)?;
+        let read = self.layers(resolved, &unique)?;
+        let (slices, mut indices): (Vec<Slice>, Vec<Index>) = read.into_iter().unzip();
+
+        let mut tree = Tree::default();
+        let mut left: Vec<usize> = vec![0; unique.len()];
+        let order: Vec<usize> =
+            resolved.image.layers.iter().map(|layer| place[layer.digest.as_str()]).collect();
+        order.iter().for_each(|at| left[*at] += 1);
+        let mut total = 0;
+        for at in &order {
+            left[*at] -= 1;
+            let index = if left[*at] == 0 {
+                std::mem::take(&mut indices[*at])
+            } else {
+                indices[*at].clone()
+            };
+            total += index.bytes;
+            tree.apply(index).map_err(|source| ImportError::Layer {
+                digest: unique[*at].digest.clone(),
+                source,
+            })?;
+        }
+        let slices: Vec<Arc<Slice>> = slices.into_iter().map(Arc::new).collect();
+        let layer = |at: &usize| Layer {
+            digest: unique[*at].digest.clone(),
+            slice: Arc::clone(&slices[*at]),
+        };
+        let layers = order.iter().map(layer).collect();
+        self.configure(tree, layers, &config, &resolved.origin_text, total)
+    }
+
+    /// Merges what an engine exported.
+    pub(super) fn merge_flat(
+        &self,
+        slice: Slice,
+        index: Index,
+        config: &ImageConfig,
+        origin: &str,
+    ) -> Result<Merged, ImportError> {
+        let mut tree = Tree::default();
+        let total = index.bytes;
+        tree.apply(index)?;
+        let layers = vec![Layer { digest: origin.to_owned(), slice: Arc::new(slice) }];
+        self.configure(tree, layers, config, origin, total)
+    }
+
+    fn configure(
+        &self,
+        mut tree: Tree,
+        layers: Vec<Layer>,
+        config: &ImageConfig,
+        origin: &str,
+        total: u64,
+    ) -> Result<Merged, ImportError> {
+        if let Some(is) = config.architecture.as_ref().filter(|is| **is != self.architecture) {
+            let wanted = &self.architecture;
+            self.progress.warn(&format!("The image is for the architecture {is}, not {wanted}"));
+        }
+        let files = config.files(origin);
+        let mut own = OwnFiles::default();
+        for (path, text) in [
+            ("etc/rc", files.rc),
+            ("etc/rc.local", files.rc_local),
+            ("etc/environment", files.environment),
+            ("etc/fstab", files.fstab),
+        ] {
+            own.put(&mut tree, path.as_bytes(), 0o644, text.into_bytes())?;
+        }
+        let directory = config.working_directory().as_bytes();
+        if directory.split(|byte| *byte == b'/').all(|name| name.len() <= 255 && !name.contains(&0))
+        {
+            tree.ensure_directory(directory)?;
+        }
+        Ok(Merged { tree, own, layers, total })
+    }
+
+    fn tell_layers(&self, unique: &[&Descriptor]) -> Result<(), ImportError> {
+        let mut missing = Vec::new();
+        for layer in unique {
+            if self.store.blob(layer.hex())?.is_none() {
+                missing.push(layer.size);
+            }
+        }
+        let there = unique.len() - missing.len();
+        self.progress.step(&match (missing.len(), there) {
+            (0, _) => "All layers are in the store".to_owned(),
+            (count, there) => {
+                let size = bytes(missing.iter().sum());
+                format!("Reading {count} layers, {size} ({there} more are in the store)")
+            }
+        });
+        Ok(())
+    }
+
+    /// Reads all layers, several at a time.
+    fn layers(
+        &self,
+        resolved: &Resolved,
+        unique: &[&Descriptor],
+    ) -> Result<Vec<(Slice, Index)>, ImportError> {
+        let bar = self.progress.bar(unique.iter().map(|layer| layer.size).sum());
+        let shared = Shared { bar: &bar, stop: AtomicBool::new(false) };
+        let results: Vec<Mutex<Option<(Slice, Index)>>> =
+            unique.iter().map(|_| Mutex::new(None)).collect();
+        let first_error = Mutex::new(None);
+        // Large ones first: what is last is then small.
+        let mut order: Vec<usize> = (0..unique.len()).collect();
+        order.sort_by_key(|at| std::cmp::Reverse(unique[*at].size));
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if shared.stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                match self.layer(resolved, unique[*at], &shared) {
+                    Ok(layer) => *lock(&results[*at]) = Some(layer),
+                    Err(error) => {
+                        // The others fail because of this one.
+                        if !shared.stop.swap(true, Ordering::SeqCst) {
+                            *lock(&first_error) = Some(error);
+                        }
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.settings.connections.clamp(1, unique.len().max(1)) {
+                scope.spawn(work);
+            }
+        });
+        bar.finish();
+        if let Some(error) = lock(&first_error).take() {
+            return Err(error);
+        }
+        Ok(results
+            .into_iter()
+            .map(|result| lock(&result).take().expect("no layer failed"))
+            .collect())
+    }
+
+    /// Writes a merged image as squashfs.
+    pub(super) fn write_squashfs(
+        &self,
+        merged: &Merged,
+        pending: &Pending,
+    ) -> Result<(), ImportError> {
+        self.progress.step("Creating the squashfs file");
+        let mut root = Meta { mode: 0o755, mtime: self.squash.mtime, xattrs: Vec::new() };
+        merged.tree.directories(|path, meta| {
+            if let (true, Some(meta)) = (path.is_empty(), meta) {
+                root = meta.clone();
+            }
+        });
+        self.squash
+            .write(pending.file(), &root, &self.store.scratch(), |sink| self.emit(merged, sink))
+    }
+
+    /// Passes the entries of a merged image on.
+    pub(super) fn emit(&self, merged: &Merged, sink: &mut dyn Sink) -> Result<(), ImportError> {
+        let bar = self.progress.bar(merged.total);
+        let sources: Vec<&dyn Source> =
+            merged.layers.iter().map(|layer| layer as &dyn Source).collect();
+        let mut progress = |bytes| bar.inc(bytes);
+        let written = layers::write(
+            &merged.tree,
+            &sources,
+            &merged.own,
+            self.squash.mtime,
+            sink,
+            &mut progress,
+        );
+        bar.finish();
+        written.map_err(|(layer, source)| match layer {
+            Some(at) if !matches!(source, LayerError::Write { .. }) => {
+                ImportError::Layer { digest: merged.layers[at].digest.clone(), source }
+            }
+            _ => source.into(),
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

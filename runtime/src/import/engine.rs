@@ -1,0 +1,111 @@
+//! Images of docker or podman, by their commands: a container is made of the image, never
+//! started, exported, and removed.
+
+use std::io::{self, Read};
+use std::process::{Child, Command, Stdio};
+
+use super::blobs::Slice;
+use super::build::Merged;
+use super::{ImportError, Importer};
+use crate::imageconf::ImageConfig;
+use crate::layers::{Index, Interpretation, Limits};
+use crate::store::Pending;
+use crate::uri::{Engine, Uri};
+
+/// A container that is removed when it is no longer needed.
+struct Container<'a> {
+    engine: &'a str,
+    name: String,
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new(self.engine)
+            .args(["rm", "-f", "-v", &self.name])
+            .stdin(Stdio::null())
+            .output();
+    }
+}
+
+impl Importer {
+    pub(super) fn merge_from_engine(
+        &self,
+        engine: Engine,
+        image: &str,
+    ) -> Result<Merged, ImportError> {
+        self.squash.check()?;
+        let program = engine.program();
+        self.progress.step(&format!("Fetching {image} from {program}"));
+        let name = format!("pyxis-import-{}", std::process::id());
+        let container = Container { engine: program, name };
+        run(program, &["create", "--name", &container.name, "--", image])?;
+        let config = run(program, &["inspect", "--type", "image", "--", image])?;
+        let malformed = |source| ImportError::Config { digest: image.to_owned(), source };
+        let configs: Vec<ImageConfig> = serde_json::from_slice(&config).map_err(malformed)?;
+        let config = configs.into_iter().next().unwrap_or_default();
+
+        self.progress.step("Exporting the image's content");
+        let pending = self.store.pending()?;
+        export(program, &container.name, &pending)?;
+        drop(container);
+        let failed =
+            |source| ImportError::File { operation: "read", path: self.store.scratch(), source };
+        let slice = Slice::whole(pending.file().try_clone().map_err(failed)?).map_err(failed)?;
+        let archive = crate::layers::decoder(slice.reader())?;
+        let limits = Limits::for_layer(slice.reader().len());
+        let index = Index::read(archive, limits, Interpretation::Flat)?;
+        let uri = Uri::Engine { engine, image: image.to_owned() };
+        self.merge_flat(slice, index, &config, &uri.to_string())
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<Vec<u8>, ImportError> {
+    let failed = |problem: String| ImportError::Engine {
+        command: format!("{program} {}", arguments[0]),
+        problem,
+    };
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(last_line(&output.stderr, &output.status.to_string())));
+    }
+    Ok(output.stdout)
+}
+
+/// Stores an export compressed: it is read twice, and on disk it would be as large as the image.
+fn export(program: &str, name: &str, pending: &Pending) -> Result<(), ImportError> {
+    let failed =
+        |problem: String| ImportError::Engine { command: format!("{program} export"), problem };
+    let mut child: Child = Command::new(program)
+        .args(["export", name])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let stdout = child.stdout.take().expect("it is piped");
+    let copied = compress(stdout, pending);
+    if copied.is_err() {
+        let _ = child.kill();
+    }
+    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    copied.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(last_line(&output.stderr, &output.status.to_string())))
+}
+
+fn compress(mut input: impl Read, pending: &Pending) -> io::Result<()> {
+    let mut encoder = zstd::stream::write::Encoder::new(pending.file(), 1)?;
+    io::copy(&mut input, &mut encoder)?;
+    encoder.finish().map(drop)
+}
+
+fn last_line(log: &[u8], otherwise: &str) -> String {
+    let log = String::from_utf8_lossy(log);
+    log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(otherwise).trim().to_owned()
+}

@@ -1,0 +1,96 @@
+//! Why an image cannot be imported.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::layers::LayerError;
+use crate::registry::{ManifestError, RegistryError};
+use crate::squash::SquashError;
+use crate::store::StoreError;
+use crate::uri::UriError;
+
+/// Errors of importing.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The URI is malformed.
+    #[error(transparent)]
+    Uri(#[from] UriError),
+    /// The registry, or the way to it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// mksquashfs.
+    #[error(transparent)]
+    Squash(#[from] SquashError),
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The configuration cannot be used.
+    #[error("the configuration {digest} is malformed: {source}")]
+    Config {
+        /// Its digest.
+        digest: String,
+        /// From the parser.
+        source: serde_json::Error,
+    },
+    /// A layer cannot be used.
+    #[error("layer {digest}: {source}")]
+    Layer {
+        /// Its digest.
+        digest: String,
+        /// What is wrong with it.
+        source: LayerError,
+    },
+    /// The merged image cannot be written.
+    #[error(transparent)]
+    Merge(#[from] LayerError),
+    /// The content of a blob is another than its digest says.
+    #[error(
+        "{from} has the digest sha256:{actual} where sha256:{expected} is expected: damaged or tampered with"
+    )]
+    Digest {
+        /// Where it was read.
+        from: String,
+        /// As asked for.
+        expected: String,
+        /// As read.
+        actual: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    File {
+        /// Such as "read".
+        operation: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// A layout has no such image.
+    #[error("{}: {problem}", path.display())]
+    Layout {
+        /// The layout.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// docker or podman failed.
+    #[error("{command}: {problem}")]
+    Engine {
+        /// The command.
+        command: String,
+        /// What it said.
+        problem: String,
+    },
+    /// The output is there already.
+    #[error("File already exists: {}", .0.display())]
+    Exists(PathBuf),
+    /// Only registries and layouts have digests.
+    #[error("{0} has no digest: only docker://, oci: and oci-archive: images have")]
+    NoDigest(String),
+    /// Not in the store, and not to be fetched.
+    #[error("{0} is not in the image store, and is not to be pulled")]
+    NotStored(String),
+}

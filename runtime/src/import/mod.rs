@@ -1,0 +1,202 @@
+//! From a URI to a squashfs file: the image is resolved to the digest of its manifest, made once
+//! per store, and linked or copied to where it is wanted.
+
+mod blobs;
+mod build;
+mod engine;
+mod error;
+mod layout;
+mod resolve;
+
+pub use error::ImportError;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::layers::{DirectorySink, Sink};
+use crate::progress::Progress;
+use crate::registry::{Credentials, Settings, architecture};
+use crate::squash::Squash;
+use crate::store::{Pending, Record, Store, StoreConfig, StoredImage, Waited, place};
+use crate::uri::{Engine, Uri};
+use resolve::{Origin, Resolved};
+
+/// When to ask the registry which image a tag names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Always.
+    Always,
+    /// Only if the answer to an earlier look-up is not known, or the image is not in the store.
+    Missing,
+    /// Not at all: what is not in the store is an error.
+    Never,
+}
+
+/// Makes images.
+#[derive(Debug)]
+pub struct Importer {
+    store: Store,
+    settings: Settings,
+    credentials: Credentials,
+    squash: Squash,
+    architecture: String,
+    progress: Progress,
+}
+
+impl Importer {
+    /// An importer with the settings of the environment. `arch` is the machine's by default.
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub fn from_environment(
+        arch: Option<&str>,
+        progress: Progress,
+    ) -> Result<Importer, ImportError> {
+        Ok(Importer {
+            store: Store::open(StoreConfig::from_environment()?)?,
+            settings: Settings::from_environment(),
+            credentials: Credentials::of_caller(),
+            squash: Squash::from_environment(),
+            architecture: architecture(arch),
+            progress,
+        })
+    }
+
+    /// The store it uses.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The digest of the manifest of an image, for this machine.
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub fn digest(&self, uri: &Uri) -> Result<String, ImportError> {
+        match self.resolve(uri, PullPolicy::Always)? {
+            Some(resolved) => Ok(resolved.digest),
+            None => Err(ImportError::NoDigest(uri.to_string())),
+        }
+    }
+
+    /// An image in the store, made if it is not there.
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub fn pull(&self, uri: &Uri, policy: PullPolicy) -> Result<StoredImage, ImportError> {
+        let resolved =
+            self.resolve(uri, policy)?.ok_or_else(|| ImportError::NoDigest(uri.to_string()))?;
+        self.stored(&resolved, policy)
+    }
+
+    /// Puts an image at `output`, where nothing may be yet.
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub fn import_to(&self, uri: &Uri, output: &Path) -> Result<(), ImportError> {
+        if fs::symlink_metadata(output).is_ok() {
+            return Err(ImportError::Exists(output.to_owned()));
+        }
+        let directory = match output.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        // An output that cannot be written is better told before the download than after it.
+        let pending = Pending::new(&directory)?;
+        let Some(resolved) = self.resolve(uri, PullPolicy::Always)? else {
+            let Uri::Engine { engine, image } = uri else {
+                unreachable!("only engines have no digest")
+            };
+            return self.import_from_engine(*engine, image, pending, output);
+        };
+        let known = self.store.image(resolved.hex())?;
+        let here = |path: &Path| fs::metadata(path).map(|data| data.dev()).ok();
+        if known.is_some() || here(&directory) == here(&self.store.scratch()) {
+            let image = self.stored(&resolved, PullPolicy::Always)?;
+            place(&image.file, output)?;
+        } else {
+            // On another file system, going through the store would take the space twice.
+            self.build(&resolved, &pending)?;
+            pending.publish_new(output, 0o644)?;
+        }
+        Ok(())
+    }
+
+    /// Unpacks an image into an empty directory of the caller's.
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub fn unpack_to(&self, uri: &Uri, directory: &Path) -> Result<(), ImportError> {
+        let resolved = self
+            .resolve(uri, PullPolicy::Always)?
+            .ok_or_else(|| ImportError::NoDigest(uri.to_string()))?;
+        let merged = self.merge(&resolved)?;
+        let mut sink = DirectorySink::new(directory);
+        self.emit(&merged, &mut sink as &mut dyn Sink)?;
+        sink.finish().map_err(ImportError::Merge)
+    }
+
+    fn stored(&self, resolved: &Resolved, policy: PullPolicy) -> Result<StoredImage, ImportError> {
+        let there = || self.store.image(resolved.hex());
+        if let Some(image) = there()? {
+            return self.shown(image, resolved);
+        }
+        if policy == PullPolicy::Never {
+            return Err(ImportError::NotStored(resolved.origin_text.clone()));
+        }
+        match self.store.lock(resolved.hex(), there)? {
+            Waited::There(image) => self.shown(image, resolved),
+            Waited::Locked(_lock) => {
+                let pending = self.store.pending()?;
+                self.build(resolved, &pending)?;
+                let record = self.record(resolved)?;
+                let image = self.store.publish_image(pending, record)?;
+                self.progress.step(&format!("Image {} is in the store", resolved.digest));
+                Ok(image)
+            }
+        }
+    }
+
+    /// An image that somebody else pulled with credentials is given only to who may pull it.
+    fn shown(&self, image: StoredImage, resolved: &Resolved) -> Result<StoredImage, ImportError> {
+        if !image.own && image.record.private {
+            resolved.authorize(self)?;
+        }
+        Ok(image)
+    }
+
+    fn record(&self, resolved: &Resolved) -> Result<Record, ImportError> {
+        let created = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Ok(Record {
+            digest: resolved.digest.clone(),
+            origin: resolved.origin_text.clone(),
+            size: 0,
+            modified: 0,
+            layers: resolved.image.layers.iter().map(|layer| layer.digest.clone()).collect(),
+            private: match &resolved.origin {
+                Origin::Registry(client) => client.used_credentials(),
+                // Whoever may read the files may read the image.
+                Origin::Layout(_) | Origin::Stored(_) => false,
+            },
+            created: created.map_or(0, |time| time.as_secs()),
+        })
+    }
+
+    fn import_from_engine(
+        &self,
+        engine: Engine,
+        image: &str,
+        pending: Pending,
+        output: &Path,
+    ) -> Result<(), ImportError> {
+        let merged = self.merge_from_engine(engine, image)?;
+        self.write_squashfs(&merged, &pending)?;
+        pending.publish_new(output, 0o644)?;
+        Ok(())
+    }
+
+    fn build(&self, resolved: &Resolved, pending: &Pending) -> Result<(), ImportError> {
+        let merged = self.merge(resolved)?;
+        self.write_squashfs(&merged, pending)
+    }
+}

@@ -1,0 +1,171 @@
+//! From a URI to the manifest of one image.
+
+use super::layout::Layout;
+use super::{ImportError, Importer, PullPolicy};
+use crate::registry::{Client, Descriptor, Document, Image, Meaning, RegistryError, choose};
+use crate::uri::{Reference, Uri, hex_of};
+
+/// Where an image's blobs are.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// In a registry.
+    Registry(Box<Client>),
+    /// In files.
+    Layout(Layout),
+    /// In the store, unless something is missing: then in the registry of the reference.
+    Stored(Reference),
+}
+
+/// One image.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// The digest of its manifest.
+    pub(super) digest: String,
+    pub(super) image: Image,
+    pub(super) origin: Origin,
+    /// The URI, for the image's own notes.
+    pub(super) origin_text: String,
+}
+
+impl Resolved {
+    pub(super) fn hex(&self) -> &str {
+        self.digest.strip_prefix("sha256:").unwrap_or(&self.digest)
+    }
+
+    /// Asks the registry whether the caller may have this image.
+    pub(super) fn authorize(&self, importer: &Importer) -> Result<(), ImportError> {
+        match &self.origin {
+            // The manifest was just given to the caller.
+            Origin::Registry(_) | Origin::Layout(_) => Ok(()),
+            Origin::Stored(reference) => Ok(importer
+                .first_host(reference, |client| client.authorize(&self.digest))
+                .map(drop)?),
+        }
+    }
+}
+
+impl Importer {
+    /// The image that a URI names. `None` for images of engines, which have no digest.
+    pub(super) fn resolve(
+        &self,
+        uri: &Uri,
+        policy: PullPolicy,
+    ) -> Result<Option<Resolved>, ImportError> {
+        let (digest, image, origin) = match uri {
+            Uri::Engine { .. } => return Ok(None),
+            Uri::Layout { path, tag } => {
+                let layout = Layout::open(path)?;
+                let document = layout.manifest(tag.as_deref(), &self.architecture)?;
+                let Meaning::Image(image) = document.meaning()? else {
+                    let problem = "it has an index within an index".to_owned();
+                    return Err(ImportError::Layout { path: path.clone(), problem });
+                };
+                (document.digest, image, Origin::Layout(layout))
+            }
+            Uri::Registry(reference) => self.resolve_reference(reference, policy)?,
+        };
+        Ok(Some(Resolved { digest, image, origin, origin_text: uri.to_string() }))
+    }
+
+    fn resolve_reference(
+        &self,
+        reference: &Reference,
+        policy: PullPolicy,
+    ) -> Result<(String, Image, Origin), ImportError> {
+        // A digest says what it is; what is there need not be asked for.
+        let known = match (&reference.digest, policy) {
+            (Some(digest), _) => Some(digest.clone()),
+            (None, PullPolicy::Always) => None,
+            (None, _) => self.store.remembered(&self.key(reference)),
+        };
+        if let Some((digest, image)) = known.and_then(|digest| self.stored_manifest(&digest)) {
+            let hex = hex_of(&digest).unwrap_or_default();
+            if policy == PullPolicy::Never || self.store.image(hex)?.is_some() {
+                return Ok((digest, image, Origin::Stored(reference.clone())));
+            }
+        }
+        if policy == PullPolicy::Never {
+            return Err(ImportError::NotStored(reference.to_string()));
+        }
+        self.progress.step(&format!("Fetching the image manifest from {}", reference.registry));
+        let selector = reference.selector();
+        let (client, document) = self.first_host(reference, |client| client.manifest(selector))?;
+        let (digest, image) = match document.meaning()? {
+            Meaning::Image(image) => (self.keep(&document)?, image),
+            Meaning::Index(index) => {
+                self.keep(&document)?;
+                let chosen = choose(&index, &self.architecture)?;
+                let stored = self.stored_document(&chosen.digest);
+                let document = match stored {
+                    Some(document) => document,
+                    None => client.manifest(&chosen.digest)?,
+                };
+                match document.meaning()? {
+                    Meaning::Image(image) => (self.keep(&document)?, image),
+                    Meaning::Index(_) => {
+                        return Err(crate::registry::ManifestError::NoImage(document.digest).into());
+                    }
+                }
+            }
+        };
+        if reference.digest.is_none() {
+            self.store.remember(&self.key(reference), &digest)?;
+        }
+        Ok((digest, image, Origin::Registry(Box::new(client))))
+    }
+
+    /// Asks the registry's mirrors and then itself.
+    pub(super) fn first_host<T>(
+        &self,
+        reference: &Reference,
+        mut ask: impl FnMut(&Client) -> Result<T, RegistryError>,
+    ) -> Result<(Client, T), RegistryError> {
+        let mut hosts = self.settings.hosts(&reference.registry).peekable();
+        loop {
+            let host = hosts.next().expect("the registry itself is the last");
+            let client = Client::new(reference, host, &self.settings, &self.credentials);
+            match ask(&client) {
+                Ok(answer) => return Ok((client, answer)),
+                Err(error) if hosts.peek().is_some() => {
+                    self.progress.warn(&format!("mirror: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Which tag, of which registry, for which machine.
+    fn key(&self, reference: &Reference) -> String {
+        format!("{reference} {}", self.architecture)
+    }
+
+    fn keep(&self, document: &Document) -> Result<String, ImportError> {
+        if let Some(hex) = hex_of(&document.digest) {
+            if self.store.blob(hex)?.is_none() {
+                self.store.put_blob(hex, &document.bytes)?;
+            }
+        }
+        Ok(document.digest.clone())
+    }
+
+    /// The manifest for this machine behind a digest, if the store has it.
+    fn stored_manifest(&self, digest: &str) -> Option<(String, Image)> {
+        let document = self.stored_document(digest)?;
+        match document.meaning().ok()? {
+            Meaning::Image(image) => Some((document.digest, image)),
+            Meaning::Index(index) => {
+                let Descriptor { digest, .. } = choose(&index, &self.architecture).ok()?;
+                let document = self.stored_document(digest)?;
+                match document.meaning().ok()? {
+                    Meaning::Image(image) => Some((document.digest, image)),
+                    Meaning::Index(_) => None,
+                }
+            }
+        }
+    }
+
+    fn stored_document(&self, digest: &str) -> Option<Document> {
+        let document = self.store.small_blob(hex_of(digest)?)?;
+        (document.digest == digest).then_some(document)
+    }
+}

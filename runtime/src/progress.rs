@@ -1,0 +1,76 @@
+//! What is going on: bars on a terminal, lines elsewhere. All of it on stderr.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Where progress is told.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// Nowhere.
+    Silent,
+    /// As lines of `[INFO] ...`, enroot's form.
+    Lines,
+    /// As lines and bars.
+    Bars,
+}
+
+impl Progress {
+    /// What suits stderr.
+    pub fn for_stderr() -> Progress {
+        if std::io::stderr().is_terminal() { Progress::Bars } else { Progress::Lines }
+    }
+
+    /// Tells what happens next.
+    pub fn step(&self, text: &str) {
+        if !matches!(self, Progress::Silent) {
+            eprintln!("[INFO] {text}");
+        }
+    }
+
+    /// Tells what may be wrong.
+    pub fn warn(&self, text: &str) {
+        if !matches!(self, Progress::Silent) {
+            eprintln!("[WARN] {text}");
+        }
+    }
+
+    /// A bar over so many bytes; call `inc` and drop it.
+    pub fn bar(&self, total: u64) -> Bar {
+        let target = match self {
+            Progress::Bars => ProgressDrawTarget::stderr_with_hz(10),
+            _ => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let style = "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        if matches!(self, Progress::Bars) {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        Bar(bar)
+    }
+}
+
+/// A bar on a terminal, or nothing.
+#[derive(Clone, Debug)]
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    /// So many bytes more.
+    pub fn inc(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    /// Takes it off the screen.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Bytes for people.
+pub fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}

@@ -1,0 +1,185 @@
+//! Whose name to give to a registry: enroot's credentials file, then those of docker and podman.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::docker_config;
+use super::netrc::{self, Login};
+
+/// Something to log in with.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A user's name and password, or a token in place of one.
+    Password {
+        /// Name.
+        user: String,
+        /// Password.
+        password: String,
+    },
+    /// A token that is exchanged for others.
+    Identity(String),
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Credential::Password { user, .. } => write!(f, "Password {{ user: {user:?} }}"),
+            Credential::Identity(_) => write!(f, "Identity"),
+        }
+    }
+}
+
+/// Why credentials cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// A file cannot be read.
+    #[error("cannot read the credentials in {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// Others could have put commands there.
+    #[error("{} belongs to another user or can be written by others: chmod go-w it", .0.display())]
+    Unsafe(PathBuf),
+    /// A file is no JSON.
+    #[error("{} is malformed: {source}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// From the parser.
+        source: serde_json::Error,
+    },
+    /// A password command or credential helper failed.
+    #[error("{what} gave no password for {host}: {problem}")]
+    Command {
+        /// Which command.
+        what: String,
+        /// For which registry.
+        host: String,
+        /// What happened.
+        problem: String,
+    },
+    /// A user was named that no file knows.
+    #[error("no password for user {user} of {host}: add a line \"machine {host} login {user} password ...\" to {}", file.display())]
+    NoPassword {
+        /// The user.
+        user: String,
+        /// The registry.
+        host: String,
+        /// Where to put it.
+        file: PathBuf,
+    },
+}
+
+/// Where credentials are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// enroot's file, netrc-like.
+    pub netrc: Option<PathBuf>,
+    /// docker's `config.json` and files like it, in order.
+    pub docker: Vec<PathBuf>,
+}
+
+impl Credentials {
+    /// The files of the calling user: `$ENROOT_CONFIG_PATH/.credentials`, `$REGISTRY_AUTH_FILE`,
+    /// podman's and docker's.
+    pub fn of_caller() -> Credentials {
+        let variable =
+            |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = variable("HOME");
+        let below_home = |name: &str| home.as_ref().map(|home| home.join(name));
+        let config = variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+        let enroot =
+            variable("ENROOT_CONFIG_PATH").or_else(|| Some(config.as_ref()?.join("enroot")));
+        let docker = variable("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+        let files = [
+            variable("REGISTRY_AUTH_FILE"),
+            variable("XDG_RUNTIME_DIR").map(|path| path.join("containers/auth.json")),
+            config.map(|path| path.join("containers/auth.json")),
+            docker.map(|path| path.join("config.json")),
+        ];
+        Credentials {
+            netrc: enroot.map(|path| path.join(".credentials")),
+            docker: files.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Credentials for a repository of a registry, `user`'s if one is named. `realm` is the host
+    /// of the registry's token server, which enroot's file may list instead.
+    ///
+    /// # Errors
+    /// [`CredentialError`]; no credentials at all is none, unless `user` is named.
+    pub fn find(
+        &self,
+        host: &str,
+        repository: &str,
+        user: Option<&str>,
+        realm: Option<String>,
+    ) -> Result<Option<Credential>, CredentialError> {
+        if let Some(path) = &self.netrc {
+            if let Some(login) = find_login(path, host, user, realm.as_deref())? {
+                let password = login.password(host, path)?;
+                return Ok(Some(Credential::Password { user: login.user, password }));
+            }
+        }
+        for path in &self.docker {
+            let found = docker_config::find(path, host, repository)?;
+            let fits = |credential: &Credential| match (credential, user) {
+                (Credential::Password { user, .. }, Some(wanted)) => user == wanted,
+                _ => true,
+            };
+            if let Some(credential) = found.filter(fits) {
+                return Ok(Some(credential));
+            }
+        }
+        match user {
+            None => Ok(None),
+            Some(user) => Err(CredentialError::NoPassword {
+                user: user.to_owned(),
+                host: host.to_owned(),
+                file: self.netrc.clone().unwrap_or_else(|| ".credentials".into()),
+            }),
+        }
+    }
+
+    /// What a user can do who is denied access.
+    pub(super) fn hint(&self, host: &str, tried: bool) -> String {
+        if tried {
+            return "the image does not exist or your credentials do not allow it".to_owned();
+        }
+        let file = self.netrc.as_deref().unwrap_or(Path::new(".credentials"));
+        format!(
+            "the image does not exist or needs credentials: add \"machine {host} login USER password PASSWORD\" to {}",
+            file.display()
+        )
+    }
+}
+
+/// The line for the registry and, as curl would do for enroot, the one of its token server with
+/// the same user name, if there is one.
+fn find_login(
+    path: &Path,
+    host: &str,
+    user: Option<&str>,
+    realm: Option<&str>,
+) -> Result<Option<Login>, CredentialError> {
+    let logins = netrc::read(path)?;
+    let without_port = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let fits = |login: &&Login, name: &str| {
+        login.machine == name && user.is_none_or(|user| login.user == user)
+    };
+    let found = logins
+        .iter()
+        .find(|login| fits(login, host))
+        .or_else(|| logins.iter().find(|login| fits(login, without_port)));
+    let Some(found) = found else { return Ok(None) };
+    let at_realm = realm.and_then(|realm| {
+        logins.iter().find(|login| login.machine == realm && login.user == found.user)
+    });
+    Ok(Some(at_realm.unwrap_or(found).clone()))
+}

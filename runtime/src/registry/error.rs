@@ -1,0 +1,157 @@
+//! What goes wrong with registries, in one line each.
+
+use std::io;
+
+use super::{CredentialError, ManifestError};
+
+/// Errors of talking to a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// 401 or 403.
+    #[error("{registry} denies access to {repository}{detail}: {hint}")]
+    Denied {
+        /// Host.
+        registry: String,
+        /// Image.
+        repository: String,
+        /// What the registry says, with a colon before it; may be empty.
+        detail: String,
+        /// What to do.
+        hint: String,
+    },
+    /// 404.
+    #[error("{registry} has no {what}{detail}")]
+    NotFound {
+        /// Host.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// What the registry says, with a colon before it; may be empty.
+        detail: String,
+    },
+    /// 429.
+    #[error(
+        "{registry} answered 429 Too Many Requests{detail}: log in for a higher limit, use a mirror, or try later"
+    )]
+    TooMany {
+        /// Host.
+        registry: String,
+        /// What the registry says, with a colon before it; may be empty.
+        detail: String,
+    },
+    /// Any other status that is no success.
+    #[error("{registry} answered {status} to the request for {what}{detail}")]
+    Status {
+        /// Host.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// Code and reason.
+        status: String,
+        /// What the registry says, with a colon before it; may be empty.
+        detail: String,
+    },
+    /// No answer.
+    #[error("cannot get {what} from {registry}: {source}{hint}")]
+    Transport {
+        /// Host.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// From the network or the protocol.
+        source: Box<ureq::Error>,
+        /// What to do, with a separator before it; may be empty.
+        hint: &'static str,
+    },
+    /// The connection ended early, again and again.
+    #[error("{registry} cut the download of {what} short at {got} of {expected} bytes: {source}")]
+    Cut {
+        /// Host.
+        registry: String,
+        /// What was downloaded.
+        what: String,
+        /// Bytes that came.
+        got: u64,
+        /// Bytes there should be.
+        expected: u64,
+        /// The last failure.
+        source: io::Error,
+    },
+    /// More or fewer bytes than stated.
+    #[error("{registry} has {actual} bytes for {what}, and its manifest says {expected}")]
+    Length {
+        /// Host.
+        registry: String,
+        /// What was downloaded.
+        what: String,
+        /// As in the manifest.
+        expected: u64,
+        /// As offered.
+        actual: u64,
+    },
+    /// The content is not what was asked for.
+    #[error(
+        "what {registry} sent for {expected} has the digest {actual}: damaged or tampered with"
+    )]
+    Digest {
+        /// Host.
+        registry: String,
+        /// As asked for.
+        expected: String,
+        /// As received.
+        actual: String,
+    },
+    /// A response makes no sense.
+    #[error("{registry} sent a malformed {what}: {source}")]
+    Malformed {
+        /// Host.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// From the parser.
+        source: serde_json::Error,
+    },
+    /// A document larger than anybody needs.
+    #[error("{registry} sent more than {limit} bytes for {what}, refused")]
+    Oversized {
+        /// Host.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// A challenge that cannot be answered.
+    #[error("{registry} wants an authentication that is not supported: {challenge:?}")]
+    Challenge {
+        /// Host.
+        registry: String,
+        /// The header.
+        challenge: String,
+    },
+    /// No credentials to be had.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+}
+
+impl RegistryError {
+    /// Whether trying again may help.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            RegistryError::TooMany { .. } => true,
+            RegistryError::Status { status, .. } => {
+                status.starts_with('5') || status.starts_with("408")
+            }
+            RegistryError::Transport { source, .. } => {
+                matches!(
+                    **source,
+                    ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed
+                ) || matches!(**source, ureq::Error::Protocol(_))
+            }
+            _ => false,
+        }
+    }
+}

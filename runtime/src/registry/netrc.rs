@@ -1,0 +1,188 @@
+//! enroot's credentials file: netrc's words, with passwords that may be shell expressions.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::CredentialError;
+
+/// One machine's line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Login {
+    pub(super) machine: String,
+    pub(super) user: String,
+    password: String,
+    /// Whether the password is an expression and not the password itself.
+    expression: bool,
+}
+
+/// The logins in a file; none if it does not exist.
+pub(super) fn read(path: &Path) -> Result<Vec<Login>, CredentialError> {
+    let failed = |source| CredentialError::Read { path: path.to_owned(), source };
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let logins = parse(&text);
+    if logins.iter().any(|login| login.expression) {
+        let metadata = fs::metadata(path).map_err(failed)?;
+        let own = [0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid());
+        if !own || metadata.mode() & 0o022 != 0 {
+            return Err(CredentialError::Unsafe(path.to_owned()));
+        }
+    }
+    Ok(logins)
+}
+
+/// A password that starts with a dollar sign is the rest of its line, as enroot has it.
+pub(super) fn parse(text: &str) -> Vec<Login> {
+    let mut logins: Vec<Login> = Vec::new();
+    let mut macro_lines = false;
+    for line in text.lines() {
+        if macro_lines {
+            macro_lines = !line.trim().is_empty();
+            continue;
+        }
+        let mut rest = line.trim_start();
+        while !rest.is_empty() && !rest.starts_with('#') {
+            let (word, after) = word(rest);
+            rest = after;
+            match word {
+                "machine" | "default" => {
+                    let mut machine = "";
+                    if word == "machine" {
+                        (machine, rest) = self::word(rest);
+                    }
+                    let empty = String::new();
+                    let machine = machine.to_owned();
+                    logins.push(Login {
+                        machine,
+                        user: empty.clone(),
+                        password: empty,
+                        expression: false,
+                    });
+                }
+                "macdef" => {
+                    macro_lines = true;
+                    rest = "";
+                }
+                "login" | "password" | "account" => {
+                    let expression = word == "password" && rest.starts_with('$');
+                    let value = if expression {
+                        std::mem::take(&mut rest).trim_end()
+                    } else {
+                        let (value, after) = self::word(rest);
+                        rest = after;
+                        value
+                    };
+                    let Some(login) = logins.last_mut() else { continue };
+                    match word {
+                        "login" => login.user = value.to_owned(),
+                        "password" => {
+                            (login.password, login.expression) = (value.to_owned(), expression)
+                        }
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    logins.retain(|login| !login.machine.is_empty() && !login.user.is_empty());
+    logins
+}
+
+fn word(text: &str) -> (&str, &str) {
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+impl Login {
+    /// The password, its expression evaluated by a shell.
+    pub(super) fn password(&self, host: &str, file: &Path) -> Result<String, CredentialError> {
+        if !self.expression {
+            return Ok(self.password.clone());
+        }
+        let failed = |problem: String| CredentialError::Command {
+            what: format!("the expression in {}", file.display()),
+            host: host.to_owned(),
+            problem,
+        };
+        let output = Command::new("/bin/sh")
+            .args(["-c", &format!("echo {}", self.password)])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .map_err(|error| failed(error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if !output.status.success() || text.is_empty() {
+            return Err(failed(format!("it printed nothing ({})", output.status)));
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(text: &str) -> Vec<String> {
+        let show = |login: &Login| {
+            let sign = if login.expression { "!" } else { "" };
+            format!("{} {} {sign}{}", login.machine, login.user, login.password)
+        };
+        parse(text).iter().map(show).collect()
+    }
+
+    #[test]
+    fn reads_lines_as_enroot_does() {
+        let text = "# comment\nmachine nvcr.io login $oauthtoken password abc\n\
+            machine gcr.io login oauth2accesstoken password $(gcloud auth print-access-token)\n\
+            machine a\n  login b\n  password c\nmacdef init\nmachine no login no password no\n\n\
+            machine x login y password $TOKEN account z\ndefault login anonymous\nmachine\n";
+        assert_eq!(
+            shown(text),
+            [
+                "nvcr.io $oauthtoken abc",
+                "gcr.io oauth2accesstoken !$(gcloud auth print-access-token)",
+                "a b c",
+                "x y !$TOKEN account z",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_expression_is_evaluated() {
+        let [login] = &parse("machine m login u password $(printf '%s' a b | tr b c)")[..] else {
+            panic!("one login")
+        };
+        assert_eq!(login.password("m", Path::new("f")).unwrap(), "ac");
+        let [login] = &parse("machine m login u password $(false)")[..] else {
+            panic!("one login")
+        };
+        let error = login.password("m", Path::new("/c")).unwrap_err().to_string();
+        assert!(error.starts_with("the expression in /c gave no password for m"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses(text in "\\PC*") {
+            parse(&text);
+        }
+
+        #[test]
+        fn a_line_is_read_back(machine in "[a-z.]{1,10}", user in "[!-~]{1,10}", password in "[!-#%-~][!-~]{0,20}") {
+            prop_assume!(!user.starts_with('#') && !password.starts_with('#') && !machine.starts_with('#'));
+            let text = format!("machine {machine} login {user} password {password}\n");
+            prop_assert_eq!(shown(&text), [format!("{machine} {user} {password}")]);
+        }
+    }
+}

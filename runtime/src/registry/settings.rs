@@ -1,0 +1,103 @@
+//! How to talk to registries.
+
+use std::time::Duration;
+
+/// Settings that hold for all registries.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// To establish a connection.
+    pub connect_timeout: Option<Duration>,
+    /// Without a byte from the other side.
+    pub idle_timeout: Option<Duration>,
+    /// For one request, body included.
+    pub transfer_timeout: Option<Duration>,
+    /// How often a failed request is tried again.
+    pub retries: u32,
+    /// Simultaneous downloads.
+    pub connections: usize,
+    /// Talk http, without TLS, to every registry.
+    pub allow_http: bool,
+    /// Talk http to these hosts.
+    pub http_hosts: Vec<String>,
+    /// Registries that have mirrors, which are asked first and in order.
+    pub mirrors: Vec<(String, Vec<String>)>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            connect_timeout: Some(Duration::from_secs(30)),
+            idle_timeout: Some(Duration::from_secs(60)),
+            transfer_timeout: None,
+            retries: 4,
+            connections: 10,
+            allow_http: false,
+            http_hosts: Vec::new(),
+            mirrors: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// enroot's variables, `PYXIS_HTTP_REGISTRIES=HOST[,HOST...]` and
+    /// `PYXIS_REGISTRY_MIRRORS=REGISTRY=MIRROR[,REGISTRY=MIRROR...]`.
+    pub fn from_environment() -> Settings {
+        let mut settings = Settings::default();
+        let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+        // Zero means unlimited.
+        let seconds = |value| (value > 0).then(|| Duration::from_secs(value));
+        if let Some(value) = number("ENROOT_CONNECT_TIMEOUT") {
+            settings.connect_timeout = seconds(value);
+        }
+        if let Some(value) = number("PYXIS_IDLE_TIMEOUT") {
+            settings.idle_timeout = seconds(value);
+        }
+        if let Some(value) = number("ENROOT_TRANSFER_TIMEOUT") {
+            settings.transfer_timeout = seconds(value);
+        }
+        if let Some(value) = number("ENROOT_TRANSFER_RETRIES") {
+            settings.retries = u32::try_from(value).unwrap_or(u32::MAX);
+        }
+        if let Some(value) = number("ENROOT_MAX_CONNECTIONS") {
+            settings.connections = if value == 0 { usize::MAX } else { value as usize };
+        }
+        settings.allow_http = std::env::var("ENROOT_ALLOW_HTTP").is_ok_and(|value| {
+            !matches!(value.to_ascii_lowercase().as_str(), "" | "n" | "no" | "f" | "false")
+        });
+        settings.http_hosts = list("PYXIS_HTTP_REGISTRIES");
+        for pair in list("PYXIS_REGISTRY_MIRRORS") {
+            if let Some((registry, mirror)) = pair.split_once('=') {
+                settings.add_mirror(registry, mirror);
+            }
+        }
+        settings
+    }
+
+    /// Adds the next mirror of a registry.
+    pub fn add_mirror(&mut self, registry: &str, mirror: &str) {
+        let registry = match registry {
+            "docker.io" | "index.docker.io" => crate::uri::DOCKER_HUB,
+            other => other,
+        };
+        match self.mirrors.iter_mut().find(|(known, _)| known == registry) {
+            Some((_, mirrors)) => mirrors.push(mirror.to_owned()),
+            None => self.mirrors.push((registry.to_owned(), vec![mirror.to_owned()])),
+        }
+    }
+
+    /// Hosts to ask for images of `registry`, in order.
+    pub fn hosts<'a>(&'a self, registry: &'a str) -> impl Iterator<Item = &'a str> {
+        let mirrors = self.mirrors.iter().filter(move |(known, _)| known == registry);
+        mirrors.flat_map(|(_, mirrors)| mirrors).map(String::as_str).chain([registry])
+    }
+
+    /// Whether `host` is to be talked to without TLS.
+    pub fn is_http(&self, host: &str) -> bool {
+        self.allow_http || self.http_hosts.iter().any(|known| known == host)
+    }
+}
+
+fn list(name: &str) -> Vec<String> {
+    let value = std::env::var(name).unwrap_or_default();
+    value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,129 @@
+//! Blobs as streams that go on where a cut connection left them.
+
+use std::io::{self, Read};
+
+use ureq::BodyReader;
+use ureq::http::{Method, StatusCode};
+
+use super::client::backoff;
+use super::{Client, Descriptor, RegistryError};
+
+/// So much progress makes up for a failure: then the connection is bad, not the registry.
+const PROGRESS: u64 = 1 << 20;
+
+/// The content of a blob, as many bytes as its descriptor says. Errors that no retry helps
+/// against carry a [`RegistryError`].
+pub struct Blob<'a> {
+    client: &'a Client,
+    descriptor: &'a Descriptor,
+    body: Option<BodyReader<'static>>,
+    at: u64,
+    attempt: u32,
+    last_failure: u64,
+}
+
+impl std::fmt::Debug for Blob<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Blob({} at {})", self.descriptor.digest, self.at)
+    }
+}
+
+impl<'a> Blob<'a> {
+    pub(super) fn open(
+        client: &'a Client,
+        descriptor: &'a Descriptor,
+    ) -> Result<Blob<'a>, RegistryError> {
+        let mut blob = Blob { client, descriptor, body: None, at: 0, attempt: 0, last_failure: 0 };
+        blob.body = Some(client.retry(|| blob.connect())?);
+        Ok(blob)
+    }
+
+    fn connect(&self) -> Result<BodyReader<'static>, RegistryError> {
+        let Descriptor { digest, size, .. } = self.descriptor;
+        let range = (self.at > 0).then_some(self.at);
+        let path = format!("blobs/{digest}");
+        let response = self.client.request(Method::GET, &path, None, range, digest)?.response;
+        let length = |actual| RegistryError::Length {
+            registry: self.client.host.clone(),
+            what: digest.clone(),
+            expected: *size,
+            actual,
+        };
+        let partial = response.status() == StatusCode::PARTIAL_CONTENT;
+        let start = if partial {
+            let range =
+                response.headers().get("content-range").and_then(|value| value.to_str().ok());
+            start_of(range.unwrap_or_default()).ok_or_else(|| length(0))?
+        } else {
+            0
+        };
+        if start > self.at {
+            return Err(length(start));
+        }
+        if let Some(offered) = response.body().content_length() {
+            if start + offered != *size {
+                return Err(length(start + offered));
+            }
+        }
+        let mut body = response.into_body().into_reader();
+        // A registry that does not resume sends everything again.
+        let skip = self.at - start;
+        let skipped = io::copy(&mut (&mut body).take(skip), &mut io::sink());
+        match skipped {
+            Ok(count) if count == skip => Ok(body),
+            Ok(_) => {
+                let source = ureq::Error::Io(io::ErrorKind::UnexpectedEof.into());
+                Err(self.client.transport(source, digest))
+            }
+            Err(source) => Err(self.client.transport(ureq::Error::Io(source), digest)),
+        }
+    }
+
+    fn reconnect(&mut self, source: io::Error) -> io::Result<()> {
+        self.body = None;
+        if self.at >= self.last_failure + PROGRESS {
+            self.attempt = 0;
+        }
+        self.last_failure = self.at;
+        if self.attempt >= self.client.settings.retries {
+            return Err(io::Error::other(RegistryError::Cut {
+                registry: self.client.host.clone(),
+                what: self.descriptor.digest.clone(),
+                got: self.at,
+                expected: self.descriptor.size,
+                source,
+            }));
+        }
+        std::thread::sleep(backoff(self.attempt));
+        self.attempt += 1;
+        self.body = Some(self.client.retry(|| self.connect()).map_err(io::Error::other)?);
+        Ok(())
+    }
+}
+
+impl Read for Blob<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.descriptor.size - self.at;
+        let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if count == 0 {
+            return Ok(0);
+        }
+        loop {
+            let body = self.body.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+            match body.read(&mut buffer[..count]) {
+                Ok(0) => self.reconnect(io::ErrorKind::UnexpectedEof.into())?,
+                Ok(count) => {
+                    self.at += count as u64;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.reconnect(error)?,
+            }
+        }
+    }
+}
+
+/// The first byte's place, of `bytes START-END/SIZE`.
+fn start_of(range: &str) -> Option<u64> {
+    range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}

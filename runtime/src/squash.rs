@@ -1,0 +1,236 @@
+//! Writing squashfs files with mksquashfs: fed an archive where it reads archives (since 4.5),
+//! a directory where it does not.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+use crate::layers::{ArchiveSink, DirectorySink, LayerError, Meta, Sink};
+
+/// What enroot passes to mksquashfs: data as it is, for a start without decompression.
+const OPTIONS: &str = "-comp lzo -noD -exit-on-error";
+/// mksquashfs takes a quarter of the machine's memory unless told otherwise; more than this does
+/// not make it faster.
+const MEMORY: &str = "128M";
+
+/// How images are written.
+#[derive(Clone, Debug)]
+pub struct Squash {
+    /// Options for mksquashfs.
+    pub options: Vec<String>,
+    /// Processors to use; 0 for all.
+    pub processors: usize,
+    /// The time of the file system itself and of what has no time of its own.
+    pub mtime: i64,
+    /// Whether everything gets that time.
+    pub one_time: bool,
+}
+
+/// Why no squashfs file was written.
+#[derive(Debug, thiserror::Error)]
+pub enum SquashError {
+    /// Not installed.
+    #[error("cannot run mksquashfs: {0}; install squashfs-tools")]
+    Tool(io::Error),
+    /// It failed.
+    #[error("mksquashfs failed ({status}): {log}")]
+    Failed {
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// The last of what it printed.
+        log: String,
+    },
+    /// The directory for an old mksquashfs cannot be had.
+    #[error("cannot make a directory for mksquashfs in {}: {source}", path.display())]
+    Scratch {
+        /// Where it should be.
+        path: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
+}
+
+impl Squash {
+    /// `ENROOT_SQUASH_OPTIONS`, `ENROOT_MAX_PROCESSORS` and `SOURCE_DATE_EPOCH`.
+    pub fn from_environment() -> Squash {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let options = variable("ENROOT_SQUASH_OPTIONS").unwrap_or_else(|| OPTIONS.to_owned());
+        let number = |name| variable(name)?.trim().parse::<u32>().ok();
+        Squash {
+            options: options.split_whitespace().map(str::to_owned).collect(),
+            processors: number("ENROOT_MAX_PROCESSORS").unwrap_or(0) as usize,
+            mtime: number("SOURCE_DATE_EPOCH").map_or(0, i64::from),
+            one_time: number("SOURCE_DATE_EPOCH").is_some(),
+        }
+    }
+
+    /// Whether mksquashfs can be run at all.
+    ///
+    /// # Errors
+    /// [`SquashError::Tool`].
+    pub fn check(&self) -> Result<(), SquashError> {
+        reads_archives().map(drop).map_err(SquashError::Tool)
+    }
+
+    /// Writes to `output`, an empty file, what `fill` puts into the sink. `scratch` is where an
+    /// old mksquashfs gets its directory.
+    ///
+    /// # Errors
+    /// What `fill` says, or [`SquashError`].
+    pub fn write<E: From<SquashError> + From<LayerError>>(
+        &self,
+        output: &File,
+        root: &Meta,
+        scratch: &Path,
+        fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if reads_archives().map_err(SquashError::Tool)? {
+            self.feed_archive(output, root, fill)
+        } else {
+            self.read_directory(output, root, scratch, fill)
+        }
+    }
+
+    fn feed_archive<E: From<SquashError>>(
+        &self,
+        output: &File,
+        root: &Meta,
+        fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut command, output) = self.command("-".into(), output, root)?;
+        let mut child = Running::new(command.arg("-tar").stdin(Stdio::piped()))?;
+        drop(output);
+        let input = child.0.stdin.take().expect("it is piped");
+        // The default is sixteen pages, which makes both sides wait for each other.
+        let _ = fcntl(&input, FcntlArg::F_SETPIPE_SZ(1 << 20));
+        let mut sink = ArchiveSink::new(BufWriter::with_capacity(256 << 10, input));
+        let filled = fill(&mut sink);
+        let ended = match filled {
+            Ok(()) => sink.finish().and_then(|mut writer| writer.flush()),
+            Err(error) => {
+                // If mksquashfs is gone, why is more telling than that a pipe broke.
+                if let Ok(Some(_)) = child.0.try_wait() {
+                    child.finish()?;
+                }
+                return Err(error);
+            }
+        };
+        child.finish()?;
+        ended.map_err(|error| SquashError::Tool(error).into())
+    }
+
+    fn read_directory<E: From<SquashError> + From<LayerError>>(
+        &self,
+        output: &File,
+        root: &Meta,
+        scratch: &Path,
+        fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let failed = |source| SquashError::Scratch { path: scratch.to_owned(), source };
+        let directory = crate::store::Scratch::new(scratch).map_err(failed)?;
+        let mut sink = DirectorySink::new(directory.path());
+        fill(&mut sink)?;
+        sink.finish()?;
+        let (mut command, _output) = self.command(directory.path().into(), output, root)?;
+        Running::new(&mut command)?.finish()?;
+        Ok(())
+    }
+
+    /// The command, and the descriptor to keep until it was started: the file has no name yet
+    /// and is opened by the descriptor that mksquashfs inherits.
+    fn command(
+        &self,
+        input: OsString,
+        output: &File,
+        root: &Meta,
+    ) -> Result<(Command, File), SquashError> {
+        let own = output.try_clone().map_err(SquashError::Tool)?;
+        fcntl(&own, FcntlArg::F_SETFD(FdFlag::empty()))
+            .map_err(|errno| SquashError::Tool(errno.into()))?;
+        let mut command = Command::new("mksquashfs");
+        command.arg(input).arg(format!("/dev/fd/{}", own.as_raw_fd()));
+        command.args(["-noappend", "-no-progress", "-quiet", "-all-root"]);
+        command.args(["-root-mode", &format!("{:o}", root.mode | 0o700)]);
+        let mtime = |time: i64| time.clamp(0, i64::from(u32::MAX)).to_string();
+        if reads_archives().map_err(SquashError::Tool)? {
+            command.args(["-root-time", &mtime(root.mtime)]);
+        }
+        command.args(["-mkfs-time", &mtime(self.mtime), "-mem", MEMORY]);
+        if self.one_time {
+            command.args(["-all-time", &mtime(self.mtime)]);
+        }
+        if self.processors > 0 {
+            command.args(["-processors", &self.processors.to_string()]);
+        }
+        command.args(&self.options);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Ok((command, own))
+    }
+}
+
+/// A running mksquashfs, killed when it is no longer needed.
+struct Running(Child);
+
+impl Running {
+    fn new(command: &mut Command) -> Result<Running, SquashError> {
+        command.spawn().map(Running).map_err(SquashError::Tool)
+    }
+
+    fn finish(&mut self) -> Result<(), SquashError> {
+        let mut log = String::new();
+        if let Some(mut stderr) = self.0.stderr.take() {
+            let _ = stderr.read_to_string(&mut log);
+        }
+        let status = self.0.wait().map_err(SquashError::Tool)?;
+        if status.success() {
+            return Ok(());
+        }
+        let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let last = lines[lines.len().saturating_sub(3)..].join("; ");
+        Err(SquashError::Failed { status, log: last })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// Whether mksquashfs knows `-tar`.
+fn reads_archives() -> io::Result<bool> {
+    static KNOWN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(*known);
+    }
+    let output = Command::new("mksquashfs").arg("-version").stdin(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(*KNOWN.get_or_init(|| version(&text).is_some_and(|version| version >= (4, 5))))
+}
+
+/// Of `mksquashfs version 4.5.1 (2022/03/17)`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split_whitespace().nth(2)?.split(['.', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_versions() {
+        assert_eq!(version("mksquashfs version 4.5.1 (2022/03/17)\ncopyright"), Some((4, 5)));
+        assert_eq!(version("mksquashfs version 4.3 (2014/05/12)"), Some((4, 3)));
+        assert_eq!(version("mksquashfs version 4.6.1-e2b4c0 (2023)"), Some((4, 6)));
+        assert_eq!(version("no"), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! Where stores are and how large they may get.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::StoreError;
+
+/// Settings of the image store.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The caller's store. A sticky directory that everybody can write to, like `/tmp`, gets a
+    /// private directory for each user id in it.
+    pub path: PathBuf,
+    /// Stores of others whom the administrator trusts; only read.
+    pub lower: Vec<PathBuf>,
+    /// Bytes to keep; a fifth of the file system by default.
+    pub max_bytes: Option<u64>,
+    /// How long after its start on another node, on a shared file system without locks, an image
+    /// counts as in use.
+    pub lease: Duration,
+    /// What was used so recently is never collected.
+    pub grace: Duration,
+}
+
+impl StoreConfig {
+    /// `PYXIS_STORE_PATH` (by default `$ENROOT_CACHE_PATH/pyxis` or `$XDG_CACHE_HOME/pyxis`),
+    /// `PYXIS_STORE_LOWER=DIR[:DIR...]` and `PYXIS_STORE_MAX_BYTES`.
+    ///
+    /// # Errors
+    /// [`StoreError::NoPlace`] if nothing says where.
+    pub fn from_environment() -> Result<StoreConfig, StoreError> {
+        let variable =
+            |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let below = |name, rest: &str| variable(name).map(|path| path.join(rest));
+        let path = variable("PYXIS_STORE_PATH")
+            .or_else(|| below("ENROOT_CACHE_PATH", "pyxis"))
+            .or_else(|| below("XDG_CACHE_HOME", "pyxis"))
+            .or_else(|| below("HOME", ".cache/pyxis"))
+            .filter(|path| path.is_absolute())
+            .ok_or(StoreError::NoPlace)?;
+        let lower = variable("PYXIS_STORE_LOWER").unwrap_or_default();
+        let number = |name| std::env::var(name).ok()?.parse().ok();
+        Ok(StoreConfig {
+            path,
+            lower: std::env::split_paths(&lower).filter(|path| path.is_absolute()).collect(),
+            max_bytes: number("PYXIS_STORE_MAX_BYTES"),
+            ..StoreConfig::new(PathBuf::new())
+        })
+    }
+
+    /// A store at `path`, with defaults otherwise.
+    pub fn new(path: PathBuf) -> StoreConfig {
+        StoreConfig {
+            path,
+            lower: Vec::new(),
+            max_bytes: None,
+            lease: Duration::from_secs(7 * 86400),
+            grace: Duration::from_secs(600),
+        }
+    }
+
+    /// The directory that is the caller's own.
+    pub(super) fn own_path(&self) -> Result<PathBuf, StoreError> {
+        match fs::metadata(&self.path) {
+            Ok(metadata) if metadata.mode() & 0o1002 == 0o1002 => {
+                Ok(self.path.join(nix::unistd::geteuid().to_string()))
+            }
+            Ok(metadata) if metadata.is_dir() => Ok(self.path.clone()),
+            Ok(_) => {
+                Err(StoreError::file("use", &self.path, std::io::ErrorKind::NotADirectory.into()))
+            }
+            Err(_) => Ok(self.path.clone()),
+        }
+    }
+}

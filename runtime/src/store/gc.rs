@@ -1,0 +1,197 @@
+//! Garbage collection: leftovers of the dead, then what was not used for the longest time, until
+//! the store is as small as it is to be. Images in use are never taken.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::image::{image_path, read_record, record_path};
+use super::{BLOBS, IMAGES, LOCKS, Store, StoreError, usage};
+
+/// What to keep.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy {
+    /// Bytes to keep at most; the configuration's number if none.
+    pub max_bytes: Option<u64>,
+    /// Take everything that is not in use, however new.
+    pub all: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// What was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Paths, relative to the store.
+    pub removed: Vec<PathBuf>,
+    /// Their bytes on disk.
+    pub bytes: u64,
+    /// Bytes of what is left.
+    pub left: u64,
+}
+
+/// Something that may be taken.
+struct Candidate {
+    path: PathBuf,
+    used: SystemTime,
+    bytes: u64,
+    image: Option<String>,
+}
+
+/// A leftover of another node is certainly one after this time: no file is written for longer
+/// without being renewed.
+const ABANDONED: Duration = Duration::from_secs(86400);
+
+impl Store {
+    /// Collects garbage. Safe at any time, also twice at once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn collect(&self, policy: Policy) -> Result<Collected, StoreError> {
+        let mut out = Collected::default();
+        for directory in [self.scratch(), self.root().join(LOCKS)] {
+            for path in list(&directory)? {
+                if self.is_leftover(&path) {
+                    self.take(&path, policy, &mut out)?;
+                }
+            }
+        }
+        self.broken_images(policy, &mut out)?;
+
+        let max = if policy.all { 0 } else { self.max_bytes(policy.max_bytes) };
+        let mut candidates = self.candidates()?;
+        candidates.sort_by_key(|candidate| candidate.used);
+        let mut total: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
+        let grace = if policy.all { Duration::ZERO } else { self.config.grace };
+        for candidate in candidates {
+            if total <= max {
+                break;
+            }
+            if age(candidate.used) < grace {
+                continue;
+            }
+            // Held until the image has no name any more, which who opens it meanwhile notices.
+            let Some(_lock) = self.if_free(&candidate) else { continue };
+            self.take(&candidate.path, policy, &mut out)?;
+            if let Some(hex) = &candidate.image {
+                self.take(&record_path(self.root(), hex), policy, &mut out)?;
+            }
+            total -= candidate.bytes;
+        }
+        out.left = total;
+        Ok(out)
+    }
+
+    fn max_bytes(&self, wanted: Option<u64>) -> u64 {
+        wanted.or(self.config.max_bytes).unwrap_or_else(|| {
+            nix::sys::statvfs::statvfs(self.root())
+                .map_or(u64::MAX, |fs| fs.blocks() * fs.fragment_size() / 5)
+        })
+    }
+
+    /// A file of the scratch or lock folder whose maker is gone.
+    fn is_leftover(&self, path: &Path) -> bool {
+        let Ok(metadata) = fs::symlink_metadata(path) else { return false };
+        if age(metadata.modified().unwrap_or(SystemTime::now())) > ABANDONED {
+            return true;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // Scratch files tell in their names who made them, locks in their content.
+        match name.strip_prefix(".pyxis-") {
+            Some(rest) => {
+                let own = rest.strip_prefix(&usage::host()).and_then(|rest| rest.strip_prefix('-'));
+                let pid = own.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+                pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+            }
+            None => fs::read_to_string(path).is_ok_and(|content| usage::is_dead(&content)),
+        }
+    }
+
+    /// Images whose size is not the recorded one, images and records without the other.
+    fn broken_images(&self, policy: Policy, out: &mut Collected) -> Result<(), StoreError> {
+        for path in list(&self.root().join(IMAGES))? {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            // What is being published has one of both for a moment.
+            if age(metadata.modified().unwrap_or(SystemTime::now())) < Duration::from_secs(60)
+                && !policy.all
+            {
+                continue;
+            }
+            let good = match (extension.as_str(), read_record(self.root(), &stem)?) {
+                ("sqsh", Some(record)) => metadata.len() == record.size,
+                ("json", Some(_)) => image_path(self.root(), &stem).exists(),
+                _ => false,
+            };
+            if !good {
+                self.take(&path, policy, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn candidates(&self) -> Result<Vec<Candidate>, StoreError> {
+        let mut out = Vec::new();
+        for path in list(&self.root().join(BLOBS))? {
+            if let Ok(metadata) = fs::symlink_metadata(&path) {
+                let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                out.push(Candidate { path, used, bytes: metadata.blocks() * 512, image: None });
+            }
+        }
+        for path in list(&self.root().join(IMAGES))? {
+            if path.extension().is_none_or(|extension| extension != "sqsh") {
+                continue;
+            }
+            let hex = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let used =
+                fs::metadata(record_path(self.root(), &hex)).and_then(|data| data.modified());
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            out.push(Candidate {
+                path,
+                used: used.unwrap_or(SystemTime::UNIX_EPOCH),
+                bytes: metadata.blocks() * 512,
+                image: Some(hex),
+            });
+        }
+        Ok(out)
+    }
+
+    fn if_free(&self, candidate: &Candidate) -> Option<File> {
+        let file = File::open(&candidate.path).ok()?;
+        let Some(hex) = &candidate.image else { return Some(file) };
+        let free = usage::is_free(&file) && !usage::has_lease(self.root(), hex, self.config.lease);
+        free.then_some(file)
+    }
+
+    fn take(&self, path: &Path, policy: Policy, out: &mut Collected) -> Result<(), StoreError> {
+        let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+        if !policy.dry_run {
+            let removed =
+                if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            match removed {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::file("remove", path, error));
+                }
+                _ => {}
+            }
+        }
+        out.bytes += metadata.blocks() * 512;
+        out.removed.push(path.strip_prefix(self.root()).unwrap_or(path).to_owned());
+        Ok(())
+    }
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let failed = |source| StoreError::file("list", directory, source);
+    fs::read_dir(directory)
+        .map_err(failed)?
+        .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
+        .collect()
+}
+
+/// How long ago; nothing, where clocks disagree.
+fn age(time: SystemTime) -> Duration {
+    SystemTime::now().duration_since(time).unwrap_or_default()
+}

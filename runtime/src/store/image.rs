@@ -1,0 +1,175 @@
+//! Images and what is known of them.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::{IMAGES, Pending, Store, StoreError, open_plain, remove, usage};
+
+/// What is known of an image beside its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The digest of its manifest.
+    pub digest: String,
+    /// Where it came from when it was made.
+    pub origin: String,
+    /// Bytes of the squashfs file.
+    pub size: u64,
+    /// When it was written last: an image is linked to where users want it, and who changes it
+    /// there has changed it here.
+    pub modified: i64,
+    /// Digests of its layers.
+    pub layers: Vec<String>,
+    /// Whether the registry was shown credentials for it.
+    pub private: bool,
+    /// When it was made: seconds since the epoch.
+    pub created: u64,
+}
+
+/// An image in a store, opened.
+#[derive(Debug)]
+pub struct StoredImage {
+    /// The squashfs file.
+    pub file: File,
+    /// Its path.
+    pub path: PathBuf,
+    /// What is known of it.
+    pub record: Record,
+    /// Whether it is in the caller's own store.
+    pub own: bool,
+}
+
+impl Store {
+    /// The image made from a manifest, in this store or one below.
+    ///
+    /// # Errors
+    /// [`StoreError`]; an image that is damaged is none.
+    pub fn image(&self, hex: &str) -> Result<Option<StoredImage>, StoreError> {
+        if let Some(image) = open_image(&self.root, hex, true)? {
+            return Ok(Some(image));
+        }
+        for lower in &self.config.lower {
+            // What cannot be read there is somebody else's and no error.
+            if let Ok(Some(image)) = open_image(lower, hex, false) {
+                return Ok(Some(image));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Publishes an image. It is on disk when it gets its name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn publish_image(
+        &self,
+        pending: Pending,
+        mut record: Record,
+    ) -> Result<StoredImage, StoreError> {
+        let hex = record.digest.trim_start_matches("sha256:").to_owned();
+        let path = image_path(&self.root, &hex);
+        let failed = |source| StoreError::file("write", &path, source);
+        pending.file().sync_data().map_err(failed)?;
+        let metadata = pending.file().metadata().map_err(failed)?;
+        (record.size, record.modified) = (metadata.len(), metadata.mtime());
+        let text = serde_json::to_vec(&record).map_err(|error| failed(error.into()))?;
+        let description = self.pending()?;
+        description.write_all(&text)?;
+        description.file().sync_data().map_err(failed)?;
+        // The record first: an image is never without one.
+        description.publish(&record_path(&self.root, &hex), 0o600)?;
+        let file = pending.publish(&path, 0o444)?;
+        usage::hold(&file);
+        Ok(StoredImage { file, path, record, own: true })
+    }
+
+    /// All images of the caller's own store and when they were used last.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn images(&self) -> Result<Vec<(Record, SystemTime)>, StoreError> {
+        let directory = self.root.join(IMAGES);
+        let failed = |source| StoreError::file("list", &directory, source);
+        let mut out = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(hex) = name.to_str().and_then(|name| name.strip_suffix(".sqsh")) else {
+                continue;
+            };
+            if let Ok(Some(record)) = read_record(&self.root, hex) {
+                let used =
+                    fs::metadata(record_path(&self.root, hex)).and_then(|data| data.modified());
+                out.push((record, used.unwrap_or(SystemTime::UNIX_EPOCH)));
+            }
+        }
+        out.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
+        Ok(out)
+    }
+
+    /// Removes an image.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove_image(&self, hex: &str) -> Result<(), StoreError> {
+        remove(&image_path(&self.root, hex))?;
+        remove(&record_path(&self.root, hex))
+    }
+}
+
+pub(super) fn image_path(root: &Path, hex: &str) -> PathBuf {
+    root.join(IMAGES).join(format!("{hex}.sqsh"))
+}
+
+pub(super) fn record_path(root: &Path, hex: &str) -> PathBuf {
+    root.join(IMAGES).join(format!("{hex}.json"))
+}
+
+/// The record of an image; none if it is missing or makes no sense.
+pub(super) fn read_record(root: &Path, hex: &str) -> Result<Option<Record>, StoreError> {
+    let path = record_path(root, hex);
+    match fs::read(&path) {
+        Ok(text) => {
+            let record: Option<Record> = serde_json::from_slice(&text).ok();
+            Ok(record.filter(|record| record.digest.strip_prefix("sha256:") == Some(hex)))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StoreError::file("read", &path, source)),
+    }
+}
+
+fn open_image(root: &Path, hex: &str, own: bool) -> Result<Option<StoredImage>, StoreError> {
+    let path = image_path(root, hex);
+    let failed = |source| StoreError::file("open", &path, source);
+    let file = match open_plain(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(failed(source)),
+    };
+    // Held before it is looked at: the garbage collector takes it before or not at all.
+    usage::hold(&file);
+    let Some(record) = read_record(root, hex)? else { return Ok(None) };
+    let metadata = file.metadata().map_err(failed)?;
+    let as_recorded = (metadata.len(), metadata.mtime()) == (record.size, record.modified);
+    if !as_recorded || metadata.nlink() == 0 {
+        return Ok(None);
+    }
+    if !own && !trusted(root, &metadata).map_err(failed)? {
+        return Ok(None);
+    }
+    if own {
+        let used = || File::open(record_path(root, hex))?.set_modified(SystemTime::now());
+        let _ = used();
+    }
+    Ok(Some(StoredImage { file, path, record, own }))
+}
+
+/// Whether a file in somebody's store is that somebody's, and nobody else can write there.
+fn trusted(root: &Path, file: &fs::Metadata) -> std::io::Result<bool> {
+    let directories = [fs::metadata(root)?, fs::metadata(root.join(IMAGES))?];
+    let owner = directories[0].uid();
+    let closed = |metadata: &fs::Metadata| metadata.mode() & 0o022 == 0 && metadata.uid() == owner;
+    Ok(directories.iter().all(closed) && closed(file))
+}

@@ -1,0 +1,190 @@
+//! Locks across processes and nodes, by files, because not every shared file system locks.
+//!
+//! The holder renews the file's time stamp. Who waits compares what it sees with what it saw, by
+//! its own clock: clocks of nodes differ. A holder that has died on this node is noticed at
+//! once, another one after [`STALE`].
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Pending, StoreError, usage};
+
+const RENEW: Duration = Duration::from_secs(5);
+const STALE: Duration = Duration::from_secs(30);
+const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
+
+/// A lock that is held; released when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    content: String,
+    stop: Option<Sender<()>>,
+    renewer: Option<JoinHandle<()>>,
+}
+
+/// How waiting for a lock ended.
+#[derive(Debug)]
+pub enum Waited<T> {
+    /// The lock is ours: make it.
+    Locked(Lock),
+    /// Somebody else has made it.
+    There(T),
+}
+
+impl Lock {
+    pub(super) fn acquire<T>(
+        path: &Path,
+        scratch: &Path,
+        mut there: impl FnMut() -> Result<Option<T>, StoreError>,
+    ) -> Result<Waited<T>, StoreError> {
+        let content = usage::signature();
+        let mut seen: Option<(Sight, Instant)> = None;
+        let mut pause = POLL.0;
+        loop {
+            if let Some(found) = there()? {
+                return Ok(Waited::There(found));
+            }
+            let pending = Pending::new(scratch)?;
+            pending.write_all(content.as_bytes())?;
+            match pending.publish_new(path, 0o600) {
+                Ok(()) => {
+                    let lock = Lock::hold(path, content);
+                    // It may have been made between the look and the lock.
+                    return Ok(match there()? {
+                        Some(found) => Waited::There(found),
+                        None => Waited::Locked(lock),
+                    });
+                }
+                Err(StoreError::File { source, .. })
+                    if source.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+            let Some(now) = Sight::of(path) else { continue };
+            match &seen {
+                Some((before, since)) if *before == now => {
+                    if since.elapsed() >= STALE {
+                        break_lock(path, &now);
+                    }
+                }
+                _ => seen = Some((now.clone(), Instant::now())),
+            }
+            if usage::is_dead(&now.content) {
+                break_lock(path, &now);
+                continue;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(POLL.1);
+        }
+    }
+
+    fn hold(path: &Path, content: String) -> Lock {
+        let (stop, stopped) = channel();
+        let renewed = path.to_owned();
+        let renewer = std::thread::Builder::new()
+            .name("lock".to_owned())
+            .spawn(move || renew(&renewed, &stopped))
+            .ok();
+        Lock { path: path.to_owned(), content, stop: Some(stop), renewer }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(renewer) = self.renewer.take() {
+            let _ = renewer.join();
+        }
+        // Somebody may have taken us for dead and have it now.
+        if Sight::of(&self.path).is_some_and(|now| now.content == self.content) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn renew(path: &Path, stopped: &Receiver<()>) {
+    while stopped.recv_timeout(RENEW) == Err(RecvTimeoutError::Timeout) {
+        if let Ok(file) = File::open(path) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+    }
+}
+
+/// A lock file as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sight {
+    content: String,
+    modified: Option<SystemTime>,
+}
+
+impl Sight {
+    fn of(path: &Path) -> Option<Sight> {
+        let mut file = File::open(path).ok()?;
+        let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+        let mut content = String::new();
+        file.read_to_string(&mut content).ok()?;
+        Some(Sight { content, modified })
+    }
+}
+
+/// Removes a dead holder's lock. Of several who try, one gets it; should that have been a new
+/// holder's lock after all, it is put back, and if that fails two make the same thing, which
+/// costs time and nothing else.
+fn break_lock(path: &Path, dead: &Sight) {
+    let Some(directory) = path.parent() else { return };
+    let aside = super::file::unique(directory);
+    if fs::rename(path, &aside).is_ok() {
+        if Sight::of(&aside).is_some_and(|now| now.content != dead.content) {
+            let _ = fs::hard_link(&aside, path);
+        }
+        let _ = fs::remove_file(&aside);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none() -> Result<Option<()>, StoreError> {
+        Ok(None)
+    }
+
+    #[test]
+    fn one_of_many_makes_it_and_the_others_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, made) = (folder.path().join("lock"), folder.path().join("made"));
+        let makers = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    let there = || Ok(made.exists().then_some(()));
+                    if let Waited::Locked(_lock) =
+                        Lock::acquire(&path, folder.path(), there).unwrap()
+                    {
+                        makers.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        std::thread::sleep(Duration::from_millis(100));
+                        fs::write(&made, "").unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(makers.into_inner(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only what was made is left");
+    }
+
+    #[test]
+    fn the_lock_of_a_process_that_is_gone_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = usage::signature_of(child.id());
+        child.wait().unwrap();
+        fs::write(&path, dead).unwrap();
+        let start = Instant::now();
+        assert!(matches!(Lock::acquire(&path, folder.path(), none).unwrap(), Waited::Locked(_)));
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+}

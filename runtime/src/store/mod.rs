@@ -1,0 +1,226 @@
+//! The image store: squashfs images by the digest of their manifest, and the compressed layers
+//! they were made from by their own.
+//!
+//! Everything in it can be fetched again. A file gets its final name only when it is complete, so
+//! there is no state to repair after a crash, only leftovers to remove ([`Store::gc`]). Locks
+//! save work; nothing goes wrong without them, since publishing is a rename.
+//!
+//! A store belongs to one user. What other users put into theirs is never trusted; stores of the
+//! administrator ([`StoreConfig::lower`]) are, and are only read.
+
+mod config;
+mod error;
+mod file;
+mod gc;
+mod image;
+mod lock;
+mod scratch;
+mod usage;
+
+pub use config::StoreConfig;
+pub use error::StoreError;
+pub use file::{Pending, place};
+pub use gc::{Collected, Policy};
+pub use image::{Record, StoredImage};
+pub use lock::{Lock, Waited};
+pub use scratch::Scratch;
+pub use usage::{Usage, mark_use};
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::registry::Document;
+
+/// A store that can be written to, and those below it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+    config: StoreConfig,
+}
+
+/// No honest manifest is larger.
+const DOCUMENT_LIMIT: u64 = 8 << 20;
+/// Its folders.
+const IMAGES: &str = "images";
+const BLOBS: &str = "blobs";
+const LOCKS: &str = "locks";
+const REFERENCES: &str = "references";
+const SCRATCH: &str = "tmp";
+const USES: &str = "uses";
+
+impl Store {
+    /// Opens the caller's store, making it if need be.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a store that others can write to is one.
+    pub fn open(config: StoreConfig) -> Result<Store, StoreError> {
+        let root = config.own_path()?;
+        make_directory(&root)?;
+        check_owner(&root)?;
+        for name in [IMAGES, BLOBS, LOCKS, REFERENCES, SCRATCH, USES] {
+            make_directory(&root.join(name))?;
+        }
+        Ok(Store { root, config })
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A folder for files that are being written, on the file system of the store.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join(SCRATCH)
+    }
+
+    /// A file to be filled and then published.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn pending(&self) -> Result<Pending, StoreError> {
+        Pending::new(&self.scratch())
+    }
+
+    /// Where a blob is, or would be.
+    pub fn blob_path(&self, hex: &str) -> PathBuf {
+        self.root.join(BLOBS).join(hex)
+    }
+
+    /// A blob, if it is there; its content is to be checked by whoever reads it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn blob(&self, hex: &str) -> Result<Option<File>, StoreError> {
+        let path = self.blob_path(hex);
+        match File::open(&path) {
+            Ok(file) => {
+                // For the garbage collector: last use.
+                let _ = file.set_modified(SystemTime::now());
+                Ok(Some(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::file("open", &path, source)),
+        }
+    }
+
+    /// Publishes a blob.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn publish_blob(&self, pending: Pending, hex: &str) -> Result<File, StoreError> {
+        pending.publish(&self.blob_path(hex), 0o400)
+    }
+
+    /// Publishes a small blob.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_blob(&self, hex: &str, content: &[u8]) -> Result<(), StoreError> {
+        let pending = self.pending()?;
+        pending.write_all(content)?;
+        self.publish_blob(pending, hex).map(drop)
+    }
+
+    /// A manifest or configuration, with the digest that its content really has, from this store
+    /// or one below.
+    pub fn small_blob(&self, hex: &str) -> Option<Document> {
+        use std::io::Read;
+        let roots = [&self.root].into_iter().chain(&self.config.lower);
+        let read = |root: &PathBuf| {
+            let mut content = Vec::new();
+            let file = open_plain(&root.join(BLOBS).join(hex)).ok()?;
+            file.take(DOCUMENT_LIMIT).read_to_end(&mut content).ok()?;
+            Some(Document::new(content))
+        };
+        roots.filter_map(read).find(|document| document.digest.strip_prefix("sha256:") == Some(hex))
+    }
+
+    /// Removes a blob that turned out to be damaged.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove_blob(&self, hex: &str) -> Result<(), StoreError> {
+        remove(&self.blob_path(hex))
+    }
+
+    /// Locks the making of something, so that others wait instead of making it as well.
+    ///
+    /// `there` is asked again and again whether the wait is over for another reason: that it has
+    /// been made.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn lock<T>(
+        &self,
+        name: &str,
+        there: impl FnMut() -> Result<Option<T>, StoreError>,
+    ) -> Result<Waited<T>, StoreError> {
+        Lock::acquire(&self.root.join(LOCKS).join(name), &self.scratch(), there)
+    }
+
+    /// Remembers which digest a tag had last.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remember(&self, reference: &str, digest: &str) -> Result<(), StoreError> {
+        let pending = self.pending()?;
+        pending.write_all(format!("{digest}\n{reference}\n").as_bytes())?;
+        pending.publish(&self.reference_path(reference), 0o600).map(drop)
+    }
+
+    /// The digest that a tag had when it was last looked up.
+    pub fn remembered(&self, reference: &str) -> Option<String> {
+        let text = fs::read_to_string(self.reference_path(reference)).ok()?;
+        let (digest, rest) = text.split_once('\n')?;
+        (rest.trim_end() == reference && crate::uri::hex_of(digest).is_some())
+            .then(|| digest.to_owned())
+    }
+
+    fn reference_path(&self, reference: &str) -> PathBuf {
+        use sha2::{Digest, Sha256};
+        let hash = Sha256::digest(reference.as_bytes());
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.root.join(REFERENCES).join(hex)
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), StoreError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StoreError::file("create", path, source))
+}
+
+fn check_owner(path: &Path) -> Result<(), StoreError> {
+    let metadata =
+        fs::metadata(path).map_err(|source| StoreError::file("look at", path, source))?;
+    let own = nix::unistd::geteuid().as_raw();
+    if metadata.uid() != own {
+        return Err(StoreError::Foreign { path: path.to_owned(), owner: metadata.uid() });
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(StoreError::Writable(path.to_owned()));
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(StoreError::file("remove", path, source)),
+    }
+}
+
+/// Opens a file that somebody else may have made: no link is followed and no pipe waited for.
+fn open_plain(path: &Path) -> io::Result<File> {
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}

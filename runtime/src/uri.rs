@@ -1,0 +1,364 @@
+//! Where an image comes from: `docker://`, `dockerd://`, `podman://`, `oci:`, `oci-archive:`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The registry meant where none is named.
+pub const DOCKER_HUB: &str = "registry-1.docker.io";
+
+/// The source of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uri {
+    /// `docker://[USER@][REGISTRY#]IMAGE[:TAG|@DIGEST]`; `/` does for `#` where the first part
+    /// can only be a host (it has a dot or a colon, or is `localhost`).
+    Registry(Reference),
+    /// `dockerd://IMAGE[:TAG]` or `podman://IMAGE[:TAG]`: an image that a local engine has.
+    Engine {
+        /// Which one.
+        engine: Engine,
+        /// As the engine's command takes it.
+        image: String,
+    },
+    /// `oci:DIRECTORY[:TAG]` or `oci-archive:FILE[:TAG]`, as skopeo, podman and umoci write them.
+    Layout {
+        /// Directory or archive.
+        path: PathBuf,
+        /// Which image of it, where it has several.
+        tag: Option<String>,
+    },
+}
+
+/// A local container engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// `docker`
+    Docker,
+    /// `podman`
+    Podman,
+}
+
+impl Engine {
+    /// The name of its command.
+    pub fn program(self) -> &'static str {
+        match self {
+            Engine::Docker => "docker",
+            Engine::Podman => "podman",
+        }
+    }
+}
+
+/// An image in a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Whose credentials to use.
+    pub user: Option<String>,
+    /// Host and perhaps port.
+    pub registry: String,
+    /// Repository, such as `library/ubuntu`.
+    pub repository: String,
+    /// The tag; `latest` if neither tag nor digest is given.
+    pub tag: Option<String>,
+    /// The digest; the tag is then only a comment.
+    pub digest: Option<String>,
+}
+
+/// What is wrong with a URI.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UriError {
+    /// No scheme we know.
+    #[error(
+        "invalid image reference: {0}: expected docker://[USER@][REGISTRY#]IMAGE[:TAG], \
+         dockerd://IMAGE[:TAG], podman://IMAGE[:TAG], oci:DIRECTORY[:TAG] or oci-archive:FILE[:TAG]"
+    )]
+    Scheme(String),
+    /// A part is malformed.
+    #[error("invalid image reference: {uri}: {problem}")]
+    Part {
+        /// As given.
+        uri: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+impl Reference {
+    /// What stands for the image in a manifest request: its digest or its tag.
+    pub fn selector(&self) -> &str {
+        self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
+    }
+
+    /// The file name that enroot gives the imported image.
+    pub fn file_name(&self) -> String {
+        let image = match self.repository.strip_prefix("library/") {
+            Some(short) if self.registry == DOCKER_HUB => short,
+            _ => &self.repository,
+        };
+        format!("{}+{}.sqsh", image.replace('/', "+"), self.selector())
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.digest.is_some() { '@' } else { ':' };
+        write!(f, "docker://{}#{}{separator}{}", self.registry, self.repository, self.selector())
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Uri::Registry(reference) => reference.fmt(f),
+            Uri::Engine { engine: Engine::Docker, image } => write!(f, "dockerd://{image}"),
+            Uri::Engine { engine: Engine::Podman, image } => write!(f, "podman://{image}"),
+            Uri::Layout { path, tag } => {
+                let scheme = if path.is_dir() { "oci" } else { "oci-archive" };
+                write!(f, "{scheme}:{}", path.display())?;
+                tag.iter().try_for_each(|tag| write!(f, ":{tag}"))
+            }
+        }
+    }
+}
+
+impl FromStr for Uri {
+    type Err = UriError;
+
+    fn from_str(uri: &str) -> Result<Uri, UriError> {
+        let part = |problem| UriError::Part { uri: uri.to_owned(), problem };
+        if uri.chars().any(char::is_control) {
+            return Err(UriError::Part {
+                uri: uri.escape_debug().to_string(),
+                problem: "it has control characters",
+            });
+        }
+        if let Some(rest) = uri.strip_prefix("docker://") {
+            return reference(rest).map(Uri::Registry).map_err(part);
+        }
+        for (scheme, engine) in [("dockerd://", Engine::Docker), ("podman://", Engine::Podman)] {
+            if let Some(image) = uri.strip_prefix(scheme) {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._:-@".contains(&byte);
+                // A leading dash would be an option of the engine's command.
+                if image.is_empty() || image.starts_with('-') || !image.bytes().all(plain) {
+                    return Err(part("this is no name of an image"));
+                }
+                return Ok(Uri::Engine { engine, image: image.to_owned() });
+            }
+        }
+        for scheme in ["oci-archive:", "oci:"] {
+            if let Some(rest) = uri.strip_prefix(scheme) {
+                let (path, tag) = match rest.rsplit_once(':') {
+                    Some((path, tag)) if !tag.contains('/') => (path, Some(tag.to_owned())),
+                    _ => (rest, None),
+                };
+                if path.is_empty() || tag.as_deref() == Some("") {
+                    return Err(part("expected PATH[:TAG]"));
+                }
+                return Ok(Uri::Layout { path: path.into(), tag });
+            }
+        }
+        Err(UriError::Scheme(uri.to_owned()))
+    }
+}
+
+fn reference(rest: &str) -> Result<Reference, &'static str> {
+    let (rest, digest) = match rest.rsplit_once('@') {
+        Some((before, digest)) if digest.starts_with("sha256:") => (before, Some(digest)),
+        _ => (rest, None),
+    };
+    if digest.is_some_and(|digest| hex_of(digest).is_none()) {
+        return Err("a digest is sha256: and 64 hexadecimal digits");
+    }
+    let (user, rest) = match rest.rsplit_once('@') {
+        Some(("", _)) => return Err("the user before the @ is empty"),
+        Some((user, rest)) => (Some(user.to_owned()), rest),
+        None => (None, rest),
+    };
+    let (registry, image) = match rest.split_once('#') {
+        Some((registry, image)) => (Some(registry), image),
+        None => match rest.split_once('/') {
+            Some((host, image)) if host == "localhost" || host.contains(['.', ':']) => {
+                (Some(host), image)
+            }
+            _ => (None, rest),
+        },
+    };
+    let (repository, tag) = match image.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
+        _ => (image, None),
+    };
+    let registry = match registry {
+        None | Some("docker.io" | "index.docker.io" | DOCKER_HUB) => DOCKER_HUB,
+        Some(host) => host,
+    };
+    if !is_host(registry) {
+        return Err("this is no host name of a registry");
+    }
+    let library = if registry == DOCKER_HUB && !repository.contains('/') { "library/" } else { "" };
+    let repository = format!("{library}{repository}");
+    if !is_repository(&repository) {
+        return Err(
+            "an image's name has lower-case letters, digits, and single . _ - / between them",
+        );
+    }
+    if tag.is_some_and(|tag| !is_tag(tag)) {
+        return Err("a tag has at most 128 letters, digits, . _ - and does not start with . or -");
+    }
+    let tag = match (tag, digest) {
+        (None, None) => Some("latest"),
+        (tag, _) => tag,
+    };
+    Ok(Reference {
+        user,
+        registry: registry.to_owned(),
+        repository,
+        tag: tag.map(str::to_owned),
+        digest: digest.map(str::to_ascii_lowercase),
+    })
+}
+
+/// The hexadecimal digits of a `sha256:` digest.
+pub fn hex_of(digest: &str) -> Option<&str> {
+    digest
+        .strip_prefix("sha256:")
+        .filter(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+fn is_host(text: &str) -> bool {
+    // [2001:db8::1]:5000 is a host as well.
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let good_host = match inner {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let bytes = host.as_bytes();
+            let ends = [bytes.first(), bytes.last()];
+            ends.iter().all(|end| end.is_some_and(u8::is_ascii_alphanumeric))
+                && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(byte))
+        }
+    };
+    good_host && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+fn is_repository(text: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.split('/').all(|name| {
+        let bytes = name.as_bytes();
+        bytes.first().is_some_and(plain)
+            && bytes.last().is_some_and(plain)
+            && !name.contains("..")
+            && bytes.iter().all(|byte| plain(byte) || b"._-".contains(byte))
+    })
+}
+
+fn is_tag(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && !text.starts_with(['.', '-'])
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(uri: &str) -> String {
+        match uri.parse() {
+            Ok(Uri::Registry(r)) => {
+                let user = r.user.as_deref().unwrap_or("-");
+                format!("{user} {} {} {}", r.registry, r.repository, r.selector())
+            }
+            Ok(other) => format!("{other:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn reads_what_enroot_reads() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let cases = [
+            ("ubuntu", "- registry-1.docker.io library/ubuntu latest"),
+            ("ubuntu:24.04", "- registry-1.docker.io library/ubuntu 24.04"),
+            ("docker.io#ubuntu", "- registry-1.docker.io library/ubuntu latest"),
+            ("nvidia/cuda:12", "- registry-1.docker.io nvidia/cuda 12"),
+            ("nvcr.io#nvidia/pytorch:25.06-py3", "- nvcr.io nvidia/pytorch 25.06-py3"),
+            ("nvcr.io/nvidia/pytorch:25.06-py3", "- nvcr.io nvidia/pytorch 25.06-py3"),
+            ("$oauthtoken@nvcr.io#nvidia/pytorch", "$oauthtoken nvcr.io nvidia/pytorch latest"),
+            ("me@example.org@host:5000/a/b:c", "me@example.org host:5000 a/b c"),
+            ("localhost:5000/a", "- localhost:5000 a latest"),
+            ("localhost/a", "- localhost a latest"),
+            ("[::1]:5000#a", "- [::1]:5000 a latest"),
+        ];
+        for (uri, want) in cases {
+            assert_eq!(shown(&format!("docker://{uri}")), want, "{uri}");
+        }
+        for uri in ["ubuntu", "ubuntu:24.04"] {
+            let want = format!("- registry-1.docker.io library/ubuntu {digest}");
+            assert_eq!(shown(&format!("docker://{uri}@{digest}")), want);
+        }
+    }
+
+    #[test]
+    fn says_which_part_is_wrong() {
+        for (uri, want) in [
+            ("ubuntu", "expected docker://"),
+            ("docker://", "name has lower-case"),
+            ("docker://Ubuntu", "name has lower-case"),
+            ("docker://a//b", "name has lower-case"),
+            ("docker://../x", "no host name"),
+            ("docker://host:x#a", "no host name"),
+            ("docker://ho st#a", "no host name"),
+            ("docker://a:", "a tag has"),
+            ("docker://a@sha256:12", "64 hexadecimal"),
+            ("docker://@a", "the user"),
+            ("dockerd://-v", "no name"),
+            ("podman://a b", "no name"),
+            ("oci:", "PATH[:TAG]"),
+            ("docker://a\nb", "control"),
+        ] {
+            let error = uri.parse::<Uri>().unwrap_err().to_string();
+            assert!(error.contains(want), "{uri}: {error}");
+        }
+    }
+
+    #[test]
+    fn layouts_are_named_as_skopeo_names_them() {
+        let layout = |path: &str, tag: Option<&str>| Uri::Layout {
+            path: path.into(),
+            tag: tag.map(Into::into),
+        };
+        assert_eq!("oci:/a/b:v1".parse(), Ok(layout("/a/b", Some("v1"))));
+        assert_eq!("oci:a/b".parse(), Ok(layout("a/b", None)));
+        assert_eq!("oci-archive:/a:b/c".parse(), Ok(layout("/a:b/c", None)));
+    }
+
+    #[test]
+    fn files_are_named_as_enroot_names_them() {
+        let name = |uri: &str| match uri.parse().unwrap() {
+            Uri::Registry(reference) => reference.file_name(),
+            _ => unreachable!(),
+        };
+        assert_eq!(name("docker://ubuntu:24.04"), "ubuntu+24.04.sqsh");
+        assert_eq!(name("docker://nvcr.io#nvidia/cuda"), "nvidia+cuda+latest.sqsh");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses_or_is_an_error(text in "\\PC{0,60}") {
+            let _ = text.parse::<Uri>();
+            let _ = format!("docker://{text}").parse::<Uri>();
+        }
+
+        #[test]
+        fn a_reference_reads_as_it_is_shown(
+            host in "[a-z]{1,8}\\.[a-z]{2}(:[1-9][0-9]{0,3})?",
+            repository in "[a-z0-9]{1,5}([._-]?[a-z0-9]{1,5}){0,2}(/[a-z0-9]{1,5}){0,2}",
+            tag in "[A-Za-z0-9_][A-Za-z0-9._-]{0,20}",
+        ) {
+            let text = format!("docker://{host}#{repository}:{tag}");
+            prop_assert_eq!(text.parse::<Uri>().unwrap().to_string(), text);
+        }
+    }
+}
