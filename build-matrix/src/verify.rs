@@ -21,7 +21,9 @@ const HOOKS: &[&str] = &[
 ];
 
 /// Libraries that are there wherever Slurm is.
-const LIBRARIES: &[&str] = &["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux"];
+/// Linked against an old glibc, these of its parts are libraries of their own.
+const LIBRARIES: &[&str] =
+    &["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libgcc_s.so.1", "ld-linux"];
 
 /// Most bytes of a plugin.
 const MOST: u64 = 500 * 1024;
