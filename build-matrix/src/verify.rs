@@ -20,8 +20,7 @@ const HOOKS: &[&str] = &[
     "slurm_spank_exit",
 ];
 
-/// Libraries that are there wherever Slurm is.
-/// Linked against an old glibc, these of its parts are libraries of their own.
+/// Libraries that are there wherever Slurm is; an old glibc has parts in libraries of their own.
 const LIBRARIES: &[&str] =
     &["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libgcc_s.so.1", "ld-linux"];
 

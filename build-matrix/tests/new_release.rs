@@ -79,7 +79,7 @@ spank_bindings::export_plugin! {
     failure_mode: FailureMode::Job,
     hooks: {
         init => nothing, init_post_opt => nothing, user_init => nothing, task_init => wrap,
-        task_exit => nothing, exit => nothing,
+        task_exit => nothing, job_epilog => nothing, exit => nothing,
     }
 }
 "#;
