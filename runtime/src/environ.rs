@@ -45,6 +45,36 @@ pub fn to_block(environ: &Environ) -> Vec<u8> {
     out
 }
 
+/// Reads what [`to_block`] makes.
+pub fn from_block(block: &[u8]) -> Environ {
+    let mut environ = Environ::new();
+    for variable in block.split(|byte| *byte == 0) {
+        if let Some(equals) = variable.iter().position(|byte| *byte == b'=') {
+            let (name, value) = (&variable[..equals], &variable[equals + 1..]);
+            environ.insert(OsStr::from_bytes(name).into(), OsStr::from_bytes(value).into());
+        }
+    }
+    environ
+}
+
+/// Adds what the caller wants: `NAME=VALUE`, or `NAME` for the value in `host`.
+pub fn add_wanted(environ: &mut Environ, wanted: &[OsString], host: &Environ) {
+    for item in wanted {
+        let bytes = item.as_bytes();
+        match bytes.iter().position(|byte| *byte == b'=') {
+            Some(equals) => {
+                let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
+                environ.insert(OsStr::from_bytes(name).into(), OsStr::from_bytes(value).into());
+            }
+            None => {
+                if let Some(value) = host.get(item.as_os_str()).filter(|value| !value.is_empty()) {
+                    environ.insert(item.clone(), value.clone());
+                }
+            }
+        }
+    }
+}
+
 fn unquote(value: &[u8]) -> &[u8] {
     let trimmed = value.trim_ascii_end();
     match trimmed {

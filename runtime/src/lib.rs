@@ -1,10 +1,11 @@
 //! The built-in container runtime of pyxis: an unprivileged root filesystem made of a squashfs
 //! image, a kernel overlay and bind mounts, in namespaces of the calling user.
 //!
-//! Without the `cli` feature only [`handover`] is built: the protocol by which a started
-//! container's descriptors reach the SPANK plugin.
+//! Without the `cli` feature only what the SPANK plugin shares is built: [`handover`], the
+//! protocol by which a started container's descriptors reach it, and [`seccomp`].
 
 pub mod handover;
+pub mod seccomp;
 
 #[cfg(feature = "cli")]
 pub mod containers;
@@ -18,6 +19,8 @@ pub mod image;
 pub mod imageconf;
 #[cfg(feature = "cli")]
 pub mod import;
+#[cfg(feature = "cli")]
+pub mod launch;
 #[cfg(feature = "cli")]
 pub mod layers;
 #[cfg(feature = "cli")]

@@ -2,7 +2,6 @@
 
 mod cli;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -10,8 +9,7 @@ use clap::Parser;
 use cli::Cli;
 
 fn main() -> ExitCode {
-    let name = std::env::args_os().next().unwrap_or_default();
-    let as_enroot = Path::new(&name).file_name().is_some_and(|name| name == "enroot");
+    let as_enroot = cli::as_enroot();
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         let _ = error.print();
         // clap's own code for a usage error is 2, enroot's is 1.
@@ -19,6 +17,6 @@ fn main() -> ExitCode {
     });
     cli.verb.run().unwrap_or_else(|error| {
         eprintln!("{} {error}", if as_enroot { "[ERROR]" } else { "pyxis:" });
-        ExitCode::FAILURE
+        ExitCode::from(error.exit_code())
     })
 }

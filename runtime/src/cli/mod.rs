@@ -2,6 +2,7 @@
 //! under the name `enroot` it words its errors like that.
 
 pub(crate) mod create;
+pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod images;
 pub(crate) mod import;
@@ -9,14 +10,18 @@ pub(crate) mod list;
 pub(crate) mod remove;
 pub(crate) mod start;
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use runtime::containers::{ContainerError, DataPath, ExportError};
+use runtime::containers::{ContainerError, DataPath, ExecError, ExportError};
+use runtime::environ::is_name;
 use runtime::fstab::FstabError;
 use runtime::import::ImportError;
+use runtime::launch::LaunchError;
 use runtime::start::StartError;
 use runtime::store::StoreError;
 
@@ -34,6 +39,8 @@ pub(crate) enum Verb {
     Create(create::CreateArgs),
     /// Start a container, a squashfs image or a directory
     Start(start::StartArgs),
+    /// Run a command in a running container
+    Exec(exec::ExecArgs),
     /// Make a squashfs image of a container
     Export(export::ExportArgs),
     /// List the containers
@@ -52,6 +59,12 @@ pub(crate) enum Verb {
     Gc(images::GcArgs),
     /// Show how large the image store is
     Du,
+    /// Absent: a container is started from its image, no bundle is needed
+    #[command(hide = true)]
+    Bundle {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        _words: Vec<OsString>,
+    },
     /// Print the version
     Version,
 }
@@ -61,6 +74,7 @@ impl Verb {
         match self {
             Verb::Create(args) => args.run(),
             Verb::Start(args) => args.run(),
+            Verb::Exec(args) => args.run(),
             Verb::Export(args) => args.run(),
             Verb::List(args) => args.run(),
             Verb::Remove(args) => args.run(),
@@ -70,6 +84,7 @@ impl Verb {
             Verb::Images => images::list(),
             Verb::Gc(args) => args.run(),
             Verb::Du => images::usage(),
+            Verb::Bundle { .. } => Err(CliError::NoBundle),
             Verb::Version => {
                 println!("{}", env!("CARGO_PKG_VERSION"));
                 Ok(ExitCode::SUCCESS)
@@ -93,8 +108,52 @@ pub(crate) enum CliError {
     Import(#[from] ImportError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error("Invalid argument: {0}: it is no name of a variable")]
+    Variable(String),
+    #[error("unknown option {0}; see --help")]
+    Option(String),
+    #[error("cannot read {}: {source}", path.display())]
+    Script { path: PathBuf, source: std::io::Error },
+    #[error("a container with a PID namespace of its own cannot be handed over")]
+    PidHandover,
+    #[error(
+        "bundle: self-extracting bundles are not made here; copy the .sqsh file and \
+         `pyxis start` it, or use enroot's own bundle"
+    )]
+    NoBundle,
     #[error("no answer to the question; use --force")]
     Unanswered,
+}
+
+impl CliError {
+    /// What the command exits with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Launch(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
+}
+
+/// Whether the command was called `enroot`.
+pub(crate) fn as_enroot() -> bool {
+    let name = std::env::args_os().next().unwrap_or_default();
+    Path::new(&name).file_name().is_some_and(|name| name == "enroot")
+}
+
+/// Checks the words of `--env`.
+pub(crate) fn check_variables(words: &[OsString]) -> Result<(), CliError> {
+    for word in words {
+        let name = word.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        if !is_name(name) {
+            return Err(CliError::Variable(word.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// The data path, made if need be.

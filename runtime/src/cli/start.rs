@@ -1,11 +1,9 @@
 //! `pyxis start`.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -14,9 +12,10 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use runtime::containers::{Name, hand_over};
 use runtime::fstab::{Entry, FstabError};
 use runtime::image::Image;
+use runtime::launch::{Launch, run_entrypoint};
 use runtime::start::{Namespaces, Plan, Root, StartError, start};
 
-use super::{CliError, data_path, enabled};
+use super::{CliError, as_enroot, check_variables, data_path, enabled};
 
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
@@ -35,15 +34,30 @@ pub(crate) struct StartArgs {
     /// Set an environment variable, or keep the host's value of it
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
-    /// A namespace of its own for the container
-    #[arg(long, value_enum)]
-    unshare: Vec<Unshare>,
+    /// A PID namespace of its own
+    #[arg(long)]
+    pid: bool,
+    /// A network namespace of its own, with a loopback device only
+    #[arg(long)]
+    net: bool,
+    /// An IPC namespace of its own, and a /dev with the least devices
+    #[arg(long)]
+    ipc: bool,
+    /// A host name of its own
+    #[arg(long)]
+    uts: bool,
+    /// A command script in place of the image's /etc/rc
+    #[arg(long, value_name = "SCRIPT")]
+    rc: Option<PathBuf>,
     /// Send the container's descriptors to this socket and exit, instead of running a command
     #[arg(long, value_name = "FD")]
     handover: Option<RawFd>,
     /// Send the descriptors of the container if it is running, instead of starting it again
     #[arg(long, requires = "handover")]
     join: bool,
+    /// Run the image's entrypoint before handing over
+    #[arg(long, requires = "handover")]
+    entrypoint: bool,
     /// Start the container of this name, made from the image if there is none
     #[arg(short, long)]
     name: Option<OsString>,
@@ -59,13 +73,6 @@ pub(crate) struct StartArgs {
     words: Vec<OsString>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Unshare {
-    Net,
-    Ipc,
-    Uts,
-}
-
 impl StartArgs {
     fn plan(&self, root: Root) -> Result<Plan, FstabError> {
         let mounts = self
@@ -73,7 +80,6 @@ impl StartArgs {
             .iter()
             .filter_map(|line| Entry::parse(&spaced(line)).transpose())
             .collect::<Result<_, _>>()?;
-        let wants = |which, name| self.unshare.contains(&which) || enabled(name);
         Ok(Plan {
             remap_root: self.root || enabled("ENROOT_REMAP_ROOT"),
             writable: self.rw || enabled("ENROOT_ROOTFS_WRITABLE"),
@@ -82,12 +88,21 @@ impl StartArgs {
             mounts,
             env: self.env.clone(),
             unshare: Namespaces {
-                net: wants(Unshare::Net, "ENROOT_UNSHARE_NET"),
-                ipc: wants(Unshare::Ipc, "ENROOT_UNSHARE_IPC"),
-                uts: wants(Unshare::Uts, "ENROOT_UNSHARE_UTS"),
+                pid: self.pid || enabled("ENROOT_UNSHARE_PID"),
+                net: self.net || enabled("ENROOT_UNSHARE_NET"),
+                ipc: self.ipc || enabled("ENROOT_UNSHARE_IPC"),
+                uts: self.uts || enabled("ENROOT_UNSHARE_UTS"),
             },
+            restrict_dev: enabled("ENROOT_RESTRICT_DEV"),
             root,
         })
+    }
+
+    /// The command script given with --rc.
+    fn script(&self) -> Result<Option<Vec<u8>>, CliError> {
+        let Some(path) = &self.rc else { return Ok(None) };
+        let text = std::fs::read(path);
+        text.map(Some).map_err(|source| CliError::Script { path: path.clone(), source })
     }
 
     /// What the words name: a container, unless it is a squashfs file or has a "/".
@@ -102,6 +117,10 @@ impl StartArgs {
             }));
         }
         let first = first.expect("required by clap without --name");
+        // The words after the options may start with a dash; the first of them does not.
+        if first.as_bytes().starts_with(b"-") {
+            return Err(CliError::Option(first.to_string_lossy().into_owned()));
+        }
         let path = Path::new(first);
         if first.as_bytes().contains(&b'/') || is_squashfs(path) {
             return Ok(Root::Path(path.to_owned()));
@@ -118,28 +137,37 @@ impl StartArgs {
             fcntl(socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
                 .map_err(|errno| StartError::Handover(errno.into()))?;
         }
+        check_variables(&self.env)?;
         let root = self.root()?;
         if let (Some(socket), Root::Container(container), true) = (socket, &root, self.join) {
             if hand_over(container, socket)? {
                 return Ok(ExitCode::SUCCESS);
             }
         }
-        let container = start(self.plan(root)?, self.handover)?;
+        let plan = self.plan(root)?;
+        if plan.unshare.pid && socket.is_some() {
+            return Err(CliError::PidHandover);
+        }
+        let script = self.script()?;
+        let mut container = start(plan, self.handover)?;
+        // enroot runs a login shell unless told otherwise; it costs the start of a shell.
+        let login = match std::env::var_os("ENROOT_LOGIN_SHELL") {
+            Some(_) => enabled("ENROOT_LOGIN_SHELL"),
+            None => as_enroot(),
+        };
+        if self.entrypoint {
+            run_entrypoint(&mut container, login)?;
+        }
         if let Some(socket) = socket {
             container.hand_over(socket)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let command = self.words.get(1..).unwrap_or_default();
-        let shell = container.environ.get(OsStr::new("SHELL")).cloned();
-        let program = command.first().cloned().or(shell).unwrap_or_else(|| "/bin/sh".into());
-        let error = std::process::Command::new(&program)
-            .args(command.iter().skip(1))
-            .env_clear()
-            .envs(&container.environ)
-            .current_dir(&container.cwd)
-            .exec();
-        eprintln!("pyxis: cannot execute {}: {error}", program.to_string_lossy());
-        Ok(ExitCode::from(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }))
+        let launch =
+            Launch { command: self.words.get(1..).unwrap_or_default().to_vec(), script, login };
+        match launch.exec(&container) {
+            Ok(never) => match never {},
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod create;
 mod error;
+mod exec;
 mod export;
 mod metadata;
 mod name;
@@ -28,6 +29,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub use error::ContainerError;
+pub use exec::{Entered, Exec, ExecError};
 pub use export::{Export, ExportError, default_output};
 pub use metadata::Metadata;
 pub use name::Name;

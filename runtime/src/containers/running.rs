@@ -97,22 +97,24 @@ fn root_source(table: &[u8]) -> Option<String> {
 }
 
 /// A process that cannot be mistaken for a later one with its number.
-struct Pinned {
+pub(super) struct Pinned {
     pidfd: OwnedFd,
     directory: OwnedFd,
 }
 
 impl Pinned {
+    /// Holds on to the process with this number.
+    pub(super) fn open(pid: i32) -> io::Result<Pinned> {
+        let pidfd = sys::pidfd_open(pid)?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = nix::fcntl::open(format!("/proc/{pid}").as_str(), flags, Mode::empty())?;
+        Ok(Pinned { pidfd, directory })
+    }
+
     /// Finds a process with `mark` and holds on to it.
     fn find(mark: &str) -> io::Result<Option<Pinned>> {
         for process in Process::all().iter().filter(|process| process.has(mark)) {
-            let Ok(pidfd) = sys::pidfd_open(process.pid) else { continue };
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            let path = format!("/proc/{}", process.pid);
-            let Ok(directory) = nix::fcntl::open(path.as_str(), flags, Mode::empty()) else {
-                continue;
-            };
-            let pinned = Pinned { pidfd, directory };
+            let Ok(pinned) = Pinned::open(process.pid) else { continue };
             // Looked at again, now that it is held.
             let same = Process::look(process.pid, process.namespaces.0)
                 .is_some_and(|again| again.has(mark));
@@ -123,17 +125,17 @@ impl Pinned {
         Ok(None)
     }
 
-    fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         sys::is_alive(self.pidfd.as_fd())
     }
 
-    fn open(&self, what: &str, flags: OFlag) -> io::Result<OwnedFd> {
+    pub(super) fn open_file(&self, what: &str, flags: OFlag) -> io::Result<OwnedFd> {
         Ok(openat(&self.directory, what, flags | OFlag::O_CLOEXEC, Mode::empty())?)
     }
 
     /// The namespace `which`, unless it is the caller's own.
-    fn namespace(&self, which: &str) -> io::Result<Option<OwnedFd>> {
-        let theirs = self.open(&format!("ns/{which}"), OFlag::O_RDONLY)?;
+    pub(super) fn namespace(&self, which: &str) -> io::Result<Option<OwnedFd>> {
+        let theirs = self.open_file(&format!("ns/{which}"), OFlag::O_RDONLY)?;
         let ours = fs::metadata(format!("/proc/self/ns/{which}"))?;
         let stat = nix::sys::stat::fstat(&theirs)?;
         Ok(((stat.st_dev, stat.st_ino) != (ours.dev(), ours.ino())).then_some(theirs))
@@ -227,7 +229,7 @@ fn collect(container: &Container, process: &Pinned) -> io::Result<Option<Handove
             Ok(block) => block,
             Err(_) => {
                 let mut block = Vec::new();
-                let file = process.open("environ", OFlag::O_RDONLY)?;
+                let file = process.open_file("environ", OFlag::O_RDONLY)?;
                 io::Read::read_to_end(&mut File::from(file), &mut block)?;
                 block
             }
@@ -245,7 +247,7 @@ fn collect(container: &Container, process: &Pinned) -> io::Result<Option<Handove
 /// The directory that `PWD` names, in the process's root.
 fn start_directory(process: &Pinned, block: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    let root = process.open("root", flags)?;
+    let root = process.open_file("root", flags)?;
     let variable = block.split(|byte| *byte == 0).find_map(|line| line.strip_prefix(b"PWD="));
     if let Some(path) = variable {
         let how =

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::identity::Identity;
@@ -93,6 +94,23 @@ pub(super) fn add_login_defaults(environ: &mut Environ, identity: &Identity) {
     }
     set("LOGNAME", &identity.name);
     set("PATH", if root { ROOT_PATH } else { USER_PATH });
+}
+
+/// Makes the home directory that the environment names, if nothing is there. In a container that
+/// can be written to, it gets what the image has for new users.
+pub(super) fn create_home(environ: &Environ, writable: bool) {
+    let Some(home) = environ.get(OsStr::new("HOME")).map(Path::new) else { return };
+    if !home.is_absolute() || home.exists() {
+        return;
+    }
+    if fs::DirBuilder::new().recursive(true).mode(0o700).create(home).is_err() || !writable {
+        return;
+    }
+    for entry in fs::read_dir("/etc/skel").into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let _ = fs::copy(entry.path(), home.join(entry.file_name()));
+        }
+    }
 }
 
 fn executable(path: &Path) -> bool {

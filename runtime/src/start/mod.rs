@@ -5,16 +5,20 @@
 //! others ([`Container::hand_over`]).
 
 mod account;
+mod cgroups;
 mod error;
 mod export;
+mod fixes;
 mod helpers;
 mod identity;
 mod layers;
 mod mounts;
+mod process;
 mod rootfs;
 mod roots;
 mod server;
 pub(crate) mod sys;
+mod system;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -29,6 +33,7 @@ use nix::sys::stat::Mode;
 pub use error::StartError;
 pub(crate) use export::merged;
 pub(crate) use layers::can_layer;
+pub(crate) use process::supervise;
 
 use crate::containers;
 use crate::environ::{self, Environ};
@@ -41,6 +46,8 @@ use roots::Roots;
 /// Namespaces that a container may have for itself, beside user, mount and cgroup.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Namespaces {
+    /// Process numbers; the first process is the container's init.
+    pub pid: bool,
     /// A network with nothing but an idle loopback device.
     pub net: bool,
     /// System V IPC and POSIX message queues.
@@ -87,6 +94,8 @@ pub struct Plan {
     pub env: Vec<OsString>,
     /// Namespaces of its own.
     pub unshare: Namespaces,
+    /// Show the least devices in `/dev`.
+    pub restrict_dev: bool,
 }
 
 /// A started container; the calling process is in it.
@@ -119,17 +128,31 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     let source = ground.prepare(&identity)?;
     let log = helper_log()?;
     let helpers = source.fork_helpers(lease, &log)?;
+    if plan.unshare.pid {
+        let failed = |source| StartError::Namespace { which: "pid", source };
+        unshare(CloneFlags::CLONE_NEWPID).map_err(|errno| failed(errno.into()))?;
+        supervise().map_err(failed)?;
+    }
     let roots = Roots::enter(&plan.unshare)?;
     let (mark, writable) = (plan.root.mark(), plan.writable);
     rootfs::assemble(&roots, source, &mark, writable, &identity, log)?;
 
-    for line in mounts::SYSTEM {
+    for line in system::lines(&plan) {
         mount_line(&roots, OsStr::new(line))?;
     }
+    system::add_links(&roots, &plan)?;
+    for entry in cgroups::entries() {
+        mounts::apply(&roots, &entry)?;
+    }
+    let timezone = roots.host(fixes::Timezone::of_host)?;
     let home = host_environ.get(OsStr::new("HOME")).map_or(identity.home.clone(), PathBuf::from);
     let inside_home = if plan.remap_root { PathBuf::from("/root") } else { home.clone() };
     let image_files = roots.container(|| {
         account::write(&identity);
+        if let Some(timezone) = &timezone {
+            timezone.set();
+        }
+        fixes::let_apt_be_root(&identity);
         ImageFiles::read()
     })?;
     for entry in image_mounts(&image_files.fstab, &host_environ)? {
@@ -141,24 +164,28 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     for entry in &plan.mounts {
         mounts::apply(&roots, entry)?;
     }
+    let (environ, cwd) = roots.container(|| {
+        let mut environ = environ::parse(&image_files.environment, &host_environ);
+        if let Some(term) = host_environ.get(OsStr::new("TERM")) {
+            environ.insert("TERM".into(), term.clone());
+        }
+        if plan.mount_home {
+            environ.insert("HOME".into(), inside_home.into());
+        }
+        environ::add_wanted(&mut environ, &plan.env, &host_environ);
+        fixes::add_locale(&mut environ);
+        account::add_login_defaults(&mut environ, &identity);
+        account::create_home(&environ, plan.writable);
+        let cwd = image_files.workdir.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into());
+        environ.insert("PWD".into(), cwd.clone().into());
+        (environ, cwd)
+    })?;
     if !plan.writable {
         mounts::make_root_readonly(&roots)?;
     }
     roots.leave_host()?;
     // Made last, so that the view starts at the step's own cgroup.
     let cgroup = unshare(CloneFlags::CLONE_NEWCGROUP).is_ok();
-
-    let mut environ = environ::parse(&image_files.environment, &host_environ);
-    if let Some(term) = host_environ.get(OsStr::new("TERM")) {
-        environ.insert("TERM".into(), term.clone());
-    }
-    if plan.mount_home {
-        environ.insert("HOME".into(), inside_home.into());
-    }
-    add_wanted(&mut environ, &plan.env, &host_environ);
-    account::add_login_defaults(&mut environ, &identity);
-    let cwd = image_files.workdir.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into());
-    environ.insert("PWD".into(), cwd.clone().into());
     if let Some(mut claim) = claim {
         // Those who join read it; the container works without.
         let _ = claim.save_environ(&environ::to_block(&environ));
@@ -167,6 +194,11 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
 }
 
 impl Container {
+    /// Whether it has no user namespace of its own.
+    pub fn privileged(&self) -> bool {
+        self.privileged
+    }
+
     /// Sends the container's descriptors to `socket` ([`crate::handover`]).
     ///
     /// # Errors
@@ -243,23 +275,6 @@ fn mount_line(roots: &Roots, line: &OsStr) -> Result<(), StartError> {
     match Entry::parse(line)? {
         Some(entry) => mounts::apply(roots, &entry),
         None => Ok(()),
-    }
-}
-
-fn add_wanted(environ: &mut Environ, wanted: &[OsString], host: &Environ) {
-    for item in wanted {
-        let bytes = item.as_bytes();
-        match bytes.iter().position(|byte| *byte == b'=') {
-            Some(equals) => {
-                let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
-                environ.insert(OsStr::from_bytes(name).into(), OsStr::from_bytes(value).into());
-            }
-            None => {
-                if let Some(value) = host.get(item.as_os_str()).filter(|value| !value.is_empty()) {
-                    environ.insert(item.clone(), value.clone());
-                }
-            }
-        }
     }
 }
 

@@ -1,11 +1,11 @@
-//! Carrying out mount lines inside the container, and the mounts every container gets.
+//! Carrying out mount lines inside the container.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{SFlag, fstat};
@@ -17,21 +17,6 @@ use super::roots::Roots;
 use crate::fstab::{Create, Entry};
 
 const NONE: Option<&str> = None;
-
-/// What every container has, in this order. `/proc` is first: later file mounts go through it.
-pub(super) const SYSTEM: [&str; 11] = [
-    "/proc /proc none x-create=dir,rbind,rw,nosuid,nodev,noexec,rslave",
-    "/sys /sys none x-create=dir,rbind,ro,nosuid,nodev,noexec,rslave",
-    "/dev /dev none x-create=dir,rbind,rw,nosuid,noexec,rslave",
-    "tmpfs /tmp tmpfs x-create=dir,rw,nosuid,nodev,mode=1777,slave",
-    "tmpfs /var/run tmpfs x-create=dir,rw,nosuid,nodev,mode=755,slave",
-    "tmpfs /var/lock tmpfs x-create=dir,rw,nosuid,nodev,mode=755,slave",
-    "/dev/shm /dev/shm none x-create=dir,bind,rw,nosuid,nodev,noexec,rslave,nofail,silent",
-    "/etc/hosts /etc/hosts none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
-    "/etc/hostname /etc/hostname none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
-    "/etc/resolv.conf /etc/resolv.conf none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
-    "/etc/machine-id /etc/machine-id none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
-];
 
 /// Carries out one mount line; a failure that the line calls unimportant is passed over.
 pub(super) fn apply(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
@@ -210,6 +195,19 @@ pub(super) fn make_root_readonly(roots: &Roots) -> Result<(), StartError> {
 fn is_directory(fd: &OwnedFd) -> bool {
     fstat(fd)
         .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+}
+
+/// A path without `.` and `..`, by its text alone.
+pub(super) fn normalized(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(out.pop()),
+            Component::CurDir => {}
+            part => out.push(part),
+        }
+    }
+    out
 }
 
 /// The mount line of the user's home directory.

@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir, mkdir, pivot_root};
 
-use super::{Namespaces, StartError};
+use super::{Namespaces, StartError, sys};
 
 /// Where the tmpfs is put before it becomes the root. The directory shows again afterwards.
 const STAGE: &str = "/tmp";
@@ -37,6 +37,10 @@ impl Roots {
         for (which, flag, _) in namespaces.iter().filter(|(.., wanted)| *wanted) {
             unshare(*flag)
                 .map_err(|errno| StartError::Namespace { which, source: errno.into() })?;
+        }
+        if own.net {
+            sys::loopback_up()
+                .map_err(|source| StartError::Namespace { which: "net (loopback)", source })?;
         }
         let stage = |errno| StartError::mount("tmpfs", STAGE, errno);
         let none: Option<&str> = None;

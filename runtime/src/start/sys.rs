@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{SigSet, Signal};
 
 /// `ioctl` on a namespace's descriptor for the one above it (ioctl_ns(2)).
 const NS_GET_PARENT: libc::c_ulong = 0xb702;
@@ -174,6 +175,119 @@ pub(super) fn name_process(name: &CStr) {
     // SAFETY: the kernel copies the NUL-terminated name.
     unsafe {
         libc::prctl(libc::PR_SET_NAME, name.as_ptr());
+    }
+}
+
+/// Layout of the structures of capset(2).
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+/// No program that is executed from now on gives privileges (setuid, file capabilities).
+pub(crate) fn set_no_new_privileges() -> io::Result<()> {
+    // SAFETY: sets an attribute of this process.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())
+}
+
+/// Gives up all capabilities, for good.
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    for capability in 0..64 {
+        // SAFETY: sets an attribute of this process. EINVAL is the end of the capabilities this kernel has.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } < 0 {
+            break;
+        }
+    }
+    // `struct __user_cap_header_struct` and two of `__user_cap_data_struct`.
+    let header: [u32; 2] = [CAPABILITY_VERSION_3, 0];
+    let none = [0u32; 6];
+    // SAFETY: both structures are as version 3 of the interface wants them.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) })
+}
+
+/// Sets close-on-exec on all descriptors from `first` on.
+pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: changes flags of descriptors only.
+    let done =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 {
+        return Ok(());
+    }
+    // Kernels before 5.11.
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if fd >= first {
+            // SAFETY: as above; a descriptor that is closed by now is an error without effect.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
+/// Hands a descriptor on to the program that is about to be executed.
+pub(crate) fn inherit(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: clears a flag of an open descriptor.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) }.into())
+}
+
+/// The same open file under a number that nobody has a use for.
+pub(crate) fn move_up(fd: OwnedFd) -> io::Result<OwnedFd> {
+    // SAFETY: makes a new descriptor.
+    owned(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 64) }.into())
+}
+
+/// Makes `number` a descriptor of the same open file, for the program about to be executed.
+pub(crate) fn place(fd: &OwnedFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: the caller is about to execute a program and uses `number` for nothing else.
+    match unsafe { libc::dup2(fd.as_raw_fd(), number) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Has the kernel kill this process when its parent dies.
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    // SAFETY: sets an attribute of this process.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }.into())
+}
+
+/// Waits for one of `signals`, which are blocked. Returns its number and whether the kernel sent
+/// it, as it does for a key on the terminal.
+pub(crate) fn wait_for_signal(signals: &SigSet) -> io::Result<(i32, bool)> {
+    // SAFETY: all zeroes is a valid value; the kernel fills it. Both live through the call.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        match libc::sigwaitinfo(signals.as_ref(), &raw mut info) {
+            -1 => Err(io::Error::last_os_error()),
+            signal => Ok((signal, info.si_code == libc::SI_KERNEL)),
+        }
+    }
+}
+
+/// Ends this process by a signal, without a core file of its own.
+pub(crate) fn die_by(signal: Signal) {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure lives through the call; the default action runs no code of ours.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        libc::signal(signal as i32, libc::SIG_DFL);
+        libc::raise(signal as i32);
+    }
+}
+
+/// Brings the loopback device of this network namespace up.
+pub(crate) fn loopback_up() -> io::Result<()> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+    // SAFETY: makes a new descriptor.
+    let socket = owned(unsafe { libc::socket(libc::AF_INET, kind, 0) }.into())?;
+    // SAFETY: all zeroes is a valid value; the structure lives through both calls.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+            *to = *from as libc::c_char;
+        }
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request).into())?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request).into())
     }
 }
 

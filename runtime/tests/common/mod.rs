@@ -171,6 +171,15 @@ impl Background {
     }
 }
 
+impl Background {
+    /// Sends SIGTERM and returns what it exits with.
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
 impl Drop for Background {
     fn drop(&mut self) {
         let _ = self.0.kill();

@@ -1,0 +1,92 @@
+//! The mounts every container gets.
+
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::symlink;
+
+use super::roots::Roots;
+use super::{Plan, StartError};
+
+/// First: later mounts of files go through it.
+const PROC: &str = "/proc /proc none x-create=dir,rbind,rw,nosuid,nodev,noexec,rslave";
+const OWN_PROC: &str = "proc /proc proc x-create=dir,rw,nosuid,nodev,noexec,private";
+const SYS: &str = "/sys /sys none x-create=dir,rbind,ro,nosuid,nodev,noexec,rslave";
+/// Shows the devices of the container's own network.
+const OWN_SYS: &str = "sysfs /sys sysfs x-create=dir,ro,nosuid,nodev,noexec,private";
+
+const DEV: [&str; 2] = [
+    "/dev /dev none x-create=dir,rbind,rw,nosuid,noexec,rslave",
+    "/dev/shm /dev/shm none x-create=dir,bind,rw,nosuid,nodev,noexec,rslave,nofail,silent",
+];
+/// A `/dev` with what every program expects and nothing else.
+const LEAST_DEV: [&str; 11] = [
+    "tmpfs /dev tmpfs x-create=dir,rw,nosuid,noexec,mode=755,slave",
+    "/dev/null /dev/null none x-create=file,bind,rw,nosuid,noexec,private",
+    "/dev/zero /dev/zero none x-create=file,bind,rw,nosuid,noexec,private",
+    "/dev/full /dev/full none x-create=file,bind,rw,nosuid,noexec,private",
+    "/dev/random /dev/random none x-create=file,bind,rw,nosuid,noexec,private",
+    "/dev/urandom /dev/urandom none x-create=file,bind,rw,nosuid,noexec,private",
+    "/dev/tty /dev/tty none x-create=file,bind,rw,nosuid,noexec,private",
+    "devpts /dev/pts devpts \
+     x-create=dir,rw,nosuid,noexec,newinstance,ptmxmode=0666,mode=620,slave",
+    "/dev/hugepages /dev/hugepages none \
+     x-create=dir,bind,rw,nosuid,noexec,nodev,rslave,nofail,silent",
+    "/dev/log /dev/log none x-create=file,bind,rw,nosuid,noexec,nodev,private,nofail,silent",
+    "/proc/self/fd/0 /dev/console none x-create=file,bind,rw,nosuid,noexec,private,nofail,silent",
+];
+const HOST_IPC: [&str; 2] = [
+    "/dev/shm /dev/shm none x-create=dir,bind,rw,nosuid,noexec,nodev,rslave,nofail,silent",
+    "/dev/mqueue /dev/mqueue none x-create=dir,bind,rw,nosuid,noexec,nodev,rslave,nofail,silent",
+];
+const OWN_IPC: [&str; 2] = [
+    "tmpfs /dev/shm tmpfs x-create=dir,rw,nosuid,noexec,nodev,mode=1777,private",
+    "mqueue /dev/mqueue mqueue x-create=dir,rw,nosuid,noexec,nodev,private,nofail,silent",
+];
+const LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/dev/pts/ptmx", "/dev/ptmx"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+];
+
+const COMMON: [&str; 7] = [
+    "tmpfs /tmp tmpfs x-create=dir,rw,nosuid,nodev,mode=1777,slave",
+    "tmpfs /var/run tmpfs x-create=dir,rw,nosuid,nodev,mode=755,slave",
+    "tmpfs /var/lock tmpfs x-create=dir,rw,nosuid,nodev,mode=755,slave",
+    "/etc/hosts /etc/hosts none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+    "/etc/hostname /etc/hostname none \
+     x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+    "/etc/resolv.conf /etc/resolv.conf none \
+     x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+    "/etc/machine-id /etc/machine-id none \
+     x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+];
+
+/// The mount lines, in order.
+pub(super) fn lines(plan: &Plan) -> Vec<&'static str> {
+    let own = &plan.unshare;
+    let mut lines = vec![if own.pid { OWN_PROC } else { PROC }];
+    lines.push(if own.net { OWN_SYS } else { SYS });
+    if own.ipc || plan.restrict_dev {
+        let terminal = io::stdin().is_terminal();
+        lines.extend(LEAST_DEV.iter().filter(|line| terminal || !line.contains("/dev/console")));
+        lines.extend(if own.ipc { OWN_IPC } else { HOST_IPC });
+    } else {
+        lines.extend(DEV);
+    }
+    lines.extend(COMMON);
+    lines
+}
+
+/// Completes a `/dev` of the container's own.
+pub(super) fn add_links(roots: &Roots, plan: &Plan) -> Result<(), StartError> {
+    if !(plan.unshare.ipc || plan.restrict_dev) {
+        return Ok(());
+    }
+    roots.container(|| {
+        for (target, link) in LINKS {
+            symlink(target, link).map_err(|error| StartError::file("create", link, error))?;
+        }
+        Ok(())
+    })?
+}

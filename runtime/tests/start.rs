@@ -1,0 +1,221 @@
+//! What a program finds in a started container, and how it gets there.
+
+mod common;
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use common::Place;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use runtime::handover::{Handover, Part};
+
+fn script(root: &Path, directory: &str, with: &str, without: &str) {
+    let text = format!(
+        "# label x\n\nmkdir -p \"{directory}\" 2> /dev/null\n\
+         cd \"{directory}\" && unset OLDPWD || exit 1\n\n\
+         if [ -s /etc/rc.local ]; then\n    . /etc/rc.local\nfi\n\n\
+         if [ $# -gt 0 ]; then\n    exec {with} \"$@\"\nelse\n    exec {without}\nfi\n"
+    );
+    fs::write(root.join("etc/rc"), text).unwrap();
+    fs::write(root.join("etc/rc.local"), "# sourced by /etc/rc\n").unwrap();
+}
+
+#[test]
+fn programs_are_confined() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    let status = "grep -E '^(NoNewPrivs|Seccomp|CapEff|CapBnd):' /proc/self/status";
+    let user = place.ok(&["start", "./image.sqsh", "sh", "-c", status]);
+    let none = "0".repeat(16);
+    assert_eq!(user, format!("CapEff:\t{none}\nCapBnd:\t{none}\nNoNewPrivs:\t1\nSeccomp:\t2\n"));
+    // Root inside: ownership changes pretend to work, as package managers need.
+    place.ok(&["start", "-r", "-w", "./image.sqsh", "sh", "-c", "touch /f; chown 7:7 /f"]);
+    let open = place.ok(&["start", "./image.sqsh", "ls", "/proc/self/fd"]);
+    assert_eq!(open, "0\n1\n2\n3\n");
+}
+
+#[test]
+fn namespaces_of_its_own() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    let start = |option: &str, script: &str| {
+        place.ok(&["start", option, "./image.sqsh", "sh", "-c", script])
+    };
+    assert_eq!(start("--pid", "echo $$; ls -d /proc/[0-9]*"), "1\n/proc/1\n");
+    assert_eq!(start("--net", "ls /sys/class/net; cat /sys/class/net/lo/flags"), "lo\n0x9\n");
+    assert_eq!(start("-r", "hostname nobody 2>/dev/null || echo no"), "no\n");
+    let named =
+        place.ok(&["start", "-r", "--uts", "./image.sqsh", "sh", "-c", "hostname x; hostname"]);
+    assert_eq!(named, "x\n");
+    let devices = start("--ipc", "ls /dev; echo x > /dev/null; ls /dev/shm; ls -l /dev/fd");
+    assert!(devices.starts_with("fd\nfull\n") && !devices.contains("fuse"), "{devices}");
+    let exit = place.run(&["start", "--pid", "./image.sqsh", "sh", "-c", "exit 7"]);
+    exit.fails(7);
+    let trap = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done";
+    let running = place.background(&["start", "--pid", "./image.sqsh", "sh", "-c", trap]);
+    assert_eq!(running.terminate(), Some(9));
+}
+
+#[test]
+fn a_minimal_dev_can_be_asked_for() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    let devices = place
+        .pyxis(["start", "./image.sqsh", "ls", "/dev"])
+        .env("ENROOT_RESTRICT_DEV", "yes")
+        .output()
+        .unwrap();
+    let devices = String::from_utf8(devices.stdout).unwrap();
+    assert!(devices.contains("urandom\n") && !devices.contains("fuse"), "{devices}");
+}
+
+#[test]
+fn the_images_script_is_followed_without_a_shell() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::create_dir(root.join("work dir")).unwrap();
+        script(root, "/work dir", "'env' 'BY=entrypoint'", "'env' 'BY=default'");
+        fs::remove_file(root.join("bin/sh")).unwrap();
+    });
+    let with = place.ok(&["start", "./image.sqsh", "pwd"]);
+    assert_eq!(with, "/work dir\n");
+    assert!(place.ok(&["start", "./image.sqsh", "env"]).contains("BY=entrypoint\n"));
+    assert!(place.ok(&["start", "./image.sqsh"]).contains("BY=default\n"));
+    let missing = place.run(&["start", "./image.sqsh", "nothing-such"]).fails(127);
+    assert!(missing.contains("nothing-such"), "{missing}");
+}
+
+#[test]
+fn other_scripts_run_in_the_images_shell() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::write(root.join("etc/rc"), "export FROM_RC=$((40 + 2))\nexec \"$@\"\n").unwrap();
+        fs::write(root.join("etc/profile"), "export FROM_PROFILE=1\n").unwrap();
+    });
+    let show = ["start", "./image.sqsh", "sh", "-c", "echo $FROM_RC $FROM_PROFILE"];
+    assert_eq!(place.ok(&show), "42\n");
+    let enroot = place.command("enroot", show).output().unwrap();
+    assert_eq!(String::from_utf8(enroot.stdout).unwrap(), "42 1\n");
+
+    let rc = place.path("work/rc");
+    fs::write(&rc, "echo instead \"$@\"\n").unwrap();
+    fs::set_permissions(&rc, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(place.ok(&["start", "--rc", "rc", "./image.sqsh", "a", "b c"]), "instead a b c\n");
+    place.run(&["start", "--rc", "absent", "./image.sqsh"]).fails(1);
+}
+
+#[test]
+fn words_that_only_a_shell_understands() {
+    let place = Place::new();
+    place.image("image", |root| fs::write(root.join("script"), "echo ran $1\n").unwrap());
+    assert_eq!(place.ok(&["start", "./image.sqsh", "echo one; echo two"]), "one\ntwo\n");
+    assert_eq!(place.ok(&["start", "./image.sqsh", "/script", "x"]), "ran x\n");
+    place.run(&["start", "./image.sqsh", "false"]).fails(1);
+    let unknown = place.run(&["start", "--no-such", "./image.sqsh"]).fails(1);
+    assert!(unknown.contains("--no-such"), "{unknown}");
+    let bad = place.run(&["start", "-e", "1X=2", "./image.sqsh", "true"]).fails(1);
+    assert!(bad.contains("Invalid argument: 1X=2"), "{bad}");
+}
+
+#[test]
+fn a_running_container_takes_more_programs() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::create_dir(root.join("here")).unwrap();
+        script(root, "/here", "", "'/bin/sh'");
+    });
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    for options in [vec!["-r", "-e", "A=1"], vec!["--pid", "-e", "A=1"]] {
+        let wait = ["c", "sh", "-c", "echo ready; cat > /dev/null"];
+        let running = place.background(&[vec!["start"], options, wait.to_vec()].concat());
+        let table = place.ok(&["list", "-f"]);
+        let pid = table.lines().nth(1).unwrap().split_whitespace().nth(1).unwrap();
+        let say = ["exec", "-e", "B=2", pid, "sh", "-c", "echo $A $B $(pwd) $(id -u) $FROM_IMAGE"];
+        let said = place.ok(&say);
+        let uid = if table.contains("--pid") { 0 } else { place.uid };
+        let expected = [format!("1 2 /here {uid} yes\n"), "1 2 /here 0 yes\n".to_owned()];
+        assert!(expected.contains(&said), "{said}");
+        place.run(&["exec", pid, "sh", "-c", "exit 5"]).fails(5);
+        assert!(running.finish());
+    }
+    let gone = place.run(&["exec", "999999999", "true"]).fails(1);
+    assert!(gone.contains("Process not found: 999999999"), "{gone}");
+}
+
+fn entrypoint(place: &Place) -> (Result<Handover, String>, String) {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+    fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    let fd = format!("--handover={}", theirs.as_raw_fd());
+    let done = place.run(&["start", &fd, "--entrypoint", "-e", "GIVEN=1", "./image.sqsh"]);
+    let words = String::from_utf8(done.0.stdout.clone()).unwrap();
+    match Handover::dequeue(ours.as_fd()).unwrap() {
+        Some(container) => (Ok(container), words),
+        None => (Err(done.fails(1)), words),
+    }
+}
+
+#[test]
+fn an_entrypoint_is_run_for_its_effects() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::write(
+            root.join("entry"),
+            "#!/bin/sh\necho hello $GIVEN\nexport SET=by\\ entry\ncd /tmp\nexec \"$@\"\n",
+        )
+        .unwrap();
+        fs::set_permissions(root.join("entry"), fs::Permissions::from_mode(0o755)).unwrap();
+        script(root, "/", "'/entry'", "'/entry'");
+    });
+    let (container, words) = entrypoint(&place);
+    let container = container.unwrap();
+    assert_eq!(words, "hello 1\n");
+    let file = container.get(Part::Environ).unwrap().try_clone().unwrap();
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let environ = fs::read_to_string(path).unwrap();
+    assert!(environ.contains("SET=by entry\0") && environ.contains("PWD=/tmp\0"), "{environ}");
+    assert!(environ.contains("FROM_IMAGE=yes\0") && !environ.contains("SHLVL"), "{environ}");
+    assert!(container.get(Part::Cwd).is_some());
+}
+
+#[test]
+fn an_entrypoint_that_never_comes_to_the_command_is_an_error() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::write(root.join("etc/rc"), "echo giving up\nexit 3\n").unwrap();
+    });
+    let (error, words) = entrypoint(&place);
+    let error = error.unwrap_err();
+    assert!(error.contains("ended before it ran the command (exit code 3)"), "{error}");
+    assert_eq!(words, "giving up\n");
+}
+
+#[test]
+fn comforts_of_the_host() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::write(root.join("etc/locale.conf"), "LANG=\"C.UTF-8\"\nX=1\n").unwrap();
+        fs::write(root.join("etc/debian_version"), "12\n").unwrap();
+    });
+    let home = "--env=HOME=/home/someone";
+    let script = "echo $LANG $X; test -d $HOME && echo home; readlink /etc/localtime || echo none; \
+                  cat /etc/apt/apt.conf.d/pyxis 2>/dev/null || echo no apt";
+    let said = place.ok(&["start", home, "./image.sqsh", "sh", "-c", script]);
+    let zone = fs::read_link("/etc/localtime")
+        .ok()
+        .and_then(|link| link.into_os_string().into_string().ok());
+    let zone = zone.unwrap_or_else(|| "none".to_owned());
+    assert_eq!(said, format!("C.UTF-8\nhome\n{zone}\nno apt\n"));
+    let said = place.ok(&["start", "-r", "./image.sqsh", "sh", "-c", script]);
+    assert!(said.ends_with("APT::Sandbox::User \"root\";\n"), "{said}");
+}
+
+#[test]
+fn bundles_are_said_to_be_absent() {
+    let place = Place::new();
+    let words = place.run(&["bundle", "-o", "x", "y"]).fails(1);
+    assert!(words.contains("not made here"), "{words}");
+}
