@@ -20,10 +20,14 @@ unset TMPDIR
 
 log() { printf '%s\n' "$*" >&2; }
 
+# The node of tests that need one and always the same: containers are a node's. In an allocation its first.
+one_node=(-N1 --oversubscribe)
+if [[ -n ${SLURM_JOB_NODELIST:-} ]]; then one_node+=(-w "$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"); fi
+
 # Runs srun with one node and the arguments given; sets $status and $output, prints both (bats shows them on failure).
 run_srun_unchecked() {
     # shellcheck disable=SC2086
-    run_logged srun ${PYXIS_SRUN_ARGS:-} -N1 --oversubscribe "$@"
+    run_logged srun ${PYXIS_SRUN_ARGS:-} "${one_node[@]}" "$@"
 }
 
 # The same, and the test fails if srun does.
@@ -85,4 +89,12 @@ output_lacks() { [[ $output != *"$1"* ]] || { log "in the output: $1"; return 1;
 only_builtin() {
     only_pyxis "$1"
     [[ $runtime == pyxis ]] || skip "only the built-in runtime: $1"
+}
+
+# Removes a named container from the node of run_srun, as its user would.
+remove_container() {
+    local command=pyxis
+    [[ $runtime == pyxis ]] || command=enroot
+    # shellcheck disable=SC2086
+    srun ${PYXIS_SRUN_ARGS:-} "${one_node[@]}" --overlap "${PYXIS_TEST_COMMAND:-$command}" remove -f "pyxis_$1" > /dev/null 2>&1 || true
 }

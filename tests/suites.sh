@@ -146,7 +146,7 @@ test_cluster() {
 # As the ordinary user. TMPDIR is where bats puts what tests write; the nodes have to see it.
 on_cluster() {
     as_root tests/cluster/cluster --state "$state" run --env TMPDIR="$state/work" --env SUT="${SUT:-pyxis}" \
-        --env PYXIS_TEST_IMAGES="$state/work/images" -- "$@"
+        --env PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" --env PYXIS_TEST_IMAGES="$state/work/images" -- "$@"
 }
 
 suite_bats() {
@@ -165,4 +165,11 @@ suite_roots() { run_bats as_root bats --tap tests/cluster/roots.bats; }
 suite_faults() {
     test_cluster || return 1
     run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" bats --tap tests/cluster/faults.bats
+}
+
+suite_plugstack() {
+    test_cluster || return 1
+    run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" \
+        PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" PYXIS_TEST_LINE="$(grep ^required "$state/prefix/share/pyxis/pyxis.conf")" \
+        bats --tap tests/cluster/plugstack.bats
 }

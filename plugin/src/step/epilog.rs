@@ -7,8 +7,10 @@ use super::job::{Credentials, Job};
 use super::plan::Plan;
 use crate::config::{Config, Scope};
 use crate::options::Unshare;
+use nix::unistd::{Uid, User};
 use spank_bindings::{Spank, StepId, log};
 use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 
 /// Removes every container named after the job, as its user.
 pub(crate) fn remove_containers_of_job(
@@ -42,7 +44,7 @@ pub(crate) fn remove_containers_of_job(
         squashfs: config.runtime_path.clone(),
     };
     let backend = backend::choose(config);
-    let environ = environ();
+    let environ = environ(job.user.uid);
     let context = Context { config, job: &job, plan: &plan, environ: &environ };
     let prefix = format!("pyxis_{}_", job.job_id);
     let of_job = |names: Vec<String>| {
@@ -60,8 +62,14 @@ pub(crate) fn remove_containers_of_job(
     }
 }
 
-/// The epilog has hardly an environment, and HOME of the user is enroot's to find.
-fn environ() -> Vec<CString> {
+/// The epilog has hardly an environment; the user's containers are below the user's home.
+fn environ(uid: u32) -> Vec<CString> {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
-    CString::new(format!("PATH={path}")).into_iter().collect()
+    let home = User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.dir);
+    let home = home.map(|home| [b"HOME=", home.as_os_str().as_bytes()].concat());
+    [Some(format!("PATH={path}").into_bytes()), home]
+        .into_iter()
+        .flatten()
+        .filter_map(|variable| CString::new(variable).ok())
+        .collect()
 }

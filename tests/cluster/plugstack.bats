@@ -1,0 +1,117 @@
+#!/usr/bin/env bats
+# The arguments in plugstack.conf. As root, on a cluster of tests/cluster (CLUSTER_STATE) whose plugstack.conf
+# each test replaces; PYXIS_TEST_LINE is the plugin's line without arguments of the test.
+
+cluster() { "$BATS_TEST_DIRNAME/cluster" "$@"; }
+user() { cluster run -- "$@"; }
+
+setup() {
+    image=$PYXIS_TEST_IMAGES/busybox.sqsh
+    work=$CLUSTER_STATE/work/$BATS_TEST_NUMBER-$$
+    mkdir -m 777 "$work"
+}
+
+teardown() {
+    rm -rf "$work"
+    cluster plugstack "$PYXIS_TEST_LINE"
+}
+
+@test "sbatch_support=0: srun has the options, sbatch has not" {
+    cluster plugstack "$PYXIS_TEST_LINE sbatch_support=0"
+    user srun --help | grep -q -- --container-image
+    run user sbatch --container-image="$image" --wrap true
+    [ "$status" -ne 0 ]
+    [[ $output == *"unrecognized option"* ]]
+}
+
+@test "runtime_path: made by slurmd, used for the users' directories" {
+    cluster plugstack "$PYXIS_TEST_LINE runtime_path=/run/elsewhere"
+    [ "$(cluster node 1 -- stat -c '%a %U' /run/elsewhere)" = "755 root" ]
+    user srun -w n1 --container-image="$image" true
+    [ "$(cluster node 1 -- sh -c 'stat -c "%a %U" /run/elsewhere/*')" = "700 pyxistest" ]
+}
+
+@test "execute_entrypoint=1: unless the user says no" {
+    cluster plugstack "$PYXIS_TEST_LINE execute_entrypoint=1"
+    run user srun --container-image="$PYXIS_TEST_IMAGES/entrypoint.sqsh" sh -c 'echo "[$FROM_ENTRYPOINT]"'
+    [[ $output == *"[yes]"* ]]
+    run user srun --no-container-entrypoint --container-image="$PYXIS_TEST_IMAGES/entrypoint.sqsh" sh -c 'echo "[$FROM_ENTRYPOINT]"'
+    [[ $output == *"[]"* ]]
+}
+
+# An importer that notes its calls and whom it runs as.
+importer() {
+    cat > "$work/importer" << END
+#!/bin/sh
+echo "\$1 \$2 as \$(id -un)" >> $work/calls
+case \$1 in
+    get) $1 ;;
+esac
+END
+    chmod 755 "$work/importer"
+    cluster plugstack "$PYXIS_TEST_LINE importer=$work/importer"
+}
+
+@test "importer: get and release, as the user" {
+    importer "echo talking >&2; echo $image"
+    run user srun -w n1 --container-image=some/image:tag cat /etc/os-release
+    [ "$status" -eq 0 ]
+    [[ $output == *"pyxis: importing docker image: some/image:tag"*ID=pyxis-test* || $output == *ID=pyxis-test* ]]
+    [[ $output == *"pyxis: imported docker image: some/image:tag"* ]]
+    [ "$(head -n 1 "$work/calls")" = "get docker://some/image:tag as pyxistest" ]
+    [ "$(tail -n 1 "$work/calls")" = "release  as pyxistest" ]
+    [ "$(grep -c ^get "$work/calls")" -eq 1 ]
+}
+
+@test "importer: a failure is shown, released, and nothing runs" {
+    importer "echo no such image here >&2; exit 3"
+    run user srun -w n1 --container-image=some/image echo ran-anyway
+    [ "$status" -ne 0 ]
+    [[ $output != *ran-anyway* ]]
+    [[ $output == *"importer get failed with error code 3"* ]]
+    [[ $output == *"no such image here"* ]]
+    [[ $output == *"failed to import docker image: some/image"* ]]
+    grep -q ^release "$work/calls"
+}
+
+@test "importer: words instead of a path are an error" {
+    importer "echo not-a-path"
+    run user srun -w n1 --container-image=some/image echo ran-anyway
+    [ "$status" -ne 0 ]
+    [[ $output == *"importer did not return a squashfs path"* && $output != *ran-anyway* ]]
+}
+
+@test "importer: named containers, and not again for an existing one" {
+    importer "echo $image"
+    user srun -w n1 --container-image=some/image --container-name=imported true
+    user srun -w n1 --container-image=some/image --container-name=imported true
+    user srun -w n1 "${PYXIS_TEST_COMMAND:-pyxis}" remove -f pyxis_imported
+    [ "$(grep -c ^get "$work/calls")" -eq 1 ]
+}
+
+@test "container_scope=job: a named container lives as long as its job" {
+    cluster plugstack "$PYXIS_TEST_LINE container_scope=job"
+    cat > "$work/script" << END
+#!/bin/sh
+srun --container-image=$image --container-name=mine --container-writable sh -c 'echo kept > /file'
+srun --container-name=mine cat /file
+srun ${PYXIS_TEST_COMMAND:-pyxis} list
+END
+    user sbatch --wait -w n1 -o "$work/out" "$work/script"
+    cat "$work/out"
+    grep -q ^kept "$work/out"
+    grep -q 'pyxis_[0-9]*_mine' "$work/out"
+    local i
+    for ((i = 0; i < 50; i++)); do
+        [[ $(user srun -w n1 "${PYXIS_TEST_COMMAND:-pyxis}" list) == *pyxis_*_mine* ]] || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+@test "a wrong argument: slurmd says which and does not start" {
+    run cluster plugstack "$PYXIS_TEST_LINE nonsense=1"
+    cluster logs | grep -q 'pyxis: unknown configuration option: nonsense=1'
+    run cluster plugstack "$PYXIS_TEST_LINE container_scope=user"
+    cluster logs | grep -q 'pyxis: container_scope: invalid value: user'
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/env bats
+# Batch scripts that run in a container themselves.
+
+load ../common
+
+setup() { image=$(image busybox); }
+
+@test "--container-image of sbatch: the script runs in the container" {
+    run_sbatch --container-image="$image" << 'END'
+#!/bin/sh
+cat /etc/os-release
+echo "step: $SLURM_JOB_ID, script: $(basename "$0")"
+END
+    output_has ID=pyxis-test
+    output_has "step: "
+}
+
+@test "as #SBATCH lines" {
+    run_sbatch << END
+#!/bin/sh
+#SBATCH --container-image $image
+#SBATCH --container-workdir=/etc
+#SBATCH --container-remap-root
+cat os-release; id -u
+END
+    output_has ID=pyxis-test
+    [ "${output##*$'\n'}" = 0 ]
+}
+
+@test "mounts and arguments" {
+    mkdir "$BATS_TEST_TMPDIR/data"
+    cat > "$BATS_TEST_TMPDIR/script" << 'END'
+#!/bin/sh
+echo "arguments: $*"; touch /data/made
+END
+    run_sbatch --container-image="$image" --container-mounts="$BATS_TEST_TMPDIR/data:/data" "$BATS_TEST_TMPDIR/script" one two
+    output_has "arguments: one two"
+    [ -e "$BATS_TEST_TMPDIR/data/made" ]
+}
+
+@test "an image that is not there: the script does not run, the job fails" {
+    run_sbatch_unchecked --container-image=/nonexistent.sqsh << 'END'
+#!/bin/sh
+echo ran-anyway
+END
+    ((status != 0))
+    output_lacks ran-anyway
+    output_has /nonexistent.sqsh
+}
+
+@test "wrong options are refused when the job is submitted" {
+    run_sbatch_unchecked --container-image="$image" --container-mounts=nonsense --wrap true
+    ((status != 0))
+    output_has "mount source must be"
+    run_sbatch_unchecked --container-writable --container-readonly --wrap true
+    ((status != 0))
+    output_has "both --container-writable and --container-readonly were specified"
+}
+
+@test "an array of containers" {
+    run_sbatch --array=1-3 --output="$BATS_TEST_TMPDIR/array.%a" --container-image="$image" << 'END'
+#!/bin/sh
+echo "task $SLURM_ARRAY_TASK_ID"; cat /etc/os-release
+END
+    [ "$(cat "$BATS_TEST_TMPDIR"/array.* | grep -c '^task [123]$')" -eq 3 ]
+    [ "$(cat "$BATS_TEST_TMPDIR"/array.* | grep -c '^ID=pyxis-test$')" -eq 3 ]
+}
+
+@test "steps of one job share a named container" {
+    run_sbatch -N1 << END
+#!/bin/sh
+srun --container-image=$image --container-name=batch-$$ --container-writable sh -c 'echo shared > /file'
+srun --container-name=batch-$$ cat /file
+srun ${PYXIS_TEST_COMMAND:-$([[ $runtime == enroot ]] && echo enroot || echo pyxis)} remove -f pyxis_batch-$$
+END
+    output_has shared
+}
+
+@test "defaults from the environment of sbatch" {
+    PYXIS_CONTAINER_IMAGE=$image run_sbatch << 'END'
+#!/bin/sh
+cat /etc/os-release
+END
+    output_has ID=pyxis-test
+}
