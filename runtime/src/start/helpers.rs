@@ -129,8 +129,12 @@ fn keep(lease: RawFd, alive: RawFd) {
     kill_container();
 }
 
-/// Kills every process of this user namespace and of those below it, until there is none.
+/// Kills every process of this user namespace and of those below it, until there is none. A
+/// container without a user namespace of its own cannot be told from the node, and is left alone.
 fn kill_container() {
+    if !has_own_user_namespace() {
+        return;
+    }
     let Ok(container) = sys::namespace_id("/proc/self/ns/user") else { return };
     let me = std::process::id();
     // Each round may race with a fork; a hundred in a row do not.
@@ -150,5 +154,21 @@ fn kill_container() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// The user namespaces we make have one uid; the node's has all or, itself contained, many.
+fn has_own_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_own_processes_are_never_a_container() {
+        assert!(!has_own_user_namespace());
     }
 }
