@@ -53,7 +53,7 @@ setup() { image=$(image busybox); }
     [ "${lines[0]}" = /usr/bin ]
     run_srun_unchecked --container-image="$image" --container-workdir=/nonexistent echo ran-anyway
     ((status != 0))
-    output_has "couldn't chdir to /nonexistent"
+    output_has "couldn't chdir to /nonexistent: No such file or directory"
     output_lacks ran-anyway
 }
 

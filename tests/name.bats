@@ -66,6 +66,19 @@ start_in_background() {
     wait $background
 }
 
+@test "a running container that shares the namespaces asked for is not joined" {
+    local which
+    start_in_background
+    for which in "ipc IPC" "uts UTS"; do
+        run_srun_unchecked --overlap --container-name="$name" --container-unshare="${which% *}" echo ran-anyway
+        ((status != 0))
+        output_has "--container-unshare=${which% *} requested but the container is not in a separate ${which#* } namespace"
+        output_lacks ran-anyway
+    done
+    touch "$BATS_TEST_TMPDIR/stop"
+    wait $background
+}
+
 @test "no_exec: the file system of a running container, but not its namespaces" {
     start_in_background
     run_srun --overlap --container-name="$name:no_exec" sh -c 'test ! -e /tmp/file && test ! -e /shared/ready && echo apart'

@@ -43,10 +43,12 @@ pub(crate) enum StepError {
     ExitedTooSoon,
     /// enroot ended.
     ErrorCode(i32),
+    /// The process that was to tell.
+    MonitorDied,
     /// A file of the container's process in /proc.
     ContainerProcess { file: String, source: nix::Error },
     /// `--container-unshare` without effect.
-    NotUnshared(&'static str),
+    NotUnshared { option: &'static str, namespace: &'static str },
     /// A container of a finished job.
     NotRemoved(String),
     /// A squashfs file given as image.
@@ -111,14 +113,15 @@ impl fmt::Display for StepError {
                 write!(f, "couldn't write {}: {source}", path.display())
             }
             Self::ExitedTooSoon => f.write_str("container exited too soon"),
-            Self::ErrorCode(code) => write!(f, "error code {code}"),
+            Self::ErrorCode(code) => write!(f, "container start failed with error code: {code}"),
+            Self::MonitorDied => f.write_str("container start failed: its monitor died"),
             Self::ContainerProcess { file, source } => {
-                write!(f, "couldn't open {file} of the container's process: {source}")
+                write!(f, "couldn't open {file} of the container's process: {}", source.desc())
             }
-            Self::NotUnshared(name) => write!(
+            Self::NotUnshared { option, namespace } => write!(
                 f,
-                "--container-unshare={name} requested but the container shares that namespace \
-                 with the host"
+                "--container-unshare={option} requested but the container is not in a separate \
+                 {namespace} namespace"
             ),
             Self::NotRemoved(name) => write!(f, "epilog: container {name} was not removed"),
             Self::ImageFile { path, source } => {
@@ -137,10 +140,10 @@ impl fmt::Display for StepError {
             }
             Self::Start(log) => write!(f, "container start failed: {log}"),
             Self::Join { namespace, source } => {
-                write!(f, "couldn't join {namespace} namespace: {source}")
+                write!(f, "couldn't join {namespace} namespace: {}", source.desc())
             }
             Self::Chdir { directory, source } => {
-                write!(f, "couldn't chdir to {}: {source}", directory.display())
+                write!(f, "couldn't chdir to {}: {}", directory.display(), source.desc())
             }
             Self::Environ(error) => {
                 write!(f, "couldn't read container environment: {error}")

@@ -1,6 +1,7 @@
 //! Moving a task into the container.
 
 use super::StepError;
+use crate::options::Unshare;
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::{chdir, fchdir};
 use runtime::handover::{Handover, Part};
@@ -33,5 +34,46 @@ pub(super) fn enter(container: Handover, workdir: Option<&OsStr>) -> Result<(), 
             source,
         }),
         (None, None) => Ok(()),
+    }
+}
+
+/// Namespaces that were asked for must be the container's own, also where it was running before.
+pub(super) fn check_unshared(container: &Handover, asked: Unshare) -> Result<(), StepError> {
+    for (asked, part, option, namespace) in [
+        (asked.net, Part::Net, "net", "network"),
+        (asked.ipc, Part::Ipc, "ipc", "IPC"),
+        (asked.uts, Part::Uts, "uts", "UTS"),
+    ] {
+        if asked && container.get(part).is_none() {
+            return Err(StepError::NotUnshared { option, namespace });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn namespaces_asked_for_are_the_containers_own() {
+        let net = File::open("/proc/self/ns/net").unwrap();
+        let container = Handover::new(vec![(Part::Net, net.into())]);
+        let asked = |net, ipc, uts| Unshare { net, ipc, uts };
+        check_unshared(&container, asked(true, false, false)).unwrap();
+        let error = check_unshared(&container, asked(true, true, false)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--container-unshare=ipc requested but the container is not in a separate IPC namespace"
+        );
+        check_unshared(&container, asked(false, false, true)).unwrap_err();
+    }
+
+    #[test]
+    fn a_missing_directory_is_reported_in_the_systems_words() {
+        let container = Handover::new(Vec::new());
+        let error = enter(container, Some(OsStr::new("/nonexistent"))).unwrap_err();
+        assert_eq!(error.to_string(), "couldn't chdir to /nonexistent: No such file or directory");
     }
 }

@@ -88,6 +88,7 @@ impl Step {
             let context = Context { config, job: &self.job, plan, environ: &environ };
             launch::launch(context, &**backend, &self.shared, socket)
         })?;
+        join::check_unshared(&container, plan.unshare)?;
         environ::import(spank, &container, &plan.env)?;
         join::enter(container, plan.workdir.as_deref())?;
         if !self.job.privileged {

@@ -2,7 +2,6 @@
 //! stand for the process, not for its PID.
 
 use super::StepError;
-use crate::options::Unshare;
 use nix::fcntl::{OFlag, openat};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -99,18 +98,4 @@ impl Process {
             StepError::ContainerProcess { file: shown, source: errno }
         })
     }
-}
-
-/// Namespaces that were asked for must be the container's own.
-pub(crate) fn check_unshared(container: &Handover, asked: Unshare) -> Result<(), StepError> {
-    for (asked, part, name) in [
-        (asked.net, Part::Net, "net"),
-        (asked.ipc, Part::Ipc, "ipc"),
-        (asked.uts, Part::Uts, "uts"),
-    ] {
-        if asked && container.get(part).is_none() {
-            return Err(StepError::NotUnshared(name));
-        }
-    }
-    Ok(())
 }

@@ -77,8 +77,8 @@ impl Backend for Enroot {
             return Ok(());
         }
         let what = String::from_utf8_lossy(&report).into_owned();
-        let what = if what.is_empty() { "the monitor died".to_owned() } else { what };
-        log::error!("pyxis: container start failed: {what}");
+        let what = if what.is_empty() { StepError::MonitorDied.to_string() } else { what };
+        log::error!("pyxis: {what}");
         if plan.entrypoint {
             log::error!(
                 "pyxis: if the image has an unusual entrypoint, try using \
@@ -181,7 +181,6 @@ impl Monitor<'_> {
             }
             container = joined.namespaces_with(container)?;
         }
-        running::check_unshared(&container, self.context.plan.unshare)?;
         container.put(Part::Helpers, alive);
         container.send(self.socket).map_err(StepError::Process)?;
         Ok(enroot)
