@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use images::{Image, Layer, Place, gzip, zstd};
+use images::{Image, Layer, Place, gzip, noise, zstd};
 use runtime::tarball::Kind;
 
 /// A request, as far as it matters.
@@ -147,18 +147,9 @@ fn serve(
     }
 }
 
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1u32;
-    let next = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    (0..length).map(next).collect()
-}
-
 /// An image whose only layer does not compress.
 fn image() -> Image {
-    let layer = Layer::new().entry(b"noise", Kind::File, 0o644, &noise(3 << 20));
+    let layer = Layer::new().entry(b"noise", Kind::File, 0o644, &noise(1, 3 << 20));
     Image::new(&[layer.gzip()])
 }
 

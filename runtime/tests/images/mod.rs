@@ -19,6 +19,16 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Bytes that do not compress.
+pub(crate) fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(next).collect()
+}
+
 /// A layer being written.
 pub(crate) struct Layer(Writer<Vec<u8>>);
 
