@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
+use runtime::tarball::Kind;
+
 use images::{Image, Layer, Place, Registry, gzip, text, zstd};
 
 fn three_layers() -> Vec<Vec<u8>> {
@@ -233,6 +235,24 @@ fn an_image_that_was_changed_where_it_was_linked_is_made_again() {
     fs::write(&linked, "changed").unwrap();
     place.ok(&["import", "-o", "b.sqsh", &uri]);
     assert!(fs::read(place.path("b.sqsh")).unwrap() == original, "another image was made");
+}
+
+#[test]
+fn layers_are_not_taken_for_damaged_when_another_one_fails() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let noise = images::noise(1, 8 << 20);
+    let large = Layer::new().entry(b"noise", Kind::File, 0o644, &noise).gzip();
+    place.ok(&["pull", &registry.push(&Image::new(std::slice::from_ref(&large)), "a:1")]);
+    let mut broken = vec![large];
+    broken.extend((0..4).map(|at| gzip(format!("no archive {at}").as_bytes())));
+    let image = Image::new(&broken);
+    let uri = registry.push(&image, "a:2");
+    for _ in 0..5 {
+        let output = place.run(&["pull", &uri]);
+        assert!(!output.status.success());
+        assert!(!text(&output.stderr).contains("damaged"), "{}", text(&output.stderr));
+        assert!(place.path("store/blobs").join(&image.layers[0]).exists());
+    }
 }
 
 #[test]

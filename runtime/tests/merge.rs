@@ -234,6 +234,15 @@ fn archives_of_gnu_tar_are_read() {
 }
 
 #[test]
+fn a_layer_that_ends_without_padding_is_whole() {
+    let mut archive = Layer::new().file("a", "1").file("b", "2").tar();
+    let end = 3 * 512 + 1;
+    assert_eq!(archive[end - 1], b'2');
+    archive.truncate(end);
+    compare(&[gzip(&archive)]);
+}
+
+#[test]
 fn attributes_of_users_are_kept_and_others_dropped() {
     let layer = Layer::new()
         .with_xattr("plain", "user.test", b"value with \0 and = in it\n")
