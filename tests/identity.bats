@@ -11,6 +11,12 @@ setup() { image=$(image busybox); }
     [ "${lines[1]}" = "$HOME" ]
 }
 
+@test "the user's account has no password and asks for no entry in /etc/shadow" {
+    only_builtin "enroot adds one to /etc/shadow"
+    run_srun --container-image="$image" sh -c 'grep "^$(id -un):" /etc/passwd | cut -d : -f 2'
+    [ "${lines[-1]}" = "*" ] # with "x", PAM refuses logins (sshd in a container)
+}
+
 @test "remapped to root" {
     run_srun --container-image="$image" --container-remap-root sh -c 'id -u; id -g; id -un'
     [ "${lines[*]}" = "0 0 root" ]

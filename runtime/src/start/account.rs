@@ -28,7 +28,7 @@ pub(super) fn write(identity: &Identity) {
     let (uid, gid) = (identity.inside_uid, identity.inside_gid);
     if uid != 0 {
         let Identity { name, gecos, home, .. } = identity;
-        users.push(format!("{name}:x:{uid}:{gid}:{gecos}:{}:{shell}", home.display()));
+        users.push(format!("{name}:*:{uid}:{gid}:{gecos}:{}:{shell}", home.display()));
     }
     if gid != 0 {
         groups.push(format!("{}:x:{gid}:", identity.group));
