@@ -26,6 +26,14 @@ teardown() { remove_container "$name"; }
     output_lacks ran-anyway
 }
 
+@test "an image of which no container can be made is named" {
+    echo "not a squashfs" > "$BATS_TEST_TMPDIR/broken.sqsh"
+    run_srun_unchecked --container-image="$BATS_TEST_TMPDIR/broken.sqsh" --container-name="$name" echo ran-anyway
+    ((status != 0))
+    output_has "failed to create container filesystem for image: $BATS_TEST_TMPDIR/broken.sqsh"
+    output_lacks ran-anyway
+}
+
 @test "create: only if it does not exist" {
     run_srun --container-image="$image" --container-name="$name:create" true
     run_srun_unchecked --container-image="$image" --container-name="$name:create" echo ran-anyway

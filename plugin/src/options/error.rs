@@ -17,8 +17,6 @@ pub enum OptionError {
     MountSource(String),
     /// A mount target that is no path.
     MountTarget(String),
-    /// Mount flags with white space or broken text.
-    MountFlags(String),
     /// `--container-name=:flag`.
     EmptyName,
     /// A name that cannot be one of a file.
@@ -54,9 +52,6 @@ impl fmt::Display for OptionError {
                 "--container-mounts: could not add {entry}: mount target must be a relative \
                  path (./x) or an absolute path"
             ),
-            Self::MountFlags(entry) => {
-                write!(f, "--container-mounts: could not add {entry}: invalid flags")
-            }
             Self::EmptyName => write!(f, "--container-name: empty name"),
             Self::BadName(name) => write!(
                 f,

@@ -1,5 +1,6 @@
 //! Where the image of a container comes from, as the user wrote it.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,14 @@ impl Image {
             uri
         };
         Image::Remote { uri, shown }
+    }
+
+    /// As the user wrote it.
+    pub(crate) fn shown(&self) -> Cow<'_, str> {
+        match self {
+            Image::File(path) => path.to_string_lossy(),
+            Image::Remote { shown, .. } => shown.into(),
+        }
     }
 
     /// Whether a docker daemon is asked, which enroot cannot `load` from.

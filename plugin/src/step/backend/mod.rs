@@ -129,7 +129,8 @@ pub(crate) trait Backend: Send {
 
     /// Makes a container of a squashfs file.
     fn create(&self, context: Context<'_>, file: &Path, name: &str) -> Result<(), StepError> {
-        let failing = format!("failed to create container filesystem for {}", file.display());
+        let image = context.plan.image.as_ref().map_or(file.to_string_lossy(), Image::shown);
+        let failing = format!("failed to create container filesystem for image: {image}");
         let arguments = vec!["create".into(), "--name".into(), name.into(), file.into()];
         self.verb(context, arguments, &failing).map(drop)
     }
