@@ -13,10 +13,11 @@ setup() {
 @test "namespaces of its own, and only those asked for" {
     local name host
     for name in "${spaces[@]}"; do
-        host=$(srun ${PYXIS_SRUN_ARGS:-} "${one_node[@]}" readlink /proc/self/ns/$name)
-        run_srun --container-image="$image" readlink /proc/self/ns/$name
+        # shellcheck disable=SC2086
+        host=$(srun ${PYXIS_SRUN_ARGS:-} "${one_node[@]}" readlink "/proc/self/ns/$name")
+        run_srun --container-image="$image" readlink "/proc/self/ns/$name"
         [ "${lines[-1]}" = "$host" ]
-        run_srun --container-image="$image" --container-unshare=$name readlink /proc/self/ns/$name
+        run_srun --container-image="$image" --container-unshare="$name" readlink "/proc/self/ns/$name"
         [ "${lines[-1]}" != "$host" ]
     done
 }

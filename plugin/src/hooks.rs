@@ -46,9 +46,17 @@ pub(crate) fn init(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
     Ok(())
 }
 
-fn take_option(val: i32, arg: Option<&CStr>, _remote: bool) -> Result<(), String> {
-    state::with(|State { options, repeats, .. }| {
-        options.take(val, arg).map_err(|error| error.to_string())?;
+fn take_option(val: i32, arg: Option<&CStr>, remote: bool) -> Result<(), String> {
+    state::with(|State { options, repeats, step, .. }| {
+        if let Err(error) = options.take(val, arg) {
+            let line = error.to_string();
+            if remote {
+                // On the node Slurm logs a refused option and goes on without it; this one then
+                // would run the program on the host.
+                step.get_or_insert(Err(error.into()));
+            }
+            return Err(line);
+        }
         if let (Some(which), Some(arg)) = (table::valued(val), arg) {
             repeats.note(which, arg.to_bytes());
         }
@@ -77,8 +85,9 @@ fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
     }
     for (variable, list) in repeats.variables() {
         let (name, list) = (variable.to_bytes(), list.to_bytes());
-        // SAFETY: srun, sbatch and salloc have one thread while they handle their options, and
-        // set variables of the job by setenv themselves (SAFETY.md).
+        // SAFETY: SPANK names setenv as the way to the job's environment in srun, sbatch and
+        // salloc, which call it themselves at this point; of the threads that 26.05 may have by
+        // then none reads the environment (SAFETY.md, section 6).
         unsafe { std::env::set_var(OsStr::from_bytes(name), OsStr::from_bytes(list)) };
     }
     Ok(())
@@ -86,6 +95,7 @@ fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
 
 fn post_opt_remote(spank: &Spank<'_>, State { config, options, step, .. }: &mut State) {
     match node_options(spank, options) {
+        _ if step.is_some() => {} // an option was refused
         Ok(()) if options.wants_container() => *step = Some(Step::prepare(spank, config)),
         Ok(()) => {}
         Err(error) => *step = Some(Err(error)),

@@ -159,6 +159,9 @@ impl Entry {
         for option in options.split(',').filter(|option| !option.is_empty()) {
             entry.apply(option).map_err(bad)?;
         }
+        if entry.is_bind() && !entry.data.is_empty() {
+            return Err(bad("a bind mount has no such option"));
+        }
         if entry.fstype == "none"
             && !entry.detach
             && entry.propagation.is_empty()
@@ -187,7 +190,7 @@ impl Entry {
                 "nofail" => self.nofail = true,
                 "silent" => self.silent = true,
                 "loud" => self.silent = false,
-                _ if IGNORED.contains(&option) => {}
+                _ if IGNORED.contains(&option) || option.starts_with("x-") => {}
                 _ => {
                     if !self.data.is_empty() {
                         self.data.push(',');
@@ -295,6 +298,9 @@ mod tests {
         assert!(error.to_string().starts_with("mount \"/a /b none ro\": it is neither"));
         assert!(Entry::parse(OsStr::new("none")).is_err());
         assert!(Entry::parse(OsStr::new("/a /b none bind,x-create=pipe")).is_err());
+        let typo = Entry::parse(OsStr::new("/a /b none x-create=auto,rbind,r0")).unwrap_err();
+        assert!(typo.to_string().ends_with("a bind mount has no such option"), "{typo}");
+        assert!(Entry::parse(OsStr::new("/a /b none bind,x-systemd.automount")).is_ok());
         assert_eq!(Entry::parse(OsStr::new("  ")), Ok(None));
         assert_eq!(Entry::parse(OsStr::new("# /a /b")), Ok(None));
     }

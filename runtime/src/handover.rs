@@ -12,8 +12,9 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 
 /// First word of every message; another word means another version of this protocol.
 const MAGIC: &str = "pyxis-container-1";
-/// More descriptors than a message ever carries.
-const MAX_PARTS: usize = 16;
+/// The most descriptors that a message can carry (`SCM_MAX_FD`): with less room, those of a
+/// message that is too long would stay open unseen.
+const MAX_PARTS: usize = 253;
 
 /// What a descriptor in the message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub enum Part {
     Cwd,
     /// File of NUL-separated `NAME=VALUE`: the container's environment.
     Environ,
-    /// Read end of a pipe that hangs up when the last helper process of the container is gone.
+    /// Becomes readable, or hangs up, when the last helper process of the container is gone.
     Helpers,
 }
 
@@ -187,6 +188,20 @@ mod tests {
         nix::sys::socket::send(sender.as_raw_fd(), b"hello", MsgFlags::empty()).unwrap();
         let error = Handover::dequeue(queue.as_fd()).unwrap_err();
         assert!(error.to_string().contains("different versions"), "{error}");
+    }
+
+    #[test]
+    fn a_message_with_too_many_descriptors_leaks_none() {
+        let (sender, queue) = pair();
+        let null = File::open("/dev/null").unwrap();
+        let fds = vec![null.as_raw_fd(); 200];
+        let iov = [IoSlice::new(b"pyxis-container-1 user")];
+        let rights = [ControlMessage::ScmRights(&fds)];
+        sendmsg::<()>(sender.as_raw_fd(), &iov, &rights, MsgFlags::empty(), None).unwrap();
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = open();
+        assert!(Handover::dequeue(queue.as_fd()).is_err());
+        assert_eq!(open(), before);
     }
 
     #[test]

@@ -97,6 +97,7 @@ impl Image {
         if actual < expected {
             return Err(ImageError::Truncated { path: shown, expected, actual });
         }
+        crate::store::mark_use(path, &file);
         Ok(Image::Squashfs { file, path: path.to_owned() })
     }
 }

@@ -25,14 +25,14 @@ impl Progress {
     /// Tells what happens next.
     pub fn step(&self, text: &str) {
         if !matches!(self, Progress::Silent) {
-            eprintln!("[INFO] {text}");
+            line("[INFO]", text);
         }
     }
 
     /// Tells what may be wrong.
     pub fn warn(&self, text: &str) {
         if !matches!(self, Progress::Silent) {
-            eprintln!("[WARN] {text}");
+            line("[WARN]", text);
         }
     }
 
@@ -52,6 +52,12 @@ impl Progress {
         }
         Bar(bar)
     }
+}
+
+/// Written at once: tasks of a step share their stderr.
+fn line(level: &str, text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(format!("{level} {text}\n").as_bytes());
 }
 
 /// A bar on a terminal, or nothing.

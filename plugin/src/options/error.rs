@@ -17,6 +17,8 @@ pub enum OptionError {
     MountSource(String),
     /// A mount target that is no path.
     MountTarget(String),
+    /// Mount flags with white space or broken text.
+    MountFlags(String),
     /// `--container-name=:flag`.
     EmptyName,
     /// A name that cannot be one of a file.
@@ -52,6 +54,9 @@ impl fmt::Display for OptionError {
                 "--container-mounts: could not add {entry}: mount target must be a relative \
                  path (./x) or an absolute path"
             ),
+            Self::MountFlags(entry) => {
+                write!(f, "--container-mounts: could not add {entry}: invalid flags")
+            }
             Self::EmptyName => write!(f, "--container-name: empty name"),
             Self::BadName(name) => write!(
                 f,

@@ -34,6 +34,13 @@ impl Mount {
         if !matches!(target, [b'.' | b'/', ..]) {
             return Err(OptionError::MountTarget(lossy(entry)));
         }
+        // They become one field of an fstab line: a space would make them two, and what no
+        // runtime can read must not turn a "ro" into nothing.
+        let clean = std::str::from_utf8(flags)
+            .is_ok_and(|flags| !flags.contains(|letter: char| letter.is_whitespace()));
+        if !clean {
+            return Err(OptionError::MountFlags(lossy(entry)));
+        }
         let mut all = defaults.to_vec();
         if !flags.is_empty() {
             all.push(b',');

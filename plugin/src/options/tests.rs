@@ -60,6 +60,9 @@ fn each_bad_value_has_its_line() {
         (Valued::Mounts, "a:/b", "mount source must be"),
         (Valued::Mounts, "tmpfs", "mount target must be"),
         (Valued::Mounts, "/a:b", "mount target must be"),
+        (Valued::Mounts, "/a:/b:ro foo", "invalid flags"),
+        (Valued::Mounts, "/a:/b:ro+\u{2003}", "invalid flags"),
+        (Valued::Name, "../x", "invalid name"),
         (Valued::Name, ":create", "empty name"),
         (Valued::Name, "x:never", "flag must be"),
         (Valued::Save, "/a/", "target is a directory"),
@@ -71,6 +74,13 @@ fn each_bad_value_has_its_line() {
         let line = error(which, value);
         assert!(line.contains(expected) && !line.contains('\n'), "{value}: {line}");
     }
+}
+
+/// Flags that the runtime could not read would have been left out, and the mount been writable.
+#[test]
+fn broken_text_in_mount_flags_is_refused() {
+    let mut options = Options::default();
+    assert!(options.set(Valued::Mounts, b"/a:/b:ro+\xff").is_err());
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Shared {
         let _ =
             send(self.queue.as_raw_fd(), b"end", MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
         if let Some(helpers) = helpers {
-            let mut hangup = [PollFd::new(helpers.as_fd(), PollFlags::empty())];
+            let mut hangup = [PollFd::new(helpers.as_fd(), PollFlags::POLLIN)];
             let _ = poll(&mut hangup, PollTimeout::from(HELPER_GRACE));
         }
     }

@@ -78,7 +78,11 @@ struct Checked<'a, R> {
 
 impl<R: Read> Read for Checked<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.failure.is_some() || self.shared.stop.load(Ordering::Relaxed) {
+        // What was not read to its end says nothing about what is in it.
+        if self.shared.stop.load(Ordering::Relaxed) {
+            self.failure.get_or_insert_with(|| io::ErrorKind::ConnectionAborted.into());
+        }
+        if self.failure.is_some() {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         match self.input.read(buffer) {

@@ -7,6 +7,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+
 use super::LayerError;
 use crate::tarball::{Header, Kind, Writer, Xattr};
 
@@ -149,7 +153,8 @@ impl Sink for DirectorySink {
                 };
                 make()
             }
-            Kind::Symlink(target) => symlink(std::ffi::OsStr::from_bytes(target), &path),
+            Kind::Symlink(target) => symlink(std::ffi::OsStr::from_bytes(target), &path)
+                .and_then(|()| set_time_of_link(&path, header.mtime)),
             Kind::HardLink(target) => {
                 fs::hard_link(self.root.join(std::ffi::OsStr::from_bytes(target)), &path)
             }
@@ -175,6 +180,12 @@ fn times(mtime: i64) -> FileTimes {
         SystemTime::UNIX_EPOCH.checked_add(offset)
     };
     FileTimes::new().set_modified(time.unwrap_or(SystemTime::UNIX_EPOCH))
+}
+
+fn set_time_of_link(path: &Path, mtime: i64) -> io::Result<()> {
+    let time = TimeSpec::new(mtime, 0);
+    let flags = UtimensatFlags::NoFollowSymlink;
+    Ok(utimensat(AT_FDCWD, path, &time, &time, flags)?)
 }
 
 /// Attributes are a courtesy: file systems without them exist.

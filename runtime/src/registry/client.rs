@@ -57,6 +57,8 @@ impl Client {
         credentials: &Credentials,
     ) -> Client {
         let plain = settings.is_http(host);
+        // Whoever installed another one first is right as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             // Content may be elsewhere, but never on a weaker connection.

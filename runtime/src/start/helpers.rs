@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
+use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 
 use super::StartError;
 use super::server::Serve;
@@ -23,39 +23,42 @@ use super::sys;
 ///
 /// `lease` is the socket the container is handed over to: when its other end is closed without
 /// a word, whoever asked for the container has died, and the container is killed. `alive` is
-/// held by both helpers as long as they run.
+/// held by both helpers as long as they run. Returns the keeper, who ends last, if there is one.
 pub(super) fn fork_helpers(
     server: Option<Serve<'_>>,
     lease: Option<RawFd>,
     alive: &OwnedFd,
     log: &File,
-) -> Result<(), StartError> {
+) -> Result<Option<Pid>, StartError> {
     let process = |errno: nix::Error| StartError::Process(errno.into());
     // SAFETY: this process has one thread, so that the child may allocate and run Rust code.
     match unsafe { fork() }.map_err(process)? {
         // With a lease the first child stays, and is init's when we exit or exec.
         ForkResult::Parent { child } if lease.is_none() => {
             waitpid(child, None).map_err(process)?;
+            Ok(None)
         }
-        ForkResult::Parent { .. } => {}
+        ForkResult::Parent { child } => Ok(Some(child)),
         ForkResult::Child => {
             let ready = detach(log);
+            let mut serving = None;
             if let Some(server) = server {
                 // SAFETY: as above.
-                if let Ok(ForkResult::Child) = unsafe { fork() } {
-                    match ready {
+                match unsafe { fork() } {
+                    Ok(ForkResult::Child) => match ready {
                         Ok(()) => server.serve(alive, log),
                         Err(error) => fail(log, &error),
-                    }
+                    },
+                    Ok(ForkResult::Parent { child }) => serving = Some(child),
+                    Err(_) => {}
                 }
             }
             if let Some(lease) = lease {
-                keep(lease, alive.as_raw_fd());
+                keep(lease, alive.as_raw_fd(), serving);
             }
             exit_now(0);
         }
     }
-    Ok(())
 }
 
 /// Leaves a forked child with a line in the log.
@@ -114,7 +117,7 @@ pub(super) fn inherit(fd: impl AsFd) -> io::Result<()> {
 }
 
 /// Waits for the end of the lease. A message is a farewell: Slurm is ending the step itself.
-fn keep(lease: RawFd, alive: RawFd) {
+fn keep(lease: RawFd, alive: RawFd, serving: Option<Pid>) {
     sys::name_process(c"pyxis-keeper");
     sys::close_all_but(&[lease, alive]);
     // SAFETY: open for as long as this process lives.
@@ -124,6 +127,12 @@ fn keep(lease: RawFd, alive: RawFd) {
     // Nobody left: 0, or ECONNRESET while the container still waits in the other end's queue.
     let mut word = [0];
     if recv(lease.as_raw_fd(), &mut word, MsgFlags::MSG_DONTWAIT).is_ok_and(|bytes| bytes > 0) {
+        // The server ends by itself when the container's file system goes. Slurm must find
+        // neither of us: a closed descriptor would come too early, a process leaves its cgroup
+        // after it has closed its files.
+        if let Some(serving) = serving {
+            let _ = waitpid(serving, None);
+        }
         return;
     }
     kill_container();

@@ -119,7 +119,7 @@ pub(super) enum Source {
 
 impl Source {
     /// Forks the helpers that the container needs, before there is a mount namespace that they
-    /// must not keep. Returns what hangs up when they are gone.
+    /// must not keep. Returns what can be read, or hangs up, when they are gone.
     pub(super) fn fork_helpers(
         &self,
         lease: Option<RawFd>,
@@ -134,8 +134,9 @@ impl Source {
         }
         let (alive, running) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()))?;
-        fork_helpers(server, lease, &running, log)?;
-        Ok(Some(alive))
+        let keeper = fork_helpers(server, lease, &running, log)?;
+        // Kernels before 5.3 have no descriptor of a process: the pipe is nearly as good.
+        Ok(Some(keeper.and_then(|keeper| sys::process_fd(keeper).ok()).unwrap_or(alive)))
     }
 }
 

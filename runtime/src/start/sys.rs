@@ -170,6 +170,17 @@ fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// A descriptor of a child, readable when it has ended (Linux 5.3).
+pub(super) fn process_fd(child: nix::unistd::Pid) -> io::Result<OwnedFd> {
+    // SAFETY: numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.as_raw(), 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
 /// The name that ps(1) shows, at most 15 bytes.
 pub(super) fn name_process(name: &CStr) {
     // SAFETY: the kernel copies the NUL-terminated name.

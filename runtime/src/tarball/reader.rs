@@ -45,7 +45,11 @@ impl<R: Read> Reader<R> {
     /// [`TarError`]; nothing more can be read then.
     #[allow(clippy::should_implement_trait)] // it lends itself as Read meanwhile
     pub fn next(&mut self) -> Result<Option<Header>, TarError> {
-        self.skip(self.stored + self.padding)?;
+        if self.skip(self.stored)? < self.stored {
+            return Err(TarError::Truncated);
+        }
+        // Some writers, umoci's insert among them, do not pad the last entry.
+        self.done |= self.skip(self.padding)? < self.padding;
         (self.stored, self.padding, self.map) = (0, 0, None);
         let mut extended = Extended::default();
         loop {
@@ -206,10 +210,10 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    fn skip(&mut self, count: u64) -> Result<(), TarError> {
+    fn skip(&mut self, count: u64) -> Result<u64, TarError> {
         let skipped = io::copy(&mut (&mut self.input).take(count), &mut io::sink())?;
         self.position += skipped;
-        if skipped == count { Ok(()) } else { Err(TarError::Truncated) }
+        Ok(skipped)
     }
 }
 

@@ -1,0 +1,270 @@
+//! Importing from a registry, a layout and an engine; the image store.
+
+mod images;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::{Command, Stdio};
+
+use runtime::tarball::Kind;
+
+use images::{Image, Layer, Place, Registry, gzip, text, zstd};
+
+fn three_layers() -> Vec<Vec<u8>> {
+    let base = Layer::new().directory("usr").file("usr/one", "1").file("usr/two", "2");
+    let middle = Layer::new().file("usr/.wh.two", "").file("usr/three", "3");
+    vec![base.gzip(), zstd(&middle.tar()), Layer::new().file("top", "4").tar()]
+}
+
+#[test]
+fn an_image_comes_from_a_registry() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let config = r#"{"Env": ["A=b"], "Entrypoint": ["/e"], "Cmd": ["c"], "WorkingDir": "/work/dir",
+        "Labels": {"l": "m"}, "Volumes": {"/v": {}}}"#;
+    let image = Image::with_config(&three_layers(), config);
+    let uri = registry.push(&image, "team/image:v1");
+    assert_eq!(place.ok(&["digest", &uri]), format!("{}\n", image.digest()));
+
+    assert_eq!(place.ok(&["import", &uri]), "", "stdout is not for messages");
+    let root = place.unpack("team+image+v1.sqsh", "root");
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    assert_eq!(
+        (read("usr/one"), read("usr/three"), read("top")),
+        ("1".into(), "3".into(), "4".into())
+    );
+    assert!(!root.join("usr/two").exists());
+    assert!(root.join("work/dir").is_dir());
+    assert_eq!(read("etc/environment"), "A=b\n");
+    assert_eq!(read("etc/fstab"), "${ENROOT_ROOTFS}/v /v none x-create=dir,bind,rw,nosuid,nodev\n");
+    let provenance =
+        format!("# enroot-provenance: docker://{}#team/image:v1\n# l m\n", registry.host);
+    assert!(read("etc/rc").starts_with(&provenance), "{}", read("etc/rc"));
+    let mode = |name: &str| fs::metadata(root.join(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode("etc"), mode("etc/rc"), mode("usr")), (0o755, 0o644, 0o755));
+
+    let error = place.fails(&["import", &uri]);
+    assert_eq!(error, "pyxis: File already exists: team+image+v1.sqsh");
+    place.assert_clean();
+}
+
+#[test]
+fn the_store_is_asked_before_the_registry() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let image = Image::new(&three_layers());
+    let uri = registry.push(&image, "a:1");
+    let path = place.ok(&["pull", &uri]);
+    let blobs = registry.requests("/blobs/");
+    assert_eq!(place.ok(&["pull", &uri]), path);
+    place.ok(&["import", "-o", "a.sqsh", &uri]);
+    assert_eq!(registry.requests("/blobs/"), blobs, "nothing is fetched twice");
+
+    // One layer more: one layer is fetched, and the new configuration.
+    let mut layers = three_layers();
+    layers.push(Layer::new().file("more", "5").gzip());
+    let other = registry.push(&Image::new(&layers), "a:2");
+    place.ok(&["pull", &other]);
+    assert_eq!(registry.requests("/blobs/"), blobs + 2);
+
+    // Without a network: a digest, and a tag that was looked up before.
+    let manifests = registry.requests("/manifests/");
+    let by_digest = format!("docker://{}/a@{}", registry.host, image.digest());
+    assert_eq!(place.ok(&["pull", &by_digest]), path);
+    assert_eq!(place.ok(&["pull", "--policy", "missing", &uri]), path);
+    assert_eq!(place.ok(&["pull", "--policy", "never", &uri]), path);
+    assert_eq!(registry.requests("/manifests/"), manifests);
+    let error = place.fails(&["pull", "--policy", "never", "docker://absent"]);
+    assert!(error.contains("is not in the image store"), "{error}");
+    assert_eq!(place.ok(&["images"]).lines().count(), 3);
+    assert!(place.ok(&["du"]).contains("images           2"));
+}
+
+#[test]
+fn fifty_ask_at_once_and_one_fetches() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let image = Image::new(&three_layers());
+    let uri = registry.push(&image, "a:1");
+    let children: Vec<_> = (0..50)
+        .map(|_| {
+            place
+                .command(&["pull", &uri])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut paths: Vec<String> =
+        children.into_iter().map(|child| text(&child.wait_with_output().unwrap().stdout)).collect();
+    paths.dedup();
+    assert_eq!(paths.len(), 1);
+    assert!(fs::metadata(paths[0].trim()).unwrap().len() > 0);
+    for layer in &image.layers {
+        assert_eq!(registry.requests(&format!("/blobs/sha256:{layer}")), 1);
+    }
+    place.assert_clean();
+}
+
+#[test]
+fn credentials_are_those_of_enroot_and_docker() {
+    let (mut place, registry) = (Place::new(), Registry::private());
+    let uri = registry.push(&Image::new(&three_layers()), "a:1");
+    let error = place.fails(&["digest", &uri]);
+    assert!(
+        error.contains("denies access to a: ") && error.contains("login USER password"),
+        "{error}"
+    );
+
+    let config = place.path("home/.config/enroot");
+    fs::create_dir_all(&config).unwrap();
+    let write = |password: &str| {
+        let line = format!("machine 127.0.0.1 login user password {password}\n");
+        fs::write(config.join(".credentials"), line).unwrap();
+    };
+    write("wrong");
+    let error = place.fails(&["digest", &uri]);
+    assert!(error.contains("your credentials do not allow it"), "{error}");
+    write("$(echo secret)");
+    place.ok(&["digest", &uri]);
+    let with_user = uri.replace("docker://", "docker://user@");
+    place.ok(&["digest", &with_user]);
+    let stranger = uri.replace("docker://", "docker://stranger@");
+    let error = place.fails(&["digest", &stranger]);
+    assert!(error.contains("no password for user stranger"), "{error}");
+
+    fs::remove_file(config.join(".credentials")).unwrap();
+    let docker = place.path("home/.docker");
+    fs::create_dir_all(&docker).unwrap();
+    let auths = format!(r#"{{"auths": {{"{}": {{"auth": "dXNlcjpzZWNyZXQ="}}}}}}"#, registry.host);
+    fs::write(docker.join("config.json"), auths).unwrap();
+    place.ok(&["digest", &uri]);
+
+    let helper = place.path("docker-credential-test");
+    fs::write(&helper, "#!/bin/sh\nread host\necho \"{\\\"Username\\\": \\\"user\\\", \\\"Secret\\\": \\\"secret\\\"}\"\n").unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(docker.join("config.json"), r#"{"credsStore": "test"}"#).unwrap();
+    place.set("PATH", &format!("{}:/usr/sbin:/usr/bin:/bin", place.path("").display()));
+    place.ok(&["pull", &uri]);
+    assert!(place.ok(&["images"]).contains("#a:1"));
+}
+
+#[test]
+fn a_mirror_is_asked_first_and_the_registry_when_it_fails() {
+    let (mut place, mirror, registry) = (Place::new(), Registry::start(), Registry::start());
+    let image = Image::new(&three_layers());
+    let uri = registry.push(&image, "a:1");
+    place.set("PYXIS_REGISTRY_MIRRORS", &format!("{}={}", registry.host, mirror.host));
+    place.ok(&["digest", &uri]);
+    assert_eq!((mirror.requests("/manifests/"), registry.requests("/manifests/")), (1, 1));
+    mirror.push(&image, "a:1");
+    let before = mirror.requests("/blobs/");
+    place.ok(&["pull", &uri]);
+    assert!(mirror.requests("/blobs/") > before);
+    assert_eq!(registry.requests("/blobs/"), 0);
+}
+
+#[test]
+fn layouts_are_read_in_place() {
+    let place = Place::new();
+    let image = Image::new(&three_layers());
+    image.layout(&place.path("layout"), "v1");
+    place.ok(&["import", "oci:layout:v1"]);
+    place.ok(&["import", "-o", "any.sqsh", "oci:layout"]);
+    let done = Command::new("tar")
+        .args(["-cf", "archive.tar", "-C", "layout", "."])
+        .current_dir(place.path(""))
+        .status();
+    assert!(done.unwrap().success());
+    place.ok(&["import", "-o", "archive.sqsh", "oci-archive:archive.tar:v1"]);
+    assert_eq!(place.ok(&["digest", "oci-archive:archive.tar"]), format!("{}\n", image.digest()));
+    let root = place.unpack("archive.sqsh", "root");
+    assert_eq!(fs::read_to_string(root.join("usr/three")).unwrap(), "3");
+    // The same image, so the same file.
+    let inode = |name: &str| fs::metadata(place.path(name)).unwrap().ino();
+    assert_eq!(inode("layout+v1.sqsh"), inode("archive.sqsh"));
+
+    let error = place.fails(&["import", "-o", "x", "oci:layout:v2"]);
+    assert_eq!(error, "pyxis: layout: it has no image v2; there is: v1");
+    let blob = place.path("layout/blobs/sha256").join(&image.layers[0]);
+    fs::write(&blob, gzip(b"damaged")).unwrap();
+    fs::remove_dir_all(place.path("store")).unwrap();
+    let error = place.fails(&["import", "-o", "x", "oci:layout:v1"]);
+    assert!(error.contains("damaged or tampered with"), "{error}");
+}
+
+#[test]
+fn an_engine_exports_its_image() {
+    let mut place = Place::new();
+    let archive = Layer::new()
+        .file("a", "b")
+        .file(".wh.kept", "")
+        .file(".dockerenv", "")
+        .file("dev/console", "")
+        .tar();
+    fs::write(place.path("export.tar"), archive).unwrap();
+    let docker = place.path("docker");
+    let script = "#!/bin/sh\necho \"$@\" >> $HOME/log\ncase $1 in\n\
+        inspect) echo '[{\"Architecture\": \"amd64\", \"Config\": {\"Env\": [\"X=y\"], \"Cmd\": [\"z\"]}}]' ;;\n\
+        export) cat export.tar ;;\n esac\n";
+    fs::write(&docker, script).unwrap();
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+    place.set("PATH", &format!("{}:/usr/sbin:/usr/bin:/bin", place.path("").display()));
+    place.ok(&["import", "dockerd://team/image:v1"]);
+    let root = place.unpack("team+image+v1.sqsh", "root");
+    assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "b");
+    assert!(root.join(".wh.kept").exists(), "an export has no whiteouts");
+    assert!(!root.join(".dockerenv").exists() && !root.join("dev/console").exists());
+    assert_eq!(fs::read_to_string(root.join("etc/environment")).unwrap(), "X=y\n");
+    let log = fs::read_to_string(place.path("home/log")).unwrap();
+    assert!(log.lines().last().unwrap().starts_with("rm -f -v pyxis-import-"), "{log}");
+    place.assert_clean();
+    let error = place.fails(&["digest", "dockerd://x"]);
+    assert!(error.contains("has no digest"), "{error}");
+    place.set("PATH", "/usr/sbin:/usr/bin:/bin");
+    let error = place.fails(&["import", "podman://x"]);
+    assert!(error.starts_with("pyxis: podman create: No such file"), "{error}");
+}
+
+#[test]
+fn an_image_that_was_changed_where_it_was_linked_is_made_again() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let uri = registry.push(&Image::new(&three_layers()), "a:1");
+    place.ok(&["import", "-o", "a.sqsh", &uri]);
+    let linked = place.path("a.sqsh");
+    let original = fs::read(&linked).unwrap();
+    fs::set_permissions(&linked, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&linked, "changed").unwrap();
+    place.ok(&["import", "-o", "b.sqsh", &uri]);
+    assert!(fs::read(place.path("b.sqsh")).unwrap() == original, "another image was made");
+}
+
+#[test]
+fn layers_are_not_taken_for_damaged_when_another_one_fails() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let noise = images::noise(1, 8 << 20);
+    let large = Layer::new().entry(b"noise", Kind::File, 0o644, &noise).gzip();
+    place.ok(&["pull", &registry.push(&Image::new(std::slice::from_ref(&large)), "a:1")]);
+    let mut broken = vec![large];
+    broken.extend((0..4).map(|at| gzip(format!("no archive {at}").as_bytes())));
+    let image = Image::new(&broken);
+    let uri = registry.push(&image, "a:2");
+    for _ in 0..5 {
+        let output = place.run(&["pull", &uri]);
+        assert!(!output.status.success());
+        assert!(!text(&output.stderr).contains("damaged"), "{}", text(&output.stderr));
+        assert!(place.path("store/blobs").join(&image.layers[0]).exists());
+    }
+}
+
+#[test]
+fn a_damaged_layer_in_the_store_is_fetched_again() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let image = Image::new(&three_layers());
+    let uri = registry.push(&image, "a:1");
+    place.ok(&["pull", &uri]);
+    let blob = place.path("store/blobs").join(&image.layers[0]);
+    fs::remove_file(&blob).unwrap();
+    fs::write(&blob, "zeros after a power cut").unwrap();
+    fs::remove_dir_all(place.path("store/images")).unwrap();
+    place.ok(&["pull", &uri]);
+    assert!(fs::read(&blob).unwrap() == image.blobs[&image.layers[0]]);
+}

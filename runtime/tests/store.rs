@@ -1,0 +1,198 @@
+//! The image store: what is kept, what is collected, and who is given what.
+
+mod images;
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use images::{Image, Layer, Place, Registry, noise};
+use runtime::store::mark_use;
+use runtime::tarball::Kind;
+
+fn image(name: &str) -> Image {
+    let content = noise(u32::from(name.as_bytes()[0]), 1 << 20);
+    Image::new(&[Layer::new().entry(name.as_bytes(), Kind::File, 0o644, &content).gzip()])
+}
+
+/// Makes what was used just now look as if that was so long ago.
+fn age(store: &Path, seconds: u64) {
+    let then = SystemTime::now() - Duration::from_secs(seconds);
+    let mut todo = vec![store.to_owned()];
+    while let Some(directory) = todo.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+                continue;
+            }
+            let used = fs::metadata(&path).unwrap().modified().unwrap();
+            let is_new = used.elapsed().unwrap_or_default() < Duration::from_secs(1000);
+            if is_new && path.extension().is_none_or(|extension| extension != "sqsh") {
+                File::open(path).unwrap().set_modified(then).unwrap();
+            }
+        }
+    }
+}
+
+fn names(place: &Place, below: &str) -> Vec<String> {
+    let entries = fs::read_dir(place.path("store").join(below)).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_not_used_for_the_longest_time_goes_first_and_what_is_in_use_stays() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let mut paths = Vec::new();
+    for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let uri = registry.push(&image(name), &format!("{name}:1"));
+        paths.push(place.ok(&["pull", &uri]).trim().to_owned());
+        age(&place.path("store"), 10_000 - 100 * at as u64);
+    }
+    assert_eq!(place.ok(&["gc"]), "", "there is room for all");
+
+    // The oldest is in use, as by a started container.
+    let held = File::open(&paths[0]).unwrap();
+    mark_use(Path::new(&paths[0]), &held);
+    let would = place.ok(&["gc", "-n", "--max-size", "3500000"]);
+    assert!(would.contains("blobs/") && names(&place, "images").len() == 6);
+    place.ok(&["gc", "--max-size", "3500000"]);
+    assert!(Path::new(&paths[0]).exists() && !Path::new(&paths[1]).exists());
+    assert!(Path::new(&paths[2]).exists());
+    place.ok(&["gc", "--all"]);
+    assert!(Path::new(&paths[0]).exists() && !Path::new(&paths[2]).exists());
+    drop(held);
+    place.ok(&["gc", "--all"]);
+    assert!(names(&place, "images").is_empty() && names(&place, "blobs").is_empty());
+}
+
+#[test]
+fn what_was_just_used_is_not_collected() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let path = place.ok(&["pull", &registry.push(&image("a"), "a:1")]);
+    place.ok(&["gc", "--max-size", "0"]);
+    assert!(Path::new(path.trim()).exists());
+}
+
+#[test]
+fn nothing_is_left_of_a_pull_that_was_killed() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let uri = registry.push(&image("a"), "a:1");
+    for wait in [0, 5, 15, 30, 60] {
+        let mut child = place
+            .command(&["pull", &uri])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+        let _ = child.kill();
+        child.wait().unwrap();
+        // The next one does not wait for the dead.
+        let path = place.ok(&["pull", &uri]);
+        fs::remove_file(path.trim()).unwrap();
+    }
+    let path = place.ok(&["pull", &uri]);
+    // As after a power cut: files of another boot, a lock, a half-written image and record.
+    fs::write(place.path("store/tmp/.pyxis-gone-1-0-0"), "partial").unwrap();
+    fs::create_dir(place.path("store/tmp/.pyxis-gone-2-0-0")).unwrap();
+    fs::write(place.path("store/locks/blob-x"), "gone boot pid:[1] 1 1 0").unwrap();
+    let half = format!("store/images/{}.sqsh", "1".repeat(64));
+    fs::write(place.path(&half), "").unwrap();
+    fs::write(place.path("store/images/garbage"), "").unwrap();
+    let old = SystemTime::now() - Duration::from_secs(100_000);
+    for below in ["tmp", "locks", "images"] {
+        for name in names(&place, below) {
+            if !path.contains(name.trim_end_matches(".json")) {
+                let file = File::open(place.path("store").join(below).join(name)).unwrap();
+                file.set_modified(old).unwrap();
+            }
+        }
+    }
+    place.ok(&["gc"]);
+    place.assert_clean();
+    assert_eq!(names(&place, "images").len(), 2);
+    assert_eq!(place.ok(&["pull", "--policy", "never", &uri]), path);
+}
+
+#[test]
+fn collecting_and_pulling_at_once_is_safe() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let uri = registry.push(&image("a"), "a:1");
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..10).for_each(|_| drop(place.ok(&["gc", "--all"]))));
+        }
+        for at in 0..2 {
+            let (place, uri) = (&place, &uri);
+            scope.spawn(move || {
+                for round in 0..8 {
+                    let name = format!("{at}-{round}.sqsh");
+                    place.ok(&["import", "-o", &name, uri]);
+                    assert!(fs::metadata(place.path(&name)).unwrap().len() > 100_000);
+                }
+            });
+        }
+    });
+    place.assert_clean();
+}
+
+#[test]
+fn an_image_pulled_with_credentials_is_given_to_who_has_some() {
+    let (admin, registry) = (Place::new(), Registry::private());
+    let image = image("secret");
+    let uri = registry.push(&image, "a:1");
+    let login = |place: &Place, password: &str| {
+        let config = place.path("home/.config/enroot");
+        fs::create_dir_all(&config).unwrap();
+        let line = format!("machine 127.0.0.1 login user password {password}\n");
+        fs::write(config.join(".credentials"), line).unwrap();
+    };
+    login(&admin, "secret");
+    let path = admin.ok(&["pull", &uri]);
+
+    let mut user = Place::new();
+    user.set("PYXIS_STORE_LOWER", admin.path("store").to_str().unwrap());
+    let by_digest = format!("docker://{}/a@{}", registry.host, image.digest());
+    for uri in [&uri, &by_digest] {
+        let error = user.fails(&["pull", uri]);
+        assert!(error.contains("denies access to a: "), "{error}");
+    }
+    login(&user, "wrong");
+    let error = user.fails(&["pull", &by_digest]);
+    assert!(error.contains("your credentials do not allow it"), "{error}");
+    login(&user, "secret");
+    let blobs = registry.requests("/blobs/");
+    assert_eq!(user.ok(&["pull", &by_digest]), path);
+    assert_eq!(user.ok(&["pull", &uri]), path);
+    assert_eq!(registry.requests("/blobs/"), blobs, "it was there already");
+}
+
+#[test]
+fn a_store_of_others_is_not_trusted() {
+    let mut place = Place::new();
+    let mode =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let store = place.path("store");
+    fs::create_dir(&store).unwrap();
+    mode(&store, 0o777);
+    let error = place.fails(&["images"]);
+    assert!(error.contains("can be written by others: chmod go-w"), "{error}");
+    mode(&store, 0o1777);
+    place.ok(&["images"]);
+    let own = store.join(nix::unistd::geteuid().to_string());
+    assert_eq!(fs::metadata(own).unwrap().permissions().mode() & 0o777, 0o700);
+
+    // A lower store that anybody could have put something into is passed over.
+    let (lower, registry) = (Place::new(), Registry::start());
+    let uri = registry.push(&image("a"), "a:1");
+    lower.ok(&["pull", &uri]);
+    mode(&lower.path("store/images"), 0o777);
+    place.set("PYXIS_STORE_LOWER", lower.path("store").to_str().unwrap());
+    assert!(place.ok(&["pull", &uri]).contains(place.path("store").to_str().unwrap()));
+}
