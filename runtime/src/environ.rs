@@ -8,23 +8,40 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// Environment variables by name.
 pub type Environ = BTreeMap<OsString, OsString>;
 
-/// Reads lines of `NAME=VALUE` as enroot's importer writes them: comments, blank lines, malformed
-/// names and the reserved `ENROOT_*` are passed over, one pair of surrounding quotes is taken
-/// off, and `${NAME}` is replaced by its value in `host` (nothing, where it has none).
+/// Reads lines of `NAME=VALUE` as enroot's importer writes them, with `${NAME}` replaced by its
+/// value in `host` (nothing, where it has none). As [`entries`] otherwise.
 pub fn parse(text: &[u8], host: &Environ) -> Environ {
-    let mut out = Environ::new();
-    for line in text.split(|byte| *byte == b'\n') {
-        let line = substitute(line.trim_ascii_start(), host);
-        let Some(equals) = line.iter().position(|byte| *byte == b'=') else { continue };
+    entries(&substitute(text, host)).collect()
+}
+
+/// Lines of `NAME=VALUE`: comments, blank lines, malformed names and the reserved `ENROOT_*` are
+/// passed over, and one pair of surrounding quotes is taken off.
+pub fn entries(text: &[u8]) -> impl Iterator<Item = (OsString, OsString)> + '_ {
+    text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let line = line.trim_ascii_start();
+        let equals = line.iter().position(|byte| *byte == b'=')?;
         let (name, value) = (&line[..equals], &line[equals + 1..]);
-        if is_name(name) && !name.starts_with(b"ENROOT_") {
-            out.insert(
-                OsStr::from_bytes(name).to_owned(),
-                OsString::from_vec(unquote(value).to_vec()),
-            );
-        }
+        let wanted = is_name(name) && !name.starts_with(b"ENROOT_");
+        let owned = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        wanted.then(|| (owned(name), owned(unquote(value))))
+    })
+}
+
+/// Lines without what [`entries`] passes over.
+pub fn formatted(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in entries(text) {
+        out.extend([name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat());
     }
     out
+}
+
+/// One line for each variable.
+pub fn to_lines(environ: &Environ) -> Vec<u8> {
+    let line = |(name, value): (&OsString, &OsString)| {
+        [name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat()
+    };
+    environ.iter().flat_map(line).collect()
 }
 
 /// Whether `name` can be the name of a shell variable.

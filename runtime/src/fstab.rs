@@ -41,6 +41,9 @@ pub struct Entry {
     pub nofail: bool,
     /// And not even a warning.
     pub silent: bool,
+    /// The last number of the line, by which fstab(5) orders checks: -1 is mounted before hooks
+    /// run, 0 afterwards, anything else never.
+    pub pass: i32,
 }
 
 /// Why a line is no mount.
@@ -155,6 +158,7 @@ impl Entry {
             detach: false,
             nofail: false,
             silent: false,
+            pass: pass(&fields),
         };
         for option in options.split(',').filter(|option| !option.is_empty()) {
             entry.apply(option).map_err(bad)?;
@@ -205,6 +209,16 @@ impl Entry {
     /// Whether this is a bind mount of a host path.
     pub fn is_bind(&self) -> bool {
         self.flags.contains(MsFlags::MS_BIND) && !self.flags.contains(MsFlags::MS_REMOUNT)
+    }
+}
+
+/// The sixth field, or the fifth where the line ends with it.
+fn pass(fields: &[OsString]) -> i32 {
+    let number = |at: usize| fields.get(at)?.to_str()?.parse().ok();
+    match (number(5), number(4)) {
+        (Some(pass), _) if pass != 0 => pass,
+        (_, Some(frequency)) => frequency,
+        _ => 0,
     }
 }
 
@@ -290,6 +304,14 @@ mod tests {
         let got = entry("/a /b none x-create=auto,rbind,ro,rw,nosuid,rslave,private");
         assert!(!got.flags.contains(MsFlags::MS_RDONLY));
         assert_eq!(got.propagation, MsFlags::MS_PRIVATE);
+    }
+
+    #[test]
+    fn reads_when_to_mount() {
+        assert_eq!(entry("/a /b none bind").pass, 0);
+        assert_eq!(entry("/a /b none bind 0 -1").pass, -1);
+        assert_eq!(entry("/a /b none bind -1").pass, -1);
+        assert_eq!(entry("/a /b none bind 0 2").pass, 2);
     }
 
     #[test]

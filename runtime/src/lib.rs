@@ -8,7 +8,11 @@ pub mod handover;
 pub mod seccomp;
 
 #[cfg(feature = "cli")]
+pub mod config;
+#[cfg(feature = "cli")]
 pub mod containers;
+#[cfg(feature = "cli")]
+pub mod directives;
 #[cfg(feature = "cli")]
 pub mod environ;
 #[cfg(feature = "cli")]

@@ -9,6 +9,9 @@ use clap::Parser;
 use cli::Cli;
 
 fn main() -> ExitCode {
+    if cli::called_as("enroot-mount") {
+        return cli::mount::run();
+    }
     let as_enroot = cli::as_enroot();
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         let _ = error.print();

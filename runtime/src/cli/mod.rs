@@ -1,12 +1,14 @@
 //! Arguments of the `pyxis` command, one file per verb. Its container verbs take enroot's, and
 //! under the name `enroot` it words its errors like that.
 
+pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod list;
+pub(crate) mod mount;
 pub(crate) mod remove;
 pub(crate) mod start;
 
@@ -17,7 +19,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use runtime::config::{Config, ConfigError, User};
 use runtime::containers::{ContainerError, DataPath, ExecError, ExportError};
+use runtime::directives::DirectiveError;
 use runtime::environ::is_name;
 use runtime::fstab::FstabError;
 use runtime::import::ImportError;
@@ -39,6 +43,8 @@ pub(crate) enum Verb {
     Create(create::CreateArgs),
     /// Start a container, a squashfs image or a directory
     Start(start::StartArgs),
+    /// Start the container that a configuration script names with #ENROOT_ROOTFS=
+    Batch(start::BatchArgs),
     /// Run a command in a running container
     Exec(exec::ExecArgs),
     /// Make a squashfs image of a container
@@ -65,15 +71,27 @@ pub(crate) enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         _words: Vec<OsString>,
     },
+    /// Print the effective settings and where each comes from
+    Config,
     /// Print the version
     Version,
 }
 
 impl Verb {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        if let Verb::Version = self {
+            println!("{}", env!("CARGO_PKG_VERSION"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let config = Config::load(&User::caller())?;
+        if let Verb::Config = self {
+            return config::show(&config);
+        }
+        config.into_environment();
         match self {
             Verb::Create(args) => args.run(),
             Verb::Start(args) => args.run(),
+            Verb::Batch(args) => args.run(),
             Verb::Exec(args) => args.run(),
             Verb::Export(args) => args.run(),
             Verb::List(args) => args.run(),
@@ -85,10 +103,7 @@ impl Verb {
             Verb::Gc(args) => args.run(),
             Verb::Du => images::usage(),
             Verb::Bundle { .. } => Err(CliError::NoBundle),
-            Verb::Version => {
-                println!("{}", env!("CARGO_PKG_VERSION"));
-                Ok(ExitCode::SUCCESS)
-            }
+            Verb::Config | Verb::Version => Ok(ExitCode::SUCCESS),
         }
     }
 }
@@ -96,6 +111,8 @@ impl Verb {
 /// Whatever ends the command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error(transparent)]
     Container(#[from] ContainerError),
     #[error(transparent)]
@@ -114,6 +131,10 @@ pub(crate) enum CliError {
     Exec(#[from] ExecError),
     #[error("Invalid argument: {0}: it is no name of a variable")]
     Variable(String),
+    #[error(transparent)]
+    Directive(#[from] DirectiveError),
+    #[error("Missing directive ENROOT_ROOTFS in {}", .0.display())]
+    NoRootfs(PathBuf),
     #[error("unknown option {0}; see --help")]
     Option(String),
     #[error("cannot read {}: {source}", path.display())]
@@ -141,8 +162,13 @@ impl CliError {
 
 /// Whether the command was called `enroot`.
 pub(crate) fn as_enroot() -> bool {
-    let name = std::env::args_os().next().unwrap_or_default();
-    Path::new(&name).file_name().is_some_and(|name| name == "enroot")
+    called_as("enroot")
+}
+
+/// Whether `name` is the command's first word.
+pub(crate) fn called_as(name: &str) -> bool {
+    let word = std::env::args_os().next().unwrap_or_default();
+    Path::new(&word).file_name().is_some_and(|word| word == name)
 }
 
 /// Checks the words of `--env`.
@@ -163,10 +189,12 @@ pub(crate) fn data_path() -> Result<DataPath, ContainerError> {
 
 /// Settings that enroot takes from the environment: anything but a "no" turns them on.
 pub(crate) fn enabled(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| {
-        let value = value.to_string_lossy().to_ascii_lowercase();
-        !matches!(value.as_str(), "" | "n" | "no" | "f" | "false")
-    })
+    std::env::var_os(name).is_some_and(|value| is_yes(&value.to_string_lossy()))
+}
+
+/// Whether a value of such a setting turns it on.
+pub(crate) fn is_yes(value: &str) -> bool {
+    !matches!(value.to_ascii_lowercase().as_str(), "" | "n" | "no" | "f" | "false")
 }
 
 /// The name of a container that was given none: the image's.

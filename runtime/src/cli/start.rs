@@ -10,14 +10,15 @@ use clap::Args;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use runtime::containers::{Name, hand_over};
+use runtime::directives;
 use runtime::fstab::{Entry, FstabError};
 use runtime::image::Image;
 use runtime::launch::{Launch, run_entrypoint};
-use runtime::start::{Namespaces, Plan, Root, StartError, start};
+use runtime::start::{Namespaces, Plan, Root, Site, StartError, start};
 
 use super::{CliError, as_enroot, check_variables, data_path, enabled};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct StartArgs {
     /// Be root inside the container (grants no privileges outside)
     #[arg(short, long)]
@@ -46,6 +47,9 @@ pub(crate) struct StartArgs {
     /// A host name of its own
     #[arg(long)]
     uts: bool,
+    /// A bash script with functions environ, mounts, hooks and rc to be called
+    #[arg(short, long, value_name = "CONFIG")]
+    conf: Option<PathBuf>,
     /// A command script in place of the image's /etc/rc
     #[arg(long, value_name = "SCRIPT")]
     rc: Option<PathBuf>,
@@ -94,6 +98,8 @@ impl StartArgs {
                 uts: self.uts || enabled("ENROOT_UNSHARE_UTS"),
             },
             restrict_dev: enabled("ENROOT_RESTRICT_DEV"),
+            site: Site::of_environment(),
+            conf: self.conf.clone(),
             root,
         })
     }
@@ -138,6 +144,9 @@ impl StartArgs {
                 .map_err(|errno| StartError::Handover(errno.into()))?;
         }
         check_variables(&self.env)?;
+        if let Some(conf) = &self.conf {
+            directives::apply(conf)?;
+        }
         let root = self.root()?;
         if let (Some(socket), Root::Container(container), true) = (socket, &root, self.join) {
             if hand_over(container, socket)? {
@@ -162,12 +171,42 @@ impl StartArgs {
             container.hand_over(socket)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let launch =
-            Launch { command: self.words.get(1..).unwrap_or_default().to_vec(), script, login };
-        match launch.exec(&container) {
+        let launch = Launch {
+            command: self.words.get(1..).unwrap_or_default().to_vec(),
+            script: script.or(container.script.take()),
+            login,
+        };
+        match launch.exec(&mut container) {
             Ok(never) => match never {},
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// `pyxis batch`.
+#[derive(Debug, Args)]
+pub(crate) struct BatchArgs {
+    /// A bash script as for start --conf; program to run and its arguments
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        num_args = 1..,
+        required = true,
+        value_names = ["CONFIG", "COMMAND"]
+    )]
+    words: Vec<OsString>,
+}
+
+impl BatchArgs {
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let mut words = self.words;
+        let conf = PathBuf::from(&words[0]);
+        directives::apply(&conf)?;
+        words[0] = match std::env::var_os("ENROOT_ROOTFS").filter(|root| !root.is_empty()) {
+            Some(root) => root,
+            None => return Err(CliError::NoRootfs(conf)),
+        };
+        StartArgs { conf: Some(conf), words, ..StartArgs::default() }.run()
     }
 }
 

@@ -54,7 +54,8 @@ impl Launch {
     ///
     /// # Errors
     /// [`LaunchError`], with the exit code that a shell would give.
-    pub fn exec(&self, container: &Container) -> Result<Infallible, LaunchError> {
+    pub fn exec(&self, container: &mut Container) -> Result<Infallible, LaunchError> {
+        container.complete();
         let invocation = self.invocation(&container.environ, &container.cwd)?;
         confine(!container.privileged()).map_err(LaunchError::Confine)?;
         Err(invocation.exec(&container.environ))

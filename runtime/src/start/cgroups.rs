@@ -40,6 +40,7 @@ fn entry(source: PathBuf, target: &str) -> Entry {
         // A cgroup that has gone or is hidden is no reason not to start.
         nofail: true,
         silent: true,
+        pass: 0,
     }
 }
 

@@ -85,6 +85,22 @@ pub enum StartError {
         /// Why unsquashfs does not do.
         extraction: String,
     },
+    /// A hook failed.
+    #[error("hook {}: {problem}", path.display())]
+    Hook {
+        /// The hook.
+        path: PathBuf,
+        /// How it ended.
+        problem: String,
+    },
+    /// A configuration script failed.
+    #[error("configuration script {}: {problem}", path.display())]
+    Conf {
+        /// The script.
+        path: PathBuf,
+        /// How it ended.
+        problem: String,
+    },
     /// A helper process could not be made.
     #[error("cannot start a process: {0}")]
     Process(io::Error),

@@ -188,7 +188,7 @@ fn restrict(target: &Path, flags: MsFlags, recursive: bool) -> nix::Result<()> {
 pub(super) fn make_root_readonly(roots: &Roots) -> Result<(), StartError> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     roots
-        .stage(|| restrict(Path::new("/root"), flags, false))?
+        .stage(|| restrict(roots.tree(), flags, false))?
         .map_err(|errno| StartError::mount("the root filesystem read-only", "/", errno))
 }
 

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -23,7 +23,13 @@ const STAGE: &str = "/tmp";
 pub(super) struct Roots {
     base: OwnedFd,
     cwd: OwnedFd,
+    /// The host's and the container's tree, seen from the stage.
+    host: PathBuf,
+    tree: PathBuf,
 }
+
+/// Where the container's tree is put together.
+pub(super) const TREE: &str = "/root";
 
 impl Roots {
     /// Enters new namespaces and makes the stage their root.
@@ -59,7 +65,15 @@ impl Roots {
         chdir("/").map_err(stage)?;
         let base = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| StartError::file("open", Path::new("/"), errno))?;
-        Ok(Roots { base, cwd })
+        Ok(Roots { base, cwd, host: "host".into(), tree: TREE.into() })
+    }
+
+    /// For a container that is being put together at `tree` on the tree that the caller sees.
+    pub(super) fn on_host(tree: &Path) -> io::Result<Roots> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let base = open("/", flags, Mode::empty())?;
+        let cwd = open(".", flags, Mode::empty())?;
+        Ok(Roots { base, cwd, host: ".".into(), tree: std::path::absolute(tree)? })
     }
 
     /// Runs `work` with the stage as root.
@@ -70,7 +84,7 @@ impl Roots {
 
     /// Runs `work` with the host's tree as root, in the caller's directory.
     pub(super) fn host<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
-        self.switch("host")
+        self.switch(&self.host)
             .and_then(|()| fchdir(&self.cwd))
             .map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
         Ok(work())
@@ -78,22 +92,40 @@ impl Roots {
 
     /// Opens a host path as the host sees it, relative ones from the caller's directory.
     pub(super) fn open_on_host(&self, path: &Path) -> io::Result<OwnedFd> {
-        self.switch("host")?;
+        self.switch(&self.host)?;
         fchdir(&self.cwd)?;
         Ok(open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
     }
 
+    /// The container's tree, seen from the stage.
+    pub(super) fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// Moves the container's tree to a directory of the host, where hooks can see it.
+    pub(super) fn show_on_host(&mut self, directory: &Path) -> Result<(), StartError> {
+        let relative = directory.strip_prefix("/").unwrap_or(directory);
+        let target = Path::new("/host").join(relative);
+        let none: Option<&str> = None;
+        self.stage(|| mount(Some(&self.tree), &target, none, MsFlags::MS_MOVE, none))?.map_err(
+            |errno| StartError::mount("the container", &target.to_string_lossy(), errno),
+        )?;
+        self.tree = target;
+        Ok(())
+    }
+
     /// Runs `work` with the container's tree as root and working directory.
     pub(super) fn container<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
-        self.switch("root").map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
+        self.switch(&self.tree)
+            .map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
         Ok(work())
     }
 
-    fn switch(&self, directory: &str) -> nix::Result<()> {
+    fn switch(&self, directory: impl AsRef<Path>) -> nix::Result<()> {
         fchdir(&self.base)?;
         chroot(".")?;
-        if directory != "." {
-            chdir(directory)?;
+        if directory.as_ref() != Path::new(".") {
+            chdir(directory.as_ref())?;
             chroot(".")?;
         }
         Ok(())
@@ -103,7 +135,7 @@ impl Roots {
     pub(super) fn leave_host(self) -> Result<(), StartError> {
         let failed = |errno| StartError::mount("the container's root", "/", errno);
         self.switch(".").map_err(failed)?;
-        chdir("root").map_err(failed)?;
+        chdir(&self.tree).map_err(failed)?;
         // The old root is stacked on the new one and taken off again.
         pivot_root(".", ".").map_err(failed)?;
         umount2(".", MntFlags::MNT_DETACH).map_err(failed)?;

@@ -14,6 +14,12 @@ use nix::sys::signal::{SigSet, Signal};
 /// `ioctl` on a namespace's descriptor for the one above it (ioctl_ns(2)).
 const NS_GET_PARENT: libc::c_ulong = 0xb702;
 
+/// Sets an environment variable of this process.
+pub(crate) fn set_variable(name: &str, value: &std::ffi::OsStr) {
+    // SAFETY: the command does this before it does anything else, in its one thread.
+    unsafe { std::env::set_var(name, value) }
+}
+
 /// How to lock a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lock {
@@ -248,8 +254,13 @@ pub(crate) fn move_up(fd: OwnedFd) -> io::Result<OwnedFd> {
 
 /// Makes `number` a descriptor of the same open file, for the program about to be executed.
 pub(crate) fn place(fd: &OwnedFd, number: RawFd) -> io::Result<()> {
+    place_raw(fd.as_raw_fd(), number)
+}
+
+/// As [`place`], between fork and exec.
+pub(crate) fn place_raw(fd: RawFd, number: RawFd) -> io::Result<()> {
     // SAFETY: the caller is about to execute a program and uses `number` for nothing else.
-    match unsafe { libc::dup2(fd.as_raw_fd(), number) } {
+    match unsafe { libc::dup2(fd, number) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
@@ -300,6 +311,28 @@ pub(crate) fn loopback_up() -> io::Result<()> {
         request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
         check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request).into())
     }
+}
+
+/// Has the programs executed from now on keep this process's capabilities, whatever their uid.
+pub(crate) fn raise_ambient_capabilities() -> io::Result<()> {
+    let header: [u32; 2] = [CAPABILITY_VERSION_3, 0];
+    let mut sets = [[0u32; 3]; 2];
+    // SAFETY: both structures are as version 3 of the interface wants them.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) })?;
+    for [_, permitted, inheritable] in &mut sets {
+        *inheritable = *permitted;
+    }
+    // SAFETY: as above.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) })?;
+    for (word, [_, permitted, _]) in sets.iter().enumerate() {
+        for bit in (0..32).filter(|bit| permitted & (1 << bit) != 0) {
+            let capability = (32 * word + bit) as libc::c_ulong;
+            let raise = libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong;
+            // SAFETY: sets an attribute of this process.
+            check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, capability, 0, 0) }.into())?;
+        }
+    }
+    Ok(())
 }
 
 /// Closes every descriptor except stdio and `kept`, in a process that will use no other.

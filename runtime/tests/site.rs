@@ -1,0 +1,164 @@
+//! Site configuration, enroot's folders and configuration scripts.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use common::Place;
+
+fn executable(path: &std::path::Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_file_gives_what_the_environment_leaves_open() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    place.give(&place.path("elsewhere"));
+    let config = place.path("pyxis.toml");
+    let data = place.path("elsewhere/%u");
+    let text = format!("[paths]\ndata = {data:?}\n[container]\nwritable = true\n");
+    fs::write(&config, text).unwrap();
+    let run = |arguments: &[&str], keep: bool| {
+        let mut command = place.pyxis(arguments);
+        command.env("PYXIS_CONFIG", &config);
+        if !keep {
+            command.env_remove("ENROOT_DATA_PATH");
+        }
+        command.output().unwrap()
+    };
+    assert!(run(&["create", "-n", "c", "image.sqsh"], false).status.success());
+    assert!(place.path(format!("elsewhere/{}/c/upper", place.uid)).exists());
+    assert!(run(&["start", "c", "touch", "/yes"], false).status.success());
+    assert_eq!(run(&["list"], true).stdout, b"");
+
+    let shown = String::from_utf8(run(&["config"], true).stdout).unwrap();
+    assert!(shown.contains("writable = true  # ") && shown.contains("pyxis.toml"), "{shown}");
+    assert!(shown.contains("# environment, ENROOT_DATA_PATH"), "{shown}");
+    assert!(shown.contains("# mount_home = false  # default"), "{shown}");
+
+    fs::write(&config, "[container]\nwriteable = true\n").unwrap();
+    let wrong = run(&["list"], true);
+    let words = String::from_utf8(wrong.stderr).unwrap();
+    let expected = "pyxis.toml:2: unknown key `writeable`; did you mean `writable`?\n";
+    assert!(words.ends_with(expected) && wrong.status.code() == Some(1), "{words}");
+}
+
+#[test]
+fn enroots_folders_work() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    for folder in ["mounts.d", "environ.d", "hooks.d", "shown"] {
+        fs::create_dir(place.path(folder)).unwrap();
+    }
+    fs::write(place.path("shown/file"), "text\n").unwrap();
+    let shown = place.path("shown");
+    let shown = shown.display();
+    fs::write(
+        place.path("mounts.d/10-system.fstab"),
+        format!(
+            "/proc /proc none x-create=dir,rbind,rw,nosuid,nodev,noexec,rslave 0 -1\n\
+             {shown} /early none x-create=dir,bind 0 -1\n{shown} /late bind,x-create=dir\n\
+             {shown} /never none x-create=dir,bind 0 7\n"
+        ),
+    )
+    .unwrap();
+    fs::write(place.path("environ.d/1.env"), "# c\nSITE=${HOME}!\nQUOTED=\"a b\"\n").unwrap();
+    fs::write(place.path("environ.d/2.other"), "NO=1\n").unwrap();
+    executable(
+        &place.path("hooks.d/20-second.sh"),
+        "#!/bin/bash\nset -eu\necho \"SECOND=$(grep -c ^FIRST= $ENROOT_ENVIRON)\" >> $ENROOT_ENVIRON\n\
+         echo output nobody sees\n",
+    );
+    executable(
+        &place.path("hooks.d/10-first.sh"),
+        &format!(
+            "#!/bin/bash\nset -eu\nsource $ENROOT_LIBRARY_PATH/common.sh\ncommon::checkcmd grep\n\
+             test -d $ENROOT_ROOTFS/early/. && test -e $ENROOT_ROOTFS/early/file\n\
+             test ! -e $ENROOT_ROOTFS/late/file\nkill -0 $ENROOT_PID\n\
+             echo \"FIRST=${{ENROOT_REMAP_ROOT-unset}}\" >> $ENROOT_ENVIRON\n\
+             echo '{shown} /hooked none x-create=dir,bind,ro' >> $ENROOT_MOUNTS\n\
+             echo written > $ENROOT_ROOTFS/by-hook\n\
+             enroot-mount --root $ENROOT_ROOTFS - <<< '{shown}/file /bound x-create=file,bind'\n"
+        ),
+    );
+    fs::write(place.path("hooks.d/30-not-executable.sh"), "exit 1\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = place.pyxis(arguments);
+        for (variable, folder) in [
+            ("PYXIS_MOUNTS_PATH", "mounts.d"),
+            ("PYXIS_ENVIRON_PATH", "environ.d"),
+            ("PYXIS_HOOKS_PATH", "hooks.d"),
+        ] {
+            command.env(variable, place.path(folder));
+        }
+        command.env("ENROOT_REMAP_ROOT", "no").output().unwrap()
+    };
+    let script = "cat /early/file /late/file /hooked/file /bound /by-hook; ls -d /never; \
+                  echo $SITE $QUOTED $FIRST $SECOND $NO; grep -c ' /proc ' /proc/self/mountinfo";
+    let done = run(&["start", "./image.sqsh", "sh", "-c", script]);
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let home = place.path("home");
+    let expected = format!("text\ntext\ntext\ntext\nwritten\n{}! a b unset 1\n1\n", home.display());
+    assert_eq!(said, expected, "{done:?}");
+    let root = run(&["start", "./image.sqsh", "touch", "/no"]);
+    assert!(!root.status.success());
+
+    executable(&place.path("hooks.d/40-fails.sh"), "#!/bin/sh\nexit 3\n");
+    let failed = run(&["start", "./image.sqsh", "true"]);
+    let words = String::from_utf8(failed.stderr).unwrap();
+    assert!(words.contains("40-fails.sh: exit status: 3"), "{words}");
+}
+
+#[test]
+fn a_users_folders_work_too() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    let folder = place.path("home/.config/enroot/environ.d");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("mine.env"), "MINE=1\n").unwrap();
+    assert_eq!(place.ok(&["start", "./image.sqsh", "sh", "-c", "echo $MINE"]), "1\n");
+}
+
+#[test]
+fn a_configuration_script_is_followed() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::write(root.join("etc/rc"), ". /etc/rc.local\necho image script\n").unwrap();
+    });
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let conf = place.path("work/conf");
+    // As the plugin's C original writes them.
+    fs::write(
+        &conf,
+        "#ENROOT_ROOTFS_WRITABLE=y\n# ENROOT_REMAP_ROOT yes\n\
+         mounts() {\n\techo \"/etc /there x-create=dir,bind\"\n}\n\
+         environ() {\n\techo A=1\n\t[ -n \"${GIVEN-}\" ] && echo \"GIVEN=${GIVEN}\" || :\n}\n\
+         hooks() {\n\techo 'exec \"$@\"' > ${ENROOT_ROOTFS}/etc/rc.local\n\
+         \tgrep -q ^A=1 ${ENROOT_ENVIRON}\n}\n",
+    )
+    .unwrap();
+    let start = |options: &[&str]| {
+        let say = "echo $A $B $GIVEN; id -u; test -e /there/passwd && touch /x && echo fine";
+        let rest = ["c", "sh", "-c", say];
+        let mut command = place.pyxis([&["start", "--conf", "conf"], options, &rest].concat());
+        let done = command.env("GIVEN", "g").output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert_eq!(start(&["-e", "B=2"]), "1 2 g\n0\nfine\n");
+
+    fs::write(&conf, "rc() {\n    echo instead \"$@\"\n}\n").unwrap();
+    assert_eq!(place.ok(&["start", "-c", "conf", "c", "x"]), "instead x\n");
+    fs::write(&conf, "environ() {\n    false\n}\n").unwrap();
+    let failed = place.run(&["start", "-c", "conf", "c", "x"]).fails(1);
+    assert!(failed.contains("configuration script "), "{failed}");
+    fs::write(&conf, "#ENROOT_ROOTFS=c\nrc() {\n    echo batch \"$@\"\n}\n").unwrap();
+    assert_eq!(place.ok(&["batch", "conf", "y"]), "batch y\n");
+    fs::write(&conf, "").unwrap();
+    let failed = place.run(&["batch", "conf"]).fails(1);
+    assert!(failed.contains("Missing directive ENROOT_ROOTFS in conf"), "{failed}");
+}
