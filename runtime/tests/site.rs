@@ -162,3 +162,21 @@ fn a_configuration_script_is_followed() {
     let failed = place.run(&["batch", "conf"]).fails(1);
     assert!(failed.contains("Missing directive ENROOT_ROOTFS in conf"), "{failed}");
 }
+
+#[test]
+fn pages_and_completions_for_packages() {
+    let place = Place::new();
+    place.ok(&["generate", "man", "man"]);
+    place.ok(&["generate", "man", "again"]);
+    place.ok(&["generate", "completions", "completions"]);
+    for entry in fs::read_dir(place.path("work/man")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert_eq!(
+            place.read(&format!("work/man/{name}")),
+            place.read(&format!("work/again/{name}"))
+        );
+    }
+    assert!(place.read("work/man/pyxis-start.1").contains("\\-\\-mount"));
+    assert!(place.read("work/man/pyxis.toml.5").contains("remap_root"));
+    assert!(place.read("work/completions/pyxis.bash").contains("--fancy"));
+}

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod export;
+pub(crate) mod generate;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod list;
@@ -73,6 +74,9 @@ pub(crate) enum Verb {
     },
     /// Print the effective settings and where each comes from
     Config,
+    /// Write manual pages or completions
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
     /// Print the version
     Version,
 }
@@ -82,6 +86,9 @@ impl Verb {
         if let Verb::Version = self {
             println!("{}", env!("CARGO_PKG_VERSION"));
             return Ok(ExitCode::SUCCESS);
+        }
+        if let Verb::Generate(args) = self {
+            return args.run();
         }
         let config = Config::load(&User::caller())?;
         if let Verb::Config = self {
@@ -103,7 +110,7 @@ impl Verb {
             Verb::Gc(args) => args.run(),
             Verb::Du => images::usage(),
             Verb::Bundle { .. } => Err(CliError::NoBundle),
-            Verb::Config | Verb::Version => Ok(ExitCode::SUCCESS),
+            Verb::Config | Verb::Generate(_) | Verb::Version => Ok(ExitCode::SUCCESS),
         }
     }
 }
@@ -137,6 +144,8 @@ pub(crate) enum CliError {
     NoRootfs(PathBuf),
     #[error("unknown option {0}; see --help")]
     Option(String),
+    #[error("cannot write {}: {source}", path.display())]
+    Generate { path: PathBuf, source: std::io::Error },
     #[error("cannot read {}: {source}", path.display())]
     Script { path: PathBuf, source: std::io::Error },
     #[error("a container with a PID namespace of its own cannot be handed over")]
