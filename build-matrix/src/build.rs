@@ -16,9 +16,17 @@ use std::time::Instant;
 /// One build to make.
 #[derive(Debug)]
 pub(crate) struct Target {
-    release: &'static Release,
+    pub(crate) release: &'static Release,
     /// The header that decides; without one, the committed bindings.
-    headers: Option<Headers>,
+    pub(crate) headers: Option<Headers>,
+}
+
+impl Target {
+    /// Cargo features of the plugin.
+    pub(crate) fn features(&self) -> String {
+        let real = if self.headers.is_some() { ",spank-bindings/real-header" } else { "" };
+        workspace::feature(self.release.name) + real
+    }
 }
 
 /// What the command line asks for.
@@ -82,10 +90,7 @@ fn build_one(
     progress: &Progress,
 ) -> Result<Verdict, Error> {
     let name = target.release.name;
-    let mut features = workspace::feature(name);
-    if target.headers.is_some() {
-        features.push_str(",spank-bindings/real-header");
-    }
+    let features = target.features();
     // As a cdylib alone: with the rlib that tests and fuzz targets link, cargo leaves out LTO.
     let args = [
         "rustc",

@@ -70,6 +70,15 @@ pub(crate) fn out_dir(messages: &[Value], package: &str) -> Option<PathBuf> {
     Some(PathBuf::from(found["out_dir"].as_str()?))
 }
 
+/// The program or .so of the target `name`.
+pub(crate) fn artifact(messages: &[Value], name: &str) -> Option<PathBuf> {
+    let found = messages.iter().find(|m| {
+        m["reason"] == "compiler-artifact" && m["target"]["name"].as_str() == Some(name)
+    })?;
+    let program = found["executable"].as_str().map(PathBuf::from);
+    program.or_else(|| shared_library(messages, name))
+}
+
 /// The .so of the library target `name`, if cargo made or has it.
 pub(crate) fn shared_library(messages: &[Value], name: &str) -> Option<PathBuf> {
     let found = messages.iter().find(|m| {

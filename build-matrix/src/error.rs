@@ -45,6 +45,27 @@ pub(crate) enum Error {
     /// Cargo said yes but not what was awaited.
     #[error("cargo reported no {what} for {release}: is this the tree of this build-matrix?")]
     NoArtifact { what: &'static str, release: String },
+    /// A data file.
+    #[error("{}: {why}", path.display())]
+    Data { path: PathBuf, why: String },
+    /// SOURCE_DATE_EPOCH
+    #[error("SOURCE_DATE_EPOCH={text} is no number of seconds")]
+    Epoch { text: String },
+    /// The linker for an old glibc.
+    #[error(
+        "cargo-zigbuild is not installed: python3 -m venv .cache/zig && \
+         .cache/zig/bin/pip install cargo-zigbuild ziglang"
+    )]
+    NoZig,
+    /// Newer than the floor.
+    #[error("{}: needs glibc {needed}, more than {floor}", path.display())]
+    Glibc { path: PathBuf, needed: String, floor: String },
+    /// Debuggers find symbols by it.
+    #[error("{}: has no build id", path.display())]
+    NoBuildId { path: PathBuf },
+    /// A package that could not be put together.
+    #[error("{package}: {source}")]
+    Rpm { package: String, source: Box<rpm::Error> },
     /// `bindings --check`
     #[error("not up to date: {}; run `build-matrix bindings`", .0.join(", "))]
     Stale(Vec<String>),

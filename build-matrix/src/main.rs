@@ -7,6 +7,7 @@ mod elf;
 mod error;
 mod headers;
 mod list;
+mod package;
 mod report;
 mod verify;
 mod workspace;
@@ -53,6 +54,10 @@ enum Verb {
         #[arg(long, value_name = "DIR", default_value = "target/matrix")]
         out: PathBuf,
     },
+    /// Write deb and rpm packages of everything.
+    ///
+    /// Without RELEASE: for all. Needs cargo-zigbuild (from PyPI or crates.io) for the old glibc.
+    Package(package::Request),
     /// Check built plugins.
     Verify {
         /// Plugins to look at.
@@ -84,6 +89,7 @@ fn run(verb: Verb, report: &Report) -> Result<(), Error> {
             let targets = build::targets(&releases, slurm.as_deref())?;
             build::build(report, &targets, &out)
         }
+        Verb::Package(request) => package::package(report, &request),
         Verb::Verify { files } => verify::verify_files(report, &files),
     }
 }

@@ -174,7 +174,20 @@ fn symbols(library: &Library, release: &Release, faults: &mut Vec<String>) {
 
 /// The newest version of glibc among those needed.
 fn glibc(library: &Library) -> Option<String> {
-    let parts = |v: &str| v.split('.').filter_map(|p| p.parse().ok()).collect::<Vec<u32>>();
     let versions = library.versions.iter().filter_map(|v| v.strip_prefix("GLIBC_"));
-    versions.max_by_key(|v| parts(v)).map(str::to_owned)
+    versions.max_by_key(|v| numbers(v)).map(str::to_owned)
+}
+
+/// The same, of the bytes of a program or library.
+pub(crate) fn newest_glibc(file: &[u8]) -> Option<String> {
+    glibc(&elf::library(file).ok()?)
+}
+
+/// Is version `a` newer than `b`?
+pub(crate) fn newer(a: &str, b: &str) -> bool {
+    numbers(a) > numbers(b)
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').filter_map(|part| part.parse().ok()).collect()
 }

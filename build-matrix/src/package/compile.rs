@@ -1,0 +1,218 @@
+//! Builds everything that is shipped, for one processor and an old glibc, two at a time.
+//!
+//! Paths of this machine are mapped to fixed ones, so that the same source gives the same bytes
+//! wherever it is built.
+
+use super::debug::{self, Split};
+use super::verb::Arch;
+use crate::build::Target;
+use crate::cargo::{self, Cargo};
+use crate::error::Error;
+use crate::report::{Progress, Report};
+use crate::verify;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+use std::{env, fs, thread};
+
+/// Cargo locks its target directory, and rustc optimizes a whole program in one thread: with one
+/// directory per lane two cores have work.
+const LANES: usize = 2;
+
+/// The programs, stripped.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) command: Part,
+    pub(crate) loader: Part,
+    /// By release.
+    pub(crate) plugins: BTreeMap<String, Part>,
+}
+
+/// One program.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// As the compiler made it.
+    pub(crate) file: PathBuf,
+    pub(crate) split: Split,
+    /// The newest glibc it wants anything of.
+    pub(crate) glibc: Option<String>,
+    pub(crate) seconds: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Job<'a> {
+    Command,
+    Loader,
+    Plugin(&'a Target),
+}
+
+/// Builds for `arch`, such that nothing newer than glibc `floor` is needed.
+pub(crate) fn compile(
+    report: &Report,
+    root: &Path,
+    targets: &[Target],
+    arch: Arch,
+    floor: &str,
+) -> Result<Built, Error> {
+    // Taken from the end: the command takes longest.
+    let mut jobs: Vec<Job<'_>> = targets.iter().rev().map(Job::Plugin).collect();
+    jobs.extend([Job::Loader, Job::Command]);
+    let progress = report.progress(jobs.len());
+    let setup = Setup { root, arch, floor, path: path(root, floor == "host")? };
+    let queue = Mutex::new(jobs);
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for lane in 0..LANES {
+            let (queue, results, setup, progress) = (&queue, &results, &setup, &progress);
+            scope.spawn(move || {
+                loop {
+                    let Some(job) = queue.lock().expect("no panic").pop() else { break };
+                    let result = setup.run(lane, job, progress);
+                    match &result {
+                        Ok(part) => {
+                            let seconds = part.seconds;
+                            progress.done(report, format_args!("{}, {seconds:.1} s", name(job)));
+                        }
+                        // Nothing more is begun.
+                        Err(_) => queue.lock().expect("no panic").clear(),
+                    }
+                    results.lock().expect("no panic").push((job, result));
+                }
+            });
+        }
+    });
+    progress.finish();
+
+    let (mut command, mut loader, mut plugins) = (None, None, BTreeMap::new());
+    for (job, result) in results.into_inner().expect("no panic") {
+        let part = result?;
+        match job {
+            Job::Command => command = Some(part),
+            Job::Loader => loader = Some(part),
+            Job::Plugin(target) => drop(plugins.insert(target.release.name.to_owned(), part)),
+        }
+    }
+    let missing = |what| Error::NoArtifact { what, release: arch.target().into() };
+    Ok(Built {
+        command: command.ok_or_else(|| missing("pyxis"))?,
+        loader: loader.ok_or_else(|| missing("loader"))?,
+        plugins,
+    })
+}
+
+fn name(job: Job<'_>) -> String {
+    match job {
+        Job::Command => "pyxis".into(),
+        Job::Loader => "loader".into(),
+        Job::Plugin(target) => format!("plugin for Slurm {}", target.release.name),
+    }
+}
+
+/// What all builds have in common.
+struct Setup<'a> {
+    root: &'a Path,
+    arch: Arch,
+    floor: &'a str,
+    path: std::ffi::OsString,
+}
+
+impl Setup<'_> {
+    fn run(&self, lane: usize, job: Job<'_>, progress: &Progress) -> Result<Part, Error> {
+        progress.start(&name(job));
+        let start = Instant::now();
+        let (build, triple) = match self.floor {
+            "host" => ("build", self.arch.target().to_owned()),
+            floor => ("zigbuild", format!("{}.{floor}", self.arch.target())),
+        };
+        let mut args: Vec<&str> = vec![build, "--locked", "--target", &triple];
+        let features;
+        let made = match job {
+            Job::Command => {
+                args.extend(["--release", "-p", "runtime", "--bin", "pyxis"]);
+                "pyxis"
+            }
+            Job::Loader => {
+                args.extend(["--profile", "loader", "-p", "loader"]);
+                "pyxis_loader"
+            }
+            Job::Plugin(target) => {
+                features = target.features();
+                args.extend(["--release", "-p", "plugin", "--lib", "--features", &features]);
+                "spank_pyxis"
+            }
+        };
+        let lane_dir = self.root.join(format!("target/package/{}-{lane}", self.arch.name()));
+        let mut cargo = Cargo::new(self.root, &args)
+            .env("PATH", &self.path)
+            .env("CARGO_TARGET_DIR", &lane_dir)
+            .env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags(&lane_dir))
+            .env("CFLAGS", self.c_flags(&lane_dir))
+            .env("CARGO_PROFILE_RELEASE_STRIP", "none")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only");
+        if let Job::Plugin(Target { headers: Some(headers), .. }) = job {
+            cargo = cargo.env("SLURM_SPANK_INCLUDE", &headers.include);
+        }
+        let messages = cargo.run(progress)?;
+        let release = || self.arch.target().to_owned();
+        let made = cargo::artifact(&messages, made)
+            .ok_or_else(|| Error::NoArtifact { what: "program", release: release() })?;
+        // The next build of the lane overwrites it.
+        let dir = self.root.join("target/package").join(self.arch.name()).join(match job {
+            Job::Plugin(target) => target.release.name,
+            Job::Command => "command",
+            Job::Loader => "loader",
+        });
+        fs::create_dir_all(&dir).map_err(Error::io("make", &dir))?;
+        let file = dir.join(if let Job::Command = job { "pyxis" } else { "spank_pyxis.so" });
+        fs::copy(&made, &file).map_err(Error::io("copy", &made))?;
+
+        let split = debug::split(&file)?;
+        let glibc = verify::newest_glibc(&split.stripped);
+        let too_new = |v: &String| self.floor != "host" && verify::newer(v, self.floor);
+        if let Some(needed) = glibc.clone().filter(too_new) {
+            return Err(Error::Glibc { path: file, needed, floor: self.floor.to_owned() });
+        }
+        Ok(Part { file, split, glibc, seconds: start.elapsed().as_secs_f64() })
+    }
+
+    /// Directories of this machine, and what they are called instead.
+    fn remapped(&self, lane: &Path) -> Vec<String> {
+        let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
+            let home = env::home_dir()?;
+            Some(home.join(".cargo"))
+        });
+        // The last that fits counts.
+        let mut dirs = vec![(self.root.to_path_buf(), "/usr/src/pyxis")];
+        dirs.push((lane.to_path_buf(), "/build"));
+        let registry = home.map(|home| home.join("registry/src"));
+        let sources = registry.iter().flat_map(fs::read_dir).flatten().flatten();
+        dirs.extend(sources.map(|source| (source.path(), "/cargo")));
+        dirs.into_iter().map(|(from, to)| format!("{}={to}", from.display())).collect()
+    }
+
+    fn rust_flags(&self, lane: &Path) -> String {
+        let remap = self.remapped(lane);
+        let mut flags = vec!["-Clink-arg=-Wl,--build-id=sha1".to_owned()];
+        flags.extend(remap.into_iter().map(|map| format!("--remap-path-prefix={map}")));
+        flags.join("\x1f")
+    }
+
+    fn c_flags(&self, lane: &Path) -> String {
+        let remap = self.remapped(lane);
+        let flags: Vec<_> = remap.iter().map(|map| format!("-ffile-prefix-map={map}")).collect();
+        flags.join(" ")
+    }
+}
+
+/// PATH with `cargo-zigbuild` in it: the one in `.cache/zig`, or the system's.
+fn path(root: &Path, without: bool) -> Result<std::ffi::OsString, Error> {
+    let old = env::var_os("PATH").unwrap_or_default();
+    let mut dirs: Vec<PathBuf> = env::split_paths(&old).collect();
+    // First: it looks for zig beside the first python3 of PATH.
+    dirs.insert(0, root.join(".cache/zig/bin"));
+    if !without && !dirs.iter().any(|dir| dir.join("cargo-zigbuild").is_file()) {
+        return Err(Error::NoZig);
+    }
+    Ok(env::join_paths(dirs).unwrap_or(old))
+}

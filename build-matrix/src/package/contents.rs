@@ -1,0 +1,181 @@
+//! Which files are in which package.
+
+use super::compile::{Built, Part};
+use super::facts::{Release, Words};
+use super::relations::{self, build_name};
+use super::verb::{Arch, Format};
+use super::{Entry, Package, Relations, What};
+use crate::error::Error;
+use flate2::{Compression, GzBuilder};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+/// What packages are made of beside the programs.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    /// Man pages and completions: path below `usr/share` and text.
+    pub(crate) generated: Vec<(String, Vec<u8>)>,
+    pub(crate) sbom: String,
+}
+
+/// All packages of one format.
+pub(crate) fn packages(
+    built: &Built,
+    documents: &Documents,
+    release: &Release,
+    format: Format,
+    arch: Arch,
+) -> Vec<Package> {
+    let lib = format.libdir(arch);
+    let facts = &release.facts;
+    let mut all = vec![pyxis(built, documents, release, format, lib)];
+    all.extend(debug(&all[0], &[&built.command, &built.loader], release));
+    for (name, part) in &built.plugins {
+        let path = format!("{lib}/pyxis/{name}/spank_pyxis.so");
+        let words = &facts.build;
+        let files = vec![file(path, part.split.stripped.clone(), 0o644)];
+        let mut relations = relations::build();
+        relations.glibc.clone_from(&part.glibc);
+        let package = finish(
+            Package {
+                relations,
+                files,
+                summary: words.summary.replace("RELEASE", name),
+                description: words.description.replace("RELEASE", name),
+                ..empty(build_name(name), words)
+            },
+            release,
+            format,
+        );
+        all.extend(debug(&package, &[part], release));
+        all.push(package);
+    }
+    if built.plugins.len() == spank_bindings::RELEASES.len() {
+        let releases: Vec<&str> = built.plugins.keys().map(String::as_str).collect();
+        let relations = relations::all(&releases);
+        let package =
+            Package { relations, any_arch: true, ..empty("pyxis-all".into(), &facts.all) };
+        all.push(finish(package, release, format));
+    }
+    all
+}
+
+fn pyxis(
+    built: &Built,
+    documents: &Documents,
+    release: &Release,
+    format: Format,
+    lib: &str,
+) -> Package {
+    let conf = format!("required /{lib}/slurm/spank_pyxis.so pyxis_path=/usr/bin/pyxis\n");
+    let mut files = vec![
+        file("usr/bin/pyxis".into(), built.command.split.stripped.clone(), 0o755),
+        file(format!("{lib}/slurm/spank_pyxis.so"), built.loader.split.stripped.clone(), 0o644),
+        Entry { path: format!("{lib}/pyxis"), what: What::Directory },
+        file("usr/share/pyxis/pyxis.conf".into(), conf.into_bytes(), 0o644),
+        file("usr/share/doc/pyxis/sbom.cdx.json".into(), documents.sbom.clone().into(), 0o644),
+    ];
+    for (path, text) in &documents.generated {
+        let (path, text) = match path.starts_with("man/") {
+            true => (format!("usr/share/{path}.gz"), gzip(text)),
+            false => (format!("usr/share/{path}"), text.clone()),
+        };
+        files.push(file(path, text, 0o644));
+    }
+    let mut relations = relations::pyxis(match format {
+        Format::Deb => &release.facts.slurm.deb,
+        Format::Rpm => &release.facts.slurm.rpm,
+    });
+    relations.glibc.clone_from(&built.command.glibc);
+    let package = Package {
+        relations,
+        files,
+        after_install: Some(release.after_install.clone()),
+        before_remove: Some(release.before_remove.clone()),
+        ..empty("pyxis".into(), &release.facts.pyxis)
+    };
+    finish(package, release, format)
+}
+
+/// The package with the debug symbols of another.
+fn debug(of: &Package, parts: &[&Part], release: &Release) -> Option<Package> {
+    let words = &release.facts.debug;
+    let files = parts.iter().map(|part| {
+        let (path, bytes) = &part.split.symbols;
+        file(path.clone(), bytes.clone(), 0o644)
+    });
+    Some(Package {
+        files: files.collect(),
+        relations: Relations { same_version: vec![of.name.clone()], ..Relations::default() },
+        summary: words.summary.replace("PACKAGE", &of.name),
+        description: words.description.replace("PACKAGE", &of.name),
+        ..empty(format!("{}-dbgsym", of.name), words)
+    })
+}
+
+fn empty(name: String, words: &Words) -> Package {
+    Package {
+        name,
+        summary: words.summary.clone(),
+        description: words.description.clone(),
+        any_arch: false,
+        relations: Relations::default(),
+        files: Vec::new(),
+        after_install: None,
+        before_remove: None,
+    }
+}
+
+/// Adds what every package has, in order.
+fn finish(mut package: Package, release: &Release, format: Format) -> Package {
+    let doc = format!("usr/share/doc/{}", package.name);
+    if format == Format::Deb {
+        let changelog = gzip(release.changelog.as_bytes());
+        package.files.push(file(format!("{doc}/changelog.Debian.gz"), changelog, 0o644));
+    }
+    let copyright = release.copyright.clone().into_bytes();
+    package.files.push(file(format!("{doc}/copyright"), copyright, 0o644));
+    // To rpm a directory goes with the last package that has it.
+    if format == Format::Rpm {
+        let ours =
+            |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with("pyxis"));
+        let mut dirs: Vec<String> = Vec::new();
+        for entry in &package.files {
+            let parents = entry.path.match_indices('/').map(|(at, _)| &entry.path[..at]);
+            let below = |path: &&str| ours(path) || path.contains("/pyxis/");
+            dirs.extend(parents.filter(below).map(str::to_owned));
+        }
+        dirs.retain(|dir| !package.files.iter().any(|entry| entry.path == *dir));
+        package.files.extend(dirs.into_iter().map(|path| Entry { path, what: What::Directory }));
+    }
+    package.files.sort_by(|a, b| a.path.cmp(&b.path));
+    package.files.dedup_by(|a, b| a.path == b.path);
+    package
+}
+
+fn file(path: String, bytes: Vec<u8>, mode: u32) -> Entry {
+    Entry { path, what: What::File { bytes, mode } }
+}
+
+/// Without a name or time in it.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut zip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+    zip.write_all(bytes).and_then(|()| zip.finish()).expect("memory takes everything")
+}
+
+/// Every file below `dir`, sorted: path from there, and contents.
+pub(crate) fn tree(dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
+        let path = entry.map_err(Error::io("list", dir))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            found.extend(tree(&path)?.into_iter().map(|(below, b)| (format!("{name}/{below}"), b)));
+        } else {
+            found.push((name, fs::read(&path).map_err(Error::io("read", &path))?));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

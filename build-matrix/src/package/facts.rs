@@ -1,0 +1,120 @@
+//! What the files in `packaging/` and `debian/` say.
+
+use crate::error::Error;
+use serde::Deserialize;
+use std::path::Path;
+use std::{env, fs};
+
+/// `packaging/packages.toml`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Facts {
+    pub(crate) maintainer: String,
+    pub(crate) homepage: String,
+    pub(crate) revision: String,
+    pub(crate) pyxis: Words,
+    pub(crate) build: Words,
+    pub(crate) all: Words,
+    pub(crate) debug: Words,
+    pub(crate) slurm: SlurmPackages,
+}
+
+/// What one package says of itself.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Words {
+    pub(crate) summary: String,
+    pub(crate) description: String,
+}
+
+/// Names of Slurm's own packages.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SlurmPackages {
+    pub(crate) deb: Vec<String>,
+    pub(crate) rpm: Vec<String>,
+}
+
+/// Everything that is the same for all packages of a run.
+#[derive(Debug)]
+pub(crate) struct Release {
+    pub(crate) facts: Facts,
+    /// `0.1.0-1`
+    pub(crate) version: String,
+    /// Seconds since 1970 that every file of a package has.
+    pub(crate) epoch: u32,
+    /// Debian's changelog.
+    pub(crate) changelog: String,
+    pub(crate) copyright: String,
+    pub(crate) after_install: String,
+    pub(crate) before_remove: String,
+}
+
+/// Reads them.
+pub(crate) fn load(root: &Path) -> Result<Release, Error> {
+    let read = |name: &str| {
+        let path = root.join(name);
+        fs::read_to_string(&path).map_err(Error::io("read", &path))
+    };
+    let name = "packaging/packages.toml";
+    let facts: Facts = toml::from_str(&read(name)?)
+        .map_err(|e| Error::Data { path: root.join(name), why: e.to_string() })?;
+    let changelog = read("debian/changelog")?;
+    let version = format!("{}-{}", env!("CARGO_PKG_VERSION"), facts.revision);
+    let newest = changelog.lines().next().unwrap_or_default();
+    if !newest.starts_with(&format!("pyxis ({version})")) {
+        let why = format!("its newest entry is not for version {version}");
+        return Err(Error::Data { path: root.join("debian/changelog"), why });
+    }
+    let epoch = match env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse().map_err(|_| Error::Epoch { text })?,
+        Err(_) => changelog_date(&changelog).ok_or_else(|| Error::Data {
+            path: root.join("debian/changelog"),
+            why: "no date that can be read in its newest entry".into(),
+        })?,
+    };
+    Ok(Release {
+        facts,
+        version,
+        epoch,
+        changelog,
+        copyright: read("debian/copyright")?,
+        after_install: read("packaging/after-install")?,
+        before_remove: read("packaging/before-remove")?,
+    })
+}
+
+/// The date of the newest entry: ` -- name <mail>  Mon, 02 Nov 2026 12:00:00 +0000`. UTC only.
+fn changelog_date(changelog: &str) -> Option<u32> {
+    let line = changelog.lines().find(|line| line.starts_with(" -- "))?;
+    let (_, date) = line.split_once(">  ")?;
+    let parts: Vec<&str> = date.split([' ', ':']).collect();
+    let [_, day, month, year, hours, minutes, seconds, "+0000"] = parts[..] else { return None };
+    let months =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = months.iter().position(|name| *name == month)? as i64 + 1;
+    let number = |text: &str| text.parse::<i64>().ok();
+    let days = days_since_1970(number(year)?, month, number(day)?);
+    let time = (number(hours)? * 60 + number(minutes)?) * 60 + number(seconds)?;
+    u32::try_from(days * 86400 + time).ok()
+}
+
+/// Of the Gregorian calendar; a year begins in March, so that a leap day is its last.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month > 2 { year } else { year - 1 };
+    let (century, of_century) = (year / 100, year % 100);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    146097 * century / 4 + 1461 * of_century / 4 + of_year - 719468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_a_changelog() {
+        let date = |date: &str| changelog_date(&format!("x\n\n -- a <b>  {date}\n"));
+        assert_eq!(date("Thu, 01 Jan 1970 00:00:00 +0000"), Some(0));
+        assert_eq!(date("Thu, 29 Feb 2024 23:59:59 +0000"), Some(1_709_251_199));
+        assert_eq!(date("Mon, 02 Nov 2026 12:00:00 +0000"), Some(1_793_620_800));
+        assert_eq!(date("Mon, 02 Nov 2026 12:00:00 +0100"), None);
+    }
+}

@@ -1,0 +1,44 @@
+//! How the packages relate to each other, to Slurm and to the original pyxis.
+
+use super::Relations;
+use spank_bindings::RELEASES;
+
+/// The package of one build.
+pub(crate) fn build_name(release: &str) -> String {
+    format!("pyxis-slurm{release}")
+}
+
+/// Of the package `pyxis`; `slurm` are the names that Slurm's packages have.
+pub(crate) fn pyxis(slurm: &[String]) -> Relations {
+    let newest = RELEASES.last().expect("there are releases");
+    // Any release after the newest; its own micro releases and their packaging are older.
+    let next = format!("{}.{:02}", newest.major, newest.minor + 1);
+    Relations {
+        recommends: vec![
+            vec!["pyxis-all", "pyxis-slurm"],
+            vec!["squashfuse"],
+            vec!["squashfs-tools"],
+        ],
+        suggests: vec!["enroot", "fuse-overlayfs"],
+        replaces: vec!["nvslurm-plugin-pyxis"],
+        older_than: slurm.iter().map(|name| (name.clone(), next.clone())).collect(),
+        ..Relations::default()
+    }
+}
+
+/// Of the package of one build.
+pub(crate) fn build() -> Relations {
+    Relations {
+        same_version: vec!["pyxis".into()],
+        provides: vec!["pyxis-slurm"],
+        ..Relations::default()
+    }
+}
+
+/// Of the package that wants all builds.
+pub(crate) fn all(releases: &[&str]) -> Relations {
+    Relations {
+        same_version: releases.iter().map(|release| build_name(release)).collect(),
+        ..Relations::default()
+    }
+}

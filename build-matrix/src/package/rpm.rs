@@ -1,0 +1,103 @@
+//! An rpm, by the crate of that name.
+
+use super::facts::Release;
+use super::{Package, What};
+use crate::error::Error;
+use rpm::{
+    BuildConfig, CompressionType, Dependency, FileMode, FileOptions, PackageBuilder, Scriptlet,
+};
+
+/// The bytes of the file.
+pub(crate) fn rpm(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, Error> {
+    write(package, release, arch)
+        .map_err(|source| Error::Rpm { package: package.name.clone(), source: Box::new(source) })
+}
+
+fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rpm::Error> {
+    let arch = if package.any_arch { "noarch" } else { arch };
+    let (version, revision) = release.version.split_once('-').expect("version-revision");
+    // Formats and compression that every rpm since 4.6 reads.
+    let config = BuildConfig::v4().compression(CompressionType::Gzip);
+    let mut builder =
+        PackageBuilder::new(&package.name, version, "Apache-2.0", arch, &package.summary)
+            .using_config(config)
+            .source_date(release.epoch)
+            .release(revision)
+            .url(&release.facts.homepage)
+            .vendor("pyxis")
+            .packager(&release.facts.maintainer)
+            .group("System Environment/Base")
+            .build_host("localhost")
+            .description(package.description.trim());
+    for (author, text, time) in changelog(release) {
+        builder = builder.add_changelog_entry(author, text, time);
+    }
+
+    let relations = &package.relations;
+    if let Some(glibc) = &relations.glibc {
+        builder = builder.requires(Dependency::any(format!("libc.so.6(GLIBC_{glibc})(64bit)")));
+    }
+    for name in &relations.same_version {
+        builder = builder.requires(Dependency::eq(name, &release.version));
+    }
+    for names in &relations.recommends {
+        let any = match names.as_slice() {
+            [one] => (*one).to_owned(),
+            several => format!("({})", several.join(" or ")),
+        };
+        builder = builder.recommends(Dependency::any(any));
+    }
+    for name in &relations.suggests {
+        builder = builder.suggests(Dependency::any(*name));
+    }
+    for name in &relations.enhances {
+        builder = builder.enhances(Dependency::any(*name));
+    }
+    for name in &relations.provides {
+        builder = builder.provides(Dependency::any(*name));
+    }
+    for name in &relations.replaces {
+        // Whatever its version: it has been replaced by another program.
+        builder =
+            builder.obsoletes(Dependency::less(*name, "99")).conflicts(Dependency::any(*name));
+    }
+    for (name, than) in &relations.older_than {
+        builder = builder.conflicts(Dependency::greater_eq(name, than));
+    }
+    if let Some(text) = &package.after_install {
+        builder = builder.post_install_script(Scriptlet::new(text).prog(vec!["/bin/sh"]));
+    }
+    if let Some(text) = &package.before_remove {
+        // 0: the last version goes, and this is no upgrade.
+        let text = format!("[ \"$1\" = 0 ] || exit 0\n{text}");
+        builder = builder.pre_uninstall_script(Scriptlet::new(text).prog(vec!["/bin/sh"]));
+    }
+
+    for entry in &package.files {
+        let path = format!("/{}", entry.path);
+        let (bytes, mode) = match &entry.what {
+            What::Directory => (Vec::new(), FileMode::dir(0o755)),
+            What::File { bytes, mode } => (bytes.clone(), FileMode::regular(*mode as u16)),
+        };
+        let mut options = FileOptions::new(&path).mode(mode).user("root").group("root");
+        if path.starts_with("/usr/share/doc/") || path.starts_with("/usr/share/man/") {
+            options = options.is_doc();
+        }
+        builder = builder.with_file_contents(bytes, options)?;
+    }
+    let mut bytes = Vec::new();
+    builder.build()?.write(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The newest entry: who, what, when.
+fn changelog(release: &Release) -> Vec<(String, String, u32)> {
+    let lines = release.changelog.lines().skip(2).take_while(|line| !line.starts_with(" -- "));
+    let text: Vec<String> = lines
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(|line| line.strip_prefix("* ").map_or(format!("  {line}"), |l| format!("- {l}")))
+        .collect();
+    let author = format!("{} - {}", release.facts.maintainer, release.version);
+    vec![(author, text.join("\n"), release.epoch)]
+}

@@ -1,0 +1,227 @@
+//! The verb itself: what is asked for, and what is reported.
+
+use super::compile::{self, Built};
+use super::contents::{self, Documents};
+use super::debug::hex;
+use super::{Package, What, Written, deb, facts, rpm, sbom};
+use crate::build;
+use crate::error::Error;
+use crate::report::Report;
+use crate::workspace;
+use clap::ValueEnum;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// A format of packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Deb,
+    Rpm,
+}
+
+impl Format {
+    /// Where libraries are, without the slash at the beginning.
+    pub(crate) fn libdir(self, arch: Arch) -> &'static str {
+        match (self, arch) {
+            (Format::Deb, Arch::X86_64) => "usr/lib/x86_64-linux-gnu",
+            (Format::Deb, Arch::Aarch64) => "usr/lib/aarch64-linux-gnu",
+            (Format::Rpm, _) => "usr/lib64",
+        }
+    }
+}
+
+/// A processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Arch {
+    #[value(name = "x86_64")]
+    X86_64,
+    Aarch64,
+}
+
+impl Arch {
+    /// As rpm calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::Aarch64 => "aarch64",
+        }
+    }
+
+    /// As Debian calls it.
+    fn debian(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "amd64",
+            Arch::Aarch64 => "arm64",
+        }
+    }
+
+    /// As Rust calls it.
+    pub(crate) fn target(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64-unknown-linux-gnu",
+            Arch::Aarch64 => "aarch64-unknown-linux-gnu",
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Request {
+    /// Releases such as 24.11, or `all`.
+    #[arg(value_name = "RELEASE")]
+    releases: Vec<String>,
+    /// Both, unless one is named.
+    #[arg(long, value_enum)]
+    format: Vec<Format>,
+    /// For which processor.
+    #[arg(long, value_enum, default_value = "x86_64")]
+    arch: Arch,
+    /// Build against the spank.h found here, as `build --slurm`.
+    #[arg(long, value_name = "PATH")]
+    slurm: Option<PathBuf>,
+    /// The oldest glibc that the packages run with; `host` for this machine's, without zig.
+    #[arg(long, value_name = "VERSION", default_value = "2.28")]
+    glibc: String,
+    /// Where to put them.
+    #[arg(long, value_name = "DIR", default_value = "dist")]
+    out: PathBuf,
+    /// Write no packages, but their files below DIR/PACKAGE: for dpkg-buildpackage and rpmbuild.
+    #[arg(long, value_name = "DIR")]
+    tree: Option<PathBuf>,
+}
+
+/// Builds, packages and writes.
+pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
+    let start = Instant::now();
+    let root = workspace::root()?;
+    let release = facts::load(&root)?;
+    let everything = ["all".to_owned()];
+    let asked = match (request.releases.as_slice(), &request.slurm) {
+        ([], None) => &everything,
+        (names, _) => names,
+    };
+    let targets = build::targets(asked, request.slurm.as_deref())?;
+    let built = compile::compile(report, &root, &targets, request.arch, &request.glibc)?;
+    let documents = Documents {
+        generated: generate(&root, &built, request.arch)?,
+        sbom: sbom::sbom(&root, request.arch.target(), &release.version)?,
+    };
+
+    fs::create_dir_all(&request.out).map_err(Error::io("make", &request.out))?;
+    let mut written = Vec::new();
+    for format in [Format::Deb, Format::Rpm] {
+        if !request.format.is_empty() && !request.format.contains(&format) {
+            continue;
+        }
+        for package in contents::packages(&built, &documents, &release, format, request.arch) {
+            match &request.tree {
+                Some(tree) => lay_out(&package, &tree.join(&package.name))?,
+                None => written.push(write(&package, &release, format, request)?),
+            }
+        }
+    }
+    for package in &written {
+        let size = package.size.div_ceil(1024);
+        report.line(format_args!("{}: {size} KiB", package.file.display()));
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    report.line(format_args!("{} packages in {seconds:.1} s", written.len()));
+    let parts = built.plugins.iter().map(|(name, part)| {
+        json!({
+            "release": name, "seconds": part.seconds, "glibc": part.glibc,
+            "size": part.split.stripped.len(), "file": part.file,
+        })
+    });
+    let document = json!({
+        "version": release.version, "arch": request.arch.name(), "seconds": seconds,
+        "glibc_floor": request.glibc, "plugins": parts.collect::<Vec<_>>(), "packages": written,
+        "loader": built.loader.split.stripped.len(), "command": built.command.split.stripped.len(),
+    });
+    let results = root.join("target/package/results.json");
+    fs::write(&results, serde_json::to_string_pretty(&document).expect("plain data"))
+        .map_err(Error::io("write", &results))?;
+    report.document(&document);
+    Ok(())
+}
+
+/// The files alone; debug symbols are the other tool's concern.
+fn lay_out(package: &Package, dir: &Path) -> Result<(), Error> {
+    for entry in package.files.iter().filter(|_| !package.name.ends_with("-dbgsym")) {
+        let path = dir.join(&entry.path);
+        let (parent, file) = match &entry.what {
+            What::Directory => (path.as_path(), None),
+            What::File { bytes, mode } => (path.parent().unwrap_or(dir), Some((bytes, *mode))),
+        };
+        fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
+        if let Some((bytes, mode)) = file {
+            fs::write(&path, bytes).map_err(Error::io("write", &path))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+                .map_err(Error::io("change", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn write(
+    package: &Package,
+    release: &facts::Release,
+    format: Format,
+    request: &Request,
+) -> Result<Written, Error> {
+    let (bytes, name) = match format {
+        Format::Deb => {
+            let arch = request.arch.debian();
+            let shown = if package.any_arch { "all" } else { arch };
+            let name = format!("{}_{}_{shown}.deb", package.name, release.version);
+            (deb::deb(package, release, arch)?, name)
+        }
+        Format::Rpm => {
+            let arch = request.arch.name();
+            let shown = if package.any_arch { "noarch" } else { arch };
+            let name = format!("{}-{}.{shown}.rpm", package.name, release.version);
+            (rpm::rpm(package, release, arch)?, name)
+        }
+    };
+    let file = request.out.join(name);
+    fs::write(&file, &bytes).map_err(Error::io("write", &file))?;
+    let sha256 = hex(&Sha256::digest(&bytes));
+    Ok(Written { file, package: package.name.clone(), size: bytes.len() as u64, sha256 })
+}
+
+/// Man pages and completions, by the command itself; one of this machine's processor writes them.
+fn generate(root: &Path, built: &Built, arch: Arch) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut found = contents::tree(&root.join("packaging/share"))?;
+    for what in ["man", "completions"] {
+        let dir = root.join("target/package/generated").join(what);
+        let _ = fs::remove_dir_all(&dir);
+        let mut command = if arch.name() == std::env::consts::ARCH {
+            Command::new(&built.command.file)
+        } else {
+            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+            cargo.current_dir(root).args(["run", "-q", "--release", "-p", "runtime", "--"]);
+            cargo
+        };
+        let failed = |why| Error::Command { command: format!("pyxis generate {what}"), why };
+        let status = command.args(["generate", what]).arg(&dir).status();
+        if !status.map_err(|e| failed(Some(e)))?.success() {
+            return Err(failed(None));
+        }
+        found.extend(contents::tree(&dir)?.into_iter().map(|(name, text)| (place(&name), text)));
+    }
+    Ok(found)
+}
+
+/// Where a generated file belongs below /usr/share.
+fn place(name: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((_, "bash")) => "bash-completion/completions/pyxis".into(),
+        Some((_, "fish")) => format!("fish/vendor_completions.d/{name}"),
+        Some((_, section)) => format!("man/man{section}/{name}"),
+        None => format!("zsh/vendor-completions/{name}"),
+    }
+}
