@@ -2,7 +2,7 @@
 # The packages, as root: PYXIS_DIST is where `build-matrix package all` has put them. Debs are installed by apt in copies of the
 # roots of tests/cluster/roots, rpms by rpm in an empty root.
 
-dist=${PYXIS_DIST:-$BATS_TEST_DIRNAME/../dist}
+dist=${PYXIS_DIST:-$BATS_TEST_DIRNAME/../../dist}
 
 setup_file() {
     export APT=$BATS_FILE_TMPDIR/apt
@@ -13,7 +13,7 @@ setup_file() {
 # $root: the root of a suite, with a layer of its own on top.
 root_of() {
     local lower
-    lower=$("$BATS_TEST_DIRNAME/cluster/roots" "$1")
+    lower=$("$BATS_TEST_DIRNAME/../cluster/roots" "$1")
     mkdir "$BATS_TEST_TMPDIR"/{layer,root}
     mount -t tmpfs layer "$BATS_TEST_TMPDIR/layer"
     mkdir "$BATS_TEST_TMPDIR"/layer/{upper,work}
@@ -40,8 +40,8 @@ installs() {
     inside sh -c 'apt-get install -y --no-install-recommends /packages/pyxis_*_amd64.deb /packages/pyxis-all_*_all.deb /packages/pyxis-slurm*[0-9]_*_amd64.deb' > "$BATS_TEST_TMPDIR/apt" 2>&1 ||
         { cat "$BATS_TEST_TMPDIR/apt"; return 1; }
     grep -q 'ln -s /usr/share/pyxis/pyxis.conf' "$BATS_TEST_TMPDIR/apt"
-    [ "$(inside pyxis version)" = "$(sed -n 's/^version = "\(.*\)"/\1/p' "$BATS_TEST_DIRNAME/../Cargo.toml")" ]
-    [ "$(find "$root/usr/lib/x86_64-linux-gnu/pyxis" -name spank_pyxis.so | wc -l)" -eq "$(find "$BATS_TEST_DIRNAME/../spank-bindings/releases" -name '*.toml' | wc -l)" ]
+    [ "$(inside pyxis version)" = "$(sed -n 's/^version = "\(.*\)"/\1/p' "$BATS_TEST_DIRNAME/../../Cargo.toml")" ]
+    [ "$(find "$root/usr/lib/x86_64-linux-gnu/pyxis" -name spank_pyxis.so | wc -l)" -eq "$(find "$BATS_TEST_DIRNAME/../../spank-bindings/releases" -name '*.toml' | wc -l)" ]
     # Slurm says which options it has: the plugin is loaded.
     mkdir -p "$root/etc/slurm/plugstack.conf.d"
     printf 'ClusterName=c\nSlurmctldHost=localhost\nPlugStackConfig=/etc/slurm/plugstack.conf\nNodeName=localhost\nPartitionName=p Nodes=ALL\n' > "$root/etc/slurm/slurm.conf"
