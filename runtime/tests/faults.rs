@@ -73,7 +73,15 @@ fn serve(
     let mut stream = stream;
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
+        match reader.read_line(&mut line) {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(_) => {
+                // No text: somebody expects TLS.
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                return None;
+            }
+        }
         let path = line.split(' ').nth(1)?.to_owned();
         let mut headers = HashMap::new();
         loop {
@@ -211,6 +219,20 @@ fn what_passes_is_tried_again() {
         _ => Reply::Good,
     });
     place.ok(&["pull", &server.uri()]);
+}
+
+#[test]
+fn a_registry_without_tls_or_nobody_there_is_told_at_once() {
+    let mut place = place();
+    place.set("ENROOT_TRANSFER_RETRIES", "9");
+    let server = Server::start(&image(), |_| Reply::Good);
+    let start = Instant::now();
+    let nobody = place.fails(&["digest", "docker://127.0.0.1:1/a"]);
+    assert!(nobody.contains("refused"), "{nobody}");
+    place.set("ENROOT_ALLOW_HTTP", "no");
+    let plain = place.fails(&["digest", &server.uri()]);
+    assert!(plain.contains("ENROOT_ALLOW_HTTP=yes"), "{plain}");
+    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What goes wrong with registries, in one line each.
 
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{ConnectionRefused, InvalidData},
+};
 
 use super::{CredentialError, ManifestError};
 
@@ -145,12 +148,14 @@ impl RegistryError {
             RegistryError::Status { status, .. } => {
                 status.starts_with('5') || status.starts_with("408")
             }
-            RegistryError::Transport { source, .. } => {
-                matches!(
-                    **source,
-                    ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed
-                ) || matches!(**source, ureq::Error::Protocol(_))
-            }
+            RegistryError::Transport { source, .. } => match &**source {
+                // A TLS failure, or nobody there: neither gets better within seconds.
+                ureq::Error::Io(error) => ![InvalidData, ConnectionRefused].contains(&error.kind()),
+                ureq::Error::Timeout(_)
+                | ureq::Error::ConnectionFailed
+                | ureq::Error::Protocol(_) => true,
+                _ => false,
+            },
             _ => false,
         }
     }
