@@ -56,8 +56,9 @@ pub(crate) fn compile(
     floor: &str,
 ) -> Result<Built, Error> {
     // Taken from the end: the command takes longest.
-    let mut jobs: Vec<Job<'_>> = targets.iter().rev().map(Job::Plugin).collect();
-    jobs.extend([Job::Loader, Job::Command]);
+    let plugins = targets.iter().map(Job::Plugin).enumerate();
+    let mut jobs: Vec<(usize, Job<'_>)> = plugins.map(|(i, job)| (i % LANES, job)).collect();
+    jobs.extend([(1, Job::Loader), (0, Job::Command)]);
     let progress = report.progress(jobs.len());
     let setup = Setup { root, arch, floor, path: path(root, floor == "host")? };
     let queue = Mutex::new(jobs);
@@ -67,7 +68,8 @@ pub(crate) fn compile(
             let (queue, results, setup, progress) = (&queue, &results, &setup, &progress);
             scope.spawn(move || {
                 loop {
-                    let Some(job) = queue.lock().expect("no panic").pop() else { break };
+                    let job = next(&mut queue.lock().expect("no panic"), lane);
+                    let Some(job) = job else { break };
                     let result = setup.run(lane, job, progress);
                     match &result {
                         Ok(part) => {
@@ -99,6 +101,12 @@ pub(crate) fn compile(
         loader: loader.ok_or_else(|| missing("loader"))?,
         plugins,
     })
+}
+
+/// What a lane has built before it builds again soonest; it helps the other when out of work.
+fn next<'a>(jobs: &mut Vec<(usize, Job<'a>)>, lane: usize) -> Option<Job<'a>> {
+    let own = jobs.iter().rposition(|(preferred, _)| *preferred == lane);
+    own.map(|at| jobs.remove(at)).or_else(|| jobs.pop()).map(|(_, job)| job)
 }
 
 fn name(job: Job<'_>) -> String {

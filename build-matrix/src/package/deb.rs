@@ -56,7 +56,7 @@ fn member(ar: &mut Vec<u8>, name: &str, epoch: u32, bytes: &[u8]) -> io::Result<
 
 /// The entries and the directories they are in, all owned by root and of the same time.
 fn archive(entries: &[Entry], epoch: u32) -> io::Result<Vec<u8>> {
-    let zip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+    let zip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
     let mut tar = tar::Builder::new(zip);
     let mut header = |path: &str, kind, mode, bytes: &[u8]| {
         let mut header = tar::Header::new_gnu();

@@ -63,7 +63,7 @@ pub(crate) enum What {
 }
 
 /// A package written.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub(crate) struct Written {
     pub(crate) file: PathBuf,
     pub(crate) package: String,

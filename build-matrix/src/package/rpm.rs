@@ -4,7 +4,7 @@ use super::facts::Release;
 use super::{Package, What};
 use crate::error::Error;
 use rpm::{
-    BuildConfig, CompressionType, Dependency, FileMode, FileOptions, PackageBuilder, Scriptlet,
+    BuildConfig, CompressionWithLevel, Dependency, FileMode, FileOptions, PackageBuilder, Scriptlet,
 };
 
 /// The bytes of the file.
@@ -17,7 +17,7 @@ fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rp
     let arch = if package.any_arch { "noarch" } else { arch };
     let (version, revision) = release.version.split_once('-').expect("version-revision");
     // Formats and compression that every rpm since 4.6 reads.
-    let config = BuildConfig::v4().compression(CompressionType::Gzip);
+    let config = BuildConfig::v4().compression(CompressionWithLevel::Gzip(6));
     let mut builder =
         PackageBuilder::new(&package.name, version, "Apache-2.0", arch, &package.summary)
             .using_config(config)

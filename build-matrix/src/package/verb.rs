@@ -11,11 +11,11 @@ use crate::workspace;
 use clap::ValueEnum;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
+use std::{fs, thread};
 
 /// A format of packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -113,7 +113,7 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
     };
 
     fs::create_dir_all(&request.out).map_err(Error::io("make", &request.out))?;
-    let mut written = Vec::new();
+    let mut packages = Vec::new();
     for format in [Format::Deb, Format::Rpm] {
         if !request.format.is_empty() && !request.format.contains(&format) {
             continue;
@@ -121,10 +121,11 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
         for package in contents::packages(&built, &documents, &release, format, request.arch) {
             match &request.tree {
                 Some(tree) => lay_out(&package, &tree.join(&package.name))?,
-                None => written.push(write(&package, &release, format, request)?),
+                None => packages.push((format, package)),
             }
         }
     }
+    let written = write_all(&packages, &release, request)?;
     for package in &written {
         let size = package.size.div_ceil(1024);
         report.line(format_args!("{}: {size} KiB", package.file.display()));
@@ -147,6 +148,27 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
         .map_err(Error::io("write", &results))?;
     report.document(&document);
     Ok(())
+}
+
+/// Compresses with all cores.
+fn write_all(
+    packages: &[(Format, Package)],
+    release: &facts::Release,
+    request: &Request,
+) -> Result<Vec<Written>, Error> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let share = packages.len().div_ceil(cores).max(1);
+    let write_share = |packages: &[(Format, Package)]| {
+        packages.iter().map(|(format, p)| write(p, release, *format, request)).collect()
+    };
+    thread::scope(|scope| {
+        let shares: Vec<_> = packages
+            .chunks(share)
+            .map(|share| scope.spawn(move || -> Result<Vec<Written>, Error> { write_share(share) }))
+            .collect();
+        let results = shares.into_iter().map(|share| share.join().expect("no panic"));
+        results.collect::<Result<Vec<_>, _>>().map(|written| written.concat())
+    })
 }
 
 /// The files alone; debug symbols are the other tool's concern.
