@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::socket::{MsgFlags, recv};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 
 use super::StartError;
@@ -131,7 +131,13 @@ fn keep(lease: RawFd, alive: RawFd, serving: Option<Pid>) {
         // neither of us: a closed descriptor would come too early, a process leaves its cgroup
         // after it has closed its files.
         if let Some(serving) = serving {
-            let _ = waitpid(serving, None);
+            // Should slurmstepd die even now, what is left of the step is ours to end.
+            let mut gone = [PollFd::new(lease, PollFlags::empty())];
+            while waitpid(serving, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive) {
+                if poll(&mut gone, PollTimeout::from(1u8)).is_ok_and(|ready| ready > 0) {
+                    return kill_container();
+                }
+            }
         }
         return;
     }
