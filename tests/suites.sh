@@ -167,6 +167,12 @@ suite_faults() {
     run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" bats --tap tests/cluster/faults.bats
 }
 
+suite_registry() {
+    test_cluster || return 1
+    run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" \
+        PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" bats --tap tests/cluster/registry.bats
+}
+
 suite_plugstack() {
     test_cluster || return 1
     run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" \

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const HOOKS: &[&str] = &[
     "slurm_spank_init",
     "slurm_spank_init_post_opt",
+    "slurm_spank_local_user_init",
     "slurm_spank_user_init",
     "slurm_spank_task_init",
     "slurm_spank_task_exit",

@@ -78,8 +78,8 @@ spank_bindings::export_plugin! {
     version: env!("CARGO_PKG_VERSION"),
     failure_mode: FailureMode::Job,
     hooks: {
-        init => nothing, init_post_opt => nothing, user_init => nothing, task_init => wrap,
-        task_exit => nothing, job_epilog => nothing, exit => nothing,
+        init => nothing, init_post_opt => nothing, local_user_init => nothing,
+        user_init => nothing, task_init => wrap, task_exit => nothing, job_epilog => nothing, exit => nothing,
     }
 }
 "#;

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::options::{Options, repeats, table};
 use crate::state::{self, State};
-use crate::step::{Step, StepError, remove_containers_of_job, runtime_dir};
+use crate::step::{Step, StepError, pin, remove_containers_of_job, runtime_dir};
 use spank_bindings::{Args, Context, Spank, context, log};
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -113,6 +113,19 @@ fn node_options(spank: &Spank<'_>, options: &mut Options) -> Result<(), StepErro
     options.apply_defaults(|name| {
         spank.getenv(name).ok().flatten().map(std::ffi::CString::into_bytes)
     })?;
+    Ok(())
+}
+
+/// In srun, when the step is there and before its tasks are launched.
+pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
+    state::with(|State { config, options, .. }| {
+        if let Some(value) = pin::look_up(config, options) {
+            let (name, value) = (pin::VARIABLE.to_bytes(), value.to_bytes());
+            // SAFETY: as in `post_opt_local`; srun's thread for signals, which it has by now,
+            // reads no variable (SAFETY.md, section 6).
+            unsafe { std::env::set_var(OsStr::from_bytes(name), OsStr::from_bytes(value)) };
+        }
+    });
     Ok(())
 }
 

@@ -17,6 +17,7 @@ spank_bindings::export_plugin! {
     hooks: {
         init => hooks::init,
         init_post_opt => hooks::init_post_opt,
+        local_user_init => hooks::local_user_init,
         user_init => hooks::user_init,
         task_init => hooks::task_init,
         task_exit => hooks::task_exit,

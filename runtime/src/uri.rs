@@ -98,6 +98,23 @@ impl Reference {
     }
 }
 
+impl Uri {
+    /// Makes it name what its tag was found to name; of what has no digests, nothing changes.
+    ///
+    /// # Errors
+    /// [`UriError::Part`] if this is no digest.
+    pub fn resolve_to(&mut self, digest: &str) -> Result<(), UriError> {
+        if hex_of(digest).is_none() {
+            let problem = "a digest is sha256: and 64 hexadecimal digits";
+            return Err(UriError::Part { uri: digest.escape_debug().to_string(), problem });
+        }
+        if let Uri::Registry(reference) = self {
+            reference.digest.get_or_insert_with(|| digest.to_owned());
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let separator = if self.digest.is_some() { '@' } else { ':' };

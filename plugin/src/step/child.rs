@@ -12,7 +12,9 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Where the child finds the socket it was given.
 pub(crate) const SOCKET: RawFd = 3;
@@ -90,6 +92,18 @@ impl Command<'_> {
         self.outcome(status, read_log(&output)?, read_log(&log)?)
     }
 
+    /// As [`Command::run_for_output`]; `tell` gets what it says on stderr line by line, once it
+    /// takes longer than one would wait for in silence.
+    pub(crate) fn run_and_tell(self, tell: impl FnMut(&str)) -> Result<Outcome, StepError> {
+        let (output, log) = (log_file()?, log_file()?);
+        let mut follower = Follower { log: &log, at: 0, began: Instant::now(), tell };
+        let failed = |errno: nix::Error| StepError::Process(errno.into());
+        let forwarding = Forwarding::begin().map_err(failed)?;
+        let child = self.spawn(&output, &log, &forwarding.before)?;
+        let status = forwarding.wait(child, Some(&mut || follower.look())).map_err(failed)?;
+        self.outcome(status, read_log(&output)?, read_log(&log)?)
+    }
+
     fn outcome(
         &self,
         status: WaitStatus,
@@ -108,7 +122,7 @@ impl Command<'_> {
         let failed = |errno: nix::Error| StepError::Process(errno.into());
         let forwarding = Forwarding::begin().map_err(failed)?;
         let child = self.spawn(output, log, &forwarding.before)?;
-        forwarding.wait(child).map_err(failed)
+        forwarding.wait(child, None).map_err(failed)
     }
 
     /// Forks and executes the program.
@@ -171,14 +185,17 @@ impl Forwarding {
         Ok(Forwarding { before, single })
     }
 
-    fn wait(&self, child: Pid) -> nix::Result<WaitStatus> {
+    /// Waits for the child, calling `look` now and then.
+    fn wait(&self, child: Pid, mut look: Option<&mut dyn FnMut()>) -> nix::Result<WaitStatus> {
         let mut terminated = false;
         let status = loop {
             let flag = self.single.then_some(WaitPidFlag::WNOHANG);
             match waitpid(child, flag) {
                 Ok(WaitStatus::StillAlive) => {
-                    let waited = SigSet::from_iter([Signal::SIGTERM, Signal::SIGCHLD]);
-                    if waited.wait()? == Signal::SIGTERM {
+                    if let Some(look) = &mut look {
+                        look();
+                    }
+                    if wait_for_signal(look.is_some())? == Some(Signal::SIGTERM) {
                         terminated = true;
                         let _ = kill(child, Signal::SIGTERM);
                     }
@@ -192,6 +209,47 @@ impl Forwarding {
             raise(Signal::SIGTERM)?;
         }
         status
+    }
+}
+
+/// SIGTERM or SIGCHLD, or nothing after a while if `briefly`.
+fn wait_for_signal(briefly: bool) -> nix::Result<Option<Signal>> {
+    let waited = SigSet::from_iter([Signal::SIGTERM, Signal::SIGCHLD]);
+    if !briefly {
+        return waited.wait().map(Some);
+    }
+    let pause = libc::timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+    // SAFETY: set and time are valid, and no information about the signal is asked for.
+    match unsafe { libc::sigtimedwait(waited.as_ref(), std::ptr::null_mut(), &pause) } {
+        -1 => Ok(None),
+        signal => Signal::try_from(signal).map(Some),
+    }
+}
+
+/// Reads on in what a child says.
+struct Follower<'a, F> {
+    log: &'a File,
+    at: u64,
+    began: Instant,
+    tell: F,
+}
+
+/// What takes less is not worth a line.
+const SILENCE: Duration = Duration::from_secs(2);
+
+impl<F: FnMut(&str)> Follower<'_, F> {
+    fn look(&mut self) {
+        if self.began.elapsed() < SILENCE {
+            return;
+        }
+        let mut new = vec![0; 64 << 10];
+        // By position: the child writes at the offset that it shares with us.
+        let count = self.log.read_at(&mut new, self.at).unwrap_or(0);
+        let Some(end) = new[..count].iter().rposition(|byte| *byte == b'\n') else { return };
+        for line in String::from_utf8_lossy(&new[..end]).lines() {
+            (self.tell)(line);
+        }
+        self.at += end as u64 + 1;
     }
 }
 

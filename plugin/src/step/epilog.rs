@@ -27,12 +27,14 @@ pub(crate) fn remove_containers_of_job(
         local_tasks: 0,
         total_tasks: 0,
         cwd: None,
+        pinned: None,
         privileged: false,
     };
     let plan = Plan {
         name: String::new(),
         named: None,
         image: None::<Image>,
+        digest: None,
         save: None,
         mounts: Vec::new(),
         env: Vec::new(),

@@ -53,6 +53,8 @@ pub(crate) enum StepError {
     NotRemoved(String),
     /// A squashfs file given as image.
     ImageFile { path: PathBuf, source: io::Error },
+    /// An image that the store loses as often as it gets it.
+    ImageVanished(String),
     /// The source of a mount.
     MountSource(PathBuf),
     /// The runtime's program does not start.
@@ -127,6 +129,11 @@ impl fmt::Display for StepError {
             Self::ImageFile { path, source } => {
                 write!(f, "cannot open image {}: {source}", path.display())
             }
+            Self::ImageVanished(image) => write!(
+                f,
+                "image {image} was removed from the image store as soon as it was there: its limit \
+                 is too small, or something else removes images"
+            ),
             Self::MountSource(path) => {
                 write!(f, "--container-mounts: source path does not exist: {}", path.display())
             }

@@ -1,6 +1,7 @@
 //! What slurmstepd knows of the job and its step.
 
 use super::StepError;
+use super::pin;
 use spank_bindings::{Spank, StepId};
 use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -26,6 +27,8 @@ pub(crate) struct Job {
     pub(crate) total_tasks: u32,
     /// The job's working directory, as its PWD says.
     pub(crate) cwd: Option<OsString>,
+    /// What srun has found the image's tag to name.
+    pub(crate) pinned: Option<CString>,
     /// `ENROOT_ALLOW_SUPERUSER` and uid 0: no user namespace, no filter.
     pub(crate) privileged: bool,
 }
@@ -37,6 +40,10 @@ impl Job {
             gid: spank.job_gid()?,
             groups: spank.job_supplementary_gids()?,
         };
+        let pinned = spank.getenv(pin::VARIABLE)?;
+        if pinned.is_some() {
+            spank.unsetenv(pin::VARIABLE)?;
+        }
         let allowed = spank.getenv(c"ENROOT_ALLOW_SUPERUSER")?;
         Ok(Job {
             job_id: spank.job_id()?,
@@ -44,6 +51,7 @@ impl Job {
             local_tasks: spank.job_local_task_count()?,
             total_tasks: spank.job_total_task_count()?,
             cwd: spank.getenv(c"PWD")?.map(|cwd| OsString::from_vec(cwd.into_bytes())),
+            pinned,
             privileged: user.uid == 0 && allowed.is_some_and(|value| is_yes(&value)),
             user,
         })

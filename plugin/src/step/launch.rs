@@ -1,7 +1,7 @@
 //! From a plan to a started container, in the first task of a step.
 
 use super::StepError;
-use super::backend::{Backend, Context, Existing, Target};
+use super::backend::{Backend, Context, Existing, Stored, Target};
 use super::image::Image;
 use super::importer;
 use super::lock::RecordLock;
@@ -99,6 +99,8 @@ struct Squashfs {
 enum Origin {
     /// The user's own.
     User,
+    /// The runtime's store.
+    Store { _kept: Stored },
     /// Imported to the runtime directory.
     Imported,
     /// The importer's, until it is told to release it.
@@ -132,6 +134,7 @@ fn fetch_and_create(
         && config.use_enroot_load
         && !image.is_daemon()
         && !direct
+        && backend.name() != "pyxis"
     {
         announce(context, image);
         creating(shared, || backend.load(context, image, &plan.name).inspect_err(|_| hint(image)))?;
@@ -176,6 +179,15 @@ fn fetch(
         Image::Remote { uri, .. } => uri.clone(),
     };
     announce(context, image);
+    if context.config.importer.is_none() {
+        if let Some(stored) = backend.pull(context, image).inspect_err(|_| hint(image))? {
+            announce_done(image);
+            return Ok(Squashfs {
+                path: stored.path.clone(),
+                origin: Origin::Store { _kept: stored },
+            });
+        }
+    }
     // From here on there may be something to release, whatever happens to this task.
     shared.note_fetched()?;
     let file = match &context.config.importer {

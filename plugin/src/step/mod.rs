@@ -12,6 +12,7 @@ mod job;
 mod join;
 mod launch;
 mod lock;
+pub(crate) mod pin;
 mod plan;
 mod running;
 pub(crate) mod runtime_dir;

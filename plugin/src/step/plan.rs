@@ -3,6 +3,7 @@
 use super::StepError;
 use super::image::Image;
 use super::job::Job;
+use super::pin;
 use crate::config::{Config, Scope};
 use crate::options::{Mount, NameFlag, Options, Unshare};
 use spank_bindings::StepId;
@@ -18,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) named: Option<NameFlag>,
     /// `None`: the name has to exist.
     pub(crate) image: Option<Image>,
+    /// What the image's tag names, where srun has looked it up.
+    pub(crate) digest: Option<OsString>,
     /// Absolute.
     pub(crate) save: Option<PathBuf>,
     pub(crate) mounts: Vec<Mount>,
@@ -55,6 +58,11 @@ impl Plan {
             name: format!("pyxis_{scope}{label}"),
             named: options.name.as_ref().map(|name| name.flag),
             image: options.image.as_deref().map(Image::parse),
+            digest: job
+                .pinned
+                .as_ref()
+                .zip(options.image.as_ref())
+                .and_then(|(pinned, image)| pin::digest_for(pinned, image)),
             save: options.save.as_ref().map(|path| absolute(job, path)).transpose()?,
             mounts,
             env: options.env.clone(),
@@ -100,6 +108,7 @@ mod tests {
             local_tasks: 1,
             total_tasks: 1,
             cwd: Some("/home/u".into()),
+            pinned: None,
             privileged: false,
         }
     }

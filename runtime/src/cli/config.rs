@@ -42,7 +42,7 @@ fn literal(setting: &Setting, value: &OsString) -> String {
     match setting.kind {
         Kind::Bool => super::is_yes(&text).to_string(),
         Kind::Number | Kind::Size => text.into_owned(),
-        Kind::Path | Kind::Text => format!("{text:?}"),
+        Kind::Path | Kind::Text | Kind::Policy => format!("{text:?}"),
         Kind::Paths => list(':'),
         Kind::Words => list(','),
         Kind::Lists => {

@@ -115,6 +115,7 @@ fn form(kind: Kind) -> &'static str {
         Kind::Number => "number",
         Kind::Size => "\"200G\"",
         Kind::Text => "\"text\"",
+        Kind::Policy => "\"always\"",
         Kind::Words => "[\"word\", ...]",
         Kind::Lists => "{ \"name\" = [\"item\", ...] }",
     }

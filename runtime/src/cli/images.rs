@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use runtime::import::{ImportError, Importer, PullPolicy};
 use runtime::progress::{Progress, bytes};
 use runtime::store::{Policy, Store, StoreConfig};
+use runtime::uri::Uri;
 
 use super::CliError;
 
@@ -15,9 +16,12 @@ pub(crate) struct PullArgs {
     /// Architecture of the image [default: the host's]
     #[arg(short, long)]
     arch: Option<String>,
-    /// When to ask the registry which image a tag names
-    #[arg(long, value_enum, default_value_t = When::Always)]
-    policy: When,
+    /// When to ask the registry which image a tag names [default: the site's, or always]
+    #[arg(long, value_enum)]
+    policy: Option<When>,
+    /// The digest that the tag has been found to name: it is not looked up again
+    #[arg(long, value_name = "DIGEST")]
+    resolved: Option<String>,
     /// An image, as for import
     uri: String,
 }
@@ -27,6 +31,16 @@ enum When {
     Always,
     Missing,
     Never,
+}
+
+/// The policy of the command line, or else the site's.
+fn policy(given: Option<When>) -> Result<PullPolicy, ImportError> {
+    match given {
+        Some(When::Always) => Ok(PullPolicy::Always),
+        Some(When::Missing) => Ok(PullPolicy::Missing),
+        Some(When::Never) => Ok(PullPolicy::Never),
+        None => PullPolicy::from_environment(),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -45,12 +59,11 @@ pub(crate) struct GcArgs {
 impl PullArgs {
     /// Fetches an image into the store and prints where it is.
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let policy = match self.policy {
-            When::Always => PullPolicy::Always,
-            When::Missing => PullPolicy::Missing,
-            When::Never => PullPolicy::Never,
-        };
-        let uri = self.uri.parse().map_err(ImportError::from)?;
+        let policy = policy(self.policy)?;
+        let mut uri: Uri = self.uri.parse().map_err(ImportError::from)?;
+        if let Some(digest) = &self.resolved {
+            uri.resolve_to(digest).map_err(ImportError::from)?;
+        }
         let importer = Importer::from_environment(self.arch.as_deref(), Progress::for_stderr())?;
         println!("{}", importer.pull(&uri, policy)?.path.display());
         Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use runtime::import::{ImportError, Importer};
+use runtime::import::{ImportError, Importer, PullPolicy};
 use runtime::progress::Progress;
 use runtime::uri::Uri;
 
@@ -28,6 +28,10 @@ pub(crate) struct DigestArgs {
     /// Architecture of the image [default: the host's]
     #[arg(short, long)]
     arch: Option<String>,
+    /// The digest that the tag itself names: where images for several architectures have the same
+    /// tag, that of their index
+    #[arg(long)]
+    index: bool,
     /// docker://[USER@][REGISTRY#]IMAGE[:TAG], or a layout as for import
     uri: String,
 }
@@ -48,7 +52,14 @@ impl DigestArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
         let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
         let importer = Importer::from_environment(self.arch.as_deref(), Progress::Silent)?;
-        println!("{}", importer.digest(&uri)?);
+        println!(
+            "{}",
+            if self.index {
+                importer.tag_digest(&uri, PullPolicy::from_environment()?)?
+            } else {
+                importer.digest(&uri)?
+            }
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

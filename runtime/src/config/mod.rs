@@ -18,6 +18,7 @@ use toml::de::{DeTable, DeValue};
 pub use error::ConfigError;
 pub use table::{Kind, SETTINGS, Setting};
 
+use crate::import::PullPolicy;
 use error::nearest;
 
 /// Read unless `PYXIS_CONFIG` names another.
@@ -170,6 +171,10 @@ fn read(setting: &Setting, value: &Spanned<DeValue<'_>>, user: &User) -> Result<
     };
     Ok(match setting.kind {
         Kind::Text => text(value)?,
+        Kind::Policy => {
+            let word = text(value)?;
+            word.parse::<PullPolicy>().map(|_| word).map_err(|error| error.to_string())?
+        }
         Kind::Path => expand(&text(value)?, user)?,
         Kind::Paths => {
             let paths: Vec<String> = list(value)?;
@@ -306,6 +311,10 @@ mod tests {
             (
                 "[registries]\nretries = -1\n",
                 "/p.toml:2: retries: it takes a whole number, zero or more",
+            ),
+            (
+                "[registries]\npull_policy = 'sometimes'\n",
+                "/p.toml:2: pull_policy: \"sometimes\" is none of always, missing, never",
             ),
             ("[store]\nmax_size = '3Q'\n", "/p.toml:2: max_size: sizes end in K, M, G, T or P"),
             ("paths = 1\n", "/p.toml:1: paths is a table: write [paths] and its keys below"),

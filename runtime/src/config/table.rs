@@ -16,6 +16,8 @@ pub enum Kind {
     Size,
     /// Any string.
     Text,
+    /// `"always"`, `"missing"` or `"never"`.
+    Policy,
     /// Several of them; joined with `,` in the environment.
     Words,
     /// A table of lists; `name=item` joined with `,` in the environment.
@@ -111,6 +113,8 @@ settings! {
         "What garbage collection leaves.";
 
     ["registries"]
+    "pull_policy" Policy "PYXIS_PULL_POLICY" "always"
+        "When a tag is looked up: always, missing (unless the store knows it), never.";
     "http" Words "PYXIS_HTTP_REGISTRIES" "none"
         "Hosts that are talked to without TLS.";
     "allow_http" Bool "ENROOT_ALLOW_HTTP" "false"

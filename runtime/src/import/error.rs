@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::PolicyError;
 use crate::layers::LayerError;
 use crate::registry::{ManifestError, RegistryError};
 use crate::squash::SquashError;
@@ -15,6 +16,9 @@ pub enum ImportError {
     /// The URI is malformed.
     #[error(transparent)]
     Uri(#[from] UriError),
+    /// `PYXIS_PULL_POLICY` is none.
+    #[error("PYXIS_PULL_POLICY: {0}")]
+    Policy(#[from] PolicyError),
     /// The registry, or the way to it.
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -13,6 +13,7 @@ pub use error::ImportError;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::layers::{DirectorySink, Sink};
 use crate::progress::Progress;
@@ -31,6 +32,37 @@ pub enum PullPolicy {
     Missing,
     /// Not at all: what is not in the store is an error.
     Never,
+}
+
+/// No such policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is none of always, missing, never")]
+pub struct PolicyError(String);
+
+impl FromStr for PullPolicy {
+    type Err = PolicyError;
+
+    fn from_str(word: &str) -> Result<PullPolicy, PolicyError> {
+        match word {
+            "always" => Ok(PullPolicy::Always),
+            "missing" => Ok(PullPolicy::Missing),
+            "never" => Ok(PullPolicy::Never),
+            _ => Err(PolicyError(word.to_owned())),
+        }
+    }
+}
+
+impl PullPolicy {
+    /// `PYXIS_PULL_POLICY`, or always.
+    ///
+    /// # Errors
+    /// [`ImportError::Policy`].
+    pub fn from_environment() -> Result<PullPolicy, ImportError> {
+        match std::env::var("PYXIS_PULL_POLICY") {
+            Ok(word) if !word.is_empty() => Ok(word.parse()?),
+            _ => Ok(PullPolicy::Always),
+        }
+    }
 }
 
 /// Makes images.
@@ -76,6 +108,18 @@ impl Importer {
         match self.resolve(uri, PullPolicy::Always)? {
             Some(resolved) => Ok(resolved.digest),
             None => Err(ImportError::NoDigest(uri.to_string())),
+        }
+    }
+
+    /// The digest that a tag stands for, for machines of all kinds: of an image, or of an index of
+    /// several.
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub fn tag_digest(&self, uri: &Uri, policy: PullPolicy) -> Result<String, ImportError> {
+        match uri {
+            Uri::Registry(reference) => self.look_up(reference, policy),
+            _ => Err(ImportError::NoDigest(uri.to_string())),
         }
     }
 

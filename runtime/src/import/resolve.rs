@@ -114,6 +114,30 @@ impl Importer {
         Ok((digest, image, Origin::Registry(Box::new(client))))
     }
 
+    /// The digest that a reference stands for, whatever it is the digest of.
+    pub(super) fn look_up(
+        &self,
+        reference: &Reference,
+        policy: PullPolicy,
+    ) -> Result<String, ImportError> {
+        if let Some(digest) = &reference.digest {
+            return Ok(digest.clone());
+        }
+        let key = format!("{reference} any");
+        match (policy, self.store.remembered(&key)) {
+            (PullPolicy::Always, _) | (PullPolicy::Missing, None) => {}
+            (_, Some(digest)) => return Ok(digest),
+            (PullPolicy::Never, None) => {
+                return Err(ImportError::NotStored(reference.to_string()));
+            }
+        }
+        let selector = reference.selector();
+        let (_, document) = self.first_host(reference, |client| client.manifest(selector))?;
+        self.keep(&document)?;
+        self.store.remember(&key, &document.digest)?;
+        Ok(document.digest)
+    }
+
     /// Asks the registry's mirrors and then itself.
     pub(super) fn first_host<T>(
         &self,

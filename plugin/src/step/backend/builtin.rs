@@ -1,11 +1,15 @@
 //! The built-in runtime: the `pyxis` command hands the container over by itself.
 
-use super::{Backend, Context, Target};
+use super::{Backend, Context, Stored, Target};
 use crate::step::StepError;
-use crate::step::child::{Command, SOCKET};
+use crate::step::child::{Command, Outcome, SOCKET};
+use crate::step::image::Image;
+use nix::fcntl::{Flock, FlockArg};
 use spank_bindings::log;
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The `pyxis` command.
@@ -48,6 +52,65 @@ impl Backend for Builtin {
             outcome.lines().map(|line| line.strip_prefix("pyxis: ").unwrap_or(line)).collect();
         Err(StepError::Start(if lines.is_empty() { outcome.ending() } else { lines.join("; ") }))
     }
+
+    fn pull(&self, context: Context<'_>, image: &Image) -> Result<Option<Stored>, StepError> {
+        let Image::Remote { uri, shown } = image else { return Ok(None) };
+        if image.is_daemon() {
+            return Ok(None);
+        }
+        let mut arguments: Vec<OsString> = vec!["pull".into()];
+        if let Some(digest) = &context.plan.digest {
+            arguments.extend(["--resolved".into(), digest.clone()]);
+        }
+        arguments.extend(["--".into(), uri.clone()]);
+        // Between its words and our lock the garbage collector may have taken it.
+        for _ in 0..3 {
+            let outcome = self.run_pull(context, arguments.clone())?;
+            if !outcome.success() {
+                self.report(&outcome, &format!("failed to import docker image: {shown}"));
+                return Err(StepError::Reported);
+            }
+            let path = PathBuf::from(outcome.output.trim_end());
+            match lock(&path) {
+                Some(lock) => return Ok(Some(Stored { path, _lock: lock })),
+                None => log::verbose!("pyxis: {} is gone again", path.display()),
+            }
+        }
+        Err(StepError::ImageVanished(shown.clone()))
+    }
+}
+
+impl Builtin {
+    /// Runs it, and where somebody may be watching tells how it goes on.
+    fn run_pull(
+        &self,
+        context: Context<'_>,
+        arguments: Vec<OsString>,
+    ) -> Result<Outcome, StepError> {
+        let Context { job, environ, .. } = context;
+        log::verbose!("pyxis: running {} {arguments:?}", self.program.display());
+        let (program, user) = (self.program(), &job.user);
+        let command = Command { program, arguments, environ, user, socket: None };
+        if !job.is_talkative() {
+            return command.run_for_output();
+        }
+        command.run_and_tell(|line| {
+            log::spank_log!("pyxis: {}", line.trim_start_matches("[INFO] "));
+        })
+    }
+}
+
+/// Opens an image and keeps the garbage collector from it.
+fn lock(path: &Path) -> Option<Flock<File>> {
+    let file = File::open(path).ok()?;
+    let lock = match Flock::lock(file, FlockArg::LockShared) {
+        Ok(lock) => lock,
+        Err((_, errno)) => {
+            log::verbose!("pyxis: {} cannot be locked: {errno}", path.display());
+            return None;
+        }
+    };
+    lock.metadata().is_ok_and(|data| data.nlink() > 0).then_some(lock)
 }
 
 fn arguments(context: Context<'_>, target: Target<'_>) -> Vec<OsString> {

@@ -10,8 +10,10 @@ use super::image::Image;
 use super::job::Job;
 use super::plan::Plan;
 use crate::config::{Config, RuntimeChoice};
+use nix::fcntl::Flock;
 use spank_bindings::log;
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +48,12 @@ pub(crate) enum Existing {
     Stopped,
     /// And a process runs in it.
     Running(i32),
+}
+
+/// An image in the runtime's store, kept from its garbage collector.
+pub(crate) struct Stored {
+    pub(crate) path: PathBuf,
+    pub(crate) _lock: Flock<File>,
 }
 
 /// A container runtime.
@@ -111,6 +119,11 @@ pub(crate) trait Backend: Send {
         let failing = "couldn't get list of existing containers";
         let list = self.verb(context, vec!["list".into()], failing)?;
         Ok(list.lines().map(str::to_owned).collect())
+    }
+
+    /// A remote image in the runtime's own store; `None` where there is none to have.
+    fn pull(&self, _: Context<'_>, _: &Image) -> Result<Option<Stored>, StepError> {
+        Ok(None)
     }
 
     /// Makes a squashfs file of a remote image.

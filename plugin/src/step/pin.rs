@@ -1,0 +1,110 @@
+//! One digest for all nodes of a step: what a tag names is looked up once, in srun, and sent to
+//! the nodes in the job's environment, which take it out again.
+//!
+//! Where srun's host cannot ask the registry, each node asks for itself, as it does in a batch
+//! script and for a step of one node.
+
+use super::backend;
+use super::child::Command;
+use super::image::Image;
+use super::job::Credentials;
+use crate::config::Config;
+use crate::options::Options;
+use nix::unistd::{getegid, geteuid, getgroups};
+use spank_bindings::log;
+use std::ffi::{CStr, CString, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// `DIGEST IMAGE`. Named so that `--export=NONE` does not drop it.
+pub(crate) const VARIABLE: &CStr = c"SLURM_PYXIS_IMAGE";
+
+/// A registry that does not answer must not keep a step from starting: seconds.
+const LIMITS: [(&str, &str); 3] = [
+    ("ENROOT_CONNECT_TIMEOUT", "5"),
+    ("ENROOT_TRANSFER_TIMEOUT", "10"),
+    ("ENROOT_TRANSFER_RETRIES", "0"),
+];
+
+/// In srun, before the tasks are launched: the variable's value, where there is something to agree
+/// on.
+pub(crate) fn look_up(config: &Config, options: &Options) -> Option<CString> {
+    let nodes = ["SLURM_STEP_NUM_NODES", "SLURM_NNODES"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok()?.parse::<u32>().ok());
+    let asked = options.image.as_ref()?;
+    let image = Image::parse(asked);
+    let Image::Remote { uri, .. } = &image else { return None };
+    let backend = backend::choose(config);
+    if nodes == Some(1)
+        || config.importer.is_some()
+        || image.is_daemon()
+        || uri.as_bytes().windows(8).any(|part| part == b"@sha256:")
+        || backend.name() != "pyxis"
+    {
+        return None;
+    }
+    let program = backend.program();
+    let digest = ask(program, uri).map_err(|why| {
+        log::verbose!("pyxis: {}: each node looks it up: {why}", image.shown());
+    });
+    let value = [digest.ok()?.as_bytes(), b" ", asked.as_bytes()].concat();
+    CString::new(value).ok()
+}
+
+fn ask(program: &std::path::Path, uri: &OsString) -> Result<String, String> {
+    let limits = LIMITS.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let environ = std::env::vars_os()
+        .filter(|(name, _)| !LIMITS.iter().any(|(limit, _)| name == limit))
+        .chain(limits);
+    let environ: Vec<CString> = environ
+        .filter_map(|(name, value)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+        })
+        .collect();
+    let user = Credentials {
+        uid: geteuid().as_raw(),
+        gid: getegid().as_raw(),
+        groups: getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect(),
+    };
+    let arguments = ["digest", "--index", "--"].map(OsString::from).to_vec();
+    let arguments = arguments.into_iter().chain([uri.clone()]).collect();
+    let command = Command { program, arguments, environ: &environ, user: &user, socket: None };
+    let outcome = command.run_for_output().map_err(|error| error.to_string())?;
+    let digest = outcome.output.trim();
+    if outcome.success() && is_digest(digest.as_bytes()) {
+        return Ok(digest.to_owned());
+    }
+    Err(outcome.lines().last().map_or_else(|| outcome.ending(), str::to_owned))
+}
+
+/// On the node: the digest, if it is that of this image. Steps of a heterogeneous job share srun's
+/// environment and may have images of their own.
+pub(crate) fn digest_for(variable: &CStr, image: &OsString) -> Option<OsString> {
+    let text = variable.to_bytes();
+    let space = text.iter().position(|byte| *byte == b' ')?;
+    let (digest, of) = (&text[..space], &text[space + 1..]);
+    (of == image.as_bytes() && is_digest(digest)).then(|| OsString::from_vec(digest.to_vec()))
+}
+
+fn is_digest(text: &[u8]) -> bool {
+    text.strip_prefix(b"sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.iter().all(u8::is_ascii_hexdigit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_taken_for_its_own_image_only() {
+        let digest = format!("sha256:{}", "a1".repeat(32));
+        let variable = CString::new(format!("{digest} host:5000#a b:1")).unwrap();
+        let taken = |image: &str| digest_for(&variable, &OsString::from(image));
+        assert_eq!(taken("host:5000#a b:1"), Some(OsString::from(&digest)));
+        assert_eq!(taken("host:5000#a"), None);
+        for broken in ["", "sha256:12 x", "x x", &digest[..70]] {
+            let variable = CString::new(broken).unwrap();
+            assert_eq!(digest_for(&variable, &OsString::from("x")), None, "{broken}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+# Images of a registry, in steps. As root, on a cluster of tests/cluster (CLUSTER_STATE) that has the plugin, with a
+# registry of its own; PYXIS_TEST_COMMAND is the pyxis command that the plugin uses.
+
+cluster() { "$BATS_TEST_DIRNAME/cluster" "$@"; }
+on_node() { local node=$1; shift; cluster node "$node" -- "$@"; }
+user() { cluster run -- "$@"; }
+
+setup_file() {
+    local port work=$BATS_FILE_TMPDIR
+    port=$((20000 + RANDOM % 12000))
+    cat > "$work/registry.yml" << END
+version: 0.1
+log: {level: debug, accesslog: {disabled: false}}
+storage: {filesystem: {rootdirectory: $work/data}}
+http: {addr: '127.0.0.1:$port', secret: x}
+END
+    docker-registry serve "$work/registry.yml" > "$work/log" 2>&1 3>&- &
+    echo $! > "$work/pid"
+    export registry=127.0.0.1:$port log=$work/log
+    for ((i = 0; i < 100; i++)); do
+        if curl -s -o /dev/null "http://$registry/v2/"; then break; fi
+        sleep 0.1
+    done
+    push one
+    cluster login -- sh -c 'mkdir -p /etc/pyxis && cat > /etc/pyxis/pyxis.toml' << END
+[registries]
+http = ["$registry"]
+[store]
+path = "/var/tmp/images"
+END
+    for node in 1 2; do on_node $node mkdir -m 1777 /var/tmp/images; done
+    on_login mkdir -m 1777 /var/tmp/images
+}
+
+teardown_file() {
+    kill "$(cat "$BATS_FILE_TMPDIR/pid")"
+    cluster login -- rm -rf /etc/pyxis
+    for node in 1 2; do on_node $node rm -rf /var/tmp/images; done
+    on_login rm -rf /var/tmp/images
+}
+
+on_login() { cluster login -- "$@"; }
+
+# An image as NAME: busybox, and a file that says which one it is. A new one each time.
+push() {
+    local work=$BATS_FILE_TMPDIR/push
+    rm -rf "$work"
+    mkdir -p "$work"
+    unsquashfs -q -n -d "$work/root" "$PYXIS_TEST_IMAGES/busybox.sqsh" > /dev/null
+    echo "image $1 $RANDOM$RANDOM" | tee "$work/root/which"
+    umoci init --layout "$work/layout"
+    umoci new --image "$work/layout:x"
+    umoci insert --image "$work/layout:x" "$work/root" / > /dev/null
+    skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:$work/layout:x" "docker://$registry/$1"
+}
+
+# How often the registry was asked for what contains this.
+requests() { grep '"GET ' "$log" | grep -c -- "$1" || true; }
+
+@test "the second step asks for the tag and nothing else, a digest for nothing" {
+    local before blobs digest
+    blobs=$(requests /blobs/)
+    run user srun -w n1 --container-image="$registry#one" grep image /which
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"pyxis: importing docker image: $registry#one"*"pyxis: imported docker image: $registry#one"* ]]
+    [[ $output == *"image one"* ]]
+    # One layer, one configuration.
+    [ $(($(requests /blobs/) - blobs)) -eq 2 ]
+    before=$(requests /v2/one/)
+    user srun -w n1 --container-image="$registry#one" true
+    [ $(($(requests /v2/one/) - before)) -eq 1 ]
+    digest=$(user "$PYXIS_TEST_COMMAND" digest "docker://$registry#one")
+    before=$(requests /v2/one/)
+    user srun -w n1 --container-image="$registry#one@$digest" true
+    user srun -w n1 --export=ALL,PYXIS_PULL_POLICY=missing --container-image="$registry#one" true
+    user srun -w n1 --export=ALL,PYXIS_PULL_POLICY=never --container-image="$registry#one" true
+    [ $(($(requests /v2/one/) - before)) -eq 0 ]
+    # Nothing was kept beside the store.
+    [ -z "$(on_node 1 find /run/pyxis -name '*.squashfs')" ]
+}
+
+@test "of several tasks one gets the image, and says nothing while it does" {
+    push many
+    run user srun -w n1 -n4 --overcommit --container-image="$registry#many" grep -h image /which
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(grep -c "^image many" <<< "$output")" -eq 4 ]
+    [[ $output != *"importing docker image"* ]]
+    [ "$(grep -c "pyxis: imported docker image: $registry#many" <<< "$output")" -eq 1 ]
+}
+
+@test "all nodes of a step start what the tag named when srun asked" {
+    local before digest
+    push moving
+    before=$(requests /manifests/latest)
+    run user srun -N2 --container-image="$registry#moving" grep -h image /which
+    echo "$output"
+    [ "$(grep "^image moving" <<< "$output" | sort | uniq -c | awk '{ print $1 }')" = 2 ]
+    [ $(($(requests /manifests/latest) - before)) -eq 1 ]
+    # As much where the job's environment is not handed on.
+    before=$(requests /manifests/latest)
+    user srun -N2 --export=NONE --container-image="$registry#moving" true
+    [ $(($(requests /manifests/latest) - before)) -eq 1 ]
+    # The node knows what srun found, not what the tag names now, and the program sees nothing of it.
+    digest=$(user "$PYXIS_TEST_COMMAND" digest "docker://$registry#moving")
+    push moving
+    run user env "SLURM_PYXIS_IMAGE=$digest $registry#moving" srun -w n1 --container-image="$registry#moving" \
+        sh -c 'cat /which; env'
+    [ "$status" -eq 0 ]
+    [[ $output != *SLURM_PYXIS_IMAGE* ]]
+    run user srun -w n1 --container-image="$registry#moving" cat /which
+    [[ $output == *"$(cat "$BATS_FILE_TMPDIR/push/root/which")"* ]]
+}
+
+@test "srun cannot ask the registry: the nodes do" {
+    local before
+    push other
+    before=$(requests /manifests/latest)
+    # Only srun itself has this variable.
+    run user env PYXIS_CONFIG=/nonexistent srun -N2 --export=HOME --container-image="$registry#other" cat /which
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ $(($(requests /manifests/latest) - before)) -eq 2 ]
+}
+
+@test "an image that cannot be had: why, and nothing runs" {
+    local image
+    for image in "$registry#absent" "$registry#one@sha256:$(printf '0%.0s' {1..64})" "127.0.0.1:1#one" "$registry#One"; do
+        run user srun -w n1 --container-image="$image" echo ran-anyway
+        echo "$output"
+        [ "$status" -ne 0 ]
+        [[ $output != *ran-anyway* ]]
+        [[ $output == *"pyxis: failed to import docker image: $image"* ]]
+    done
+    [[ $output == *"lower-case letters"* ]]
+}
+
+@test "a named container keeps its image when the store does not" {
+    local store
+    user srun -w n1 --container-image="$registry#one" --container-name=kept --container-writable touch /left
+    store=/var/tmp/images/$(user id -u)
+    user srun -w n1 "$PYXIS_TEST_COMMAND" gc --all
+    [ -z "$(on_node 1 find "$store/images" -name '*.sqsh')" ]
+    user srun -w n1 --container-name=kept sh -c 'test -e /left && grep image /which'
+    user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_kept
+}
+
+@test "20 steps at once: one download" {
+    local layer before i pids=()
+    push crowd
+    layer=$(user "$PYXIS_TEST_COMMAND" digest "docker://$registry#crowd")
+    before=$(requests /v2/crowd/blobs/)
+    for ((i = 0; i < 20; i++)); do
+        user srun -w n1 --container-image="$registry#crowd" grep image /which > "$BATS_TEST_TMPDIR/$i" 2>&1 &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do wait "$i"; done
+    [ "$(cat "$BATS_TEST_TMPDIR"/* | grep -c '^image crowd')" -eq 20 ]
+    [ $(($(requests /v2/crowd/blobs/) - before)) -eq 2 ]
+}
