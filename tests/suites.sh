@@ -170,7 +170,8 @@ suite_faults() {
 suite_registry() {
     test_cluster || return 1
     run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" \
-        PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" bats --tap tests/cluster/registry.bats
+        PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" PYXIS_TEST_LINE="$(grep ^required "$state/prefix/share/pyxis/pyxis.conf")" \
+        bats --tap tests/cluster/registry.bats
 }
 
 suite_plugstack() {

@@ -43,6 +43,8 @@ pub struct Config {
     pub use_enroot_load: bool,
     /// Program that provides images.
     pub importer: Option<PathBuf>,
+    /// The store that all users' images are fetched to, by the account that owns it.
+    pub shared_store: Option<PathBuf>,
     /// Start unnamed containers from the squashfs file (the built-in runtime always does).
     pub use_squashfuse: bool,
     /// Container runtime.
@@ -60,6 +62,7 @@ impl Default for Config {
             sbatch_support: true,
             use_enroot_load: false,
             importer: None,
+            shared_store: None,
             use_squashfuse: false,
             runtime: RuntimeChoice::default(),
             pyxis_path: "pyxis".into(),
@@ -124,6 +127,8 @@ impl Config {
             b"use_enroot_load" => self.use_enroot_load = truth("use_enroot_load")?,
             b"importer" if value.is_empty() => self.importer = None,
             b"importer" => self.importer = Some(path("importer")?),
+            b"shared_store" if value.is_empty() => self.shared_store = None,
+            b"shared_store" => self.shared_store = Some(path("shared_store")?),
             b"use_squashfuse" => self.use_squashfuse = truth("use_squashfuse")?,
             b"runtime" => {
                 self.runtime = match value {
@@ -162,7 +167,7 @@ mod tests {
     fn every_key_is_read() {
         let config = parse(
             "runtime_path=/a execute_entrypoint=1 container_scope=job sbatch_support=no \
-             use_enroot_load=true importer=/b use_squashfuse=y runtime=pyxis pyxis_path=/c/pyxis",
+             use_enroot_load=true importer=/b shared_store=/s use_squashfuse=y runtime=pyxis pyxis_path=/c/pyxis",
         )
         .unwrap();
         assert_eq!(
@@ -174,6 +179,7 @@ mod tests {
                 sbatch_support: false,
                 use_enroot_load: true,
                 importer: Some("/b".into()),
+                shared_store: Some("/s".into()),
                 use_squashfuse: true,
                 runtime: RuntimeChoice::Pyxis,
                 pyxis_path: "/c/pyxis".into(),

@@ -96,7 +96,7 @@ fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
 fn post_opt_remote(spank: &Spank<'_>, State { config, options, step, .. }: &mut State) {
     match node_options(spank, options) {
         _ if step.is_some() => {} // an option was refused
-        Ok(()) if options.wants_container() => *step = Some(Step::prepare(spank, config)),
+        Ok(()) if options.wants_container() => *step = Some(Step::prepare(spank, config, options)),
         Ok(()) => {}
         Err(error) => *step = Some(Err(error)),
     }

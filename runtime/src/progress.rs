@@ -29,6 +29,14 @@ impl Progress {
         }
     }
 
+    /// Tells what another process told.
+    pub fn pass_on(&self, text: &str) {
+        use std::io::Write;
+        if !matches!(self, Progress::Silent) {
+            let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+        }
+    }
+
     /// Tells what may be wrong.
     pub fn warn(&self, text: &str) {
         if !matches!(self, Progress::Silent) {

@@ -167,10 +167,70 @@ fn an_image_pulled_with_credentials_is_given_to_who_has_some() {
     let error = user.fails(&["pull", &by_digest]);
     assert!(error.contains("your credentials do not allow it"), "{error}");
     login(&user, "secret");
+    // Another registry that says yes to everything, or has the same manifest, opens nothing.
+    let other = Registry::start();
+    let copy = other.push(&image, "a:1");
+    let own = user.ok(&["pull", &copy]);
+    assert_ne!(own, path, "from a registry that anybody could have set up");
+    assert_eq!(other.requests(&image.layers[0]), 1);
+    fs::remove_dir_all(user.path("store")).unwrap();
+
     let blobs = registry.requests("/blobs/");
     assert_eq!(user.ok(&["pull", &by_digest]), path);
     assert_eq!(user.ok(&["pull", &uri]), path);
     assert_eq!(registry.requests("/blobs/"), blobs, "it was there already");
+}
+
+#[test]
+fn a_store_for_all_users_shows_what_took_no_credentials() {
+    let (place, open, private) = (Place::new(), Registry::start(), Registry::private());
+    let store = place.path("store");
+    fs::create_dir(&store).unwrap();
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o755)).unwrap();
+    let (public, secret) = (image("p"), image("s"));
+    let config = place.path("home/.config/enroot");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(
+        config.join(".credentials"),
+        format!("machine {} login user password secret\n", private.host),
+    )
+    .unwrap();
+    place.ok(&["pull", &open.push(&public, "a:1")]);
+    place.ok(&["pull", &private.push(&secret, "a:1")]);
+    let mode = |below: String| {
+        fs::metadata(store.join(below)).map(|data| data.permissions().mode() & 0o7777).ok()
+    };
+    let hex = |image: &Image| image.digest().replace("sha256:", "");
+    for (below, wanted) in [
+        (format!("images/{}.sqsh", hex(&public)), Some(0o444)),
+        (format!("images/{}.json", hex(&public)), Some(0o644)),
+        (format!("blobs/{}", public.layers[0]), Some(0o444)),
+        (format!("images/{}.sqsh", hex(&secret)), Some(0o400)),
+        (format!("images/{}.json", hex(&secret)), Some(0o600)),
+        // Anybody could have an image made of it.
+        (format!("blobs/{}", secret.layers[0]), None),
+        ("images".into(), Some(0o755)),
+        ("blobs".into(), Some(0o755)),
+        ("tmp".into(), Some(0o700)),
+        ("locks".into(), Some(0o700)),
+        ("uses".into(), Some(0o1777)),
+    ] {
+        assert_eq!(mode(below.clone()), wanted, "{below}");
+    }
+}
+
+#[test]
+fn what_stands_for_ones_own_directory_is_looked_at() {
+    let place = Place::new();
+    let store = place.path("store");
+    fs::create_dir(&store).unwrap();
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o1777)).unwrap();
+    let elsewhere = place.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, store.join(nix::unistd::geteuid().to_string())).unwrap();
+    let error = place.fails(&["images"]);
+    assert!(error.contains("belongs to user id"), "{error}");
+    assert_eq!(fs::read_dir(elsewhere).unwrap().count(), 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Images of a registry, in steps. As root, on a cluster of tests/cluster (CLUSTER_STATE) that has the plugin, with a
-# registry of its own; PYXIS_TEST_COMMAND is the pyxis command that the plugin uses.
+# registry of its own; PYXIS_TEST_COMMAND is the pyxis command that the plugin uses, PYXIS_TEST_LINE its line in
+# plugstack.conf.
 
 cluster() { "$BATS_TEST_DIRNAME/cluster" "$@"; }
 on_node() { local node=$1; shift; cluster node "$node" -- "$@"; }
@@ -145,6 +146,93 @@ requests() { grep '"GET ' "$log" | grep -c -- "$1" || true; }
     [ -z "$(on_node 1 find "$store/images" -name '*.sqsh')" ]
     user srun -w n1 --container-name=kept sh -c 'test -e /left && grep image /which'
     user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_kept
+}
+
+# The shared store is per node here, and of an account that has no name.
+shared=/var/tmp/shared
+use_shared_store() {
+    for node in 1 2; do
+        on_node $node sh -c "rm -rf $shared && mkdir $shared && chown 64150:64150 $shared"
+    done
+    cluster plugstack "$PYXIS_TEST_LINE shared_store=$shared"
+}
+
+teardown() {
+    [[ ${BATS_TEST_DESCRIPTION:-} != shared* ]] || cluster plugstack "$PYXIS_TEST_LINE"
+}
+
+images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
+
+@test "shared store: 30 steps of two users at once: one download, one squashfs" {
+    local before i pids=() who
+    use_shared_store
+    push crowd2
+    before=$(requests /v2/crowd2/blobs/)
+    for ((i = 0; i < 30; i++)); do
+        who=pyxistest
+        if ((i % 2)); then who=pyxistest2; fi
+        cluster run --user $who -- srun -w n1 --container-image="$registry#crowd2" grep image /which \
+            > "$BATS_TEST_TMPDIR/$i" 2>&1 &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do wait "$i"; done
+    cat "$BATS_TEST_TMPDIR"/*
+    [ "$(cat "$BATS_TEST_TMPDIR"/* | grep -c '^image crowd2')" -eq 30 ]
+    [ $(($(requests /v2/crowd2/blobs/) - before)) -eq 2 ]
+    [ "$(images_in 1 $shared | wc -l)" -eq 1 ]
+    [ "$(on_node 1 sh -c "stat -c '%u %a' $shared/images/*.sqsh")" = "64150 444" ]
+    [[ $(images_in 1 /var/tmp/images) != *"$(basename "$(images_in 1 $shared)")"* ]]
+    # Nothing unfinished, and nobody waits for requests any more.
+    [ -z "$(on_node 1 find $shared/tmp $shared/locks -type f)" ]
+    for ((i = 0; i < 50; i++)); do
+        [[ -n $(on_node 1 pgrep pyxis-broker) ]] || break
+        sleep 0.1
+    done
+    [ -z "$(on_node 1 pgrep pyxis-broker)" ]
+}
+
+@test "shared store: what takes credentials goes to the user's own" {
+    local port auth=$BATS_FILE_TMPDIR/auth
+    use_shared_store
+    port=$((20000 + RANDOM % 12000))
+    mkdir -p "$auth"
+    # The password is "secret".
+    echo 'user:$2b$04$K9U72yalYgtkflvmYbY/1ufzcNv/CDd7wheMhUSTzHgP0N83cKg02' > "$auth/htpasswd"
+    sed "s/127.0.0.1:[0-9]*/127.0.0.1:$port/; \$a auth: {htpasswd: {realm: test, path: $auth/htpasswd}}" \
+        "$BATS_FILE_TMPDIR/registry.yml" > "$auth/registry.yml"
+    docker-registry serve "$auth/registry.yml" > "$auth/log" 2>&1 3>&- &
+    echo $! > "$auth/pid"
+    for ((i = 0; i < 100; i++)); do
+        if curl -s -o /dev/null "http://127.0.0.1:$port/v2/"; then break; fi
+        sleep 0.1
+    done
+    push secret
+    cluster login -- sed -i "s/^http = .*/http = [\"$registry\", \"127.0.0.1:$port\"]/" /etc/pyxis/pyxis.toml
+    user sh -c 'mkdir -p ~/.config/enroot && echo "machine 127.0.0.1 login user password secret" > ~/.config/enroot/.credentials'
+    run user srun -w n1 --container-image="127.0.0.1:$port#secret" cat /which
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"image secret"* ]]
+    [ -z "$(images_in 1 $shared)" ]
+    run cluster run --user pyxistest2 -- srun -w n1 --container-image="127.0.0.1:$port#secret" echo ran-anyway
+    echo "$output"
+    kill "$(cat "$auth/pid")"
+    user rm -r .config || user sh -c 'rm -r ~/.config'
+    [ "$status" -ne 0 ]
+    [[ $output == *"denies access to secret"* && $output != *ran-anyway* ]]
+}
+
+@test "shared store: of roots, or one that others can write, is not used" {
+    local trap
+    use_shared_store
+    for trap in "chown root $shared" "chown 64150:64150 $shared; chmod 777 $shared" \
+        "rm -rf $shared; ln -s /var/tmp/images $shared"; do
+        on_node 1 sh -c "$trap"
+        run user srun -w n1 --container-image="$registry#one" grep image /which
+        echo "$trap: $output"
+        [ "$status" -eq 0 ]
+        [ -z "$(on_node 1 find $shared -type f)" ]
+    done
 }
 
 @test "20 steps at once: one download" {

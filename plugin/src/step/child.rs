@@ -160,6 +160,44 @@ impl Command<'_> {
     }
 }
 
+impl Command<'_> {
+    /// Forks a process that becomes the user and waits; only when something is sent to the socket
+    /// is the program executed. It ends when the socket's other end is closed, and is nobody's
+    /// child: slurmstepd waits for its tasks only.
+    pub(crate) fn spawn_on_demand(&self) -> Result<(), StepError> {
+        let failed = |errno: nix::Error| StepError::Process(errno.into());
+        let null = File::options().write(true).open("/dev/null").map_err(StepError::Process)?;
+        let name = c_string(self.program.as_os_str().to_owned())?;
+        let mut arguments = vec![name.clone()];
+        for argument in &self.arguments {
+            arguments.push(c_string(argument.clone())?);
+        }
+        let (arguments, environ) = (pointers(&arguments), pointers(self.environ));
+        let exec = Exec {
+            program: &name,
+            arguments: &arguments,
+            environ: &environ,
+            user: self.user,
+            socket: self.socket.map_or(-1, |socket| socket.as_raw_fd()),
+            output: null.as_raw_fd(),
+            log: null.as_raw_fd(),
+            signals: &SigSet::empty(),
+            parent: Pid::this(),
+        };
+        // SAFETY: as in `spawn`; the child forks once more and leaves by _exit.
+        match unsafe { fork() }.map_err(failed)? {
+            ForkResult::Parent { child } => waitpid(child, None).map(drop).map_err(failed),
+            // SAFETY: system calls only, in freshly forked processes.
+            ForkResult::Child => unsafe {
+                if libc::fork() == 0 {
+                    exec.run_on_demand()
+                }
+                libc::_exit(0)
+            },
+        }
+    }
+}
+
 fn c_string(text: OsString) -> Result<CString, StepError> {
     CString::new(text.into_vec()).map_err(|error| StepError::Process(error.into()))
 }
@@ -289,6 +327,32 @@ impl Exec<'_> {
                     self.arguments.as_ptr(),
                     self.environ.as_ptr(),
                 );
+            }
+            libc::_exit(NOT_EXECUTED)
+        }
+    }
+
+    /// # Safety
+    /// As [`Exec::run`].
+    unsafe fn run_on_demand(&self) -> ! {
+        // SAFETY: as there.
+        unsafe {
+            if self.redirect() && self.become_user() {
+                close_from(SOCKET + 1);
+                libc::setsid();
+                libc::umask(0o022);
+                libc::chdir(c"/".as_ptr());
+                libc::prctl(libc::PR_SET_NAME, c"pyxis-broker".as_ptr());
+                libc::sigprocmask(libc::SIG_SETMASK, self.signals.as_ref(), std::ptr::null_mut());
+                let mut request = libc::pollfd { fd: SOCKET, events: libc::POLLIN, revents: 0 };
+                while libc::poll(&mut request, 1, -1) < 0 {}
+                if request.revents & libc::POLLIN != 0 {
+                    libc::execvpe(
+                        self.program.as_ptr(),
+                        self.arguments.as_ptr(),
+                        self.environ.as_ptr(),
+                    );
+                }
             }
             libc::_exit(NOT_EXECUTED)
         }

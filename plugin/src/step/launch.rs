@@ -180,7 +180,9 @@ fn fetch(
     };
     announce(context, image);
     if context.config.importer.is_none() {
-        if let Some(stored) = backend.pull(context, image).inspect_err(|_| hint(image))? {
+        if let Some(stored) =
+            backend.pull(context, image, shared.broker()).inspect_err(|_| hint(image))?
+        {
             announce_done(image);
             return Ok(Squashfs {
                 path: stored.path.clone(),

@@ -1,6 +1,7 @@
 //! A containerized step on one node, from slurmstepd's first hook to the last task's end.
 
 mod backend;
+mod broker;
 mod child;
 mod conf;
 mod environ;
@@ -49,10 +50,19 @@ struct Planned {
 
 impl Step {
     /// As root, when a container is asked for.
-    pub(crate) fn prepare(spank: &Spank<'_>, config: &Config) -> Result<Step, StepError> {
+    pub(crate) fn prepare(
+        spank: &Spank<'_>,
+        config: &Config,
+        options: &Options,
+    ) -> Result<Step, StepError> {
         let job = Job::read(spank)?;
         runtime_dir::create_for_user(&config.runtime_path, job.user.uid, job.user.gid)?;
-        Ok(Step { job, shared: Shared::new()?, planned: None, exited: 0 })
+        let mut shared = Shared::new()?;
+        let backend = backend::choose(config);
+        if backend.name() == "pyxis" {
+            shared.broker = broker::start(config, options.image.as_ref(), backend.program());
+        }
+        Ok(Step { job, shared, planned: None, exited: 0 })
     }
 
     /// As the user, before the tasks are forked.
@@ -161,6 +171,9 @@ fn environ(
         ("PYXIS_RUNTIME_PATH", config.runtime_path.clone().into()),
         ("PYXIS_VERSION", env!("CARGO_PKG_VERSION").into()),
     ];
+    if let Some(store) = &config.shared_store {
+        ours.push((broker::VARIABLE, store.clone().into()));
+    }
     for (name, chosen) in [
         ("ENROOT_MOUNT_HOME", options.mount_home),
         ("ENROOT_REMAP_ROOT", options.remap_root),

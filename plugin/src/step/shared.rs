@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     state: File,
     sender: OwnedFd,
     queue: OwnedFd,
+    /// The way to the shared image store.
+    pub(crate) broker: Option<OwnedFd>,
 }
 
 impl Shared {
@@ -47,7 +49,7 @@ impl Shared {
                 .map_err(failed)?;
         let state = File::from(state);
         state.write_all_at(&[FRESH; 8], 0).map_err(StepError::Shared)?;
-        Ok(Shared { state, sender, queue })
+        Ok(Shared { state, sender, queue, broker: None })
     }
 
     /// Runs `start`, which sends the container to the socket it is given, in the first task to
@@ -72,6 +74,11 @@ impl Shared {
             _ => return Err(StepError::OtherTaskFailed),
         }
         Handover::peek(self.queue.as_fd()).map_err(StepError::Shared)?.ok_or(StepError::NoContainer)
+    }
+
+    /// Where to ask for images that the shared store lacks.
+    pub(crate) fn broker(&self) -> Option<BorrowedFd<'_>> {
+        self.broker.as_ref().map(AsFd::as_fd)
     }
 
     /// Lets go of the container and waits for its helpers to notice, so that Slurm finds none

@@ -22,6 +22,9 @@ pub(crate) struct PullArgs {
     /// The digest that the tag has been found to name: it is not looked up again
     #[arg(long, value_name = "DIGEST")]
     resolved: Option<String>,
+    /// A socket to who fills the shared store
+    #[arg(long, hide = true, value_name = "FD")]
+    broker: Option<i32>,
     /// An image, as for import
     uri: String,
 }
@@ -64,7 +67,11 @@ impl PullArgs {
         if let Some(digest) = &self.resolved {
             uri.resolve_to(digest).map_err(ImportError::from)?;
         }
-        let importer = Importer::from_environment(self.arch.as_deref(), Progress::for_stderr())?;
+        let mut importer =
+            Importer::from_environment(self.arch.as_deref(), Progress::for_stderr())?;
+        if let Some(fd) = self.broker {
+            importer.set_broker(super::descriptor::given(fd)?);
+        }
         println!("{}", importer.pull(&uri, policy)?.path.display());
         Ok(ExitCode::SUCCESS)
     }

@@ -1,8 +1,10 @@
 //! Arguments of the `pyxis` command, one file per verb. Its container verbs take enroot's, and
 //! under the name `enroot` it words its errors like that.
 
+pub(crate) mod broker;
 pub(crate) mod config;
 pub(crate) mod create;
+pub(crate) mod descriptor;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod generate;
@@ -60,6 +62,9 @@ pub(crate) enum Verb {
     Digest(import::DigestArgs),
     /// Fetch an image into the image store and print its path
     Pull(images::PullArgs),
+    /// Fetch an image to the shared store, as the account that owns it
+    #[command(hide = true)]
+    Broker,
     /// List the images in the image store
     Images,
     /// Remove from the image store what is not wanted any more
@@ -106,6 +111,7 @@ impl Verb {
             Verb::Import(args) => args.run(),
             Verb::Digest(args) => args.run(),
             Verb::Pull(args) => args.run(),
+            Verb::Broker => broker::run(),
             Verb::Images => images::list(),
             Verb::Gc(args) => args.run(),
             Verb::Du => images::usage(),
@@ -155,6 +161,8 @@ pub(crate) enum CliError {
          `pyxis start` it, or use enroot's own bundle"
     )]
     NoBundle,
+    #[error("descriptor {0} is not usable: {1}")]
+    Descriptor(i32, nix::errno::Errno),
     #[error("no answer to the question; use --force")]
     Unanswered,
 }

@@ -1,20 +1,18 @@
 //! `pyxis start`.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-
 use runtime::containers::{Name, hand_over};
 use runtime::directives;
 use runtime::fstab::{Entry, FstabError};
 use runtime::image::Image;
 use runtime::launch::{Launch, run_entrypoint};
-use runtime::start::{Namespaces, Plan, Root, Site, StartError, start};
+use runtime::start::{Namespaces, Plan, Root, Site, start};
 
 use super::{CliError, as_enroot, check_variables, data_path, enabled};
 
@@ -136,13 +134,8 @@ impl StartArgs {
 
     /// Starts the container and runs the command in it, or hands it over.
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        // SAFETY: the caller passed this descriptor for us and nobody here closes it.
-        let socket = self.handover.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
-        if let Some(socket) = socket {
-            // No helper may hold it.
-            fcntl(socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
-                .map_err(|errno| StartError::Handover(errno.into()))?;
-        }
+        // Close-on-exec: no helper may hold it.
+        let socket = self.handover.map(super::descriptor::given).transpose()?;
         check_variables(&self.env)?;
         if let Some(conf) = &self.conf {
             directives::apply(conf)?;

@@ -89,7 +89,7 @@ settings! {
         "A host name of its own.";
     "allow_superuser" Bool "ENROOT_ALLOW_SUPERUSER" "false"
         "Let root keep its privileges inside.";
-    "squash_options" Text "ENROOT_SQUASH_OPTIONS" "-comp lzo -noD -exit-on-error"
+    "squash_options" Text "ENROOT_SQUASH_OPTIONS" "-comp gzip -noI -noD -noF -noX -exit-on-error"
         "Options of mksquashfs.";
     "max_processors" Number "ENROOT_MAX_PROCESSORS" "0"
         "Processors for compression; 0 for all.";
@@ -107,6 +107,8 @@ settings! {
     ["store"]
     "path" Path "PYXIS_STORE_PATH" "pyxis in the cache path"
         "Images that were fetched; /tmp-like directories hold one per user.";
+    "shared" Path "PYXIS_STORE_SHARED" "the plugin's shared_store"
+        "The store of all users, which an account of its own fills; only read.";
     "lower" Paths "PYXIS_STORE_LOWER" "none"
         "Stores to read from as well.";
     "max_size" Size "PYXIS_STORE_MAX_BYTES" "a fifth of the file system"

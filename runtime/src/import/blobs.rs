@@ -180,7 +180,7 @@ impl Importer {
                     let pending = self.store.pending()?;
                     let input = Tee { input: client.blob(descriptor)?, pending: &pending };
                     let index = read_index(input, descriptor, client.host(), shared)?;
-                    let file = self.store.publish_blob(pending, hex)?;
+                    let file = self.store.publish_blob(pending, hex, client.used_credentials())?;
                     let failed = |source| ImportError::File {
                         operation: "read",
                         path: path.clone(),
@@ -208,7 +208,7 @@ impl Importer {
             return Err(ImportError::NotStored(resolved.origin_text.clone()));
         };
         let bytes = client.small_blob(descriptor)?;
-        self.store.put_blob(descriptor.hex(), &bytes)?;
+        self.store.put_blob(descriptor.hex(), &bytes, client.used_credentials())?;
         Ok(bytes)
     }
 }

@@ -2,6 +2,7 @@
 //! per store, and linked or copied to where it is wanted.
 
 mod blobs;
+pub mod broker;
 mod build;
 mod engine;
 mod error;
@@ -11,6 +12,7 @@ mod resolve;
 pub use error::ImportError;
 
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -19,8 +21,8 @@ use crate::layers::{DirectorySink, Sink};
 use crate::progress::Progress;
 use crate::registry::{Credentials, Settings, architecture};
 use crate::squash::Squash;
-use crate::store::{Pending, Record, Store, StoreConfig, StoredImage, Waited, place};
-use crate::uri::{Engine, Uri};
+use crate::store::{Pending, Policy, Record, Store, StoreConfig, StoredImage, Waited, place};
+use crate::uri::{Engine, Reference, Uri};
 use resolve::{Origin, Resolved};
 
 /// When to ask the registry which image a tag names.
@@ -74,6 +76,7 @@ pub struct Importer {
     squash: Squash,
     architecture: String,
     progress: Progress,
+    broker: Option<BorrowedFd<'static>>,
 }
 
 impl Importer {
@@ -92,7 +95,19 @@ impl Importer {
             squash: Squash::from_environment(),
             architecture: architecture(arch),
             progress,
+            broker: None,
         })
+    }
+
+    /// Uses these credentials and no others.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        self.credentials = credentials;
+    }
+
+    /// Has images fetched to the store of all users by who is behind this socket, where they need
+    /// no credentials.
+    pub fn set_broker(&mut self, broker: BorrowedFd<'static>) {
+        self.broker = Some(broker);
     }
 
     /// The store it uses.
@@ -182,31 +197,72 @@ impl Importer {
 
     fn stored(&self, resolved: &Resolved, policy: PullPolicy) -> Result<StoredImage, ImportError> {
         let there = || self.store.image(resolved.hex());
-        if let Some(image) = there()? {
-            return self.shown(image, resolved);
+        if let Some(image) =
+            there()?.map(|image| self.shown(image, resolved)).transpose()?.flatten()
+        {
+            return Ok(image);
         }
         if policy == PullPolicy::Never {
             return Err(ImportError::NotStored(resolved.origin_text.clone()));
         }
+        if let Some(image) = self.through_broker(resolved)? {
+            return Ok(image);
+        }
+        // Of others' only what may be had by everybody: the rest was refused just now.
+        let there = || Ok(there()?.filter(|image| image.own || !image.record.private));
         match self.store.lock(resolved.hex(), there)? {
-            Waited::There(image) => self.shown(image, resolved),
+            Waited::There(image) => Ok(image),
             Waited::Locked(_lock) => {
                 let pending = self.store.pending()?;
                 self.build(resolved, &pending)?;
                 let record = self.record(resolved)?;
                 let image = self.store.publish_image(pending, record)?;
                 self.progress.step(&format!("Image {} is in the store", resolved.digest));
+                // Ours is in use by now.
+                if let Err(error) = self.store.collect(Policy::default()) {
+                    self.progress.warn(&error.to_string());
+                }
                 Ok(image)
             }
         }
     }
 
-    /// An image that somebody else pulled with credentials is given only to who may pull it.
-    fn shown(&self, image: StoredImage, resolved: &Resolved) -> Result<StoredImage, ImportError> {
-        if !image.own && image.record.private {
-            resolved.authorize(self)?;
+    /// An image that somebody else pulled with credentials is given only to who may pull it from
+    /// the same repository: another registry may say yes to anything.
+    fn shown(
+        &self,
+        image: StoredImage,
+        resolved: &Resolved,
+    ) -> Result<Option<StoredImage>, ImportError> {
+        if image.own || !image.record.private {
+            return Ok(Some(image));
         }
-        Ok(image)
+        let origin = image.record.origin.parse();
+        let (Ok(Uri::Registry(from)), Some(reference)) = (origin, &resolved.reference) else {
+            return Ok(None);
+        };
+        if (&from.registry, &from.repository) != (&reference.registry, &reference.repository) {
+            return Ok(None);
+        }
+        resolved.authorize(self)?;
+        Ok(Some(image))
+    }
+
+    /// The image, if who fills the store of all users can fetch it.
+    fn through_broker(&self, resolved: &Resolved) -> Result<Option<StoredImage>, ImportError> {
+        let (Some(broker), Some(reference)) = (self.broker, &resolved.reference) else {
+            return Ok(None);
+        };
+        let reference =
+            Reference { user: None, digest: Some(resolved.digest.clone()), ..reference.clone() };
+        match broker::ask(broker, &reference.to_string(), &self.progress) {
+            Ok(()) => Ok(self.store.image(resolved.hex())?.filter(|image| !image.record.private)),
+            // Credentials may help, or another file system.
+            Err(why) => {
+                self.progress.step(&format!("Not to be had for the shared image store: {why}"));
+                Ok(None)
+            }
+        }
     }
 
     fn record(&self, resolved: &Resolved) -> Result<Record, ImportError> {

@@ -23,6 +23,8 @@ pub(super) struct Resolved {
     pub(super) digest: String,
     pub(super) image: Image,
     pub(super) origin: Origin,
+    /// The image in a registry, if it is one.
+    pub(super) reference: Option<Reference>,
     /// The URI, for the image's own notes.
     pub(super) origin_text: String,
 }
@@ -64,7 +66,11 @@ impl Importer {
             }
             Uri::Registry(reference) => self.resolve_reference(reference, policy)?,
         };
-        Ok(Some(Resolved { digest, image, origin, origin_text: uri.to_string() }))
+        let reference = match uri {
+            Uri::Registry(reference) => Some(reference.clone()),
+            _ => None,
+        };
+        Ok(Some(Resolved { digest, image, origin, reference, origin_text: uri.to_string() }))
     }
 
     fn resolve_reference(
@@ -91,9 +97,9 @@ impl Importer {
         let selector = reference.selector();
         let (client, document) = self.first_host(reference, |client| client.manifest(selector))?;
         let (digest, image) = match document.meaning()? {
-            Meaning::Image(image) => (self.keep(&document)?, image),
+            Meaning::Image(image) => (self.keep(&document, &client)?, image),
             Meaning::Index(index) => {
-                self.keep(&document)?;
+                self.keep(&document, &client)?;
                 let chosen = choose(&index, &self.architecture)?;
                 let stored = self.stored_document(&chosen.digest);
                 let document = match stored {
@@ -101,7 +107,7 @@ impl Importer {
                     None => client.manifest(&chosen.digest)?,
                 };
                 match document.meaning()? {
-                    Meaning::Image(image) => (self.keep(&document)?, image),
+                    Meaning::Image(image) => (self.keep(&document, &client)?, image),
                     Meaning::Index(_) => {
                         return Err(crate::registry::ManifestError::NoImage(document.digest).into());
                     }
@@ -132,8 +138,8 @@ impl Importer {
             }
         }
         let selector = reference.selector();
-        let (_, document) = self.first_host(reference, |client| client.manifest(selector))?;
-        self.keep(&document)?;
+        let (client, document) = self.first_host(reference, |client| client.manifest(selector))?;
+        self.keep(&document, &client)?;
         self.store.remember(&key, &document.digest)?;
         Ok(document.digest)
     }
@@ -163,10 +169,10 @@ impl Importer {
         format!("{reference} {}", self.architecture)
     }
 
-    fn keep(&self, document: &Document) -> Result<String, ImportError> {
+    fn keep(&self, document: &Document, client: &Client) -> Result<String, ImportError> {
         if let Some(hex) = hex_of(&document.digest) {
             if self.store.blob(hex)?.is_none() {
-                self.store.put_blob(hex, &document.bytes)?;
+                self.store.put_blob(hex, &document.bytes, client.used_credentials())?;
             }
         }
         Ok(document.digest.clone())

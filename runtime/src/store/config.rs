@@ -26,7 +26,7 @@ pub struct StoreConfig {
 
 impl StoreConfig {
     /// `PYXIS_STORE_PATH` (by default `$ENROOT_CACHE_PATH/pyxis` or `$XDG_CACHE_HOME/pyxis`),
-    /// `PYXIS_STORE_LOWER=DIR[:DIR...]` and `PYXIS_STORE_MAX_BYTES`.
+    /// `PYXIS_STORE_SHARED`, `PYXIS_STORE_LOWER=DIR[:DIR...]` and `PYXIS_STORE_MAX_BYTES`.
     ///
     /// # Errors
     /// [`StoreError::NoPlace`] if nothing says where.
@@ -41,10 +41,15 @@ impl StoreConfig {
             .filter(|path| path.is_absolute())
             .ok_or(StoreError::NoPlace)?;
         let lower = variable("PYXIS_STORE_LOWER").unwrap_or_default();
+        let shared = variable("PYXIS_STORE_SHARED").filter(|path| path.is_absolute());
         let number = |name| std::env::var(name).ok()?.parse().ok();
         Ok(StoreConfig {
+            lower: shared
+                .into_iter()
+                .chain(std::env::split_paths(&lower).filter(|path| path.is_absolute()))
+                .filter(|lower| *lower != path)
+                .collect(),
             path,
-            lower: std::env::split_paths(&lower).filter(|path| path.is_absolute()).collect(),
             max_bytes: number("PYXIS_STORE_MAX_BYTES"),
             ..StoreConfig::new(PathBuf::new())
         })
@@ -65,7 +70,14 @@ impl StoreConfig {
     pub(super) fn own_path(&self) -> Result<PathBuf, StoreError> {
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.mode() & 0o1002 == 0o1002 => {
-                Ok(self.path.join(nix::unistd::geteuid().to_string()))
+                let own = self.path.join(nix::unistd::geteuid().to_string());
+                // Everybody can put something there: only a directory is what it seems to be.
+                match fs::symlink_metadata(&own) {
+                    Ok(found) if !found.is_dir() => {
+                        Err(StoreError::Foreign { path: own, owner: found.uid() })
+                    }
+                    _ => Ok(own),
+                }
             }
             Ok(metadata) if metadata.is_dir() => Ok(self.path.clone()),
             Ok(_) => {

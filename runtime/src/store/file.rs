@@ -67,6 +67,15 @@ impl Pending {
             .map_err(|source| StoreError::file("write to", &self.directory, source))
     }
 
+    /// The file, which never gets a name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn into_file(self) -> Result<File, StoreError> {
+        let failed = |source| StoreError::file("keep open a file of", &self.directory, source);
+        self.file.try_clone().map_err(failed)
+    }
+
     /// Gives it its name, replacing what has that name.
     ///
     /// # Errors

@@ -148,9 +148,14 @@ impl Store {
             let used =
                 fs::metadata(record_path(self.root(), &hex)).and_then(|data| data.modified());
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            // Other users cannot note that they use it, but the kernel notes that they read it,
+            // once a day or so.
+            let read = metadata.accessed().ok().filter(|_| self.public);
             out.push(Candidate {
                 path,
-                used: used.unwrap_or(SystemTime::UNIX_EPOCH),
+                used: used
+                    .unwrap_or(SystemTime::UNIX_EPOCH)
+                    .max(read.unwrap_or(SystemTime::UNIX_EPOCH)),
                 bytes: metadata.blocks() * 512,
                 image: Some(hex),
             });

@@ -80,8 +80,13 @@ impl Store {
         description.write_all(&text)?;
         description.file().sync_data().map_err(failed)?;
         // The record first: an image is never without one.
-        description.publish(&record_path(&self.root, &hex), 0o600)?;
-        let file = pending.publish(&path, 0o444)?;
+        let (text, image) = match (self.public, record.private) {
+            (false, _) => (0o600, 0o444),
+            (true, false) => (0o644, 0o444),
+            (true, true) => (0o600, 0o400),
+        };
+        description.publish(&record_path(&self.root, &hex), text)?;
+        let file = pending.publish(&path, image)?;
         usage::hold(&file);
         Ok(StoredImage { file, path, record, own: true })
     }

@@ -5,8 +5,10 @@
 //! there is no state to repair after a crash, only leftovers to remove ([`Store::gc`]). Locks
 //! save work; nothing goes wrong without them, since publishing is a rename.
 //!
-//! A store belongs to one user. What other users put into theirs is never trusted; stores of the
-//! administrator ([`StoreConfig::lower`]) are, and are only read.
+//! A store belongs to one user. What other users put into theirs is never trusted; stores that the
+//! administrator names ([`StoreConfig::lower`]) are, and are only read. A store whose directory
+//! is open to others to read is one for them: what came without credentials can be read there by
+//! everybody, what came with some by nobody else. Threats and answers: docs/store.md.
 
 mod config;
 mod error;
@@ -28,7 +30,7 @@ pub use usage::{Usage, mark_use};
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -39,6 +41,8 @@ use crate::registry::Document;
 pub struct Store {
     root: PathBuf,
     config: StoreConfig,
+    /// Others read here.
+    public: bool,
 }
 
 /// No honest manifest is larger.
@@ -58,12 +62,20 @@ impl Store {
     /// [`StoreError`]; a store that others can write to is one.
     pub fn open(config: StoreConfig) -> Result<Store, StoreError> {
         let root = config.own_path()?;
-        make_directory(&root)?;
-        check_owner(&root)?;
-        for name in [IMAGES, BLOBS, LOCKS, REFERENCES, SCRATCH, USES] {
-            make_directory(&root.join(name))?;
+        make_directory(&root, 0o700)?;
+        let public = check_owner(&root)?;
+        for (name, mode) in [
+            (IMAGES, 0o755),
+            (BLOBS, 0o755),
+            (LOCKS, 0o700),
+            (REFERENCES, 0o700),
+            (SCRATCH, 0o700),
+            // Where others say what they use.
+            (USES, 0o1777),
+        ] {
+            make_directory(&root.join(name), if public { mode } else { 0o700 })?;
         }
-        Ok(Store { root, config })
+        Ok(Store { root, config, public })
     }
 
     /// Where it is.
@@ -106,22 +118,31 @@ impl Store {
         }
     }
 
-    /// Publishes a blob.
+    /// Publishes a blob. One that took credentials (`private`) is not kept in a store for others:
+    /// whoever knows its digest could have an image made of it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn publish_blob(&self, pending: Pending, hex: &str) -> Result<File, StoreError> {
-        pending.publish(&self.blob_path(hex), 0o400)
+    pub fn publish_blob(
+        &self,
+        pending: Pending,
+        hex: &str,
+        private: bool,
+    ) -> Result<File, StoreError> {
+        if self.public && private {
+            return pending.into_file();
+        }
+        pending.publish(&self.blob_path(hex), if self.public { 0o444 } else { 0o400 })
     }
 
     /// Publishes a small blob.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put_blob(&self, hex: &str, content: &[u8]) -> Result<(), StoreError> {
+    pub fn put_blob(&self, hex: &str, content: &[u8], private: bool) -> Result<(), StoreError> {
         let pending = self.pending()?;
         pending.write_all(content)?;
-        self.publish_blob(pending, hex).map(drop)
+        self.publish_blob(pending, hex, private).map(drop)
     }
 
     /// A manifest or configuration, with the digest that its content really has, from this store
@@ -187,15 +208,18 @@ impl Store {
     }
 }
 
-fn make_directory(path: &Path) -> Result<(), StoreError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| StoreError::file("create", path, source))
+fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
+    let failed = |source| StoreError::file("create", path, source);
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    // Whatever the umask is.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
-fn check_owner(path: &Path) -> Result<(), StoreError> {
+/// Whether others may read there.
+fn check_owner(path: &Path) -> Result<bool, StoreError> {
     let metadata =
         fs::metadata(path).map_err(|source| StoreError::file("look at", path, source))?;
     let own = nix::unistd::geteuid().as_raw();
@@ -205,7 +229,7 @@ fn check_owner(path: &Path) -> Result<(), StoreError> {
     if metadata.mode() & 0o022 != 0 {
         return Err(StoreError::Writable(path.to_owned()));
     }
-    Ok(())
+    Ok(metadata.mode() & 0o005 == 0o005)
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {

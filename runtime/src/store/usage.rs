@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -94,9 +95,15 @@ pub fn mark_use(path: &Path, file: &File) {
     let lease = || {
         let hex = path.file_name()?.to_str()?.strip_suffix(".sqsh")?;
         let uses = path.parent()?.parent()?.join(USES);
-        let boot = boot_id();
-        // A store that cannot be written to is the administrator's.
-        File::create(uses.join(format!("{hex}.{}.{}", host(), &boot[..boot.len().min(8)]))).ok()
+        let (boot, user) = (boot_id(), nix::unistd::geteuid());
+        let name = format!("{hex}.{}.{}-{user}", host(), &boot[..boot.len().min(8)]);
+        // In a store for all users others may have put something there: nothing is followed,
+        // nothing waited for, and nothing changed but the time. (A store that cannot be written to
+        // is the administrator's.)
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).mode(0o644);
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+        options.open(uses.join(name)).ok()?.set_modified(SystemTime::now()).ok()
     };
     lease();
 }
@@ -107,11 +114,13 @@ pub(super) fn has_lease(root: &Path, hex: &str, age: Duration) -> bool {
     for entry in fs::read_dir(root.join(USES)).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(hex)) else { continue };
-        let modified = entry.metadata().and_then(|data| data.modified());
+        // Not that of what a link leads to.
+        let modified = entry.path().symlink_metadata().and_then(|data| data.modified());
         let old = modified
             .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|is| is > age));
         let own = rest.strip_prefix('.').and_then(|rest| rest.strip_prefix(&host()));
-        let rebooted = own.is_some_and(|boot| !boot_id().starts_with(boot.trim_start_matches('.')));
+        let boot = own.and_then(|rest| rest.strip_prefix('.')?.split('-').next());
+        let rebooted = boot.is_some_and(|boot| !boot_id().starts_with(boot));
         if old || rebooted {
             let _ = fs::remove_file(entry.path());
         } else {

@@ -4,6 +4,7 @@ use super::{Backend, Context, Stored, Target};
 use crate::step::StepError;
 use crate::step::child::{Command, Outcome, SOCKET};
 use crate::step::image::Image;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use spank_bindings::log;
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The `pyxis` command.
 pub(crate) struct Builtin {
@@ -53,7 +55,12 @@ impl Backend for Builtin {
         Err(StepError::Start(if lines.is_empty() { outcome.ending() } else { lines.join("; ") }))
     }
 
-    fn pull(&self, context: Context<'_>, image: &Image) -> Result<Option<Stored>, StepError> {
+    fn pull(
+        &self,
+        context: Context<'_>,
+        image: &Image,
+        broker: Option<BorrowedFd<'_>>,
+    ) -> Result<Option<Stored>, StepError> {
         let Image::Remote { uri, shown } = image else { return Ok(None) };
         if image.is_daemon() {
             return Ok(None);
@@ -62,18 +69,21 @@ impl Backend for Builtin {
         if let Some(digest) = &context.plan.digest {
             arguments.extend(["--resolved".into(), digest.clone()]);
         }
+        if broker.is_some() {
+            arguments.push(format!("--broker={SOCKET}").into());
+        }
         arguments.extend(["--".into(), uri.clone()]);
         // Between its words and our lock the garbage collector may have taken it.
         for _ in 0..3 {
-            let outcome = self.run_pull(context, arguments.clone())?;
+            let outcome = self.run_pull(context, arguments.clone(), broker)?;
             if !outcome.success() {
                 self.report(&outcome, &format!("failed to import docker image: {shown}"));
                 return Err(StepError::Reported);
             }
-            let path = PathBuf::from(outcome.output.trim_end());
-            match lock(&path) {
-                Some(lock) => return Ok(Some(Stored { path, _lock: lock })),
-                None => log::verbose!("pyxis: {} is gone again", path.display()),
+            let path = outcome.output.trim_end();
+            match open(PathBuf::from(path)) {
+                Some(stored) => return Ok(Some(stored)),
+                None => log::verbose!("pyxis: {path} is gone again"),
             }
         }
         Err(StepError::ImageVanished(shown.clone()))
@@ -86,11 +96,12 @@ impl Builtin {
         &self,
         context: Context<'_>,
         arguments: Vec<OsString>,
+        socket: Option<BorrowedFd<'_>>,
     ) -> Result<Outcome, StepError> {
         let Context { job, environ, .. } = context;
         log::verbose!("pyxis: running {} {arguments:?}", self.program.display());
         let (program, user) = (self.program(), &job.user);
-        let command = Command { program, arguments, environ, user, socket: None };
+        let command = Command { program, arguments, environ, user, socket };
         if !job.is_talkative() {
             return command.run_for_output();
         }
@@ -100,17 +111,26 @@ impl Builtin {
     }
 }
 
-/// Opens an image and keeps the garbage collector from it.
-fn lock(path: &Path) -> Option<Flock<File>> {
-    let file = File::open(path).ok()?;
-    let lock = match Flock::lock(file, FlockArg::LockShared) {
-        Ok(lock) => lock,
-        Err((_, errno)) => {
-            log::verbose!("pyxis: {} cannot be locked: {errno}", path.display());
-            return None;
+/// Opens an image and keeps the garbage collector from it; `None` if it is gone.
+fn open(path: PathBuf) -> Option<Stored> {
+    let mut file = File::open(&path).ok()?;
+    if file.metadata().ok()?.nlink() == 0 {
+        return None;
+    }
+    // The collector holds its lock for a moment. Whoever holds one for longer means no good and
+    // is not waited for: the collector does not get the image then either.
+    for _ in 0..20 {
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(lock) if lock.metadata().is_ok_and(|data| data.nlink() > 0) => {
+                return Some(Stored { path, _lock: Some(lock) });
+            }
+            Ok(_) => return None,
+            Err((same, Errno::EWOULDBLOCK)) => file = same,
+            Err(_) => break, // a file system without locks: it has leases
         }
-    };
-    lock.metadata().is_ok_and(|data| data.nlink() > 0).then_some(lock)
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Some(Stored { path, _lock: None })
 }
 
 fn arguments(context: Context<'_>, target: Target<'_>) -> Vec<OsString> {

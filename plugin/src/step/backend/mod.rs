@@ -53,7 +53,8 @@ pub(crate) enum Existing {
 /// An image in the runtime's store, kept from its garbage collector.
 pub(crate) struct Stored {
     pub(crate) path: PathBuf,
-    pub(crate) _lock: Flock<File>,
+    /// Where the file system has locks.
+    pub(crate) _lock: Option<Flock<File>>,
 }
 
 /// A container runtime.
@@ -122,7 +123,12 @@ pub(crate) trait Backend: Send {
     }
 
     /// A remote image in the runtime's own store; `None` where there is none to have.
-    fn pull(&self, _: Context<'_>, _: &Image) -> Result<Option<Stored>, StepError> {
+    fn pull(
+        &self,
+        _: Context<'_>,
+        _: &Image,
+        _broker: Option<BorrowedFd<'_>>,
+    ) -> Result<Option<Stored>, StepError> {
         Ok(None)
     }
 
