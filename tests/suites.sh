@@ -180,3 +180,14 @@ suite_plugstack() {
         PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" PYXIS_TEST_LINE="$(grep ^required "$state/prefix/share/pyxis/pyxis.conf")" \
         bats --tap tests/cluster/plugstack.bats
 }
+
+# In its own mount namespace; the plugins are those that the suites install and matrix build.
+suite_doctor() {
+    local other=target/matrix/24.11/spank_pyxis.so
+    make || return 1
+    cargo build -q --profile loader --locked -p loader || return 1
+    [[ -s $other ]] || build_matrix build 24.11 || return 1
+    run_bats as_root env PYXIS_COMMAND="$PWD/target/release/pyxis" PYXIS_BUILD="$(echo "$PWD"/target/make/*/spank_pyxis.so)" \
+        PYXIS_OTHER_BUILD="$PWD/$other" PYXIS_LOADER="$PWD/target/loader/libpyxis_loader.so" \
+        unshare --mount --propagation unchanged -- bats --tap tests/doctor.bats
+}

@@ -1,8 +1,8 @@
 //! What an ELF file says of itself.
 
+use object::Endianness;
 use object::elf;
 use object::read::elf::{Dyn, ElfFile64, SectionHeader, Sym};
-use object::{Endianness, Object, ObjectSection, ObjectSymbol};
 use std::collections::BTreeSet;
 
 /// The parts of a shared library that the checks need.
@@ -69,17 +69,4 @@ pub(crate) fn library(file: &[u8]) -> object::Result<Library> {
     }
     found.unstripped = table.iter().any(|s| s.sh_type(endian) == elf::SHT_SYMTAB);
     Ok(found)
-}
-
-/// The bytes of an exported datum.
-pub(crate) fn data<'a>(file: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let elf = ElfFile64::<Endianness>::parse(file).ok()?;
-    let symbol = elf.dynamic_symbols().find(|s| s.name() == Ok(name) && s.is_definition())?;
-    let section = elf.section_by_index(symbol.section_index()?).ok()?;
-    section.data_range(symbol.address(), symbol.size()).ok()?
-}
-
-/// The same, as an `unsigned int`.
-pub(crate) fn number(file: &[u8], name: &str) -> Option<u32> {
-    Some(u32::from_ne_bytes(data(file, name)?.try_into().ok()?))
 }

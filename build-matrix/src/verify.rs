@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::report::Report;
 use serde::Serialize;
 use spank_bindings::Release;
+use spank_bindings::elf::Elf;
 use spank_bindings::stamp::{SYMBOL, Stamp};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -139,7 +140,8 @@ fn stamped(
     if stamp.api != release.api {
         faults.push(format!("stamped with API {}, not {}", stamp.api, release.api));
     }
-    match elf::number(bytes, "plugin_version") {
+    let exported = Elf::parse(bytes);
+    match exported.and_then(|elf| elf.number("plugin_version")) {
         Some(number) if number == stamp.number => {}
         Some(number) => faults
             .push(format!("plugin_version is {number:#08x}, the stamp says {:#08x}", stamp.number)),
@@ -147,7 +149,7 @@ fn stamped(
     }
     let name = format!("{}\0", stamp.plugin);
     for (symbol, value) in [("plugin_name", name.as_str()), ("plugin_type", "spank\0")] {
-        if elf::data(bytes, symbol) != Some(value.as_bytes()) {
+        if exported.and_then(|elf| elf.datum(symbol)) != Some(value.as_bytes()) {
             faults.push(format!("{symbol} is not {:?}", value.trim_end_matches('\0')));
         }
     }

@@ -14,6 +14,8 @@ pub mod containers;
 #[cfg(feature = "cli")]
 pub mod directives;
 #[cfg(feature = "cli")]
+pub mod doctor;
+#[cfg(feature = "cli")]
 pub mod environ;
 #[cfg(feature = "cli")]
 pub mod fstab;

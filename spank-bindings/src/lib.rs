@@ -43,6 +43,8 @@ mod items;
 mod options;
 mod release;
 
+pub mod elf;
+
 pub mod export;
 /// What the headers of a Slurm say of its version.
 pub mod header;

@@ -14,6 +14,7 @@
 //! It ends with a NUL, is exported as `pyxis_stamp`, and fills the section `.pyxis.stamp` of the
 //! ELF file (loaded with the rest, so that `strip` leaves it alone).
 
+use crate::elf::Elf;
 use crate::release::{API_TEXT, BINDINGS_HASH, NUMBER_TEXT, RELEASE, TARGET};
 use std::collections::HashMap;
 use std::fmt;
@@ -77,7 +78,8 @@ impl Stamp {
     ///
     /// The file is no 64-bit ELF file, or has no (sound) stamp.
     pub fn from_elf(file: &[u8]) -> Result<Stamp, StampError> {
-        Stamp::parse(section(file).ok_or(StampError::NoElf)?.ok_or(StampError::NoStamp)?)
+        let section = Elf::parse(file).and_then(|elf| elf.section(SECTION));
+        Stamp::parse(section.ok_or(StampError::NoElf)?.ok_or(StampError::NoStamp)?)
     }
 }
 
@@ -103,42 +105,6 @@ impl fmt::Display for StampError {
 }
 
 impl std::error::Error for StampError {}
-
-/// The bytes of the stamp's section: `None` if this is no ELF file, `Some(None)` without section.
-fn section(file: &[u8]) -> Option<Option<&[u8]>> {
-    // e_ident: magic, 64 bits, this machine's byte order.
-    let order = if cfg!(target_endian = "little") { 1 } else { 2 };
-    if file.get(..6)? != [0x7f, b'E', b'L', b'F', 2, order] {
-        return None;
-    }
-    let headers = number::<8>(file, 0x28)?; // e_shoff
-    let size = number::<2>(file, 0x3a)?; // e_shentsize
-    let count = number::<2>(file, 0x3c)?; // e_shnum
-    let names = number::<2>(file, 0x3e)?; // e_shstrndx
-    let header = |index: usize| headers.checked_add(index.checked_mul(size)?);
-    let content = |at: usize| {
-        let start = number::<8>(file, at.checked_add(0x18)?)?; // sh_offset
-        let length = number::<8>(file, at.checked_add(0x20)?)?; // sh_size
-        file.get(start..start.checked_add(length)?)
-    };
-    let names = content(header(names)?)?;
-    for index in 0..count {
-        let at = header(index)?;
-        let name = names.get(number::<4>(file, at)?..)?; // sh_name
-        if name.split(|b| *b == 0).next() == Some(SECTION.as_bytes()) {
-            return content(at).map(Some);
-        }
-    }
-    Some(None)
-}
-
-/// An unsigned number of `N` bytes.
-fn number<const N: usize>(file: &[u8], at: usize) -> Option<usize> {
-    let mut bytes = [0; 8];
-    let place = if cfg!(target_endian = "little") { 0 } else { 8 - N };
-    bytes[place..place + N].copy_from_slice(file.get(at..at.checked_add(N)?)?);
-    usize::try_from(u64::from_ne_bytes(bytes)).ok()
-}
 
 /// The parts of a plugin's stamp, built with this crate.
 #[doc(hidden)]

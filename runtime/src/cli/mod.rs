@@ -5,6 +5,7 @@ pub(crate) mod broker;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod descriptor;
+pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod generate;
@@ -14,6 +15,7 @@ pub(crate) mod list;
 pub(crate) mod mount;
 pub(crate) mod remove;
 pub(crate) mod start;
+pub(crate) mod version;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -79,18 +81,23 @@ pub(crate) enum Verb {
     },
     /// Print the effective settings and where each comes from
     Config,
+    /// Find what is wrong with pyxis on this node
+    Doctor(doctor::DoctorArgs),
     /// Write manual pages or completions
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
-    /// Print the version
-    Version,
+    /// Print the version, or what a plugin's file says of itself
+    Version(version::VersionArgs),
 }
 
 impl Verb {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        if let Verb::Version = self {
-            println!("{}", env!("CARGO_PKG_VERSION"));
-            return Ok(ExitCode::SUCCESS);
+        if let Verb::Version(args) = self {
+            return args.run();
+        }
+        // Wrong settings are among what it finds.
+        if let Verb::Doctor(args) = self {
+            return args.run();
         }
         if let Verb::Generate(args) = self {
             return args.run();
@@ -116,7 +123,9 @@ impl Verb {
             Verb::Gc(args) => args.run(),
             Verb::Du => images::usage(),
             Verb::Bundle { .. } => Err(CliError::NoBundle),
-            Verb::Config | Verb::Generate(_) | Verb::Version => Ok(ExitCode::SUCCESS),
+            Verb::Config | Verb::Doctor(_) | Verb::Generate(_) | Verb::Version(_) => {
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 }
@@ -163,6 +172,10 @@ pub(crate) enum CliError {
     NoBundle,
     #[error("descriptor {0} is not usable: {1}")]
     Descriptor(i32, nix::errno::Errno),
+    #[error("cannot look into {}: {source}", path.display())]
+    Root { path: PathBuf, source: std::io::Error },
+    #[error("{} {source}", path.display())]
+    Plugin { path: PathBuf, source: runtime::doctor::FileError },
     #[error("no answer to the question; use --force")]
     Unanswered,
 }

@@ -1,0 +1,88 @@
+//! Who may read and change the files that Slurm's daemons run as root.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::builds::{self, untrusted};
+use super::lines::PyxisLine;
+use super::plugstack::Plugstack;
+use super::report::Report;
+
+/// Checks the configuration files, the plugins, the builds, and the directories they are in.
+pub(super) fn check(
+    stack: &Plugstack,
+    lines: &[PyxisLine],
+    command: Option<&Path>,
+    report: &mut Report,
+) {
+    let mut files: Vec<PathBuf> = stack.files.clone();
+    for line in lines {
+        files.push(line.path.clone());
+        if line.ours() {
+            files.extend(builds::beside(&line.path).1.into_iter().map(|build| build.path));
+        }
+    }
+    files.extend(command.map(Path::to_path_buf));
+    let mut files: Vec<PathBuf> =
+        files.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+    files.sort();
+    files.dedup();
+    let before = report.findings.len();
+    let mut seen: Vec<PathBuf> = Vec::new();
+    for file in &files {
+        readable(file, report);
+        let directory = file.parent().map(Path::to_path_buf);
+        for path in [Some(file.clone()), directory].into_iter().flatten() {
+            if seen.contains(&path) {
+                continue;
+            }
+            if let Some(why) = untrusted(&path, 0) {
+                let mend = why.mend();
+                // The loader's refusal has been reported.
+                if report.findings.iter().any(|finding| finding.mend.as_ref() == Some(&mend)) {
+                    continue;
+                }
+                report.error("access-writable", format!("{why}; Slurm runs it as root"), mend);
+            }
+            seen.push(path);
+        }
+    }
+    if report.findings.len() == before {
+        report.ok(
+            "access",
+            format!("{} files belong to root and are open to readers only", files.len()),
+        );
+    }
+}
+
+/// srun runs as the user, and reads the same files.
+fn readable(file: &Path, report: &mut Report) {
+    let Ok(status) = fs::metadata(file) else { return };
+    if status.mode() & 0o004 == 0 {
+        report.error(
+            "access-unreadable",
+            format!(
+                "{} cannot be read by users (mode {:o}): srun does without it",
+                file.display(),
+                status.mode() & 0o7777
+            ),
+            format!("chmod a+r {}", file.display()),
+        );
+    }
+    let mut closed = file
+        .ancestors()
+        .skip(1)
+        .filter(|directory| fs::metadata(directory).is_ok_and(|status| status.mode() & 0o001 == 0));
+    if let Some(directory) = closed.next() {
+        report.error(
+            "access-closed",
+            format!(
+                "{} is closed to users: srun cannot open {}",
+                directory.display(),
+                file.display()
+            ),
+            format!("chmod a+x {}", directory.display()),
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! Copies of pyxis that no line loads: left by `make install`, an older package or the pyxis in C.
+
+use std::path::PathBuf;
+
+use super::file::{Plugin, look};
+use super::lines::PyxisLine;
+use super::report::Report;
+use super::slurm::Slurm;
+
+/// Where copies of the plugin have been seen.
+const PATTERNS: [&str; 7] = [
+    "/usr/lib/slurm*/spank_pyxis.so",
+    "/usr/lib64/slurm*/spank_pyxis.so",
+    "/usr/lib/*/slurm*/spank_pyxis.so",
+    "/usr/local/lib*/slurm/spank_pyxis.so",
+    "/usr/local/lib/*/slurm*/spank_pyxis.so",
+    "/opt/slurm/lib*/slurm/spank_pyxis.so",
+    "/opt/slurm/*/lib*/slurm/spank_pyxis.so",
+];
+
+/// Reports them.
+pub(super) fn check(lines: &[PyxisLine], slurms: &[Slurm], report: &mut Report) {
+    let globbed = PATTERNS.iter().flat_map(|pattern| glob::glob(pattern)).flatten().flatten();
+    let beside = slurms.iter().map(|slurm| slurm.plugins.join("spank_pyxis.so"));
+    let mut found: Vec<PathBuf> =
+        globbed.chain(beside).filter_map(|path| path.canonicalize().ok()).collect();
+    found.sort();
+    found.dedup();
+    let used: Vec<PathBuf> =
+        lines.iter().filter_map(|line| line.path.canonicalize().ok()).collect();
+    let unused: Vec<PathBuf> = found.into_iter().filter(|path| !used.contains(path)).collect();
+    for path in &unused {
+        let what = match look(path) {
+            Ok(Plugin::Original(_)) => {
+                report.warning(
+                    "copy-original",
+                    format!(
+                        "{} is the pyxis in C; no line loads it, but an old configuration may",
+                        path.display()
+                    ),
+                    format!("apt-get remove nvslurm-plugin-pyxis, or rm {}", path.display()),
+                );
+                continue;
+            }
+            // With no line there is another fault, and this is what the line should load.
+            Ok(Plugin::Build(_) | Plugin::Loader) if !lines.iter().any(PyxisLine::ours) => continue,
+            Ok(Plugin::Build(stamp)) => {
+                format!("pyxis {} for Slurm {}", stamp.version, stamp.slurm)
+            }
+            Ok(Plugin::Loader) => "a loader of pyxis".to_owned(),
+            _ => "no plugin of pyxis".to_owned(),
+        };
+        report.warning(
+            "copy-unused",
+            format!("{} is {what} that no line loads", path.display()),
+            format!("rm {}", path.display()),
+        );
+    }
+    if unused.is_empty() {
+        report.ok("copy", "no copy of the plugin but what is loaded");
+    }
+}

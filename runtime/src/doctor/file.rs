@@ -1,0 +1,122 @@
+//! What the file of a plugin is, read and not loaded.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use spank_bindings::elf::Elf;
+use spank_bindings::stamp::{SECTION, Stamp, StampError};
+
+/// No Slurm plugin is larger: what is there instead must not fill the memory.
+const MOST: u64 = 64 << 20;
+
+/// e_machine of this processor.
+const MACHINE: usize = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+
+/// What a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plugin {
+    /// A build of pyxis for one Slurm release.
+    Build(Stamp),
+    /// The loader, which opens the build for the running Slurm.
+    Loader,
+    /// The pyxis in C, built with that SLURM_VERSION_NUMBER.
+    Original(u32),
+    /// Another plugin of Slurm, or of SPANK.
+    Other {
+        /// `spank`, or `auth/munge`
+        kind: String,
+        /// SLURM_VERSION_NUMBER it was built with.
+        number: u32,
+    },
+}
+
+/// Why a file is no plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(io::Error),
+    /// Too large, a directory or the like.
+    #[error("is no file of a plugin")]
+    NoFile,
+    /// Not ELF, or for another processor.
+    #[error("is no library for this processor")]
+    NoElf,
+    /// It ends before its own tables do.
+    #[error("is truncated; install its package again")]
+    Truncated,
+    /// A stamp that cannot be understood.
+    #[error("has a damaged stamp: {0}")]
+    Stamp(StampError),
+    /// A library, and no plugin of Slurm.
+    #[error("is no plugin of Slurm, and has no stamp of pyxis")]
+    NoPlugin,
+}
+
+/// Looks at the file.
+///
+/// # Errors
+/// [`FileError`], without the path.
+pub fn look(path: &Path) -> Result<Plugin, FileError> {
+    let file = File::open(path).map_err(FileError::Read)?;
+    let status = file.metadata().map_err(FileError::Read)?;
+    if !status.is_file() || status.len() > MOST {
+        return Err(FileError::NoFile);
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST).read_to_end(&mut bytes).map_err(FileError::Read)?;
+    of_bytes(&bytes)
+}
+
+fn of_bytes(bytes: &[u8]) -> Result<Plugin, FileError> {
+    let elf = Elf::parse(bytes).ok_or(FileError::NoElf)?;
+    if elf.machine() != Some(MACHINE) {
+        return Err(FileError::NoElf);
+    }
+    if let Some(text) = elf.section(SECTION).ok_or(FileError::Truncated)? {
+        return Stamp::parse(text).map(Plugin::Build).map_err(FileError::Stamp);
+    }
+    let number = elf.number("plugin_version").ok_or(FileError::NoPlugin)?;
+    let kind = text(elf.datum("plugin_type")).ok_or(FileError::NoPlugin)?;
+    let named_pyxis = kind == "spank" && text(elf.datum("plugin_name")).as_deref() == Some("pyxis");
+    Ok(match number {
+        0 if named_pyxis => Plugin::Loader,
+        number if named_pyxis => Plugin::Original(number),
+        number => Plugin::Other { kind, number },
+    })
+}
+
+fn text(datum: Option<&[u8]>) -> Option<String> {
+    let text = datum?.split(|byte| *byte == 0).next()?;
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
+/// A SLURM_VERSION_NUMBER as Slurm writes it, `22.05.8`.
+pub fn dotted(number: u32) -> String {
+    let [_, major, minor, micro] = number.to_be_bytes();
+    format!("{major}.{minor:02}.{micro}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_plugin() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("x.so");
+        std::fs::write(&file, "#!/bin/sh\n").unwrap();
+        assert!(matches!(look(&file), Err(FileError::NoElf)));
+        assert!(matches!(look(temp.path()), Err(FileError::NoFile)));
+        assert!(matches!(look(Path::new("/nonexistent")), Err(FileError::Read(_))));
+        let own = std::fs::read("/proc/self/exe").unwrap();
+        assert!(matches!(of_bytes(&own), Err(FileError::NoPlugin)));
+        assert!(matches!(of_bytes(&own[..own.len() / 2]), Err(FileError::Truncated)));
+    }
+
+    #[test]
+    fn numbers_as_slurm_writes_them() {
+        assert_eq!(dotted(0x16_0508), "22.05.8");
+    }
+}

@@ -1,0 +1,96 @@
+//! `pyxis doctor`: what is wrong with pyxis on this node, and the command that mends it.
+//!
+//! Each file has the checks of one topic. They look and try, and change nothing.
+
+mod access;
+pub mod builds;
+mod command;
+mod conf;
+mod copies;
+mod daemons;
+mod file;
+mod kernel;
+mod lines;
+mod places;
+mod plugstack;
+mod probe;
+mod report;
+mod slurm;
+mod tools;
+
+use std::path::PathBuf;
+
+pub use file::{FileError, Plugin, dotted, look};
+pub use probe::run as probe;
+pub use report::{Finding, Level, LineSeen, Report, SlurmSeen};
+
+/// What is to be looked at.
+#[derive(Debug)]
+pub struct Subject {
+    /// Prefixes of Slurms beside those in the usual places.
+    pub slurm: Vec<PathBuf>,
+    /// slurm.conf, where it is not in one of the usual places.
+    pub conf: Option<PathBuf>,
+    /// This node as it runs, not an image of one: kernel, devices and processes count.
+    pub live: bool,
+}
+
+/// Looks at everything.
+pub fn examine(subject: &Subject) -> Report {
+    let mut report = Report::default();
+    let daemons = if subject.live { daemons::find() } else { Vec::new() };
+    let programs: Vec<PathBuf> = daemons.iter().map(|daemon| daemon.program.clone()).collect();
+    let slurms = slurm::find(&subject.slurm, &programs, &mut report);
+    daemons::check(&daemons, &mut report);
+
+    let running = daemons.iter().find_map(|daemon| daemon.conf.clone());
+    let prefixes: Vec<PathBuf> = slurms.iter().flat_map(slurm::Slurm::prefixes).collect();
+    let lines = match conf::SlurmConf::find(subject.conf.as_deref(), running, &prefixes) {
+        Some(conf) => of_conf(&conf, &slurms, &mut report),
+        None => {
+            report.error(
+                "conf-missing",
+                "no slurm.conf in the usual places: which plugins Slurm loads is not known",
+                "pyxis doctor --slurm-conf /path/slurm.conf",
+            );
+            Vec::new()
+        }
+    };
+    copies::check(&lines, &slurms, &mut report);
+    tools::check(&lines, &mut report);
+    if subject.live {
+        tools::device(&mut report);
+        kernel::check(&mut report);
+    }
+    places::runtime_path(&lines, subject.live, &mut report);
+    places::settings(&mut report);
+    places::headers(&slurms, &mut report);
+    report
+}
+
+fn of_conf(
+    conf: &conf::SlurmConf,
+    slurms: &[slurm::Slurm],
+    report: &mut Report,
+) -> Vec<lines::PyxisLine> {
+    if let Some(error) = &conf.unread {
+        report.error(
+            "conf-unreadable",
+            format!("{} cannot be read: {error}", conf.path.display()),
+            format!("chmod a+r {}", conf.path.display()),
+        );
+    }
+    let before = report.count(Level::Error);
+    let stack = plugstack::read(conf, report);
+    let mut directories: Vec<PathBuf> = conf.plugin_dirs().collect();
+    directories.extend(slurms.iter().map(|slurm| slurm.plugins.clone()));
+    let lines = lines::of_pyxis(&stack, &directories);
+    lines::check(&lines, slurms, &stack, report);
+    let command = command::check(&lines, report);
+    access::check(&stack, &lines, command.as_deref(), report);
+    // What is known to be wrong srun would only say again.
+    if report.count(Level::Error) == before {
+        command::ask_srun(slurms, conf, &lines, report);
+    }
+    lines
+}

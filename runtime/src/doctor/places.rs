@@ -1,0 +1,156 @@
+//! Places that a container's start writes to, and files that say how: `runtime_path`, pyxis.toml,
+//! and copies of spank.h that a build would take for the installed Slurm's.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::{FsFlags, statvfs};
+use spank_bindings::header::{release_name, version_number};
+
+use super::builds::untrusted;
+use super::lines::PyxisLine;
+use super::report::Report;
+use super::slurm::Slurm;
+use crate::config::{Config, User};
+
+/// Less than this is not enough for an image that is imported.
+const LITTLE: u64 = 64 << 20;
+
+/// `runtime_path`, of the first line that is ours.
+pub(super) fn runtime_path(lines: &[PyxisLine], live: bool, report: &mut Report) {
+    let line = lines.iter().find(|line| line.ours());
+    let path = line.and_then(|line| line.line.argument("runtime_path")).unwrap_or("/run/pyxis");
+    let path = Path::new(path);
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    match fs::symlink_metadata(path) {
+        Ok(status) if !status.is_dir() => {
+            report.error(
+                "runtime-path",
+                format!("runtime_path {} is no directory", path.display()),
+                format!("rm {} (slurmd makes the directory)", path.display()),
+            );
+            return;
+        }
+        Ok(_) => {
+            if let Some(why) = untrusted(path, 0) {
+                report.error(
+                    "runtime-path",
+                    format!("runtime_path: {why}; slurmstepd refuses it"),
+                    why.mend(),
+                );
+                return;
+            }
+        }
+        // slurmd makes the last component only.
+        Err(_) if live && !parent.is_dir() => {
+            report.error(
+                "runtime-path",
+                format!("runtime_path {}: {} does not exist", path.display(), parent.display()),
+                format!("install -d -m 755 {}", parent.display()),
+            );
+            return;
+        }
+        Err(_) => {}
+    }
+    if live {
+        let place = if path.is_dir() { path } else { parent };
+        space(place, report);
+    }
+    report.ok("runtime-path", format!("runtime_path is {}", path.display()));
+}
+
+fn space(path: &Path, report: &mut Report) {
+    let Ok(status) = statvfs(path) else { return };
+    let free = status.blocks_available() * status.fragment_size();
+    if status.flags().contains(FsFlags::ST_RDONLY) {
+        report.error(
+            "space",
+            format!("{} is on a file system that is mounted read-only", path.display()),
+            format!("mount -o remount,rw {}", path.display()),
+        );
+    } else if status.files() > 0 && status.files_available() == 0 {
+        report.error(
+            "space",
+            format!("no inodes are free at {}", path.display()),
+            format!("df -i {}", path.display()),
+        );
+    } else if free < LITTLE {
+        report.warning(
+            "space",
+            format!("only {} MiB are free at {}", free >> 20, path.display()),
+            format!("du -xsh {}/* (or give runtime_path=DIR in plugstack.conf)", path.display()),
+        );
+    } else {
+        report.ok("space", format!("{} MiB are free at {}", free >> 20, path.display()));
+    }
+}
+
+/// pyxis.toml: its errors end every command.
+pub(super) fn settings(report: &mut Report) {
+    match Config::load(&User::caller()) {
+        Err(error) => {
+            report.error("settings", error.to_string(), "pyxis config, until it prints no error")
+        }
+        Ok(Config { path: None, .. }) => report.ok("settings", "no pyxis.toml: defaults hold"),
+        Ok(Config { path: Some(path), .. }) => {
+            if let Some(why) = untrusted(&path, 0) {
+                report.error(
+                    "settings",
+                    format!("{why}; every user's containers obey it"),
+                    why.mend(),
+                );
+            } else if fs::metadata(&path).is_ok_and(|status| status.mode() & 0o004 == 0) {
+                report.error(
+                    "settings",
+                    format!(
+                        "{} cannot be read by users: their containers do not start",
+                        path.display()
+                    ),
+                    format!("chmod a+r {}", path.display()),
+                );
+            } else {
+                report.ok("settings", format!("{} is understood", path.display()));
+            }
+        }
+    }
+}
+
+/// Headers that a `make` on this node would find.
+pub(super) fn headers(slurms: &[Slurm], report: &mut Report) {
+    let prefixes =
+        slurms.iter().flat_map(Slurm::prefixes).chain(["/usr", "/usr/local"].map(PathBuf::from));
+    let mut prefixes: Vec<PathBuf> = prefixes.collect();
+    prefixes.sort();
+    prefixes.dedup();
+    for prefix in prefixes {
+        let include = prefix.join("include");
+        let header = include.join("slurm/spank.h");
+        let Some(number) = header.exists().then(|| version_number(&include)).flatten() else {
+            continue;
+        };
+        // That of the Slurm in the same prefix; else any will do.
+        let own: Vec<&Slurm> =
+            slurms.iter().filter(|slurm| slurm.prefixes().any(|p| p == prefix)).collect();
+        let of = if own.is_empty() { slurms.iter().collect() } else { own };
+        match of.first() {
+            Some(slurm) if !of.iter().any(|slurm| slurm.number >> 8 == number >> 8) => report
+                .warning(
+                    "header-other",
+                    format!(
+                        "{} is Slurm {}'s, installed is {}: `make` would build for the wrong one",
+                        header.display(),
+                        release_name(number),
+                        slurm.version()
+                    ),
+                    format!(
+                        "make SLURM={}, or install the headers of that release",
+                        slurm.release_name()
+                    ),
+                ),
+            Some(_) => report
+                .ok("header", format!("{} is Slurm {}'s", header.display(), release_name(number))),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Which Slurms are installed: programs, the libraries they are linked to and the release of the
+//! plugins beside those, all read from files. (`srun --version` wants a configuration first, and a
+//! daemon's word would be about the one that runs.)
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use spank_bindings::Release;
+use spank_bindings::elf::{Elf, RUNPATHS};
+
+use super::file::{Plugin, dotted, look};
+use super::report::{Report, SlurmSeen};
+
+/// Programs that load plugins of SPANK.
+const PROGRAMS: [&str; 5] = ["slurmd", "slurmstepd", "srun", "sbatch", "salloc"];
+/// Where programs are beside PATH.
+const DIRECTORIES: [&str; 6] = [
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/opt/slurm/bin",
+    "/opt/slurm/sbin",
+];
+/// Where the library and the plugins are, below a prefix.
+const LIBRARIES: [&str; 6] = [
+    "lib/slurm",
+    "lib64/slurm",
+    "lib/x86_64-linux-gnu/slurm-wlm",
+    "lib/x86_64-linux-gnu/slurm",
+    "lib/aarch64-linux-gnu/slurm-wlm",
+    "lib/aarch64-linux-gnu/slurm",
+];
+
+/// One installed Slurm.
+#[derive(Debug)]
+pub(super) struct Slurm {
+    pub(super) programs: Vec<PathBuf>,
+    /// Where its plugins are.
+    pub(super) plugins: PathBuf,
+    /// SLURM_VERSION_NUMBER of those plugins.
+    pub(super) number: u32,
+}
+
+impl Slurm {
+    pub(super) fn version(&self) -> String {
+        dotted(self.number)
+    }
+
+    pub(super) fn release(&self) -> Option<&'static Release> {
+        Release::of_number(self.number)
+    }
+
+    /// `24.11`, known or not.
+    pub(super) fn release_name(&self) -> String {
+        spank_bindings::header::release_name(self.number)
+    }
+
+    /// `/usr`, from `/usr/bin/srun`.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.programs.iter().filter_map(|program| Some(program.parent()?.parent()?.into()))
+    }
+
+    pub(super) fn program(&self, name: &str) -> Option<&PathBuf> {
+        self.programs.iter().find(|program| program.file_name().is_some_and(|file| file == name))
+    }
+}
+
+/// Finds them: in PATH, the usual places, below the prefixes named, and beside a running daemon.
+pub(super) fn find(prefixes: &[PathBuf], running: &[PathBuf], report: &mut Report) -> Vec<Slurm> {
+    let mut directories: Vec<PathBuf> = Vec::new();
+    for prefix in prefixes {
+        directories.extend([prefix.join("sbin"), prefix.join("bin")]);
+    }
+    directories.extend(running.iter().filter_map(|exe| exe.parent().map(Path::to_path_buf)));
+    directories.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    directories.extend(DIRECTORIES.map(PathBuf::from));
+
+    let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    let mut seen = Vec::new();
+    for directory in directories {
+        for name in PROGRAMS {
+            let program = directory.join(name);
+            // Debian's are links to links.
+            let Ok(real) = program.canonicalize() else { continue };
+            if seen.contains(&real) {
+                continue;
+            }
+            if let Some(library) = library_of(&real) {
+                found.entry(library).or_default().push(program);
+            }
+            seen.push(real);
+        }
+    }
+    let slurms: Vec<Slurm> = found
+        .into_iter()
+        .filter_map(|(plugins, programs)| {
+            let number = release_of(&plugins, report)?;
+            Some(Slurm { programs, plugins, number })
+        })
+        .collect();
+    check(&slurms, report);
+    slurms
+}
+
+fn check(slurms: &[Slurm], report: &mut Report) {
+    if slurms.is_empty() {
+        report.error(
+            "slurm-missing",
+            "no Slurm found: neither slurmd nor srun is in PATH or the usual places",
+            "pyxis doctor --slurm /opt/slurm/24.11",
+        );
+    }
+    let newest = spank_bindings::RELEASES.last();
+    for slurm in slurms {
+        report.slurm.push(SlurmSeen {
+            version: slurm.version(),
+            programs: slurm.programs.clone(),
+            plugins: slurm.plugins.clone(),
+        });
+        if slurm.release().is_none() {
+            let newest = newest.map_or("", |release| release.name);
+            report.error(
+                "slurm-unknown",
+                format!(
+                    "Slurm {} in {} is no release that this pyxis knows (the newest is {newest})",
+                    slurm.version(),
+                    slurm.plugins.display()
+                ),
+                "install a newer pyxis, or build from source: \
+                 build-matrix build --slurm PREFIX",
+            );
+        }
+    }
+}
+
+/// The directory with Slurm's library that a program is linked to, and its plugins.
+fn library_of(program: &Path) -> Option<PathBuf> {
+    let bytes = fs::read(program).ok()?;
+    let elf = Elf::parse(&bytes)?;
+    let directory = program.parent()?;
+    let origin = directory.display().to_string();
+    let texts = RUNPATHS.iter().filter_map(|tag| elf.dynamic(*tag)).flatten();
+    let linked = texts
+        .flat_map(|text| text.split(':'))
+        .map(|path| PathBuf::from(path.replace("$ORIGIN", &origin).replace("${ORIGIN}", &origin)));
+    let prefix = directory.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let usual = LIBRARIES.iter().map(|library| prefix.join(library));
+    let mut candidates = linked.chain(usual).filter(|path| path.join("libslurmfull.so").exists());
+    candidates.next()?.canonicalize().ok()
+}
+
+/// The release of the plugins in a directory; more than one is a fault.
+fn release_of(directory: &Path, report: &mut Report) -> Option<u32> {
+    let mut numbers: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    for path in files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "so")) {
+        match look(&path) {
+            Ok(Plugin::Other { kind, number }) if kind != "spank" => {
+                numbers.entry(number >> 8).or_default().push(path);
+            }
+            _ => {}
+        }
+    }
+    let most = numbers.iter().max_by_key(|(_, files)| files.len()).map(|(number, _)| *number)?;
+    for (number, files) in numbers.iter().filter(|(number, _)| **number != most) {
+        report.error(
+            "slurm-mixed",
+            format!(
+                "{} is of Slurm {}, the plugins beside it are of {}: an upgrade that did not end",
+                files.first().map(|file| file.display().to_string()).unwrap_or_default(),
+                spank_bindings::header::release_name(number << 8),
+                spank_bindings::header::release_name(most << 8),
+            ),
+            "finish the upgrade: apt-get -f install, or dnf distro-sync 'slurm*'",
+        );
+    }
+    let first = numbers.get(&most)?.first()?;
+    match look(first) {
+        Ok(Plugin::Other { number, .. }) => Some(number),
+        _ => None,
+    }
+}

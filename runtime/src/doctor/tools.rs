@@ -1,0 +1,179 @@
+//! The runtime that starts containers on this node, and the programs it wants: squashfuse and its
+//! device, mksquashfs, unsquashfs; or enroot.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::process::Command;
+
+use spank_bindings::elf::{Elf, NEEDED};
+
+use super::command::{in_path, output};
+use super::lines::PyxisLine;
+use super::report::Report;
+
+/// The first squashfuse that can be built with FUSE 3, which takes an open device.
+const SQUASHFUSE: [u32; 3] = [0, 1, 103];
+/// What pyxis has always asked of enroot.
+const ENROOT: [u32; 3] = [3, 1, 0];
+
+/// Which runtime, and whether it has what it needs.
+pub(super) fn check(lines: &[PyxisLine], report: &mut Report) {
+    let line = lines.iter().find(|line| line.ours());
+    let wanted = line.and_then(|line| line.line.argument("runtime")).unwrap_or("auto");
+    let enroot = in_path("enroot");
+    match (wanted, enroot) {
+        ("enroot", None) => report.error(
+            "enroot-missing",
+            "runtime=enroot is set, and there is no enroot in PATH",
+            "install enroot, or set runtime=pyxis in plugstack.conf",
+        ),
+        ("enroot" | "auto", Some(program)) => {
+            report.ok("runtime", format!("{} starts the containers", program.display()));
+            version("enroot", "enroot-old", Command::new(&program).arg("version"), ENROOT, report);
+        }
+        _ => {
+            report.ok("runtime", "the built-in runtime starts the containers");
+            builtin(report);
+        }
+    }
+}
+
+fn builtin(report: &mut Report) {
+    let unsquashfs = in_path("unsquashfs");
+    match (in_path("squashfuse"), &unsquashfs) {
+        (Some(program), _) => {
+            version(
+                "squashfuse",
+                "squashfuse-old",
+                Command::new(&program).arg("--version"),
+                SQUASHFUSE,
+                report,
+            );
+            linked(&program, report);
+        }
+        (None, Some(_)) => report.warning(
+            "squashfuse-missing",
+            "no squashfuse in PATH: each start unpacks its image into memory",
+            "apt-get install squashfuse, or dnf install squashfuse",
+        ),
+        (None, None) => report.error(
+            "squashfuse-missing",
+            "neither squashfuse nor unsquashfs is in PATH: no image can be opened",
+            "apt-get install squashfuse squashfs-tools, or dnf install the same",
+        ),
+    }
+    if in_path("mksquashfs").is_none() || unsquashfs.is_none() {
+        report.warning(
+            "squashfs-tools-missing",
+            "no mksquashfs and unsquashfs in PATH: images are neither imported nor saved",
+            "apt-get install squashfs-tools, or dnf install squashfs-tools",
+        );
+    } else {
+        report.ok("squashfs-tools", "mksquashfs and unsquashfs are there");
+    }
+}
+
+/// The device, where it is this node that is looked at.
+pub(super) fn device(report: &mut Report) {
+    let path = Path::new("/dev/fuse");
+    match fs::metadata(path) {
+        Ok(status) if !status.file_type().is_char_device() => report.error(
+            "fuse-device",
+            "/dev/fuse is no device",
+            "rm /dev/fuse && mknod -m 666 /dev/fuse c 10 229",
+        ),
+        Ok(status) if status.mode() & 0o006 != 0o006 => report.warning(
+            "fuse-device",
+            format!(
+                "/dev/fuse is not open to users (mode {:o}): each start unpacks its image",
+                status.mode() & 0o777
+            ),
+            "chmod 666 /dev/fuse (and see what udev rule closed it)",
+        ),
+        Ok(_) => report.ok("fuse-device", "/dev/fuse is open to users"),
+        Err(error) => report.warning(
+            "fuse-device",
+            format!("/dev/fuse: {error}: each start unpacks its image"),
+            "modprobe fuse && echo fuse > /etc/modules-load.d/fuse.conf",
+        ),
+    }
+}
+
+/// Whether a program says that it is new enough.
+fn version(
+    name: &str,
+    check: &'static str,
+    command: &mut Command,
+    least: [u32; 3],
+    report: &mut Report,
+) {
+    let least_text = least.map(|part| part.to_string()).join(".");
+    match output(command) {
+        Ok(text) => match numbers(&text) {
+            Some(found) if found < least => {
+                let found = found.map(|part| part.to_string()).join(".");
+                report.error(
+                    check,
+                    format!("{name} is {found}, older than {least_text}"),
+                    format!("install a newer {name}"),
+                );
+            }
+            Some(found) => {
+                let found = found.map(|part| part.to_string()).join(".");
+                report.ok("version", format!("{name} is {found}"));
+            }
+            None => report.warning(
+                check,
+                format!("{name} does not say which version it is"),
+                format!("install {name} {least_text} or newer"),
+            ),
+        },
+        Err(error) => report.error(
+            check,
+            format!("{name} does not run: {error}"),
+            format!("install {name} again"),
+        ),
+    }
+}
+
+fn linked(program: &Path, report: &mut Report) {
+    let bytes = fs::read(program).unwrap_or_default();
+    let needed = Elf::parse(&bytes).and_then(|elf| elf.dynamic(NEEDED)).unwrap_or_default();
+    if needed.iter().any(|library| library.starts_with("libfuse.so.2")) {
+        report.error(
+            "squashfuse-old",
+            format!(
+                "{} is linked with FUSE 2, which cannot be given an open device",
+                program.display()
+            ),
+            "install a squashfuse that is built with FUSE 3",
+        );
+    }
+}
+
+/// The first word that looks like a version.
+fn numbers(text: &str) -> Option<[u32; 3]> {
+    text.split_whitespace().find_map(|word| {
+        let mut parts = word.split('.').map(|part| {
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part[..end].parse::<u32>().ok()
+        });
+        let (first, second) = (parts.next()??, parts.next()??);
+        Some([first, second, parts.next().flatten().unwrap_or(0)])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_print() {
+        let banner = "squashfuse 0.1.104 (c) 2012 Dave Vasilevsky\n\nUsage: squashfuse [options]";
+        assert_eq!(numbers(banner), Some([0, 1, 104]));
+        assert_eq!(numbers("4.1.2\n"), Some([4, 1, 2]));
+        assert_eq!(numbers("squashfuse 0.5 x"), Some([0, 5, 0]));
+        assert_eq!(numbers("none at all"), None);
+    }
+}
