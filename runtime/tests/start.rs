@@ -219,3 +219,21 @@ fn bundles_are_said_to_be_absent() {
     let words = place.run(&["bundle", "-o", "x", "y"]).fails(1);
     assert!(words.contains("not made here"), "{words}");
 }
+
+#[test]
+fn a_squashfuse_of_libfuse_2_is_not_tried() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    // Such as 0.1.103: it mounts by itself or by fusermount, both impossible in a user namespace.
+    fs::create_dir(place.path("bin")).unwrap();
+    let squashfuse = place.path("bin/squashfuse");
+    fs::write(&squashfuse, "#!/bin/sh\nexit 1\n# libfuse.so.2\0").unwrap();
+    fs::set_permissions(&squashfuse, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut start = place.pyxis(["start", "./image.sqsh", "sh", "-c", "echo $FROM_IMAGE"]);
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", place.path("bin").display());
+    let output = start.env("PATH", path).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "yes\n", "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is linked with libfuse 2"), "{said}");
+    assert!(said.contains("; extracting ./image.sqsh into memory"), "{said}");
+}

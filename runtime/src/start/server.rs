@@ -36,6 +36,11 @@ pub(super) struct Server {
 pub(crate) enum Unavailable {
     #[error("squashfuse is not installed (not in PATH)")]
     NotInstalled,
+    #[error(
+        "{} is linked with libfuse 2, which takes no mounted device (squashfuse 0.1.105 is not)",
+        .0.display()
+    )]
+    OldLibrary(PathBuf),
     #[error("/dev/fuse cannot be opened: {0}")]
     Device(io::Error),
 }
@@ -46,8 +51,20 @@ pub(super) type Prepared = Result<Server, (File, Unavailable)>;
 /// squashfuse and its device, where both can be used.
 pub(super) fn available() -> Result<(PathBuf, OwnedFd), Unavailable> {
     let program = find_in_path("squashfuse").ok_or(Unavailable::NotInstalled)?;
+    if wants_libfuse_2(&program) {
+        return Err(Unavailable::OldLibrary(program));
+    }
     let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse");
     Ok((program, fuse.map_err(Unavailable::Device)?.into()))
+}
+
+/// Whether the dynamic section of the program names libfuse 2: `/dev/fd/N` as the mount point is
+/// libfuse 3.3's. The names are near the beginning of an ELF file.
+fn wants_libfuse_2(program: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(program).and_then(|file| file.take(1 << 16).read_to_end(&mut head));
+    let name = b"libfuse.so.2\0";
+    read.is_ok() && head.windows(name.len()).any(|bytes| bytes == name)
 }
 
 impl Server {
