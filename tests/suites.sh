@@ -189,5 +189,5 @@ suite_doctor() {
     [[ -s $other ]] || build_matrix build 24.11 || return 1
     run_bats as_root env PYXIS_COMMAND="$PWD/target/release/pyxis" PYXIS_BUILD="$(echo "$PWD"/target/make/*/spank_pyxis.so)" \
         PYXIS_OTHER_BUILD="$PWD/$other" PYXIS_LOADER="$PWD/target/loader/libpyxis_loader.so" \
-        unshare --mount --propagation unchanged -- bats --tap tests/doctor.bats
+        unshare --mount --propagation unchanged -- bats --tap tests/doctor
 }

@@ -107,7 +107,7 @@ mends() {
 
 @test "nothing is found after make install" {
     rm "$root$loader" "$root$conf" "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
-    make -s -C "$BATS_TEST_DIRNAME/.." install prefix=/usr/local DESTDIR="$root" > /dev/null
+    make -s -C "$BATS_TEST_DIRNAME/../.." install prefix=/usr/local DESTDIR="$root" > /dev/null
     rm -r "$root$lib/pyxis" "$root/usr/bin/pyxis"
     echo 'include /usr/local/share/pyxis/pyxis.conf' > "$root/etc/slurm/plugstack.conf"
     healthy
