@@ -23,6 +23,8 @@ suite_clippy() {
     check "cargo clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 }
 
+suite_msrv() { check "everything compiles with the oldest Rust that Cargo.toml states" as_root tests/msrv; }
+
 suite_dependencies() {
     check "Cargo.lock is up to date" cargo metadata --locked --format-version 1 --no-deps > /dev/null
     check "no dependency wants a newer Rust than we state" tests/dependencies msrv
