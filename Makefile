@@ -3,6 +3,7 @@
 #   make                          for the Slurm whose spank.h is installed
 #   make SLURM=24.11              for that release, with the committed interface (no Slurm needed)
 #   make SLURM_PREFIX=/opt/slurm  for the Slurm installed there, against its own spank.h
+#   make deb, make rpm            packages for all releases, in dist/; SLURM and SLURM_PREFIX as above for one
 
 prefix      ?= /usr/local
 exec_prefix ?= $(prefix)
@@ -14,6 +15,12 @@ sysconfdir  ?= $(prefix)/etc
 
 SLURM        ?=
 SLURM_PREFIX ?=
+# Of packages: the processor (x86_64, aarch64), the oldest glibc they run with (`host`: this machine's, without zig), where they
+# are put, and the key that a repository is signed with.
+ARCH         ?=
+GLIBC        ?=
+DIST         ?= dist
+KEY          ?=
 CARGO        ?= cargo
 INSTALL      ?= install
 
@@ -23,7 +30,7 @@ confdir   := $(datadir)/pyxis
 built     := target/make
 matrix     = $(CARGO) run -q --release -p build-matrix --
 
-.PHONY: all install uninstall demo cluster check deps clean help
+.PHONY: all install uninstall deb rpm orig repo demo cluster check deps clean help
 
 all: | need-cargo
 	rm -rf $(built)
@@ -46,6 +53,22 @@ uninstall:
 	$(RM) $(DESTDIR)$(plugindir)/spank_pyxis.so $(DESTDIR)$(bindir)/pyxis $(DESTDIR)$(confdir)/pyxis.conf
 	-rmdir $(DESTDIR)$(confdir)
 
+packages = $(if $(filter host,$(GLIBC)),,packaging/zig &&) $(matrix) package $(SLURM) --out $(DIST) \
+	$(if $(SLURM_PREFIX),--slurm $(SLURM_PREFIX)) $(if $(ARCH),--arch $(ARCH)) $(if $(GLIBC),--glibc $(GLIBC))
+
+deb: | need-cargo
+	$(packages) --format deb
+
+rpm: | need-cargo
+	$(packages) --format rpm
+
+# For dpkg-buildpackage (debian/) and rpmbuild -ta (rpm/pyxis.spec).
+orig:
+	packaging/orig $(DIST)
+
+repo: | need-cargo
+	$(matrix) repo $(DIST)/repo --from $(DIST) $(if $(KEY),--sign $(KEY))
+
 demo: | need-cargo
 	tests/demo
 
@@ -65,6 +88,10 @@ help:
 	@echo 'make                build for the installed Slurm; SLURM=24.11 or SLURM_PREFIX=/opt/slurm for another'
 	@echo 'make install        to prefix=$(prefix); bindir, libdir, datarootdir and DESTDIR as usual'
 	@echo 'make uninstall      take that away again'
+	@echo 'make deb            packages for all Slurm releases in $(DIST)/, no Slurm needed; SLURM=24.11 or SLURM_PREFIX for one'
+	@echo 'make rpm            the same for rpm; ARCH=aarch64, GLIBC=host'
+	@echo 'make orig           the source, for dpkg-buildpackage and rpmbuild -ta'
+	@echo 'make repo           $(DIST)/repo from the packages in $(DIST)/, for apt and dnf; KEY=... signs it'
 	@echo 'make demo           everything from nothing: a Slurm of two nodes on this machine, and a container on it'
 	@echo 'make cluster        the same Slurm with the plugin, and a shell with srun'
 	@echo 'make check          all tests; ends with one line "N passed, N failed"; tests/run SUITE runs one'

@@ -94,6 +94,31 @@ suite_matrix() {
         "$(find spank-bindings/releases -maxdepth 1 -type f | wc -l)"
 }
 
+# All packages, deb and rpm, are in $PYXIS_DIST. Made once per run, unless PYXIS_DIST names some already.
+test_dist() {
+    [[ -z ${PYXIS_DIST:-} ]] || return 0
+    packaging/zig || return 1
+    rm -rf target/dist
+    build_matrix package all --out target/dist || return 1
+    export PYXIS_DIST=$PWD/target/dist
+}
+
+suite_packages() {
+    test_dist || return 1
+    run_bats as_root env PYXIS_DIST="$PYXIS_DIST" PYXIS_CACHE="${PYXIS_CACHE:-$PWD/.cache}" bats --tap tests/packages
+}
+
+# One release for Grace nodes. The other processor's standard library is Debian's, unless rustc has it.
+suite_aarch64() {
+    local rustc=
+    packaging/zig || return 1
+    [[ -d $(rustc --print sysroot)/lib/rustlib/aarch64-unknown-linux-gnu ]] || rustc=$(tests/packages/rust-aarch64) || return 1
+    rm -rf target/dist-aarch64
+    cargo build -q --release --locked -p build-matrix || return 1
+    env ${rustc:+RUSTC="$rustc"} target/release/build-matrix package 24.11 --arch aarch64 --out target/dist-aarch64 || return 1
+    run_bats as_root env PYXIS_DIST="$PWD/target/dist-aarch64" bats --tap tests/packages/aarch64
+}
+
 suite_install() {
     local dest
     dest=$(mktemp -d)

@@ -15,7 +15,12 @@ pub(crate) struct Cargo(Command);
 impl Cargo {
     /// `cargo VERB ...` in the source tree, without what a cargo above this program has set.
     pub(crate) fn new(root: &Path, args: &[&str]) -> Cargo {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+        Cargo::by(env::var_os("CARGO").unwrap_or("cargo".into()), root, args)
+    }
+
+    /// The same by a program that takes cargo's arguments.
+    pub(crate) fn by(program: impl AsRef<OsStr>, root: &Path, args: &[&str]) -> Cargo {
+        let mut command = Command::new(program);
         command.current_dir(root).args(args).arg("--message-format=json-render-diagnostics");
         command.env_remove("SLURM_SPANK_INCLUDE");
         Cargo(command)

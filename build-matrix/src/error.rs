@@ -53,19 +53,28 @@ pub(crate) enum Error {
     Epoch { text: String },
     /// The linker for an old glibc.
     #[error(
-        "cargo-zigbuild is not installed: python3 -m venv .cache/zig && \
-         .cache/zig/bin/pip install cargo-zigbuild ziglang"
+        "cargo-zigbuild is not installed: packaging/zig fetches it; or package for the glibc of this \
+         machine: --glibc host"
     )]
     NoZig,
     /// Newer than the floor.
     #[error("{}: needs glibc {needed}, more than {floor}", path.display())]
     Glibc { path: PathBuf, needed: String, floor: String },
+    /// A plugin that must not be shipped.
+    #[error("{}: {}", path.display(), faults.join("; "))]
+    Unsound { path: PathBuf, faults: Vec<String> },
     /// Debuggers find symbols by it.
     #[error("{}: has no build id", path.display())]
     NoBuildId { path: PathBuf },
     /// A package that could not be put together.
     #[error("{package}: {source}")]
     Rpm { package: String, source: Box<rpm::Error> },
+    /// Nothing to make a repository of.
+    #[error("no deb and no rpm in {}: `build-matrix package` writes them", path.display())]
+    NoPackages { path: PathBuf },
+    /// A program of the distribution.
+    #[error("{program} is not installed: it is in the package {package}")]
+    NoTool { program: &'static str, package: &'static str },
     /// `bindings --check`
     #[error("not up to date: {}; run `build-matrix bindings`", .0.join(", "))]
     Stale(Vec<String>),

@@ -56,8 +56,13 @@ enum Verb {
     },
     /// Write deb and rpm packages of everything.
     ///
-    /// Without RELEASE: for all. Needs cargo-zigbuild (from PyPI or crates.io) for the old glibc.
+    /// Without RELEASE: for all. Needs zig for the old glibc: `packaging/zig` fetches it.
     Package(package::Request),
+    /// Make folders of packages into repositories for apt and dnf.
+    ///
+    /// Needs apt-ftparchive (Debian's apt-utils) where there are debs, createrepo_c where there are
+    /// rpms.
+    Repo(package::Repository),
     /// Check built plugins.
     Verify {
         /// Plugins to look at.
@@ -90,6 +95,7 @@ fn run(verb: Verb, report: &Report) -> Result<(), Error> {
             build::build(report, &targets, &out)
         }
         Verb::Package(request) => package::package(report, &request),
+        Verb::Repo(request) => package::repository(report, &request),
         Verb::Verify { files } => verify::verify_files(report, &files),
     }
 }

@@ -89,7 +89,7 @@ pub(crate) fn verify(file: &Path, expected: Option<&str>) -> Result<Verdict, Err
             return Ok(verdict);
         }
     };
-    verdict.glibc = glibc(&library);
+    verdict.glibc = newest_glibc(&library);
     if verdict.size > MOST {
         verdict.faults.push(format!("{} bytes, more than {MOST}", verdict.size));
     }
@@ -176,14 +176,9 @@ fn symbols(library: &Library, release: &Release, faults: &mut Vec<String>) {
 }
 
 /// The newest version of glibc among those needed.
-fn glibc(library: &Library) -> Option<String> {
+pub(crate) fn newest_glibc(library: &Library) -> Option<String> {
     let versions = library.versions.iter().filter_map(|v| v.strip_prefix("GLIBC_"));
     versions.max_by_key(|v| numbers(v)).map(str::to_owned)
-}
-
-/// The same, of the bytes of a program or library.
-pub(crate) fn newest_glibc(file: &[u8]) -> Option<String> {
-    glibc(&elf::library(file).ok()?)
 }
 
 /// Is version `a` newer than `b`?
@@ -191,6 +186,7 @@ pub(crate) fn newer(a: &str, b: &str) -> bool {
     numbers(a) > numbers(b)
 }
 
-fn numbers(version: &str) -> Vec<u32> {
+/// `2.34` as numbers, which compare as versions do.
+pub(crate) fn numbers(version: &str) -> Vec<u32> {
     version.split('.').filter_map(|part| part.parse().ok()).collect()
 }

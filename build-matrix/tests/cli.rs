@@ -4,6 +4,7 @@ mod common;
 
 use common::{build_matrix, root, text};
 use std::path::Path;
+use std::process::Command;
 
 /// Standard error of a run that must fail with one line.
 fn complaint(dir: &Path, args: &[&str]) -> String {
@@ -56,4 +57,30 @@ fn verify_names_each_fault_of_something_else() {
     assert!(lines.contains("Cargo.toml: no shared library"), "{lines}");
     assert!(text(&output.stderr).contains("2 of 2 plugins"), "{}", text(&output.stderr));
     complaint(&root(), &["verify", "/nonexistent.so"]);
+}
+
+#[test]
+fn a_repository_is_made_of_packages() {
+    let empty = tempfile::tempdir().unwrap();
+    let empty = empty.path().to_str().unwrap();
+    let error = complaint(&root(), &["repo", "/nonexistent/repo", "--from", empty]);
+    assert!(error.contains(&format!("no deb and no rpm in {empty}")), "{error}");
+    let error = complaint(&root(), &["repo", "/nonexistent/repo", "--from", "/nonexistent/dist"]);
+    assert!(error.contains("cannot list /nonexistent/dist"), "{error}");
+}
+
+#[test]
+fn without_zig_it_is_said_where_it_comes_from() {
+    let cache = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_build-matrix"))
+        .current_dir(root())
+        .args(["package", "24.11"])
+        .env("PYXIS_CACHE", cache.path())
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let error = text(&output.stderr);
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("packaging/zig fetches it"), "{error}");
 }

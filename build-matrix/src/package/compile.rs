@@ -3,14 +3,17 @@
 //! Paths of this machine are mapped to fixed ones, so that the same source gives the same bytes
 //! wherever it is built.
 
-use super::debug::{self, Split};
+use super::debug::{self, Split, hex};
 use super::verb::Arch;
 use crate::build::Target;
 use crate::cargo::{self, Cargo};
+use crate::elf::{self, Library};
 use crate::error::Error;
 use crate::report::{Progress, Report};
 use crate::verify;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -23,10 +26,17 @@ const LANES: usize = 2;
 /// The programs, stripped.
 #[derive(Debug)]
 pub(crate) struct Built {
-    pub(crate) command: Part,
-    pub(crate) loader: Part,
+    /// What the package `pyxis` has, unless only builds are wanted.
+    pub(crate) main: Option<Main>,
     /// By release.
     pub(crate) plugins: BTreeMap<String, Part>,
+}
+
+/// The programs that are the same for all releases.
+#[derive(Debug)]
+pub(crate) struct Main {
+    pub(crate) command: Part,
+    pub(crate) loader: Part,
 }
 
 /// One program.
@@ -37,6 +47,8 @@ pub(crate) struct Part {
     pub(crate) split: Split,
     /// The newest glibc it wants anything of.
     pub(crate) glibc: Option<String>,
+    /// It wants gcc's library for unwinding; zig links one of its own.
+    pub(crate) libgcc: bool,
     pub(crate) seconds: f64,
 }
 
@@ -54,13 +66,16 @@ pub(crate) fn compile(
     targets: &[Target],
     arch: Arch,
     floor: &str,
+    builds_only: bool,
 ) -> Result<Built, Error> {
     // Taken from the end: the command takes longest.
     let plugins = targets.iter().map(Job::Plugin).enumerate();
     let mut jobs: Vec<(usize, Job<'_>)> = plugins.map(|(i, job)| (i % LANES, job)).collect();
-    jobs.extend([(1, Job::Loader), (0, Job::Command)]);
+    if !builds_only {
+        jobs.extend([(1, Job::Loader), (0, Job::Command)]);
+    }
     let progress = report.progress(jobs.len());
-    let setup = Setup { root, arch, floor, path: path(root, floor == "host")? };
+    let setup = setup(root, arch, floor)?;
     let queue = Mutex::new(jobs);
     let results = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -95,12 +110,8 @@ pub(crate) fn compile(
             Job::Plugin(target) => drop(plugins.insert(target.release.name.to_owned(), part)),
         }
     }
-    let missing = |what| Error::NoArtifact { what, release: arch.target().into() };
-    Ok(Built {
-        command: command.ok_or_else(|| missing("pyxis"))?,
-        loader: loader.ok_or_else(|| missing("loader"))?,
-        plugins,
-    })
+    let main = command.zip(loader).map(|(command, loader)| Main { command, loader });
+    Ok(Built { main, plugins })
 }
 
 /// What a lane has built before it builds again soonest; it helps the other when out of work.
@@ -122,18 +133,22 @@ struct Setup<'a> {
     root: &'a Path,
     arch: Arch,
     floor: &'a str,
-    path: std::ffi::OsString,
+    path: OsString,
+    /// cargo-zigbuild, unless it is for this machine's glibc.
+    zig: Option<PathBuf>,
+    /// Cargo does not notice another linker: what it makes is kept apart.
+    linker: String,
 }
 
 impl Setup<'_> {
     fn run(&self, lane: usize, job: Job<'_>, progress: &Progress) -> Result<Part, Error> {
         progress.start(&name(job));
         let start = Instant::now();
-        let (build, triple) = match self.floor {
-            "host" => ("build", self.arch.target().to_owned()),
-            floor => ("zigbuild", format!("{}.{floor}", self.arch.target())),
+        let triple = match &self.zig {
+            None => self.arch.target().to_owned(),
+            Some(_) => format!("{}.{}", self.arch.target(), self.floor),
         };
-        let mut args: Vec<&str> = vec![build, "--locked", "--target", &triple];
+        let mut args: Vec<&str> = vec!["rustc", "--locked", "--target", &triple];
         let features;
         let made = match job {
             Job::Command => {
@@ -141,17 +156,22 @@ impl Setup<'_> {
                 "pyxis"
             }
             Job::Loader => {
-                args.extend(["--profile", "loader", "-p", "loader"]);
+                args.extend(["--profile", "loader", "-p", "loader", "--lib"]);
                 "pyxis_loader"
             }
             Job::Plugin(target) => {
                 features = target.features();
-                args.extend(["--release", "-p", "plugin", "--lib", "--features", &features]);
+                // As build.rs: with the rlib beside it, cargo leaves out LTO.
+                args.extend(["--release", "-p", "plugin", "--lib", "--crate-type=cdylib"]);
+                args.extend(["--features", &features]);
                 "spank_pyxis"
             }
         };
-        let lane_dir = self.root.join(format!("target/package/{}-{lane}", self.arch.name()));
-        let mut cargo = Cargo::new(self.root, &args)
+        let lane_dir = format!("target/package/{}-{}-{lane}", self.arch.name(), self.linker);
+        let lane_dir = self.root.join(lane_dir);
+        let program = self.zig.clone().map(PathBuf::into_os_string);
+        let program = program.or_else(|| env::var_os("CARGO")).unwrap_or("cargo".into());
+        let mut cargo = Cargo::by(program, self.root, &args)
             .env("PATH", &self.path)
             .env("CARGO_TARGET_DIR", &lane_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags(&lane_dir))
@@ -175,13 +195,17 @@ impl Setup<'_> {
         let file = dir.join(if let Job::Command = job { "pyxis" } else { "spank_pyxis.so" });
         fs::copy(&made, &file).map_err(Error::io("copy", &made))?;
 
-        let split = debug::split(&file)?;
-        let glibc = verify::newest_glibc(&split.stripped);
-        let too_new = |v: &String| self.floor != "host" && verify::newer(v, self.floor);
-        if let Some(needed) = glibc.clone().filter(too_new) {
-            return Err(Error::Glibc { path: file, needed, floor: self.floor.to_owned() });
+        let split = debug::split(&file, self.arch)?;
+        if let Job::Plugin(target) = job {
+            let verdict = verify::verify(&split.file, Some(target.release.name))?;
+            if !verdict.faults.is_empty() {
+                return Err(Error::Unsound { path: file, faults: verdict.faults });
+            }
         }
-        Ok(Part { file, split, glibc, seconds: start.elapsed().as_secs_f64() })
+        let library = elf::library(&split.stripped).unwrap_or_default();
+        let glibc = not_newer(&file, &library, self.floor)?;
+        let libgcc = library.needed.iter().any(|name| name == "libgcc_s.so.1");
+        Ok(Part { file, split, glibc, libgcc, seconds: start.elapsed().as_secs_f64() })
     }
 
     /// Directories of this machine, and what they are called instead.
@@ -213,14 +237,56 @@ impl Setup<'_> {
     }
 }
 
-/// PATH with `cargo-zigbuild` in it: the one in `.cache/zig`, or the system's.
-fn path(root: &Path, without: bool) -> Result<std::ffi::OsString, Error> {
+/// The newest glibc that a program needs, which must not be newer than `floor`.
+fn not_newer(file: &Path, library: &Library, floor: &str) -> Result<Option<String>, Error> {
+    let newest = verify::newest_glibc(library);
+    match newest {
+        Some(needed) if floor != "host" && verify::newer(&needed, floor) => {
+            Err(Error::Glibc { path: file.into(), needed, floor: floor.into() })
+        }
+        newest => Ok(newest),
+    }
+}
+
+/// With the `cargo-zigbuild` that `packaging/zig` has fetched, or the system's.
+fn setup<'a>(root: &'a Path, arch: Arch, floor: &'a str) -> Result<Setup<'a>, Error> {
     let old = env::var_os("PATH").unwrap_or_default();
+    if floor == "host" {
+        return Ok(Setup { root, arch, floor, path: old, zig: None, linker: floor.into() });
+    }
     let mut dirs: Vec<PathBuf> = env::split_paths(&old).collect();
+    let cache = env::var_os("PYXIS_CACHE").map_or_else(|| root.join(".cache"), PathBuf::from);
+    let place = cache.join("zig");
     // First: it looks for zig beside the first python3 of PATH.
-    dirs.insert(0, root.join(".cache/zig/bin"));
-    if !without && !dirs.iter().any(|dir| dir.join("cargo-zigbuild").is_file()) {
+    dirs.insert(0, place.join("bin"));
+    let zig = dirs.iter().map(|dir| dir.join("cargo-zigbuild")).find(|program| program.is_file());
+    if zig.is_none() {
         return Err(Error::NoZig);
     }
-    Ok(env::join_paths(dirs).unwrap_or(old))
+    let pins = fs::read(place.join("packages")).unwrap_or_default();
+    let linker = format!("{floor}-{}", &hex(&Sha256::digest(pins))[..6]);
+    let path = env::join_paths(dirs).unwrap_or(old);
+    Ok(Setup { root, arch, floor, path, zig, linker })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_needs_a_newer_glibc_than_the_floor_is_refused() {
+        let program = env::current_exe().unwrap();
+        let library = elf::library(&fs::read(&program).unwrap()).unwrap();
+        let needed = verify::newest_glibc(&library).unwrap();
+        let error = not_newer(&program, &library, "2.4").unwrap_err().to_string();
+        assert!(error.contains(&format!("needs glibc {needed}, more than 2.4")), "{error}");
+        assert_eq!(not_newer(&program, &library, &needed).unwrap(), Some(needed.clone()));
+        assert_eq!(not_newer(&program, &library, "host").unwrap(), Some(needed));
+    }
+
+    #[test]
+    fn versions_are_numbers() {
+        assert!(verify::newer("2.28", "2.3.4"));
+        assert!(!verify::newer("2.4", "2.28"));
+    }
 }

@@ -1,11 +1,12 @@
 //! Which files are in which package.
 
-use super::compile::{Built, Part};
+use super::compile::{Built, Main, Part};
 use super::facts::{Release, Words};
 use super::relations::{self, build_name};
 use super::verb::{Arch, Format};
 use super::{Entry, Package, Relations, What};
 use crate::error::Error;
+use crate::verify;
 use flate2::{Compression, GzBuilder};
 use std::fs;
 use std::io::Write;
@@ -22,21 +23,25 @@ pub(crate) struct Documents {
 /// All packages of one format.
 pub(crate) fn packages(
     built: &Built,
-    documents: &Documents,
+    documents: Option<&Documents>,
     release: &Release,
     format: Format,
     arch: Arch,
 ) -> Vec<Package> {
     let lib = format.libdir(arch);
     let facts = &release.facts;
-    let mut all = vec![pyxis(built, documents, release, format, lib)];
-    all.extend(debug(&all[0], &[&built.command, &built.loader], release));
+    let mut all = Vec::new();
+    if let (Some(main), Some(documents)) = (&built.main, documents) {
+        let package = pyxis(main, documents, release, format, lib);
+        all.push(debug(&package, &[&main.command, &main.loader], release, format));
+        all.push(package);
+    }
     for (name, part) in &built.plugins {
         let path = format!("{lib}/pyxis/{name}/spank_pyxis.so");
         let words = &facts.build;
         let files = vec![file(path, part.split.stripped.clone(), 0o644)];
         let mut relations = relations::build();
-        relations.glibc.clone_from(&part.glibc);
+        wants(&mut relations, &[part]);
         let package = finish(
             Package {
                 relations,
@@ -48,7 +53,7 @@ pub(crate) fn packages(
             release,
             format,
         );
-        all.extend(debug(&package, &[part], release));
+        all.push(debug(&package, &[part], release, format));
         all.push(package);
     }
     if built.plugins.len() == spank_bindings::RELEASES.len() {
@@ -62,7 +67,7 @@ pub(crate) fn packages(
 }
 
 fn pyxis(
-    built: &Built,
+    built: &Main,
     documents: &Documents,
     release: &Release,
     format: Format,
@@ -73,6 +78,7 @@ fn pyxis(
         file("usr/bin/pyxis".into(), built.command.split.stripped.clone(), 0o755),
         file(format!("{lib}/slurm/spank_pyxis.so"), built.loader.split.stripped.clone(), 0o644),
         Entry { path: format!("{lib}/pyxis"), what: What::Directory },
+        file("etc/pyxis/pyxis.toml".into(), release.settings.clone().into(), 0o644),
         file("usr/share/pyxis/pyxis.conf".into(), conf.into_bytes(), 0o644),
         file("usr/share/doc/pyxis/sbom.cdx.json".into(), documents.sbom.clone().into(), 0o644),
     ];
@@ -87,7 +93,7 @@ fn pyxis(
         Format::Deb => &release.facts.slurm.deb,
         Format::Rpm => &release.facts.slurm.rpm,
     });
-    relations.glibc.clone_from(&built.command.glibc);
+    wants(&mut relations, &[&built.command, &built.loader]);
     let package = Package {
         relations,
         files,
@@ -98,20 +104,32 @@ fn pyxis(
     finish(package, release, format)
 }
 
+/// What the programs want of the system.
+fn wants(relations: &mut Relations, parts: &[&Part]) {
+    let newest = parts.iter().filter_map(|part| part.glibc.as_ref());
+    relations.glibc = newest.max_by_key(|version| verify::numbers(version)).cloned();
+    relations.libgcc = parts.iter().any(|part| part.libgcc);
+}
+
 /// The package with the debug symbols of another.
-fn debug(of: &Package, parts: &[&Part], release: &Release) -> Option<Package> {
+fn debug(of: &Package, parts: &[&Part], release: &Release, format: Format) -> Package {
     let words = &release.facts.debug;
     let files = parts.iter().map(|part| {
         let (path, bytes) = &part.split.symbols;
         file(path.clone(), bytes.clone(), 0o644)
     });
-    Some(Package {
+    let suffix = match format {
+        Format::Deb => "dbgsym",
+        Format::Rpm => "debuginfo",
+    };
+    Package {
         files: files.collect(),
+        debug: true,
         relations: Relations { same_version: vec![of.name.clone()], ..Relations::default() },
         summary: words.summary.replace("PACKAGE", &of.name),
         description: words.description.replace("PACKAGE", &of.name),
-        ..empty(format!("{}-dbgsym", of.name), words)
-    })
+        ..empty(format!("{}-{suffix}", of.name), words)
+    }
 }
 
 fn empty(name: String, words: &Words) -> Package {
@@ -120,6 +138,7 @@ fn empty(name: String, words: &Words) -> Package {
         summary: words.summary.clone(),
         description: words.description.clone(),
         any_arch: false,
+        debug: false,
         relations: Relations::default(),
         files: Vec::new(),
         after_install: None,

@@ -27,6 +27,11 @@ fn write(package: &Package, release: &Release, arch: &str) -> io::Result<Vec<u8>
     };
     let mut control = vec![file("control", control(package, release, arch), 0o644)];
     control.push(file("md5sums", sums, 0o644));
+    let configs = package.files.iter().filter(|entry| entry.is_config());
+    let configs: String = configs.map(|entry| format!("/{}\n", entry.path)).collect();
+    if !configs.is_empty() {
+        control.push(file("conffiles", configs, 0o644));
+    }
     // "configure" comes with every installation and upgrade, "remove" with a removal alone.
     let script = |when: &str, text: &String| {
         format!("#!/bin/sh\nset -e\n[ \"$1\" = {when} ] || exit 0\n{text}")
@@ -123,8 +128,8 @@ fn control(package: &Package, release: &Release, arch: &str) -> String {
     field("Maintainer", &release.facts.maintainer);
     field("Installed-Size", &size.to_string());
     fields(&package.relations, &release.version, &mut field);
-    let is_debug = package.name.ends_with("-dbgsym");
-    field("Section", if is_debug { "debug" } else { "admin" });
+    field("Auto-Built-Package", if package.debug { "debug-symbols" } else { "" });
+    field("Section", if package.debug { "debug" } else { "admin" });
     field("Priority", "optional");
     field("Homepage", &release.facts.homepage);
     let lines = package.description.trim().lines().map(|line| match line {
@@ -138,6 +143,7 @@ fn control(package: &Package, release: &Release, arch: &str) -> String {
 fn fields(relations: &Relations, version: &str, field: &mut impl FnMut(&str, &str)) {
     let mut depends: Vec<String> = Vec::new();
     depends.extend(relations.glibc.iter().map(|glibc| format!("libc6 (>= {glibc})")));
+    depends.extend(relations.libgcc.then(|| "libgcc-s1 | libgcc1".into()));
     depends.extend(relations.same_version.iter().map(|name| format!("{name} (= {version})")));
     let any: Vec<String> = relations.recommends.iter().map(|names| names.join(" | ")).collect();
     let older: Vec<String> =

@@ -44,6 +44,8 @@ pub(crate) struct Release {
     /// Debian's changelog.
     pub(crate) changelog: String,
     pub(crate) copyright: String,
+    /// `/etc/pyxis/pyxis.toml`
+    pub(crate) settings: String,
     pub(crate) after_install: String,
     pub(crate) before_remove: String,
 }
@@ -77,6 +79,7 @@ pub(crate) fn load(root: &Path) -> Result<Release, Error> {
         epoch,
         changelog,
         copyright: read("debian/copyright")?,
+        settings: read("packaging/pyxis.toml")?,
         after_install: read("packaging/after-install")?,
         before_remove: read("packaging/before-remove")?,
     })

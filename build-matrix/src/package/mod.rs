@@ -6,10 +6,12 @@ mod deb;
 mod debug;
 mod facts;
 mod relations;
+mod repo;
 mod rpm;
 mod sbom;
 mod verb;
 
+pub(crate) use repo::{Repository, repository};
 pub(crate) use verb::{Request, package};
 
 use std::path::PathBuf;
@@ -22,6 +24,8 @@ pub(crate) struct Package {
     pub(crate) description: String,
     /// For every processor.
     pub(crate) any_arch: bool,
+    /// Has the debug symbols of another.
+    pub(crate) debug: bool,
     pub(crate) relations: Relations,
     pub(crate) files: Vec<Entry>,
     /// Shell commands, run after installation and before removal.
@@ -34,6 +38,8 @@ pub(crate) struct Package {
 pub(crate) struct Relations {
     /// The newest glibc that the files want anything of.
     pub(crate) glibc: Option<String>,
+    /// gcc's library is needed.
+    pub(crate) libgcc: bool,
     /// Packages of ours, in the same version.
     pub(crate) same_version: Vec<String>,
     /// `a | b`: any of them.
@@ -53,6 +59,13 @@ pub(crate) struct Entry {
     /// Without the slash at its beginning.
     pub(crate) path: String,
     pub(crate) what: What,
+}
+
+impl Entry {
+    /// The admin's to change: kept as it is by an upgrade, and gone with a purge.
+    pub(crate) fn is_config(&self) -> bool {
+        matches!(self.what, What::File { .. }) && self.path.starts_with("etc/")
+    }
 }
 
 /// What is there.

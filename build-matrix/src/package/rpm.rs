@@ -37,6 +37,9 @@ fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rp
     if let Some(glibc) = &relations.glibc {
         builder = builder.requires(Dependency::any(format!("libc.so.6(GLIBC_{glibc})(64bit)")));
     }
+    if relations.libgcc {
+        builder = builder.requires(Dependency::any("libgcc_s.so.1()(64bit)"));
+    }
     for name in &relations.same_version {
         builder = builder.requires(Dependency::eq(name, &release.version));
     }
@@ -82,6 +85,9 @@ fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rp
         let mut options = FileOptions::new(&path).mode(mode).user("root").group("root");
         if path.starts_with("/usr/share/doc/") || path.starts_with("/usr/share/man/") {
             options = options.is_doc();
+        }
+        if entry.is_config() {
+            options = options.is_config_noreplace();
         }
         builder = builder.with_file_contents(bytes, options)?;
     }

@@ -1,6 +1,6 @@
 //! The verb itself: what is asked for, and what is reported.
 
-use super::compile::{self, Built};
+use super::compile::{self, Main};
 use super::contents::{self, Documents};
 use super::debug::hex;
 use super::{Package, What, Written, deb, facts, rpm, sbom};
@@ -87,6 +87,9 @@ pub(crate) struct Request {
     /// The oldest glibc that the packages run with; `host` for this machine's, without zig.
     #[arg(long, value_name = "VERSION", default_value = "2.28")]
     glibc: String,
+    /// Only the packages of the releases, for nodes that have the others.
+    #[arg(long)]
+    builds_only: bool,
     /// Where to put them.
     #[arg(long, value_name = "DIR", default_value = "dist")]
     out: PathBuf,
@@ -106,10 +109,14 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
         (names, _) => names,
     };
     let targets = build::targets(asked, request.slurm.as_deref())?;
-    let built = compile::compile(report, &root, &targets, request.arch, &request.glibc)?;
-    let documents = Documents {
-        generated: generate(&root, &built, request.arch)?,
-        sbom: sbom::sbom(&root, request.arch.target(), &release.version)?,
+    let Request { arch, ref glibc, builds_only, .. } = *request;
+    let built = compile::compile(report, &root, &targets, arch, glibc, builds_only)?;
+    let documents = match &built.main {
+        None => None,
+        Some(main) => Some(Documents {
+            generated: generate(&root, main, arch)?,
+            sbom: sbom::sbom(&root, arch.target(), &release.version)?,
+        }),
     };
 
     fs::create_dir_all(&request.out).map_err(Error::io("make", &request.out))?;
@@ -118,7 +125,7 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
         if !request.format.is_empty() && !request.format.contains(&format) {
             continue;
         }
-        for package in contents::packages(&built, &documents, &release, format, request.arch) {
+        for package in contents::packages(&built, documents.as_ref(), &release, format, arch) {
             match &request.tree {
                 Some(tree) => lay_out(&package, &tree.join(&package.name))?,
                 None => packages.push((format, package)),
@@ -141,7 +148,8 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
     let document = json!({
         "version": release.version, "arch": request.arch.name(), "seconds": seconds,
         "glibc_floor": request.glibc, "plugins": parts.collect::<Vec<_>>(), "packages": written,
-        "loader": built.loader.split.stripped.len(), "command": built.command.split.stripped.len(),
+        "loader": built.main.as_ref().map(|main| main.loader.split.stripped.len()),
+        "command": built.main.as_ref().map(|main| main.command.split.stripped.len()),
     });
     let results = root.join("target/package/results.json");
     fs::write(&results, serde_json::to_string_pretty(&document).expect("plain data"))
@@ -173,7 +181,7 @@ fn write_all(
 
 /// The files alone; debug symbols are the other tool's concern.
 fn lay_out(package: &Package, dir: &Path) -> Result<(), Error> {
-    for entry in package.files.iter().filter(|_| !package.name.ends_with("-dbgsym")) {
+    for entry in package.files.iter().filter(|_| !package.debug) {
         let path = dir.join(&entry.path);
         let (parent, file) = match &entry.what {
             What::Directory => (path.as_path(), None),
@@ -216,16 +224,24 @@ fn write(
 }
 
 /// Man pages and completions, by the command itself; one of this machine's processor writes them.
-fn generate(root: &Path, built: &Built, arch: Arch) -> Result<Vec<(String, Vec<u8>)>, Error> {
+fn generate(root: &Path, main: &Main, arch: Arch) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut found = contents::tree(&root.join("packaging/share"))?;
     for what in ["man", "completions"] {
         let dir = root.join("target/package/generated").join(what);
         let _ = fs::remove_dir_all(&dir);
         let mut command = if arch.name() == std::env::consts::ARCH {
-            Command::new(&built.command.file)
+            Command::new(&main.command.file)
         } else {
             let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-            cargo.current_dir(root).args(["run", "-q", "--release", "-p", "runtime", "--"]);
+            // RUSTC may be one for the other processor alone.
+            cargo.current_dir(root).env_remove("RUSTC").args([
+                "run",
+                "-q",
+                "--release",
+                "-p",
+                "runtime",
+                "--",
+            ]);
             cargo
         };
         let failed = |why| Error::Command { command: format!("pyxis generate {what}"), why };

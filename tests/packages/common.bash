@@ -1,0 +1,53 @@
+# shellcheck shell=bash
+# What the suites of packages have in common. PYXIS_DIST is where `build-matrix package all` has put them.
+
+dist=${PYXIS_DIST:-$BATS_TEST_DIRNAME/../../dist}
+source=$BATS_TEST_DIRNAME/../..
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$source/Cargo.toml")
+# shellcheck disable=SC2034 # used by the suites
+releases=$(cd "$source/spank-bindings/releases" && for file in *.toml; do echo "${file%.toml}"; done)
+
+# $root: the root of a suite, with a layer of its own on top. /packages has the debs, or the folder given.
+root_of() {
+    local lower
+    lower=$("$BATS_TEST_DIRNAME/../cluster/roots" "$1")
+    mkdir "$BATS_TEST_TMPDIR"/{layer,root}
+    mount -t tmpfs layer "$BATS_TEST_TMPDIR/layer"
+    mkdir "$BATS_TEST_TMPDIR"/layer/{upper,work}
+    root=$BATS_TEST_TMPDIR/root
+    mount -t overlay overlay -o "lowerdir=$lower,upperdir=$BATS_TEST_TMPDIR/layer/upper,workdir=$BATS_TEST_TMPDIR/layer/work" "$root"
+    mkdir -p "$root/packages"
+    mount --bind "${2:-$dist}" "$root/packages"
+    # Whatever would touch a daemon leaves a line.
+    local name
+    for name in systemctl service invoke-rc.d deb-systemd-invoke scontrol kill pkill killall; do
+        # shellcheck disable=SC2016
+        printf '#!/bin/sh\necho "$0 $*" >> /daemons\n' | install -m 755 /dev/stdin "$root/usr/local/sbin/$name"
+    done
+}
+
+teardown() {
+    local place
+    for place in packages ''; do
+        ! mountpoint -q "$BATS_TEST_TMPDIR/root/$place" || umount "$BATS_TEST_TMPDIR/root/$place"
+    done
+    ! mountpoint -q "$BATS_TEST_TMPDIR/layer" || umount "$BATS_TEST_TMPDIR/layer"
+}
+
+inside() { chroot "$root" env -i PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive "$@"; }
+
+# apt, without a network: packages are files. Its output goes to $BATS_TEST_TMPDIR/apt, and to the log if it fails.
+apt_inside() {
+    inside apt-get -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" > "$BATS_TEST_TMPDIR/apt" 2>&1 || { cat "$BATS_TEST_TMPDIR/apt"; return 1; }
+}
+
+# What is there, but for the records of package managers.
+files() {
+    (cd "$root" && find . -xdev \( -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache -o -path ./var/log -o -path './var/lib/rpm*' \
+        -o -path ./packages -o -path ./tmp -o -path ./run \) -prune -o ! -path './etc/ld.so.cache' -print | sort)
+}
+
+# All packages of ours but the debug symbols, as paths inside.
+all_debs() { (cd "$dist" && for deb in pyxis*_*.deb; do [[ $deb == *-dbgsym_* ]] || echo "/packages/$deb"; done); }
+
+has() { [[ $output == *"$1"* ]] || { echo "not in the output: $1"; return 1; }; }

@@ -1,0 +1,224 @@
+#!/usr/bin/env bats
+# The debs, installed by apt in copies of the roots of tests/cluster/roots; as root.
+
+load common
+
+# A Slurm's configuration that names the plugin as the packages ship it.
+configure() {
+    mkdir -p "$root/etc/slurm/plugstack.conf.d"
+    printf 'ClusterName=c\nSlurmctldHost=localhost\nPlugStackConfig=/etc/slurm/plugstack.conf\nNodeName=localhost\nPartitionName=p Nodes=ALL\n' > "$root/etc/slurm/slurm.conf"
+    echo 'include /etc/slurm/plugstack.conf.d/*' > "$root/etc/slurm/plugstack.conf"
+    ln -s /usr/share/pyxis/pyxis.conf "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
+}
+
+unconfigure() { rm -rf "$root"/etc/slurm/{plugstack.conf.d,plugstack.conf,slurm.conf}; }
+
+installs() {
+    root_of "$1"
+    unconfigure
+    files > "$BATS_TEST_TMPDIR/before"
+    # shellcheck disable=SC2046
+    apt_inside install $(all_debs)
+    grep 'ln -s /usr/share/pyxis/pyxis.conf' "$BATS_TEST_TMPDIR/apt"
+    [ "$(inside pyxis version)" = "$version" ]
+    [ "$(ls "$root/usr/lib/x86_64-linux-gnu/pyxis")" = "$releases" ]
+    # What is installed is what the packages say.
+    run inside dpkg --verify
+    [[ $output != *pyxis* ]]
+    # The settings that are shipped can be read.
+    inside pyxis config > /dev/null
+    # Slurm says which options it has: the plugin is loaded.
+    configure
+    inside srun --help | grep -e --container-image
+    [ ! -e "$root/daemons" ]
+
+    # Whoever takes it away is told what still names it.
+    echo '# changed' >> "$root/etc/pyxis/pyxis.toml"
+    apt_inside remove 'pyxis*'
+    grep -A2 'Slurm is still told to load it' "$BATS_TEST_TMPDIR/apt" | grep plugstack.conf.d/pyxis.conf
+    unconfigure
+    # A removal leaves what the admin has written, a purge nothing.
+    grep '# changed' "$root/etc/pyxis/pyxis.toml"
+    apt_inside purge 'pyxis*'
+    files | diff "$BATS_TEST_TMPDIR/before" -
+    [ ! -e "$root/daemons" ]
+}
+
+@test "bullseye, Slurm 20.11: installed, loaded, purged" { installs bullseye; }
+@test "bookworm, Slurm 22.05: installed, loaded, purged" { installs bookworm; }
+@test "trixie, Slurm 24.11: installed, loaded, purged" { installs trixie; }
+@test "forky, Slurm 26.05: installed, loaded, purged" { installs forky; }
+
+# made_up NAME VERSION [FIELDS]: a deb in $root/tmp, with the files below $BATS_TEST_TMPDIR/NAME.
+made_up() {
+    mkdir -p "$BATS_TEST_TMPDIR/$1/DEBIAN"
+    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: x <x@example.org>\nDescription: made up\n%s' "$1" "$2" "${3:-}" > "$BATS_TEST_TMPDIR/$1/DEBIAN/control"
+    dpkg-deb -b "$BATS_TEST_TMPDIR/$1" "$root/tmp/$1_$2.deb" > /dev/null
+}
+
+@test "a Slurm newer than all builds cannot be installed beside them, the newest supported can" {
+    root_of bookworm
+    # Their real packages need much else.
+    inside dpkg --purge --force-depends slurmctld slurmd slurm-client > /dev/null 2>&1
+    inside dpkg -i /packages/pyxis_"$version"-1_amd64.deb > /dev/null
+    newest=$(tail -n 1 <<< "$releases")
+    for name in slurmd slurm-client slurm-smd slurm-smd-client slurm-smd-slurmd; do
+        for fine in 24.11.5-3 "$newest.0-1" "$newest.0~rc1-1" "$newest.5-1" "$newest.12-1~bpo13+1"; do
+            made_up "$name" "$fine"
+            inside dpkg -i "/tmp/${name}_$fine.deb" > /dev/null
+        done
+        for next in "${newest%.*}.11.0-1" "${newest%.*}.11.0~rc1-1" 27.05.0-1; do
+            made_up "$name" "$next"
+            run inside dpkg -i "/tmp/${name}_$next.deb"
+            [ "$status" -ne 0 ]
+            has "pyxis breaks $name"
+            run inside apt-get install -y "/tmp/${name}_$next.deb" --no-remove
+            [ "$status" -ne 0 ]
+        done
+        inside dpkg --purge "$name" > /dev/null
+    done
+}
+
+# The packages of this version as an older one.
+older() {
+    local name
+    mkdir "$BATS_TEST_TMPDIR/older"
+    for name in pyxis pyxis-slurm22.05 pyxis-slurm24.11; do
+        rm -rf "$BATS_TEST_TMPDIR/deb"
+        dpkg-deb -R "$dist/${name}_$version-1_amd64.deb" "$BATS_TEST_TMPDIR/deb"
+        sed -i "s/$version-1/0.0.9-1/" "$BATS_TEST_TMPDIR/deb/DEBIAN/control"
+        # A default of that time.
+        [[ $name != pyxis ]] || sed -i '1i# older' "$BATS_TEST_TMPDIR/deb/etc/pyxis/pyxis.toml"
+        dpkg-deb -b "$BATS_TEST_TMPDIR/deb" "$root/tmp/${name}_0.0.9-1_amd64.deb" > /dev/null
+    done
+}
+
+@test "an upgrade: the admin's settings and links stay, no daemon is touched, nobody is told twice" {
+    root_of bookworm
+    unconfigure
+    files > "$BATS_TEST_TMPDIR/before"
+    older
+    apt_inside install /tmp/pyxis_0.0.9-1_amd64.deb /tmp/pyxis-slurm22.05_0.0.9-1_amd64.deb /tmp/pyxis-slurm24.11_0.0.9-1_amd64.deb
+    configure
+    inside srun --help | grep -q -e --container-image
+    sed -i 's/^#\[store\]/[store]/; s/^#max_size/max_size/' "$root/etc/pyxis/pyxis.toml"
+    cp "$root/etc/pyxis/pyxis.toml" "$BATS_TEST_TMPDIR/changed"
+
+    # shellcheck disable=SC2046
+    apt_inside -o Dpkg::Options::=--force-confold install $(all_debs)
+    cmp "$BATS_TEST_TMPDIR/changed" "$root/etc/pyxis/pyxis.toml"
+    [ -L "$root/etc/slurm/plugstack.conf.d/pyxis.conf" ]
+    { ! grep -e 'ln -s' -e 'still told' "$BATS_TEST_TMPDIR/apt"; }
+    [[ $(inside pyxis config | grep '^max_size') == *pyxis.toml* ]]
+    inside srun --help | grep -q -e --container-image
+
+    # The scripts once more, as dpkg may run them after an interruption.
+    files > "$BATS_TEST_TMPDIR/files"
+    inside sh -e /var/lib/dpkg/info/pyxis.postinst configure "$version-1"
+    inside dpkg-reconfigure pyxis
+    inside sh -e /var/lib/dpkg/info/pyxis.prerm upgrade "$version-2"
+    inside sh -e /var/lib/dpkg/info/pyxis.postinst abort-upgrade "$version-2"
+    files | diff "$BATS_TEST_TMPDIR/files" -
+    [ ! -e "$root/daemons" ]
+
+    unconfigure
+    apt_inside purge 'pyxis*'
+    files | diff "$BATS_TEST_TMPDIR/before" -
+}
+
+@test "settings nobody has changed follow the package" {
+    root_of bookworm
+    older
+    apt_inside install /tmp/pyxis_0.0.9-1_amd64.deb
+    grep -q '^# older' "$root/etc/pyxis/pyxis.toml"
+    apt_inside install "/packages/pyxis_$version-1_amd64.deb"
+    { ! grep '^# older' "$root/etc/pyxis/pyxis.toml"; }
+}
+
+@test "a version of the loader wants builds of the same" {
+    root_of bookworm
+    older
+    apt_inside install /tmp/pyxis_0.0.9-1_amd64.deb /tmp/pyxis-slurm22.05_0.0.9-1_amd64.deb
+    run inside dpkg -i "/packages/pyxis-slurm24.11_$version-1_amd64.deb"
+    [ "$status" -ne 0 ]
+    has "depends on pyxis (= $version-1)"
+}
+
+@test "nvslurm-plugin-pyxis is replaced: its files become ours, its line in plugstack.conf stays" {
+    root_of bookworm
+    lib=usr/lib/x86_64-linux-gnu/slurm
+    mkdir -p "$BATS_TEST_TMPDIR/nvslurm-plugin-pyxis/$lib" "$BATS_TEST_TMPDIR/nvslurm-plugin-pyxis/usr/share/pyxis"
+    echo original > "$BATS_TEST_TMPDIR/nvslurm-plugin-pyxis/$lib/spank_pyxis.so"
+    echo "required /$lib/spank_pyxis.so" > "$BATS_TEST_TMPDIR/nvslurm-plugin-pyxis/usr/share/pyxis/pyxis.conf"
+    made_up nvslurm-plugin-pyxis 0.24.0-1
+    inside dpkg -i /tmp/nvslurm-plugin-pyxis_0.24.0-1.deb > /dev/null
+    configure
+    apt_inside install "/packages/pyxis_$version-1_amd64.deb" "/packages/pyxis-slurm22.05_$version-1_amd64.deb"
+    [[ $(inside dpkg-query -W -f '${db:Status-Status}' nvslurm-plugin-pyxis 2>&1) != installed ]]
+    inside dpkg -S "/$lib/spank_pyxis.so" /usr/share/pyxis/pyxis.conf | { ! grep -v '^pyxis:'; }
+    inside srun --help | grep -e --container-image
+    { ! grep 'ln -s' "$BATS_TEST_TMPDIR/apt"; }
+    # And it does not come back beside ours.
+    run inside dpkg -i /tmp/nvslurm-plugin-pyxis_0.24.0-1.deb
+    [ "$status" -ne 0 ]
+}
+
+@test "no file is in two debs" {
+    for deb in "$dist"/*.deb; do dpkg-deb -c "$deb" | awk '$1 !~ /^d/ { print $6 }'; done | sort | uniq -d | { ! grep .; }
+}
+
+@test "what is shipped needs no glibc newer than 2.28" {
+    for deb in "$dist"/pyxis_*.deb "$dist"/pyxis-slurm*[0-9]_*.deb; do dpkg-deb -x "$deb" "$BATS_TEST_TMPDIR/deb"; done
+    for rpm in "$dist"/pyxis-[0-9]*.rpm "$dist"/pyxis-slurm*[0-9]-[0-9]*.rpm; do rpm2cpio "$rpm" | (mkdir -p "$BATS_TEST_TMPDIR/rpm" && cd "$BATS_TEST_TMPDIR/rpm" && cpio -idm --quiet); done
+    mapfile -t files < <(find "$BATS_TEST_TMPDIR"/{deb,rpm} -name spank_pyxis.so -o -path '*/bin/pyxis')
+    [ "${#files[@]}" -eq $((2 * (2 + $(wc -l <<< "$releases")))) ]
+    for file in "${files[@]}"; do
+        newest=$(objdump -T "$file" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+        echo "$file: $newest"
+        [ "$(printf '%s\n' "$newest" GLIBC_2.28 | sort -V | tail -n 1)" = GLIBC_2.28 ]
+    done
+}
+
+@test "debug symbols belong to what is shipped" {
+    for name in pyxis pyxis-slurm24.11; do
+        dpkg-deb -x "$dist/${name}_$version-1_amd64.deb" "$BATS_TEST_TMPDIR/x"
+        dpkg-deb -x "$dist/$name-dbgsym_$version-1_amd64.deb" "$BATS_TEST_TMPDIR/x"
+    done
+    for file in usr/bin/pyxis usr/lib/x86_64-linux-gnu/slurm/spank_pyxis.so usr/lib/x86_64-linux-gnu/pyxis/24.11/spank_pyxis.so; do
+        id=$(readelf -n "$BATS_TEST_TMPDIR/x/$file" | sed -n 's/.*Build ID: //p')
+        symbols=$BATS_TEST_TMPDIR/x/usr/lib/debug/.build-id/${id:0:2}/${id:2}.debug
+        readelf -S "$symbols" | grep -q debug_line
+        { ! readelf -S "$BATS_TEST_TMPDIR/x/$file" | grep -q -e debug_line -e '\.symtab'; }
+    done
+}
+
+@test "lintian finds neither error nor warning" {
+    lintian --allow-root --fail-on error,warning --suppress-tags-from-file "$BATS_TEST_DIRNAME/lintian-suppressed" "$dist"/*.deb
+}
+
+@test "an apt repository: update, install, a changed package is refused" {
+    export GNUPGHOME=$BATS_TEST_TMPDIR/gpg
+    mkdir -m 700 "$GNUPGHOME"
+    gpg --batch --quiet --passphrase '' --quick-gen-key 'pyxis test <test@example.org>' rsa2048 sign never
+    mkdir "$BATS_TEST_TMPDIR/from" "$BATS_TEST_TMPDIR/repo"
+    cp "$dist"/pyxis_*.deb "$dist"/pyxis-slurm2[24]*[0-9]_*.deb "$BATS_TEST_TMPDIR/from"
+    "$source/target/release/build-matrix" repo "$BATS_TEST_TMPDIR/repo" --from "$BATS_TEST_TMPDIR/from" --sign test@example.org
+    gpgconf --kill gpg-agent
+    root_of bookworm "$BATS_TEST_TMPDIR/repo"
+    rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
+    echo 'deb [signed-by=/packages/deb/pyxis.asc] file:/packages/deb ./' > "$root/etc/apt/sources.list"
+    apt_inside update
+    { ! grep -e ^W: -e ^E: "$BATS_TEST_TMPDIR/apt"; }
+    apt_inside install pyxis-slurm22.05
+    [ "$(inside pyxis version)" = "$version" ]
+    inside apt-cache policy pyxis | grep "$version-1 500"
+
+    apt_inside purge 'pyxis*'
+    printf x >> "$BATS_TEST_TMPDIR/repo/deb/pyxis-slurm22.05_$version-1_amd64.deb"
+    run apt_inside install pyxis-slurm22.05
+    [ "$status" -ne 0 ]
+    printf '\n' >> "$BATS_TEST_TMPDIR/repo/deb/InRelease"
+    sed -i 's/^Suite: .*/Suite: other/' "$BATS_TEST_TMPDIR/repo/deb/InRelease"
+    run apt_inside -o APT::Update::Error-Mode=any update
+    [ "$status" -ne 0 ]
+}

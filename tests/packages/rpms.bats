@@ -1,0 +1,184 @@
+#!/usr/bin/env bats
+# The rpms, in roots of their own; as root. There is no network to a distribution with rpm: what it would provide is made up in one
+# package, and a Debian root lends the shell that scripts run with.
+
+load common
+
+setup() {
+    # Nothing of this machine's database or keys.
+    export HOME=$BATS_TEST_TMPDIR/home
+    mkdir "$HOME"
+    main=("$dist/pyxis-$version-1.x86_64.rpm" "$dist/pyxis-all-$version-1.noarch.rpm" "$dist"/pyxis-slurm*[0-9]-"$version"-1.x86_64.rpm)
+}
+
+# made_up NAME VERSION [LINE...]: an rpm in $BATS_TEST_TMPDIR/made/noarch, of lines for its spec.
+made_up() {
+    local name=$1 of=$2
+    shift 2
+    {
+        printf 'Name: %s\nVersion: %s\nRelease: 1\nSummary: made up\nLicense: none\nBuildArch: noarch\n' "$name" "$of"
+        printf '%s\n' "$@" | grep -v '^%' || true
+        printf '%%description\nmade up\n%%install\nmkdir -p %%{buildroot}/usr/lib64/slurm %%{buildroot}/usr/share/pyxis %%{buildroot}/etc/pyxis\n'
+        printf 'echo made up > %%{buildroot}/usr/lib64/slurm/spank_pyxis.so\necho made up > %%{buildroot}/usr/share/pyxis/pyxis.conf\necho "# older" > %%{buildroot}/etc/pyxis/pyxis.toml\n'
+        printf '%%define __os_install_post %%{nil}\n%%define _unpackaged_files_terminate_build 0\n%%files\n'
+        printf '%s\n' "$@" | grep '^%' | sed 's/^%%/%/' || true
+    } > "$BATS_TEST_TMPDIR/$name.spec"
+    rpmbuild -bb --quiet --define "_topdir $BATS_TEST_TMPDIR/build" --define "_rpmdir $BATS_TEST_TMPDIR/made" "$BATS_TEST_TMPDIR/$name.spec" > "$BATS_TEST_TMPDIR/rpmbuild" 2>&1 ||
+        { cat "$BATS_TEST_TMPDIR/rpmbuild"; return 1; }
+}
+
+# What a distribution has: each thing our packages want that is not ours.
+made_up_system() {
+    local line lines=()
+    while read -r line; do lines+=("Provides: $line"); done < <(rpm -qp --requires "${main[@]}" | grep -v -e ^pyxis -e ^rpmlib | sort -u)
+    made_up system 1 "${lines[@]}"
+}
+
+# A root with a shell, and rpm's own database.
+rpm_root() {
+    root_of bookworm
+    rm -rf "$root"/etc/slurm/{plugstack.conf,plugstack.conf.d}
+    rpm --root "$root" --initdb
+}
+
+@test "they want of a system no more than it has" {
+    run rpm -qp --requires "${main[@]}"
+    [[ $(grep -v -e "^pyxis.* = $version-1$" -e '^rpmlib(' <<< "$output" | sort -u) == "/bin/sh"$'\n'"libc.so.6(GLIBC_2."*")(64bit)" ]] || {
+        grep -v -e ^pyxis <<< "$output" | sort -u
+        [[ $(grep -v -e "^pyxis.* = $version-1$" -e '^rpmlib(' -e /bin/sh -e 'libc.so.6(GLIBC_2\.[0-9]*)(64bit)' <<< "$output") == "" ]]
+    }
+}
+
+@test "an empty root: digests, files, removal" {
+    root=$BATS_TEST_TMPDIR/rpm
+    mkdir "$root"
+    rpm -K "$dist"/*.rpm | { ! grep -v ': digests OK$'; }
+    rpm --root "$root" --initdb
+    rpm --root "$root" --nodeps --noscripts -i "$dist"/*.rpm
+    rpm --root "$root" --nodeps -Va
+    [ -s "$root/usr/lib64/slurm/spank_pyxis.so" ]
+    [ "$(ls "$root/usr/lib64/pyxis")" = "$releases" ]
+    # No file in two packages, no directory of ours without an owner.
+    rpm --root "$root" -qa --qf '[%{FILEMODES:perms} %{FILENAMES}\n]' | grep -v ^d | sort | uniq -d | { ! grep .; }
+    # shellcheck disable=SC2046
+    rpm --root "$root" --noscripts -e $(rpm --root "$root" -qa --qf '%{NAME} ')
+    find "$root" -path '*pyxis*' | { ! grep .; }
+    find "$root" ! -type d ! -path '*/lib/rpm/*' ! -path '*/sysimage/*' ! -path '*/.rpmdb/*' | { ! grep .; }
+}
+
+@test "a digest that does not fit is found" {
+    cp "$dist/pyxis-all-$version-1.noarch.rpm" "$BATS_TEST_TMPDIR/x.rpm"
+    printf x | dd of="$BATS_TEST_TMPDIR/x.rpm" bs=1 conv=notrunc seek=$(($(stat -c %s "$BATS_TEST_TMPDIR/x.rpm") - 20)) 2> /dev/null
+    run rpm -K "$BATS_TEST_TMPDIR/x.rpm"
+    [ "$status" -ne 0 ]
+    has NOT
+}
+
+@test "scripts: a hint when new, none when configured, a warning when taken away; no daemon is touched" {
+    rpm_root
+    files > "$BATS_TEST_TMPDIR/before"
+    run rpm --root "$root" --nodeps -i "${main[@]}"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    has 'ln -s /usr/share/pyxis/pyxis.conf'
+    [ "$(inside pyxis version)" = "$version" ]
+    mkdir -p "$root/etc/slurm/plugstack.conf.d"
+    ln -s /usr/share/pyxis/pyxis.conf "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
+    run rpm --root "$root" --nodeps --replacepkgs -U "${main[@]}"
+    [ "$output" = "" ]
+    # shellcheck disable=SC2046
+    run rpm --root "$root" -e $(rpm --root "$root" -qa --qf '%{NAME} ')
+    has 'Slurm is still told to load it'
+    has plugstack.conf.d/pyxis.conf
+    rm -r "$root/etc/slurm/plugstack.conf.d"
+    files | diff "$BATS_TEST_TMPDIR/before" -
+    [ ! -e "$root/daemons" ]
+}
+
+@test "an upgrade keeps the admin's settings, and replaces those nobody changed" {
+    rpm_root
+    made_up pyxis 0.0.9 '%config(noreplace) /etc/pyxis/pyxis.toml' %/usr/lib64/slurm/spank_pyxis.so %/usr/share/pyxis/pyxis.conf
+    for changed in no yes; do
+        rpm --root "$root" -i "$BATS_TEST_TMPDIR"/made/noarch/pyxis-0.0.9-1.noarch.rpm
+        [[ $changed == no ]] || echo '# changed' >> "$root/etc/pyxis/pyxis.toml"
+        rpm --root "$root" --nodeps -U "$dist/pyxis-$version-1.x86_64.rpm"
+        if [[ $changed == yes ]]; then
+            grep '# changed' "$root/etc/pyxis/pyxis.toml"
+            [ -e "$root/etc/pyxis/pyxis.toml.rpmnew" ]
+        else
+            { ! grep '# older' "$root/etc/pyxis/pyxis.toml"; }
+        fi
+        rpm --root "$root" -e pyxis
+        [ ! -e "$root/usr/lib64/slurm/spank_pyxis.so" ]
+    done
+}
+
+@test "nvslurm-plugin-pyxis is replaced" {
+    rpm_root
+    made_up nvslurm-plugin-pyxis 0.24.0 %/usr/lib64/slurm/spank_pyxis.so %/usr/share/pyxis/pyxis.conf
+    rpm --root "$root" -i "$BATS_TEST_TMPDIR"/made/noarch/nvslurm*.rpm
+    made_up_system
+    rpm --root "$root" -U "$BATS_TEST_TMPDIR"/made/noarch/system-1-1.noarch.rpm "$dist/pyxis-$version-1.x86_64.rpm"
+    { ! rpm --root "$root" -q nvslurm-plugin-pyxis; }
+    [ "$(rpm --root "$root" -qf --qf '%{NAME}' /usr/lib64/slurm/spank_pyxis.so)" = pyxis ]
+    run rpm --root "$root" -i "$BATS_TEST_TMPDIR"/made/noarch/nvslurm*.rpm
+    [ "$status" -ne 0 ]
+}
+
+@test "a Slurm newer than all builds conflicts, the newest supported does not" {
+    root=$BATS_TEST_TMPDIR/rpm
+    rpm --root "$root" --initdb
+    rpm --root "$root" --nodeps --noscripts -i "$dist/pyxis-$version-1.x86_64.rpm"
+    newest=$(tail -n 1 <<< "$releases")
+    for name in slurm slurm-slurmd slurm-ohpc slurm-slurmd-ohpc; do
+        made_up "$name" "$newest.5"
+        made_up "$name" "${newest%.*}.11.0"
+        rpm --root "$root" --test -i "$BATS_TEST_TMPDIR/made/noarch/$name-$newest.5-1.noarch.rpm"
+        run rpm --root "$root" --test -i "$BATS_TEST_TMPDIR/made/noarch/$name-${newest%.*}.11.0-1.noarch.rpm"
+        [ "$status" -ne 0 ]
+        has "conflicts with"
+    done
+}
+
+@test "rpmlint finds no error" {
+    rpmlint --config "$BATS_TEST_DIRNAME/rpmlint.toml" "$dist"/*.rpm
+}
+
+@test "a dnf repository, signed: install, and what is not signed is refused" {
+    export GNUPGHOME=$BATS_TEST_TMPDIR/gpg
+    mkdir -m 700 "$GNUPGHOME"
+    gpg --batch --quiet --passphrase '' --quick-gen-key 'pyxis test <test@example.org>' rsa2048 sign never
+    mkdir "$BATS_TEST_TMPDIR/from"
+    cp "${main[@]}" "$BATS_TEST_TMPDIR/from"
+    "$source/target/release/build-matrix" repo "$BATS_TEST_TMPDIR/repo" --from "$BATS_TEST_TMPDIR/from" --sign test@example.org
+    gpgconf --kill gpg-agent
+    repo=$BATS_TEST_TMPDIR/repo/rpm
+    # rpm -K with the key: signatures, not only digests.
+    mkdir "$BATS_TEST_TMPDIR/keys"
+    rpm --root "$BATS_TEST_TMPDIR/keys" --initdb
+    rpm --root "$BATS_TEST_TMPDIR/keys" --import "$repo/pyxis.asc"
+    rpm --root "$BATS_TEST_TMPDIR/keys" -K "$repo"/*.rpm | { ! grep -v ': digests signatures OK$'; }
+
+    rpm_root
+    made_up_system
+    mkdir "$BATS_TEST_TMPDIR/system"
+    cp "$BATS_TEST_TMPDIR"/made/noarch/system-*.rpm "$BATS_TEST_TMPDIR/system"
+    createrepo_c --quiet "$BATS_TEST_TMPDIR/system"
+    printf '[%s]\nname=%s\nbaseurl=file://%s\nenabled=1\n%s\n' system system "$BATS_TEST_TMPDIR/system" gpgcheck=0 \
+        pyxis pyxis "$repo" $'gpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file://'"$repo/pyxis.asc" > "$BATS_TEST_TMPDIR/pyxis.repo"
+    dnf=(dnf -y -q --installroot="$root" --releasever=1 --setopt=reposdir="$BATS_TEST_TMPDIR" --setopt=cachedir="$BATS_TEST_TMPDIR/cache" --setopt=varsdir=/nonexistent)
+    "${dnf[@]}" install pyxis-all
+    [ "$(inside pyxis version)" = "$version" ]
+    [ "$(ls "$root/usr/lib64/pyxis")" = "$releases" ]
+    "${dnf[@]}" remove 'pyxis*'
+    [ ! -e "$root/usr/lib64/pyxis" ]
+
+    # The unsigned one in its place: dnf takes neither its digest nor, with new lists, its lack of a signature.
+    cp "$dist/pyxis-$version-1.x86_64.rpm" "$repo/"
+    run "${dnf[@]}" --setopt=cachedir="$BATS_TEST_TMPDIR/cache2" install pyxis
+    [ "$status" -ne 0 ]
+    createrepo_c --quiet "$repo"
+    run "${dnf[@]}" --setopt=cachedir="$BATS_TEST_TMPDIR/cache3" --setopt=pyxis.repo_gpgcheck=0 install pyxis
+    [ "$status" -ne 0 ]
+    has "not signed"
+}
