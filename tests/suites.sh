@@ -137,19 +137,27 @@ suite_demo() { check "make demo" make demo; }
 
 suite_harness() { run_bats as_root bats --tap tests/cluster/harness.bats; }
 
-# Runs a command that prints TAP and counts its lines. Tests that the plan promises but that never reported are failures.
+# Runs a command that prints TAP and counts its lines.
 run_bats() {
-    local out plan ok bad skipped
+    local out
     out=$(mktemp)
     "$@" > "$out" 2>&1
-    cat "$out"
-    plan=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$out" | head -n 1)
-    skipped=$(grep -c '^ok .* # skip' "$out")
-    ok=$(grep -c '^ok ' "$out")
-    bad=$(grep -c '^not ok ' "$out")
-    sed -n 's/^ok [0-9]* \(.*\) # skip *(\{0,1\}\(.*[^)]\))\{0,1\}$/NOTE: skipped: \1: \2/p' "$out"
+    count_tap "$out"
     rm -f "$out"
-    count $((ok - skipped)) $((bad + ${plan:-1} - ok - bad))
+}
+
+# Counts a file of TAP, several bats runs in a row perhaps. Tests that a plan promises but that never reported are failures,
+# as is having no plan, or "Bail out!". A line "# NOTE: ..." is one for tests/run.
+count_tap() {
+    local plan ok bad skipped bail
+    cat "$1"
+    plan=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$1" | awk '{ sum += $1 } END { if (NR) print sum }')
+    skipped=$(grep -c '^ok .* # skip' "$1")
+    ok=$(grep -c '^ok ' "$1")
+    bad=$(grep -c '^not ok ' "$1")
+    bail=$(grep -c '^Bail out!' "$1")
+    sed -n 's/^ok [0-9]* \(.*\) # skip *(\{0,1\}\(.*[^)]\))\{0,1\}$/NOTE: skipped: \1: \2/p; s/^# \(NOTE: .*\)/\1/p' "$1"
+    count $((ok - skipped)) $((bad + ${plan:-1} - ok - bad + bail))
 }
 
 # The cluster of the bats suites: the plugin as `make install` leaves it, unless PYXIS_PLUGSTACK names another.
@@ -185,6 +193,28 @@ suite_bats() {
 suite_sbatch() {
     test_cluster || return 1
     run_bats on_cluster bats --tap tests/sbatch
+}
+
+# What is in the packages, with four real Slurms; two at a time, as they wait more than they work.
+suite_releases() {
+    test_dist || return 1
+    local suites=(bullseye forky trixie bookworm) suite
+    # What is downloaded once, one after the other.
+    as_root tests/cluster/roots "${suites[@]}" > /dev/null || return 1
+    printf '%s\n' "${suites[@]}" |
+        as_root xargs -P 2 -I '{}' sh -c "tests/releases/run {} '$PYXIS_DIST' > '$log/releases.{}' 2>&1"
+    for suite in "${suites[@]}"; do count_tap "$log/releases.$suite"; done
+}
+
+suite_loader() {
+    test_dist || return 1
+    run_bats env PYXIS_DIST="$PYXIS_DIST" bats --tap tests/releases/loader.bats
+    run_bats as_root env PYXIS_DIST="$PYXIS_DIST" bats --tap tests/releases/rpm.bats
+}
+
+suite_upgrade() {
+    test_dist || return 1
+    run_bats as_root env PYXIS_DIST="$PYXIS_DIST" bats --tap tests/releases/upgrade.bats
 }
 
 suite_roots() { run_bats as_root bats --tap tests/cluster/roots.bats; }

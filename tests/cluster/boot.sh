@@ -96,11 +96,16 @@ answering() {
     as_root login scontrol ping < /dev/null 2> /dev/null | grep -q 'is UP' && all_idle
 }
 
+nodes_known() {
+    local states
+    states=$(as_root login sinfo -h -N -o %T < /dev/null 2> /dev/null) || return 1
+    [[ -n $states && $states != *'*'* && $states != *unk* && $states != *down* ]]
+}
+
 # After a restart nodes may well be busy: what can be asked for is that every daemon answers and slurmctld knows it.
 answers_again() {
-    local node states
-    states=$(as_root login sinfo -h -N -o %T < /dev/null 2> /dev/null) || return 1
-    [[ -n $states && $states != *'*'* && $states != *unk* && $states != *down* ]] || return 1
+    local node
+    nodes_known || return 1
     for node in "${nodes[@]}"; do
         as_root "$node" env SLURMD_NODENAME="$node" scontrol show slurmd > /dev/null 2>&1 < /dev/null || return 1
     done
