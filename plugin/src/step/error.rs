@@ -33,6 +33,8 @@ pub(crate) enum StepError {
     NotRunning(String),
     /// A name without an image.
     NoSuchContainer(String),
+    /// A named container that was there when it was looked for.
+    Vanished(String),
     /// The runtime's words have been logged.
     Reported,
     /// A child process, a pipe, a descriptor.
@@ -109,6 +111,9 @@ impl fmt::Display for StepError {
                 f,
                 "a container with name \"{name}\" does not exist, and --container-image is not set"
             ),
+            Self::Vanished(name) => {
+                write!(f, "container {name} has just ended or been removed, again and again")
+            }
             Self::Reported => f.write_str("the container could not be started"),
             Self::Process(error) => write!(f, "couldn't run the container runtime: {error}"),
             Self::Write { path, source } => {

@@ -37,23 +37,48 @@ pub(crate) fn launch(
             None => backend.start(context, Target::Name(&plan.name), socket),
         };
     };
-    let target = {
-        // Held while the container is looked for and made: of two steps that want the same
-        // absent container, one makes it and the other finds it.
-        let locks = lock_file(&plan.directory)?;
-        let _lock = RecordLock::take(&locks, lock_of(&plan.name)).map_err(process)?;
-        named_target(context, backend, shared, flag)?
-    };
-    if let Target::Running(..) = target {
-        if !plan.mounts.is_empty() {
-            log::spank_log!(
-                "pyxis: ignoring --container-mounts when attaching to a running container"
-            );
+    for _ in 1..ATTEMPTS {
+        let target = find_or_make(context, backend, shared, flag)?;
+        match start_named(context, backend, target, socket) {
+            // Somebody removed it, or its last process ended, between our look and our start.
+            Err(StepError::Vanished(name)) => log::verbose!("pyxis: container {name} is gone"),
+            done => return done,
         }
-        let plan = &super::plan::Plan { mounts: Vec::new(), ..plan.clone() };
-        return backend.start(Context { plan, ..context }, target, socket);
     }
-    backend.start(context, target, socket)
+    start_named(context, backend, find_or_make(context, backend, shared, flag)?, socket)
+}
+
+/// How often to start over with a container that others keep removing.
+const ATTEMPTS: u32 = 10;
+
+/// The named container; with a lock held, so that of two steps that want the same absent one, one
+/// makes it and the other finds it.
+fn find_or_make<'a>(
+    context: Context<'a>,
+    backend: &dyn Backend,
+    shared: &Shared,
+    flag: NameFlag,
+) -> Result<Target<'a>, StepError> {
+    let locks = lock_file(&context.plan.directory)?;
+    let _lock = RecordLock::take(&locks, lock_of(&context.plan.name)).map_err(process)?;
+    named_target(context, backend, shared, flag)
+}
+
+fn start_named(
+    context: Context<'_>,
+    backend: &dyn Backend,
+    target: Target<'_>,
+    socket: BorrowedFd<'_>,
+) -> Result<(), StepError> {
+    let plan = context.plan;
+    if !matches!(target, Target::Running(..)) {
+        return backend.start(context, target, socket);
+    }
+    if !plan.mounts.is_empty() {
+        log::spank_log!("pyxis: ignoring --container-mounts when attaching to a running container");
+    }
+    let plan = &super::plan::Plan { mounts: Vec::new(), ..plan.clone() };
+    backend.start(Context { plan, ..context }, target, socket)
 }
 
 fn process(errno: Errno) -> StepError {

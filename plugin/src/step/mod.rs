@@ -12,6 +12,7 @@ mod importer;
 mod job;
 mod join;
 mod launch;
+mod leftovers;
 mod lock;
 pub(crate) mod pin;
 mod plan;
@@ -115,7 +116,9 @@ impl Step {
         if self.exited < self.job.local_tasks {
             return Ok(());
         }
-        self.shared.release();
+        if self.shared.release() && plan.named.is_some() {
+            leftovers::outstay(&self.job, &plan.name);
+        }
         let context = Context { config, job: &self.job, plan, environ };
         let saved = match &plan.save {
             // Not of a step that was interrupted before it ran.

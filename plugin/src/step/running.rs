@@ -2,20 +2,52 @@
 //! stand for the process, not for its PID.
 
 use super::StepError;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use runtime::handover::{Handover, Part};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A process, by its `/proc` directory.
 pub(crate) struct Process(File);
+
+/// A running container's namespaces and root directory.
+pub(crate) struct Joinable {
+    namespaces: Vec<(Part, OwnedFd)>,
+    root: OwnedFd,
+}
+
+impl Joinable {
+    /// Whether both have the same directory as their root, as instances of one container have.
+    pub(crate) fn has_root_of(&self, other: &Joinable) -> bool {
+        match (fstat(&self.root), fstat(&other.root)) {
+            (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+            _ => false,
+        }
+    }
+
+    /// The container, with directory and environment of `started`, which is another instance of
+    /// the same.
+    pub(crate) fn container(self, mut started: Handover) -> Result<Handover, StepError> {
+        let mut container = Handover::new(self.namespaces);
+        let missing = || StepError::NoContainer;
+        container.put(Part::Environ, started.take(Part::Environ).ok_or_else(missing)?);
+        let cwd = started.take(Part::Cwd).ok_or_else(missing)?;
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", cwd.as_raw_fd()))
+            .unwrap_or_else(|_| PathBuf::from("/"));
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        container.put(Part::Cwd, openat2(&self.root, &path, how).unwrap_or(self.root));
+        Ok(container)
+    }
+}
 
 /// Part, name below `ns/`, and whether it is joined even if it is our own.
 const NAMESPACES: [(Part, &str, bool); 6] = [
@@ -45,20 +77,10 @@ impl Process {
         Ok(container)
     }
 
-    /// The namespaces of this process, with directory and environment of `started`, which is
-    /// another instance of the same container.
-    pub(crate) fn namespaces_with(&self, mut started: Handover) -> Result<Handover, StepError> {
-        let mut container = Handover::new(self.namespaces()?);
-        let missing = || StepError::NoContainer;
-        container.put(Part::Environ, started.take(Part::Environ).ok_or_else(missing)?);
-        let cwd = started.take(Part::Cwd).ok_or_else(missing)?;
-        let path =
-            std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&cwd)))
-                .unwrap_or_else(|_| PathBuf::from("/"));
-        let mut below = PathBuf::from("root");
-        below.push(path.strip_prefix("/").unwrap_or(Path::new("")));
-        container.put(Part::Cwd, self.open_below(&below, OFlag::O_PATH)?);
-        Ok(container)
+    /// What it takes to join this process's container, whatever becomes of the process.
+    pub(crate) fn pin(&self) -> Result<Joinable, StepError> {
+        let root = self.open_below("root", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        Ok(Joinable { namespaces: self.namespaces()?, root })
     }
 
     fn namespaces(&self) -> Result<Vec<(Part, OwnedFd)>, StepError> {
@@ -97,5 +119,46 @@ impl Process {
             let shown = String::from_utf8_lossy(path.as_ref().as_os_str().as_bytes()).into_owned();
             StepError::ContainerProcess { file: shown, source: errno }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_another_root_is_not_joined() {
+        let at = |path: &str| Joinable {
+            namespaces: Vec::new(),
+            root: File::open(path).unwrap().into(),
+        };
+        assert!(at("/").has_root_of(&at("/")));
+        // A PID that has gone to another container since it was listed.
+        assert!(!at("/proc").has_root_of(&at("/")));
+    }
+
+    #[test]
+    fn the_directory_is_looked_for_in_the_container_that_is_joined() {
+        let top = std::env::temp_dir().join(format!("pyxis-join-{}", std::process::id()));
+        std::fs::create_dir_all(top.join("joined/work")).unwrap();
+        std::fs::create_dir_all(top.join("joined/etc")).unwrap();
+        let cwd = |path: &Path, environ: &str| {
+            Handover::new(vec![
+                (Part::Cwd, File::open(path).unwrap().into()),
+                (Part::Environ, File::open(environ).unwrap().into()),
+            ])
+        };
+        let joined = |started: &Path| {
+            let root = File::open(top.join("joined")).unwrap().into();
+            let joinable = Joinable { namespaces: Vec::new(), root };
+            let container = joinable.container(cwd(started, "/dev/null")).unwrap();
+            let directory = container.get(Part::Cwd).unwrap().as_raw_fd();
+            std::fs::read_link(format!("/proc/self/fd/{directory}")).unwrap()
+        };
+        let inside = std::fs::canonicalize(top.join("joined")).unwrap();
+        assert_eq!(joined(Path::new("/etc")), inside.join("etc"));
+        // Not there: the root, and never the node's directory of that name.
+        assert_eq!(joined(Path::new("/proc")), inside);
+        std::fs::remove_dir_all(top).unwrap();
     }
 }

@@ -82,9 +82,9 @@ impl Shared {
     }
 
     /// Lets go of the container and waits for its helpers to notice, so that Slurm finds none
-    /// when it looks for what is left of the step.
-    pub(crate) fn release(&self) {
-        let Ok(Some(mut container)) = Handover::dequeue(self.queue.as_fd()) else { return };
+    /// when it looks for what is left of the step. Returns whether there was a container.
+    pub(crate) fn release(&self) -> bool {
+        let Ok(Some(mut container)) = Handover::dequeue(self.queue.as_fd()) else { return false };
         let helpers = container.take(Part::Helpers);
         drop(container);
         // The farewell: a step that ends without one has lost its slurmstepd.
@@ -94,6 +94,7 @@ impl Shared {
             let mut hangup = [PollFd::new(helpers.as_fd(), PollFlags::POLLIN)];
             let _ = poll(&mut hangup, PollTimeout::from(HELPER_GRACE));
         }
+        true
     }
 
     /// Notes that an image is being got, which may leave something to release.

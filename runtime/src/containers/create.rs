@@ -49,16 +49,14 @@ impl DataPath {
             stage.discard();
             return Err(ContainerError::Exists { path: place });
         }
-        match stage.fill(&file, image).and_then(|rootfs| publish(self, &rootfs, &place, force)) {
-            Ok(()) => {
-                stage.discard(); // what an extracted root leaves; a layered one took it along
-                self.container(name)
-            }
-            Err(error) => {
-                stage.discard();
-                Err(error)
-            }
-        }
+        let made = stage.fill(&file, image).and_then(|rootfs| {
+            // Read now: somebody may remove the container as soon as it is there.
+            let layered = Metadata::read(&rootfs)?;
+            publish(self, &rootfs, &place, force)?;
+            Ok(Container { name: name.clone(), path: place, layered })
+        });
+        stage.discard(); // what an extracted root leaves; a layered one took it along
+        made
     }
 
     /// The container called `name`, made over `image` if there is none.

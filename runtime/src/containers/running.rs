@@ -145,11 +145,12 @@ impl Pinned {
 /// A detached copy of the root mount of the running container with `mark`, writable.
 pub(super) fn borrow_root(mark: &str) -> io::Result<Option<OwnedFd>> {
     let Some(process) = Pinned::find(mark)? else { return Ok(None) };
-    let user = process.namespace("user")?;
-    let mount = process.namespace("mnt")?;
+    let namespaces =
+        process.namespace("user").and_then(|user| Ok((user, process.namespace("mnt")?)));
     if !process.is_alive() {
-        return Ok(None);
+        return Ok(None); // whatever came of it
     }
+    let (user, mount) = namespaces?;
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     // The way into the other namespaces has no return, hence a process for it.

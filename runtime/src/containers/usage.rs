@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::running;
-use super::{Container, ContainerError};
+use super::{Container, ContainerError, Metadata};
 use crate::start::sys::{Lock, flock};
 
 /// How long to wait for a container that is neither running any more nor gone yet.
@@ -102,7 +102,14 @@ impl Container {
         if !is_at(&file, &path) {
             return Err(ContainerError::Absent { path: self.path.clone() }); // removed meanwhile
         }
-        Ok(file)
+        let id = |metadata: &Metadata| metadata.id.clone();
+        match Metadata::read(&self.path) {
+            // Removed and made anew.
+            Ok(now) if now.as_ref().map(id) != self.layered.as_ref().map(id) => {
+                Err(ContainerError::Absent { path: self.path.clone() })
+            }
+            _ => Ok(file),
+        }
     }
 }
 

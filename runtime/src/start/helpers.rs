@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -121,27 +121,47 @@ fn keep(lease: RawFd, alive: RawFd, serving: Option<Pid>) {
     sys::name_process(c"pyxis-keeper");
     sys::close_all_but(&[lease, alive]);
     // SAFETY: open for as long as this process lives.
-    let lease = unsafe { std::os::fd::BorrowedFd::borrow_raw(lease) };
+    let lease = unsafe { BorrowedFd::borrow_raw(lease) };
     let mut ended = [PollFd::new(lease, PollFlags::POLLIN)];
     while poll(&mut ended, PollTimeout::NONE).is_err() {}
     // Nobody left: 0, or ECONNRESET while the container still waits in the other end's queue.
     let mut word = [0];
     if recv(lease.as_raw_fd(), &mut word, MsgFlags::MSG_DONTWAIT).is_ok_and(|bytes| bytes > 0) {
-        // The server ends by itself when the container's file system goes. Slurm must find
-        // neither of us: a closed descriptor would come too early, a process leaves its cgroup
-        // after it has closed its files.
+        // The server ends by itself when the container's file system goes: at once, or when other
+        // steps that use it have ended. Slurm must find neither of us: a closed descriptor would
+        // come too early, a process leaves its cgroup after it has closed its files.
         if let Some(serving) = serving {
             // Should slurmstepd die even now, what is left of the step is ours to end.
-            let mut gone = [PollFd::new(lease, PollFlags::empty())];
-            while waitpid(serving, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive) {
-                if poll(&mut gone, PollTimeout::from(1u8)).is_ok_and(|ready| ready > 0) {
-                    return kill_container();
-                }
+            if !outlast(serving, lease) {
+                return kill_container();
             }
         }
         return;
     }
     kill_container();
+}
+
+/// Waits for the end of the server. Returns `false` if the lease's other end is closed before.
+fn outlast(serving: Pid, lease: BorrowedFd<'_>) -> bool {
+    let running = || waitpid(serving, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
+    let Ok(server) = sys::process_fd(serving) else {
+        // Kernels before 5.3.
+        while running() {
+            let mut gone = [PollFd::new(lease, PollFlags::empty())];
+            if poll(&mut gone, PollTimeout::from(1u8)).is_ok_and(|ready| ready > 0) {
+                return false;
+            }
+        }
+        return true;
+    };
+    let mut either =
+        [PollFd::new(lease, PollFlags::empty()), PollFd::new(server.as_fd(), PollFlags::POLLIN)];
+    while running() {
+        if poll(&mut either, PollTimeout::NONE).is_ok() && either[0].any().unwrap_or(true) {
+            return !running();
+        }
+    }
+    true
 }
 
 /// Kills every process of this user namespace and of those below it, until there is none. A

@@ -50,6 +50,9 @@ impl Backend for Builtin {
             }
             return Ok(());
         }
+        if super::says_absent(&outcome.log, &plan.name) {
+            return Err(StepError::Vanished(plan.name.clone()));
+        }
         let lines: Vec<&str> =
             outcome.lines().map(|line| line.strip_prefix("pyxis: ").unwrap_or(line)).collect();
         Err(StepError::Start(if lines.is_empty() { outcome.ending() } else { lines.join("; ") }))

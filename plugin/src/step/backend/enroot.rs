@@ -30,6 +30,8 @@ pub(crate) struct Enroot {
 
 /// First byte of the monitor's report: the container has been handed over.
 const STARTED: u8 = b'+';
+/// Or: it was running when it was looked for, and has ended.
+const ENDED: u8 = b'-';
 
 impl Backend for Enroot {
     fn name(&self) -> &'static str {
@@ -76,6 +78,9 @@ impl Backend for Enroot {
             }
             return Ok(());
         }
+        if report.first() == Some(&ENDED) || super::says_absent(&log, &plan.name) {
+            return Err(StepError::Vanished(plan.name.clone()));
+        }
         let what = String::from_utf8_lossy(&report).into_owned();
         let what = if what.is_empty() { StepError::MonitorDied.to_string() } else { what };
         log::error!("pyxis: {what}");
@@ -101,7 +106,35 @@ struct Monitor<'a> {
     log: File,
 }
 
+/// How many processes of a running container to try in turn: each may have just ended.
+const CANDIDATES: u32 = 10;
+
 impl Monitor<'_> {
+    /// Takes hold of the running container that `pid` was in when it was looked for: by this
+    /// process or another, whose root directory is that of `started`.
+    fn joinable(
+        &self,
+        name: &str,
+        mut pid: i32,
+        started: &running::Joinable,
+        own: Pid,
+    ) -> Result<running::Joinable, StepError> {
+        let enroot = Enroot { program: self.command.program.to_owned() };
+        for _ in 0..CANDIDATES {
+            let pinned = running::Process::open(pid).and_then(|process| process.pin());
+            if let Ok(pinned) = pinned {
+                if pinned.has_root_of(started) {
+                    return Ok(pinned);
+                }
+            }
+            match enroot.find(self.context, name)? {
+                Some(super::Existing::Running(next)) if next != own.as_raw() => pid = next,
+                _ => break,
+            }
+        }
+        Err(StepError::Vanished(name.to_owned()))
+    }
+
     /// Forks the monitor and returns its report.
     fn run_apart(&self) -> Result<Vec<u8>, StepError> {
         let failed = |errno: nix::Error| StepError::Process(errno.into());
@@ -139,6 +172,9 @@ impl Monitor<'_> {
                 let _ = report.write_all(&[STARTED]);
                 self.linger(report, enroot);
             }
+            Err(StepError::Vanished(_)) => {
+                let _ = report.write_all(&[ENDED]);
+            }
             Err(error) => {
                 let _ = report.write_all(error.to_string().as_bytes());
             }
@@ -173,13 +209,9 @@ impl Monitor<'_> {
         // It is our child and stopped: its PID cannot be reused.
         let mut container = running::Process::open(enroot.as_raw())?.container()?;
         if let Target::Running(name, pid) = self.target {
-            let joined = running::Process::open(pid)?;
-            // Opened first and looked up again: the PID is still the container's.
-            let enroot = Enroot { program: self.command.program.to_owned() };
-            if enroot.find(self.context, name)? != Some(super::Existing::Running(pid)) {
-                return Err(StepError::Start(format!("container {name} has just stopped")));
-            }
-            container = joined.namespaces_with(container)?;
+            let started = running::Process::open(enroot.as_raw())?.pin()?;
+            let joinable = self.joinable(name, pid, &started, enroot)?;
+            container = joinable.container(container)?;
         }
         container.put(Part::Helpers, alive);
         container.send(self.socket).map_err(StepError::Process)?;

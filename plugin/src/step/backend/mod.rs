@@ -189,6 +189,14 @@ fn in_path(program: &str) -> bool {
     })
 }
 
+/// Whether a runtime's words are that there is no container of this name.
+fn says_absent(log: &str, name: &str) -> bool {
+    log.lines().any(|line| {
+        let path = line.split_once("No such file or directory: ").map(|(_, path)| path.trim_end());
+        path.and_then(|path| path.strip_suffix(name)).is_some_and(|parent| parent.ends_with('/'))
+    })
+}
+
 /// Names and states from the table of `list -f`: a line of headers, then name and, of running
 /// containers, the PID.
 fn parse_list(table: &str) -> impl Iterator<Item = (&str, Existing)> {
@@ -207,6 +215,15 @@ fn parse_list(table: &str) -> impl Iterator<Item = (&str, Existing)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_that_is_not_there_is_told_from_other_troubles() {
+        let path = "No such file or directory: /data/pyxis_a";
+        assert!(says_absent(&format!("pyxis: {path}\n"), "pyxis_a"));
+        assert!(says_absent(&format!("other\n[ERROR] {path}\n"), "pyxis_a"));
+        assert!(!says_absent(path, "a") && !says_absent(path, "pyxis_b"));
+        assert!(!says_absent("cannot mount /x: No such file or directory", "pyxis_a"));
+    }
 
     #[test]
     fn the_list_of_containers_is_read() {

@@ -1,0 +1,215 @@
+//! What of a step still runs when its last task has ended: the user's processes in the container,
+//! whom Slurm is about to kill, and the runtime's helpers outside of it.
+//!
+//! A helper that serves the container's image has to stay as long as another step uses the
+//! container, and Slurm kills all of a step: so the step stays.
+
+use super::job::Job;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use spank_bindings::{StepId, log};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+/// How long helpers may take to see that their container is gone.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Descriptors of processes of one step.
+#[derive(Default)]
+struct Leftovers {
+    in_container: Vec<OwnedFd>,
+    helpers: Vec<OwnedFd>,
+}
+
+/// Kills what the user left in the container `name` and waits for its helpers, for as long as
+/// other steps need them. Slurm's SIGKILL for the step, which they do get, ends the wait.
+pub(super) fn outstay(job: &Job, name: &str) {
+    let mut told = false;
+    loop {
+        let Leftovers { in_container, helpers } = find(job);
+        for process in &in_container {
+            kill(process);
+        }
+        if helpers.is_empty() || wait(&helpers, Some(Instant::now() + GRACE)) {
+            return;
+        }
+        if !told {
+            log::spank_log!(
+                "pyxis: another step is using container {name}, whose image this step serves: \
+                 it ends when that one has"
+            );
+            told = true;
+        }
+        wait(&helpers, None);
+    }
+}
+
+fn find(job: &Job) -> Leftovers {
+    let mut found = Leftovers::default();
+    let root = |pid: &str| fs::metadata(format!("/proc/{pid}/root")).map(|at| (at.dev(), at.ino()));
+    let (Ok(own_root), Ok(processes)) = (root("self"), fs::read_dir("/proc")) else {
+        return found;
+    };
+    let me = std::process::id();
+    for process in processes.flatten() {
+        let name = process.file_name();
+        let Some((text, pid)) = name.to_str().and_then(|text| Some((text, text.parse().ok()?)))
+        else {
+            continue;
+        };
+        // Cheap tests first; those before the descriptor is open are repeated by the ones after.
+        if pid == me || !process.metadata().is_ok_and(|at| at.uid() == job.user.uid) {
+            continue;
+        }
+        let Some(descriptor) = open(pid) else { continue };
+        let theirs = root(text);
+        let ours = process.metadata().is_ok_and(|at| at.uid() == job.user.uid) && is_of(job, text);
+        // Alive until now, hence all of it was about this process.
+        if !ours || wait_one(&descriptor, PollTimeout::ZERO) {
+            continue;
+        }
+        match theirs {
+            Ok(theirs) if theirs == own_root => found.helpers.push(descriptor),
+            Ok(_) => found.in_container.push(descriptor),
+            Err(_) => {}
+        }
+    }
+    found
+}
+
+/// Whether a process belongs to the step: by its cgroup, or, where Slurm uses none, by the
+/// variables it was started with.
+fn is_of(job: &Job, pid: &str) -> bool {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    if cgroups.contains("/job_") {
+        return in_cgroup(job, &cgroups);
+    }
+    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    has_variables(job, &environ)
+}
+
+fn in_cgroup(job: &Job, cgroups: &str) -> bool {
+    let step = match job.step_id {
+        StepId::BATCH => "batch".to_owned(),
+        step => step.to_string(),
+    };
+    let step = format!("/job_{}/step_{step}", job.job_id);
+    cgroups.lines().any(|line| {
+        line.match_indices(&step)
+            .any(|(at, _)| matches!(line.as_bytes().get(at + step.len()), None | Some(b'/')))
+    })
+}
+
+fn has_variables(job: &Job, environ: &[u8]) -> bool {
+    let of = |name: &str| {
+        let mut variables = environ.split(|byte| *byte == 0);
+        variables.find_map(|variable| variable.strip_prefix(name.as_bytes()))
+    };
+    // A batch script has no number.
+    let step = (job.step_id != StepId::BATCH).then(|| job.step_id.to_string());
+    of("SLURM_JOB_ID=") == Some(job.job_id.to_string().as_bytes())
+        && of("SLURM_STEP_ID=") == step.as_ref().map(String::as_bytes)
+}
+
+/// Waits until all have ended, or until `deadline`; without one, until the first has. Returns
+/// whether all have.
+fn wait(processes: &[OwnedFd], deadline: Option<Instant>) -> bool {
+    let Some(deadline) = deadline else {
+        let mut ended: Vec<_> =
+            processes.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
+        let _ = poll(&mut ended, PollTimeout::NONE);
+        return false;
+    };
+    processes.iter().all(|process| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        wait_one(process, left)
+    })
+}
+
+fn wait_one(process: &OwnedFd, timeout: PollTimeout) -> bool {
+    let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    poll(&mut ended, timeout).is_ok_and(|ready| ready > 0)
+}
+
+/// A descriptor of the process, readable when it has ended (Linux 5.3).
+fn open(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    // SAFETY: just made for us.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+fn kill(process: &OwnedFd) {
+    // SAFETY: signals the process of a descriptor, which cannot be another one.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            libc::SIGKILL,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::job::Credentials;
+    use std::process::Command;
+
+    fn job(job_id: u32, step_id: StepId) -> Job {
+        let uid = nix::unistd::geteuid().as_raw();
+        let user = Credentials { uid, gid: uid, groups: vec![] };
+        let cwd = None;
+        Job { user, job_id, step_id, local_tasks: 1, total_tasks: 1, cwd, privileged: false }
+    }
+
+    #[test]
+    fn a_process_belongs_to_the_step_of_its_cgroup() {
+        let step = job(4, StepId(1));
+        let v1 = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_64101/job_4/step_1\n0::/\n";
+        assert!(in_cgroup(&step, v1));
+        assert!(in_cgroup(&step, "0::/system.slice/slurmstepd.scope/job_4/step_1/user/task_0\n"));
+        for other in ["job_4/step_10", "job_44/step_1", "job_4/step_batch", "job_14/step_1"] {
+            assert!(!in_cgroup(&step, &format!("6:freezer:/slurm/uid_1/{other}\n")), "{other}");
+        }
+        assert!(in_cgroup(&job(4, StepId::BATCH), "6:freezer:/slurm/uid_1/job_4/step_batch\n"));
+    }
+
+    #[test]
+    fn without_cgroups_of_slurm_variables_tell() {
+        let environ = b"A=1\0SLURM_JOB_ID=4\0SLURM_STEP_ID=1\0";
+        assert!(has_variables(&job(4, StepId(1)), environ));
+        assert!(!has_variables(&job(4, StepId(10)), environ));
+        assert!(!has_variables(&job(4, StepId(1)), b"SLURM_JOB_ID=4\0SLURM_STEP_ID=11\0"));
+        assert!(!has_variables(&job(4, StepId::BATCH), environ));
+        assert!(has_variables(&job(4, StepId::BATCH), b"SLURM_JOB_ID=4\0"));
+    }
+
+    #[test]
+    fn helpers_are_waited_for_and_others_left_alone() {
+        // Numbers that no job of Slurm has.
+        let (mine, other) = (job(4_000_000_001, StepId(1)), job(4_000_000_001, StepId(2)));
+        let sleep = |step: &Job, seconds: &str| {
+            Command::new("sleep")
+                .arg(seconds)
+                .env("SLURM_JOB_ID", step.job_id.to_string())
+                .env("SLURM_STEP_ID", step.step_id.to_string())
+                .spawn()
+                .unwrap()
+        };
+        let mut foreign = sleep(&other, "30");
+        let mut helper = sleep(&mine, "0.8");
+        let begin = Instant::now();
+        outstay(&mine, "pyxis_x");
+        assert!(begin.elapsed() > Duration::from_millis(600), "{:?}", begin.elapsed());
+        assert!(helper.wait().unwrap().success());
+        assert!(foreign.try_wait().unwrap().is_none());
+        foreign.kill().unwrap();
+        foreign.wait().unwrap();
+    }
+}

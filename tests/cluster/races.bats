@@ -1,0 +1,100 @@
+#!/usr/bin/env bats
+# Steps that want the same named container at the same time. As root, on a cluster of tests/cluster that has the plugin
+# (CLUSTER_STATE names it), for the nodes' logs. PYXIS_TEST_RUNTIME is the container runtime, pyxis (built in) or enroot.
+
+cluster() { "$BATS_TEST_DIRNAME/cluster" "$@"; }
+user() { cluster run -- "$@"; }
+
+setup() {
+    image=$PYXIS_TEST_IMAGES/busybox.sqsh
+    name=race-$$-$BATS_TEST_NUMBER
+    work=$CLUSTER_STATE/work/$name
+    mkdir -m 777 "$work"
+}
+
+teardown() {
+    user scancel -u pyxistest
+    user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f "pyxis_$name" > /dev/null 2>&1 || true
+    rm -rf "$work"
+}
+
+# How often the node has made the container.
+creations() { grep -c "creating container filesystem: pyxis_$name\$" "$CLUSTER_STATE/log/slurmd.n1.log"; }
+
+# Runs $1 steps at once in one job, with the arguments given; prints what they said. The job lasts until all have ended.
+steps_at_once() {
+    local count=$1
+    shift
+    user salloc -Q -w n1 --overcommit bash -c 'for i in $(seq "$1"); do
+            srun --overlap --overcommit -n1 "${@:2}" < /dev/null > "'"$work"'/$i" 2>&1 || echo "step failed" >> "'"$work"'/$i" &
+        done
+        wait' - "$count" "$@"
+    cat "$work"/[0-9]*
+}
+
+@test "100 steps at once on one absent container: all succeed, one makes it" {
+    steps_at_once 100 --container-image="$image" --container-name="$name" sh -c 'cat /etc/os-release; sleep 0.$((RANDOM % 5))' > "$work/all"
+    grep -vE '^(NAME|ID|VERSION_ID|PRETTY_NAME)=|is using container' "$work/all" || true
+    ! grep -q "step failed" "$work/all"
+    [ "$(grep -c ^ID=pyxis-test "$work/all")" -eq 100 ]
+    [ "$(creations)" -eq 1 ]
+}
+
+@test "50 rounds of making, joining and removing one container" {
+    local round
+    # One job for all rounds; in each, three steps want the container while a fourth removes it again and again.
+    user salloc -Q -w n1 --overcommit bash -c '
+        step() { srun --overlap --overcommit -n1 "$@" < /dev/null; }
+        for round in $(seq 50); do
+            for i in 1 2 3; do
+                step --container-image="$1" --container-name="$2" cat /etc/os-release > "$4/$round.$i" 2>&1 ||
+                    echo "round $round: step $i failed" >> "$4/$round.$i" &
+            done
+            step sh -c "$3 remove -f pyxis_$2; sleep 0.0$((RANDOM % 10)); $3 remove -f pyxis_$2" > /dev/null 2>&1
+            wait
+        done' - "$image" "$name" "$PYXIS_TEST_COMMAND" "$work"
+    cat "$work"/[0-9]*.[123] | grep -vE '^(NAME|ID|VERSION_ID|PRETTY_NAME)=|is using container' || true
+    [ "$(cat "$work"/[0-9]*.[123] | grep -c ^ID=pyxis-test)" -eq 150 ]
+    ! grep -q "failed" "$work"/[0-9]*.[123]
+}
+
+# Starts a step in container $name that runs the script $1 and then waits for $work/stop.
+first_step() {
+    user srun -w n1 --overlap --container-image="$image" --container-name="$name" --container-writable \
+        --container-mounts="$work:/shared" sh -c "$1"' touch /shared/ready; while [ ! -e /shared/stop ]; do sleep 0.05; done' \
+        > "$work/first" 2>&1 3>&- &
+    first=$!
+    wait_for "$work/ready"
+}
+
+wait_for() {
+    local i
+    for ((i = 0; i < 200; i++)); do
+        [[ ! -e $1 ]] || return 0
+        sleep 0.05
+    done
+    cat "$work"/[a-z]* || true
+    return 1
+}
+
+@test "a joined container outlives the step that started it" {
+    local flag
+    for flag in auto no_exec; do
+        rm -f "$work"/*
+        first_step 'echo written > /file;'
+        user srun -w n1 --overlap --container-name="$name:$flag" --container-writable --container-mounts="$work:/shared" \
+            sh -c 'touch /shared/joined; while [ ! -e /shared/end ]; do sleep 0.05; done; cat /file && ls /bin/busybox && busybox sha256sum /bin/busybox && echo fine' \
+            > "$work/second" 2>&1 3>&- &
+        second=$!
+        [[ $flag == auto ]] || sleep 1 # it has mounts of its own, and /shared is one of them
+        wait_for "$work/joined"
+        touch "$work/stop"
+        sleep 1
+        touch "$work/end"
+        wait $second
+        wait $first
+        cat "$work/first" "$work/second"
+        [ "$(grep -cx fine "$work/second")" -eq 1 ]
+        [ "$(grep -cx written "$work/second")" -eq 1 ]
+    done
+}
