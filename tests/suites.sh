@@ -170,7 +170,9 @@ test_cluster() {
         make || return 1
         as_root make install prefix="$state/prefix" || return 1
     fi
-    as_root tests/cluster/cluster --state "$state" up --owner $$ --plugstack "$plugstack" || return 1
+    # enroot is what suite_enroot puts there.
+    as_root mkdir -p "$state/enroot" || return 1
+    as_root tests/cluster/cluster --state "$state" up --owner $$ --path "$state/enroot" --plugstack "$plugstack" || return 1
     # A copy: the checkout may be somewhere that ordinary users cannot read.
     as_root mkdir "$state/work/images" "$state/work/tests"
     # shellcheck disable=SC2046
@@ -181,7 +183,7 @@ test_cluster() {
 # As the ordinary user. TMPDIR is where bats puts what tests write; the nodes have to see it.
 on_cluster() {
     as_root tests/cluster/cluster --state "$state" run --env TMPDIR="$state/work" --env SUT="${SUT:-pyxis}" \
-        --env PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" --env PYXIS_TEST_IMAGES="$state/work/images" -- "$@"
+        --env PYXIS_TEST_RUNTIME="${PYXIS_TEST_RUNTIME:-pyxis}" --env PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" --env PYXIS_TEST_IMAGES="$state/work/images" -- "$@"
 }
 
 suite_bats() {
@@ -219,23 +221,62 @@ suite_upgrade() {
 
 suite_roots() { run_bats as_root bats --tap tests/cluster/roots.bats; }
 
-suite_faults() {
-    test_cluster || return 1
-    run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" bats --tap tests/cluster/faults.bats
+# Runs a suite of tests/cluster as root; arguments are the plugstack.conf line's, if any.
+run_bats_as_root() {
+    local file=$1 line
+    shift
+    line=$(grep ^required "$state/prefix/share/pyxis/pyxis.conf")
+    run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" \
+        PYXIS_TEST_RUNTIME="${PYXIS_TEST_RUNTIME:-pyxis}" PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" \
+        PYXIS_TEST_LINE="$line${*:+ $*}" bats --tap "$file"
 }
 
-suite_registry() {
+suite_faults() {
     test_cluster || return 1
-    run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" \
-        PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" PYXIS_TEST_LINE="$(grep ^required "$state/prefix/share/pyxis/pyxis.conf")" \
-        bats --tap tests/cluster/registry.bats
+    run_bats_as_root tests/cluster/faults.bats
 }
 
 suite_plugstack() {
     test_cluster || return 1
-    run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" \
-        PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" PYXIS_TEST_LINE="$(grep ^required "$state/prefix/share/pyxis/pyxis.conf")" \
-        bats --tap tests/cluster/plugstack.bats
+    run_bats_as_root tests/cluster/plugstack.bats
+}
+
+suite_registry() {
+    test_cluster || return 1
+    run_bats_as_root tests/cluster/registry.bats
+}
+
+suite_races() {
+    test_cluster || return 1
+    run_bats_as_root tests/cluster/races.bats
+}
+
+# The code path of enroot: the pyxis command, which takes enroot's arguments, stands in under its name. Containers are
+# kept on the node, as sites configure enroot.
+suite_enroot() {
+    test_cluster || return 1
+    local line ours=(as_root tests/cluster/cluster --state "$state") node
+    line=$(grep ^required "$state/prefix/share/pyxis/pyxis.conf")
+    as_root ln -sfn "$state/prefix/bin/pyxis" "$state/enroot/enroot"
+    "${ours[@]}" login -- sh -c 'mkdir -p /etc/pyxis; cat > /etc/pyxis/pyxis.toml' << 'END'
+[paths]
+data = "/var/tmp/enroot-data-%u"
+runtime = "/var/tmp/enroot-run-%u"
+END
+    # Without runtime= in the line: enroot is chosen because it is there.
+    "${ours[@]}" plugstack "$line"
+    export PYXIS_TEST_RUNTIME=enroot
+    run_bats on_cluster salloc --quiet -N2 --overcommit bats --tap tests
+    run_bats on_cluster bats --tap tests/sbatch
+    run_bats_as_root tests/cluster/plugstack.bats runtime=enroot
+    run_bats_as_root tests/cluster/races.bats runtime=enroot
+    unset PYXIS_TEST_RUNTIME
+    for node in n1 n2; do
+        check "it was enroot, on $node" grep -q "pyxis: container runtime: enroot" "$state/log/slurmd.$node.log"
+    done
+    "${ours[@]}" login -- rm -r /etc/pyxis
+    as_root rm "$state/enroot/enroot"
+    "${ours[@]}" plugstack "include $state/prefix/share/pyxis/pyxis.conf"
 }
 
 # In its own mount namespace; the plugins are those that the suites install and matrix build.

@@ -35,7 +35,7 @@ steps_at_once() {
 @test "100 steps at once on one absent container: all succeed, one makes it" {
     steps_at_once 100 --container-image="$image" --container-name="$name" sh -c 'cat /etc/os-release; sleep 0.$((RANDOM % 5))' > "$work/all"
     grep -vE '^(NAME|ID|VERSION_ID|PRETTY_NAME)=|is using container' "$work/all" || true
-    ! grep -q "step failed" "$work/all"
+    [ "$(grep -c "step failed" "$work/all")" -eq 0 ]
     [ "$(grep -c ^ID=pyxis-test "$work/all")" -eq 100 ]
     [ "$(creations)" -eq 1 ]
 }
@@ -55,7 +55,7 @@ steps_at_once() {
         done' - "$image" "$name" "$PYXIS_TEST_COMMAND" "$work"
     cat "$work"/[0-9]*.[123] | grep -vE '^(NAME|ID|VERSION_ID|PRETTY_NAME)=|is using container' || true
     [ "$(cat "$work"/[0-9]*.[123] | grep -c ^ID=pyxis-test)" -eq 150 ]
-    ! grep -q "failed" "$work"/[0-9]*.[123]
+    [ "$(cat "$work"/[0-9]*.[123] | grep -c "failed")" -eq 0 ]
 }
 
 # Starts a step in container $name that runs the script $1 and then waits for $work/stop.
@@ -97,4 +97,29 @@ wait_for() {
         [ "$(grep -cx fine "$work/second")" -eq 1 ]
         [ "$(grep -cx written "$work/second")" -eq 1 ]
     done
+}
+
+@test "a PID that has become another process's is not joined" {
+    local enroot=$CLUSTER_STATE/enroot
+    [[ $PYXIS_TEST_RUNTIME == enroot ]] || skip "enroot: the built-in runtime looks PIDs up and opens them itself"
+    user srun -w n1 --container-image="$image" --container-name="$name" true
+    # Lists a process of the user's that is on the node, not in the container, as the container's.
+    mv "$enroot/enroot" "$enroot/real"
+    cat > "$enroot/enroot" << END
+#!/bin/sh
+if [ "\$1" = list ]; then
+    printf 'NAME PID COMM\\n%s %s sleep\\n' "pyxis_$name" "\$(cat "$work/pid")"
+else
+    exec -a enroot "$enroot/real" "\$@"
+fi
+END
+    sed -i '1s,sh,bash,' "$enroot/enroot"
+    chmod 755 "$enroot/enroot"
+    user srun -w n1 --overlap sh -c 'echo $$ > "$1/pid"; exec sleep 30' - "$work" 3>&- &
+    wait_for "$work/pid"
+    run user srun -w n1 --overlap --container-name="$name" sh -c 'ls /usr/bin/apt; echo ran-anyway'
+    mv "$enroot/real" "$enroot/enroot"
+    echo "$output"
+    [ "$status" -ne 0 ]
+    [[ $output == *"container pyxis_$name has just ended or been removed"* && $output != *ran-anyway* ]]
 }

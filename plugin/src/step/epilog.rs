@@ -7,9 +7,9 @@ use super::job::{Credentials, Job};
 use super::plan::Plan;
 use crate::config::{Config, Scope};
 use crate::options::Unshare;
-use nix::unistd::{Uid, User};
+use nix::unistd::{Uid, User, getppid};
 use spank_bindings::{Spank, StepId, log};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 /// Removes every container named after the job, as its user.
@@ -45,8 +45,9 @@ pub(crate) fn remove_containers_of_job(
         directory: config.runtime_path.clone(),
         squashfs: config.runtime_path.clone(),
     };
-    let backend = backend::choose(config);
-    let environ = environ(job.user.uid);
+    let path = path_of_slurmd();
+    let backend = backend::choose(config, &path);
+    let environ = environ(job.user.uid, &path);
     let context = Context { config, job: &job, plan: &plan, environ: &environ };
     let prefix = format!("pyxis_{}_", job.job_id);
     let of_job = |names: Vec<String>| {
@@ -64,12 +65,19 @@ pub(crate) fn remove_containers_of_job(
     }
 }
 
+/// The PATH that steps have. Slurm gives the epilog's process another one, in which the runtime
+/// may not be found, or be another; its parent is slurmd.
+fn path_of_slurmd() -> OsString {
+    let environ = std::fs::read(format!("/proc/{}/environ", getppid())).unwrap_or_default();
+    let path = environ.split(|byte| *byte == 0).find_map(|line| line.strip_prefix(b"PATH="));
+    path.map_or_else(backend::own_path, |path| OsStr::from_bytes(path).to_owned())
+}
+
 /// The epilog has hardly an environment; the user's containers are below the user's home.
-fn environ(uid: u32) -> Vec<CString> {
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
+fn environ(uid: u32, path: &OsStr) -> Vec<CString> {
     let home = User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.dir);
     let home = home.map(|home| [b"HOME=", home.as_os_str().as_bytes()].concat());
-    [Some(format!("PATH={path}").into_bytes()), home]
+    [Some([b"PATH=", path.as_bytes()].concat()), home]
         .into_iter()
         .flatten()
         .filter_map(|variable| CString::new(variable).ok())

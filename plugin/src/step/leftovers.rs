@@ -164,8 +164,16 @@ mod tests {
     fn job(job_id: u32, step_id: StepId) -> Job {
         let uid = nix::unistd::geteuid().as_raw();
         let user = Credentials { uid, gid: uid, groups: vec![] };
-        let cwd = None;
-        Job { user, job_id, step_id, local_tasks: 1, total_tasks: 1, cwd, privileged: false }
+        Job {
+            user,
+            job_id,
+            step_id,
+            local_tasks: 1,
+            total_tasks: 1,
+            cwd: None,
+            privileged: false,
+            pinned: None,
+        }
     }
 
     #[test]

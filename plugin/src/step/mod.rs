@@ -59,7 +59,7 @@ impl Step {
         let job = Job::read(spank)?;
         runtime_dir::create_for_user(&config.runtime_path, job.user.uid, job.user.gid)?;
         let mut shared = Shared::new()?;
-        let backend = backend::choose(config);
+        let backend = backend::choose(config, &backend::own_path());
         if backend.name() == "pyxis" {
             shared.broker = broker::start(config, options.image.as_ref(), backend.program());
         }
@@ -79,7 +79,7 @@ impl Step {
         };
         let script = script.map(|script| OsString::from_vec(script.into_bytes()));
         let plan = Plan::new(config, options, &self.job, script)?;
-        let backend = backend::choose(config);
+        let backend = backend::choose(config, &backend::own_path());
         log::verbose!("pyxis: container runtime: {}", backend.name());
         let environ = environ(spank, config, options, &self.job)?;
         self.planned = Some(Planned { plan, backend, environ });
@@ -166,9 +166,8 @@ fn environ(
     options: &Options,
     job: &Job,
 ) -> Result<Vec<CString>, StepError> {
-    let path = std::env::var_os("PATH");
     let mut ours: Vec<(&str, OsString)> = vec![
-        ("PATH", path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())),
+        ("PATH", backend::own_path()),
         ("SLURM_JOB_UID", job.user.uid.to_string().into()),
         ("SLURM_JOB_GID", job.user.gid.to_string().into()),
         ("PYXIS_RUNTIME_PATH", config.runtime_path.clone().into()),

@@ -34,7 +34,7 @@ pub(crate) fn look_up(config: &Config, options: &Options) -> Option<CString> {
     let asked = options.image.as_ref()?;
     let image = Image::parse(asked);
     let Image::Remote { uri, .. } = &image else { return None };
-    let backend = backend::choose(config);
+    let backend = backend::choose(config, &backend::own_path());
     if nodes == Some(1)
         || config.importer.is_some()
         || image.is_daemon()

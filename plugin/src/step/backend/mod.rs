@@ -12,7 +12,7 @@ use super::plan::Plan;
 use crate::config::{Config, RuntimeChoice};
 use nix::fcntl::Flock;
 use spank_bindings::log;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -168,25 +168,33 @@ pub(crate) trait Backend: Send {
     }
 }
 
-/// The runtime that the configuration chooses on this node.
-pub(crate) fn choose(config: &Config) -> Box<dyn Backend> {
-    let enroot = || Box::new(Enroot { program: PathBuf::from("enroot") });
+/// The runtime that the configuration chooses on this node, where programs are looked for in
+/// `path`.
+pub(crate) fn choose(config: &Config, path: &OsStr) -> Box<dyn Backend> {
+    let found = find_in(path, "enroot");
     let builtin = || Box::new(Builtin { program: config.pyxis_path.clone() });
-    match config.runtime {
-        RuntimeChoice::Enroot => enroot(),
-        RuntimeChoice::Pyxis => builtin(),
-        RuntimeChoice::Auto if in_path("enroot") => enroot(),
-        RuntimeChoice::Auto => builtin(),
+    match (config.runtime, found) {
+        (RuntimeChoice::Enroot | RuntimeChoice::Auto, Some(program)) => {
+            Box::new(Enroot { program })
+        }
+        // By name: the attempt to run it says what is wrong.
+        (RuntimeChoice::Enroot, None) => Box::new(Enroot { program: PathBuf::from("enroot") }),
+        (RuntimeChoice::Pyxis | RuntimeChoice::Auto, _) => builtin(),
     }
 }
 
-fn in_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|directory| {
-            let candidate = directory.join(program);
-            nix::unistd::access(&candidate, nix::unistd::AccessFlags::X_OK).is_ok()
-        })
-    })
+fn find_in(path: &OsStr, program: &str) -> Option<PathBuf> {
+    std::env::split_paths(path)
+        .map(|directory| directory.join(program))
+        .find(|file| nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok())
+}
+
+/// Where programs are looked for when nothing says so.
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// This process's PATH.
+pub(crate) fn own_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into())
 }
 
 /// Whether a runtime's words are that there is no container of this name.
@@ -223,6 +231,27 @@ mod tests {
         assert!(says_absent(&format!("other\n[ERROR] {path}\n"), "pyxis_a"));
         assert!(!says_absent(path, "a") && !says_absent(path, "pyxis_b"));
         assert!(!says_absent("cannot mount /x: No such file or directory", "pyxis_a"));
+    }
+
+    #[test]
+    fn enroot_is_what_the_given_path_has() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = std::env::temp_dir().join(format!("pyxis-path-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let config = |line: &str| Config::parse([line.as_bytes()].into_iter()).unwrap();
+        let chosen = |line| {
+            let backend = choose(&config(line), directory.as_os_str());
+            (backend.name(), backend.program().to_owned())
+        };
+        assert_eq!(chosen("runtime=auto").0, "pyxis");
+        assert_eq!(chosen("runtime=enroot"), ("enroot", PathBuf::from("enroot")));
+        let program = directory.join("enroot");
+        std::fs::write(&program, "").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(chosen("runtime=auto"), ("enroot", program.clone()));
+        assert_eq!(chosen("runtime=enroot"), ("enroot", program));
+        assert_eq!(chosen("runtime=pyxis").0, "pyxis");
+        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
