@@ -8,6 +8,8 @@ pub mod handover;
 pub mod seccomp;
 
 #[cfg(feature = "cli")]
+pub mod cdi;
+#[cfg(feature = "cli")]
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod containers;

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         return cli::mount::run();
     }
     let as_enroot = cli::as_enroot();
-    let cli = Cli::try_parse().unwrap_or_else(|error| {
+    let cli = cli::quickly().map_or_else(Cli::try_parse, Ok).unwrap_or_else(|error| {
         let _ = error.print();
         // clap's own code for a usage error is 2, enroot's is 1.
         std::process::exit(if as_enroot && error.use_stderr() { 1 } else { error.exit_code() })

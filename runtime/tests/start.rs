@@ -237,3 +237,25 @@ fn a_squashfuse_of_libfuse_2_is_not_tried() {
     assert!(said.contains("is linked with libfuse 2"), "{said}");
     assert!(said.contains("; extracting ./image.sqsh into memory"), "{said}");
 }
+
+#[test]
+fn squashfuse_ll_is_preferred_where_it_can_give_files_an_owner() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    fs::create_dir(place.path("bin")).unwrap();
+    let program = place.path("bin/squashfuse_ll");
+    let mark = place.path("work/used");
+    let started_with = |option: &str| {
+        let text =
+            format!("#!/bin/sh\n: > {}\nexec squashfuse \"$@\"\n# {option}\n", mark.display());
+        fs::write(&program, text).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", place.path("bin").display());
+        let start = ["start", "./image.sqsh", "stat", "-c", "%u", "/bin"];
+        let output = place.pyxis(start).env("PATH", path).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", place.uid));
+        mark.exists()
+    };
+    assert!(!started_with("timeout=%u"));
+    assert!(started_with("uid=%d"));
+}

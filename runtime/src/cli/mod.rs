@@ -22,8 +22,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 
+use runtime::cdi::CdiError;
 use runtime::config::{Config, ConfigError, User};
 use runtime::containers::{ContainerError, DataPath, ExecError, ExportError};
 use runtime::directives::DirectiveError;
@@ -136,6 +137,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
+    Cdi(#[from] CdiError),
+    #[error(transparent)]
     Container(#[from] ContainerError),
     #[error(transparent)]
     Start(#[from] StartError),
@@ -188,6 +191,21 @@ impl CliError {
             _ => 1,
         }
     }
+}
+
+/// What containers are started with, without the definitions of all other verbs: they take longer
+/// than all of the parsing. `None` for everything else, and for what is wrong: the whole
+/// definition words that.
+pub(crate) fn quickly() -> Option<Cli> {
+    let mut words = std::env::args_os();
+    let (name, verb) = (words.next()?, words.next()?);
+    if verb != "start" {
+        return None;
+    }
+    let command = start::StartArgs::augment_args(clap::Command::new("start"));
+    let matches = command.try_get_matches_from([name].into_iter().chain(words)).ok()?;
+    let args = start::StartArgs::from_arg_matches(&matches).ok()?;
+    Some(Cli { verb: Verb::Start(args) })
 }
 
 /// Whether the command was called `enroot`.

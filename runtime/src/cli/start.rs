@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use runtime::cdi::{self, CdiError};
 use runtime::containers::{Name, hand_over};
 use runtime::directives;
 use runtime::fstab::{Entry, FstabError};
 use runtime::image::Image;
 use runtime::launch::{Launch, run_entrypoint};
-use runtime::start::{Namespaces, Plan, Root, Site, start};
+use runtime::start::{Namespaces, Plan, Root, Site, Wanted, start};
 
-use super::{CliError, as_enroot, check_variables, data_path, enabled};
+use super::{CliError, as_enroot, check_variables, data_path, enabled, is_yes};
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct StartArgs {
@@ -33,6 +34,9 @@ pub(crate) struct StartArgs {
     /// Set an environment variable, or keep the host's value of it
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
+    /// A device by the Container Device Interface
+    #[arg(long = "device", value_name = "VENDOR/CLASS=NAME")]
+    devices: Vec<String>,
     /// A PID namespace of its own
     #[arg(long)]
     pid: bool,
@@ -76,13 +80,14 @@ pub(crate) struct StartArgs {
 }
 
 impl StartArgs {
-    fn plan(&self, root: Root) -> Result<Plan, FstabError> {
+    fn plan(&self, root: Root) -> Result<Plan, CliError> {
         let mounts = self
             .mounts
             .iter()
             .filter_map(|line| Entry::parse(&spaced(line)).transpose())
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, FstabError>>()?;
         Ok(Plan {
+            devices: self.wanted_devices()?,
             remap_root: self.root || enabled("ENROOT_REMAP_ROOT"),
             writable: self.rw || enabled("ENROOT_ROOTFS_WRITABLE"),
             mount_home: self.mount_home || enabled("ENROOT_MOUNT_HOME"),
@@ -99,6 +104,25 @@ impl StartArgs {
             site: Site::of_environment(),
             conf: self.conf.clone(),
             root,
+        })
+    }
+
+    /// Those given with --device, and the site's.
+    fn wanted_devices(&self) -> Result<Wanted, CdiError> {
+        let mut names: Vec<cdi::Name> = Vec::new();
+        let site = std::env::var("PYXIS_CDI_DEVICES").unwrap_or_default();
+        let site = site.split(',').filter(|name| !name.is_empty());
+        for name in site.chain(self.devices.iter().map(String::as_str)) {
+            names.push(name.parse()?);
+        }
+        let directories = std::env::var_os("PYXIS_CDI_PATH").filter(|path| !path.is_empty());
+        Ok(Wanted {
+            names,
+            nvidia: std::env::var("PYXIS_CDI_NVIDIA").map_or(true, |value| is_yes(&value)),
+            directories: match directories {
+                Some(list) => std::env::split_paths(&list).collect(),
+                None => cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
+            },
         })
     }
 

@@ -19,7 +19,7 @@ pub use error::ConfigError;
 pub use table::{Kind, SETTINGS, Setting};
 
 use crate::import::PullPolicy;
-use error::nearest;
+pub(crate) use error::nearest;
 
 /// Read unless `PYXIS_CONFIG` names another.
 pub const FILE: &str = "/etc/pyxis/pyxis.toml";

@@ -104,6 +104,14 @@ settings! {
     "library" Path "ENROOT_LIBRARY_PATH" "a small common.sh of our own"
         "Where hooks find enroot's common.sh.";
 
+    ["cdi"]
+    "directories" Paths "PYXIS_CDI_PATH" "/etc/cdi and /var/run/cdi"
+        "Folders of specifications of devices (CDI), the strongest last.";
+    "devices" Words "PYXIS_CDI_DEVICES" "none"
+        "Devices that every container gets, such as vendor.com/nic=all.";
+    "nvidia" Bool "PYXIS_CDI_NVIDIA" "true"
+        "Give containers the nvidia.com/gpu devices that NVIDIA_VISIBLE_DEVICES names.";
+
     ["store"]
     "path" Path "PYXIS_STORE_PATH" "pyxis in the cache path"
         "Images that were fetched; /tmp-like directories hold one per user.";

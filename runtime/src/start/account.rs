@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use super::identity::Identity;
+use super::identity::{Account, Identity};
 use crate::environ::Environ;
 
 /// Ids that stand for everyone without a mapping.
@@ -17,8 +17,8 @@ const USER_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Makes the user known inside. A root filesystem that cannot be written (a read-only directory)
 /// is left as it is: programs then see a number for a name.
-pub(super) fn write(identity: &Identity) {
-    let shell = if executable(&identity.shell) { &*identity.shell } else { Path::new("/bin/sh") };
+pub(super) fn write(identity: &Identity, account: &Account) {
+    let shell = if executable(&account.shell) { &*account.shell } else { Path::new("/bin/sh") };
     let shell = shell.display();
     let mut users = vec![
         format!("root:x:0:0:root:/root:{shell}"),
@@ -27,11 +27,11 @@ pub(super) fn write(identity: &Identity) {
     let mut groups = vec!["root:x:0:".to_owned(), format!("nogroup:x:{OVERFLOW_ID}:")];
     let (uid, gid) = (identity.inside_uid, identity.inside_gid);
     if uid != 0 {
-        let Identity { name, gecos, home, .. } = identity;
+        let Account { name, gecos, home, .. } = account;
         users.push(format!("{name}:*:{uid}:{gid}:{gecos}:{}:{shell}", home.display()));
     }
     if gid != 0 {
-        groups.push(format!("{}:x:{gid}:", identity.group));
+        groups.push(format!("{}:x:{gid}:", account.group));
     }
     let _ = add_entries(Path::new("/etc/passwd"), &users);
     let _ = add_entries(Path::new("/etc/group"), &groups);
@@ -55,10 +55,14 @@ fn add_entries(path: &Path, entries: &[String]) -> io::Result<()> {
         text.push('\n');
     }
     text.push_str(&old);
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+    // Not made first and looked at afterwards: the server would be asked once more.
+    match fs::write(path, &text) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(path, text)
+        }
+        result => result,
     }
-    fs::write(path, text)
 }
 
 /// Whether `file` names the same account with the same id.
@@ -72,7 +76,7 @@ fn contains(file: &str, entry: &str) -> bool {
 }
 
 /// Variables that a login sets, where nothing else has.
-pub(super) fn add_login_defaults(environ: &mut Environ, identity: &Identity) {
+pub(super) fn add_login_defaults(environ: &mut Environ, identity: &Identity, account: &Account) {
     let root = identity.inside_uid == 0;
     let passwd = fs::read("/etc/passwd").unwrap_or_default();
     let passwd = String::from_utf8_lossy(&passwd);
@@ -92,7 +96,7 @@ pub(super) fn add_login_defaults(environ: &mut Environ, identity: &Identity) {
         set("HOME", fields[5]);
         set("SHELL", fields[6]);
     }
-    set("LOGNAME", &identity.name);
+    set("LOGNAME", &account.name);
     set("PATH", if root { ROOT_PATH } else { USER_PATH });
 }
 

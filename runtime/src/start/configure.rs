@@ -7,9 +7,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::hooks::{Added, Workshop};
-use super::identity::Identity;
+use super::identity::{Account, Identity};
 use super::roots::Roots;
-use super::{Plan, StartError, account, cgroups, fixes, mounts, system};
+use super::{Plan, StartError, account, cgroups, devices, fixes, mounts, system};
 use crate::environ::{self, Environ};
 use crate::fstab::Entry;
 
@@ -24,47 +24,50 @@ pub(super) struct Configured {
     pub(super) script: Option<Vec<u8>>,
 }
 
+/// What is taken from the host's tree.
+pub(super) struct Host {
+    environ: Environ,
+    account: Account,
+    timezone: Option<fixes::Timezone>,
+    cgroups: Vec<Entry>,
+}
+
+impl Host {
+    /// Looks, on the host's tree, of which the stage may cover a part.
+    pub(super) fn look(identity: &Identity) -> Host {
+        Host {
+            account: identity.account(),
+            timezone: fixes::Timezone::of_host(),
+            cgroups: cgroups::entries(),
+            environ: std::env::vars_os().collect(),
+        }
+    }
+}
+
 /// Carries out everything that the plan, the image and the site ask for in the container's tree.
 pub(super) fn configure(
     roots: &mut Roots,
     plan: &Plan,
     identity: &Identity,
+    host: Host,
 ) -> Result<Configured, StartError> {
-    let host: Environ = std::env::vars_os().collect();
-    let hooked = plan.conf.is_some() || !plan.site.hooks.is_empty();
-    let workshop = hooked.then(|| Workshop::open(roots)).transpose()?;
-    let site = roots.host(|| -> Result<_, StartError> {
-        Ok((plan.site.mount_lines(&host)?, plan.site.environ_lines(&host)?))
-    })??;
-
-    let built_in = system::lines(plan);
-    for line in &built_in {
-        mount_line(roots, OsStr::new(line))?;
-    }
-    system::add_links(roots, plan)?;
-    for entry in cgroups::entries() {
-        mounts::apply(roots, &entry)?;
-    }
-    let timezone = roots.host(fixes::Timezone::of_host)?;
-    let image = roots.container(|| {
-        account::write(identity);
-        if let Some(timezone) = &timezone {
-            timezone.set();
-        }
-        fixes::let_apt_be_root(identity);
-        ImageFiles::read()
-    })?;
-
-    let mut lines = image_mounts(&image.fstab, &host)?;
-    lines.extend(mounts::parse_lines(OsStr::from_bytes(&site.0))?);
-    // enroot's own lines among the site's say what has been done already.
-    lines.retain(|entry| !built_in.iter().any(|line| is_line(entry, line)));
-    apply_pass(roots, &lines, BEFORE_HOOKS)?;
-
-    let home = host.get(OsStr::new("HOME")).map_or(identity.home.clone(), PathBuf::from);
+    let Host { environ: host, account, timezone, cgroups } = host;
+    let site = match plan.site.is_empty() {
+        true => Default::default(),
+        false => roots.host(|| -> Result<_, StartError> {
+            Ok((plan.site.mount_lines(&host)?, plan.site.environ_lines(&host)?))
+        })??,
+    };
+    let image = roots.container(ImageFiles::read)?;
+    let home = host.get(OsStr::new("HOME")).map_or(account.home.clone(), PathBuf::from);
     let inside_home = if plan.remap_root { PathBuf::from("/root") } else { home.clone() };
     let mut variables = environ::substitute(&image.environment, &host);
     variables.push(b'\n');
+    let mut wanted = Environ::new();
+    environ::add_wanted(&mut wanted, &plan.env, &host);
+    let wanted = environ::to_lines(&wanted);
+    let said = [&variables[..], &site.1, &wanted].concat();
+    let devices = roots.host(|| devices::choose(&plan.devices, &host, &said))??;
     let mut more = |name: &str, value: &OsStr| {
         variables.extend([name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat());
     };
@@ -74,15 +77,39 @@ pub(super) fn configure(
     if plan.mount_home {
         more("HOME", inside_home.as_os_str());
     }
+    for variable in &devices.env {
+        variables.extend([variable.as_bytes(), b"\n"].concat());
+    }
     variables.extend(site.1);
-    let mut wanted = Environ::new();
-    environ::add_wanted(&mut wanted, &plan.env, &host);
-    let wanted = environ::to_lines(&wanted);
+
+    let hooked = plan.conf.is_some() || !plan.site.hooks.is_empty();
+    let workshop =
+        (hooked || !devices.hooks.is_empty()).then(|| Workshop::open(roots)).transpose()?;
+    let built_in = system::mount(roots, plan, &devices)?;
+    for entry in &cgroups {
+        mounts::apply(roots, entry)?;
+    }
+    roots.container(|| {
+        account::write(identity, &account);
+        if let Some(timezone) = &timezone {
+            timezone.set();
+        }
+        fixes::let_apt_be_root(identity);
+    })?;
+
+    let mut lines = image_mounts(&image.fstab, &host)?;
+    lines.extend(mounts::parse_lines(OsStr::from_bytes(&site.0))?);
+    // enroot's own lines among the site's say what has been done already.
+    lines.retain(|entry| !built_in.iter().any(|line| is_line(entry, line)));
+    apply_pass(roots, &lines, BEFORE_HOOKS)?;
+    apply_pass(roots, &devices::mount_entries(&devices)?, AFTER_HOOKS)?;
+
     let added = match &workshop {
+        None => Added { environ: [variables, wanted].concat(), ..Added::default() },
         Some(workshop) => {
+            workshop.run_for_devices(roots, &devices.hooks)?;
             workshop.run(roots, plan.conf.as_deref(), &plan.site.hooks, &variables, &wanted)?
         }
-        None => Added { environ: [variables, wanted].concat(), ..Added::default() },
     };
 
     let hook_mounts = mounts::parse_lines(OsStr::from_bytes(&added.hook_mounts))?;
@@ -98,7 +125,7 @@ pub(super) fn configure(
     roots.container(|| {
         let mut environ: Environ = environ::entries(&added.environ).collect();
         fixes::add_locale(&mut environ);
-        account::add_login_defaults(&mut environ, identity);
+        account::add_login_defaults(&mut environ, identity, &account);
         account::create_home(&environ, plan.writable);
         let cwd = image.workdir.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into());
         environ.insert("PWD".into(), cwd.clone().into());
@@ -157,13 +184,6 @@ fn image_mounts(fstab: &[u8], host: &Environ) -> Result<Vec<Entry>, StartError> 
         }
     }
     mounts::parse_lines(OsStr::from_bytes(&lines))
-}
-
-fn mount_line(roots: &Roots, line: &OsStr) -> Result<(), StartError> {
-    match Entry::parse(line)? {
-        Some(entry) => mounts::apply(roots, &entry),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cdi::CdiError;
 use crate::containers::ContainerError;
 use crate::fstab::FstabError;
 use crate::image::ImageError;
@@ -84,6 +85,17 @@ pub enum StartError {
         reason: String,
         /// Why unsquashfs does not do.
         extraction: String,
+    },
+    /// A device cannot be had.
+    #[error(transparent)]
+    Cdi(#[from] CdiError),
+    /// A device node is not what it should be.
+    #[error("cannot use device {}: {problem}", path.display())]
+    Device {
+        /// On the host.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A hook failed.
     #[error("hook {}: {problem}", path.display())]

@@ -36,14 +36,14 @@ pub(crate) fn merged(container: &Container) -> Result<Merged, StartError> {
         identity.enter_user_namespace()?;
     }
     let running = matches!(ground, Ground::Mount(_));
-    let source = ground.prepare(&identity)?;
     let log = helper_log()?;
-    source.fork_helpers(None, &log)?;
-    let roots = Roots::enter(&Namespaces::default())?;
+    let source = ground.prepare(&identity, &log)?;
+    source.fork_helpers(None, &log)?.settle();
+    let (roots, source) = Roots::enter(&Namespaces::default(), || source.serve())?;
     match source {
         Source::Directory(path) => rootfs::bind_host_directory(&roots, &path, "/root")?,
         source => {
-            rootfs::assemble(&roots, source, &container.mark(), true, &identity, log)?;
+            rootfs::assemble(&roots, source, &container.mark(), true)?;
         }
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;

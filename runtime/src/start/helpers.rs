@@ -19,26 +19,32 @@ use super::StartError;
 use super::server::Serve;
 use super::sys;
 
+/// What the caller has for a child now.
+pub(super) enum Child {
+    /// The keeper, who ends last.
+    Keeper(Pid),
+    /// One that has forked the server and ends: to be waited for before anybody else could meet
+    /// its remains, and not sooner.
+    Passing(Pid),
+}
+
 /// Forks the helpers, neither of them a child of the caller that it would have to wait for.
 ///
 /// `lease` is the socket the container is handed over to: when its other end is closed without
 /// a word, whoever asked for the container has died, and the container is killed. `alive` is
-/// held by both helpers as long as they run. Returns the keeper, who ends last, if there is one.
+/// held by both helpers as long as they run.
 pub(super) fn fork_helpers(
     server: Option<Serve<'_>>,
     lease: Option<RawFd>,
     alive: &OwnedFd,
     log: &File,
-) -> Result<Option<Pid>, StartError> {
+) -> Result<Child, StartError> {
     let process = |errno: nix::Error| StartError::Process(errno.into());
     // SAFETY: this process has one thread, so that the child may allocate and run Rust code.
     match unsafe { fork() }.map_err(process)? {
         // With a lease the first child stays, and is init's when we exit or exec.
-        ForkResult::Parent { child } if lease.is_none() => {
-            waitpid(child, None).map_err(process)?;
-            Ok(None)
-        }
-        ForkResult::Parent { child } => Ok(Some(child)),
+        ForkResult::Parent { child } if lease.is_none() => Ok(Child::Passing(child)),
+        ForkResult::Parent { child } => Ok(Child::Keeper(child)),
         ForkResult::Child => {
             let ready = detach(log);
             let mut serving = None;

@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
@@ -18,6 +18,7 @@ use nix::unistd::pipe2;
 
 use super::roots::Roots;
 use super::{StartError, sys};
+use crate::cdi::Hook;
 
 /// Reads the configuration and calls its functions. Descriptors 8 and 9 say when to go on.
 const DRIVER: &str = r#"set -euo pipefail
@@ -30,6 +31,8 @@ if declare -F hooks > /dev/null; then hooks > /dev/null; fi
 if declare -F mounts > /dev/null; then mounts > "$2"; fi
 if declare -F rc > /dev/null; then declare -f rc > "$3"; fi
 "#;
+/// Of the state that hooks of devices are told.
+const OCI_VERSION: &str = "1.0.2";
 const GO_FD: i32 = 8;
 const READY_FD: i32 = 9;
 /// What hooks of enroot's expect of its library.
@@ -99,6 +102,33 @@ impl Workshop {
         })?
     }
 
+    /// Runs the hooks of devices, as an OCI runtime runs those before `pivot_root`: told the
+    /// container's state on stdin, with a bundle whose configuration names the root.
+    pub(super) fn run_for_devices(&self, roots: &Roots, hooks: &[Hook]) -> Result<(), StartError> {
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let mut hooks: Vec<&Hook> = hooks.iter().collect();
+        hooks.sort_by_key(|hook| hook.stage);
+        let root = self.directory.join("rootfs");
+        let configuration = serde_json::json!({
+            "ociVersion": OCI_VERSION,
+            "root": { "path": root.to_string_lossy() },
+            "process": { "cwd": "/", "args": [], "env": [] },
+        });
+        let state = serde_json::json!({
+            "ociVersion": OCI_VERSION,
+            "id": format!("pyxis-{}", self.pid),
+            "status": "creating",
+            "pid": self.pid,
+            "bundle": self.directory.to_string_lossy(),
+        });
+        roots.host(|| {
+            self.write("config.json", configuration.to_string().as_bytes())?;
+            hooks.into_iter().try_for_each(|hook| run_device_hook(hook, &state.to_string()))
+        })?
+    }
+
     fn write(&self, name: &str, text: &[u8]) -> Result<(), StartError> {
         let path = self.directory.join(name);
         fs::write(&path, text).map_err(|error| StartError::file("write", &path, error))
@@ -150,6 +180,33 @@ impl Workshop {
             status if status.success() => Ok(()),
             status => Err(failed(status.to_string())),
         }
+    }
+}
+
+fn run_device_hook(hook: &Hook, state: &str) -> Result<(), StartError> {
+    let failed = |problem| StartError::Hook { path: hook.path.clone(), problem };
+    let mut command = Command::new(&hook.path);
+    if let Some((name, arguments)) = hook.args.split_first() {
+        command.arg0(name).args(arguments);
+    }
+    command.env_clear().envs(hook.env.iter().filter_map(|variable| variable.split_once('=')));
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    // SAFETY: only system calls on numbers and on memory of the closure's own.
+    unsafe { command.pre_exec(sys::raise_ambient_capabilities) };
+    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    // A hook need not read; the state fits into a pipe.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(state.as_bytes()));
+    if let Some(seconds) = hook.timeout {
+        let ended = sys::pidfd_open(child.id() as i32).map_err(StartError::Process)?;
+        if !sys::ends_within(ended.as_fd(), seconds).map_err(StartError::Process)? {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failed(format!("it did not end within {seconds} s")));
+        }
+    }
+    match child.wait().map_err(|error| failed(error.to_string()))? {
+        status if status.success() => Ok(()),
+        status => Err(failed(status.to_string())),
     }
 }
 
@@ -214,9 +271,15 @@ impl Driver {
 /// On the host's tree: a tmpfs of our mount namespace with what hooks need.
 fn prepare_directory() -> Result<PathBuf, StartError> {
     let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-    let directory = set("ENROOT_RUNTIME_PATH").map(PathBuf::from).unwrap_or_else(|| {
+    let named = set("ENROOT_RUNTIME_PATH").map(PathBuf::from);
+    let given = named.is_some();
+    let mut directory = named.unwrap_or_else(|| {
         set("XDG_RUNTIME_DIR").map_or_else(|| "/run".into(), PathBuf::from).join("enroot")
     });
+    if !given && fs::create_dir_all(&directory).is_err() {
+        // Nobody has made a place; hooks do without what other programs keep here.
+        directory = "/tmp".into();
+    }
     let failed = |operation| {
         let directory = directory.clone();
         move |error: io::Error| StartError::file(operation, directory, error)

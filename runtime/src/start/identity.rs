@@ -8,7 +8,7 @@ use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
 use super::StartError;
 
-/// The calling user and the ids it is given inside the container.
+/// The calling user's ids, and those it is given inside the container.
 #[derive(Debug)]
 pub(super) struct Identity {
     uid: Uid,
@@ -17,6 +17,11 @@ pub(super) struct Identity {
     pub(super) inside_uid: u32,
     /// Gid inside.
     pub(super) inside_gid: u32,
+}
+
+/// What the host's user database says about the calling user.
+#[derive(Debug)]
+pub(super) struct Account {
     pub(super) name: String,
     pub(super) group: String,
     pub(super) gecos: String,
@@ -25,27 +30,23 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Looks the caller up in the host's user database; an unknown uid gets neutral values.
+    /// The calling user's.
     pub(super) fn of_caller(remap_root: bool) -> Identity {
         let (uid, gid) = (geteuid(), getegid());
-        let user = User::from_uid(uid).ok().flatten();
-        let group = Group::from_gid(gid).ok().flatten();
         let inside = |id: u32| if remap_root { 0 } else { id };
-        Identity {
-            inside_uid: inside(uid.as_raw()),
-            inside_gid: inside(gid.as_raw()),
-            name: user.as_ref().map_or_else(|| format!("user{uid}"), |user| user.name.clone()),
-            group: group.map_or_else(|| format!("group{gid}"), |group| group.name),
-            gecos: user
-                .as_ref()
-                .and_then(|user| user.gecos.to_str().ok())
-                .unwrap_or_default()
-                .to_owned(),
-            home: user.as_ref().map_or_else(|| "/".into(), |user| user.dir.clone()),
-            shell: user.map_or_else(|| "/bin/sh".into(), |user| user.shell),
-            uid,
-            gid,
-        }
+        let (inside_uid, inside_gid) = (inside(uid.as_raw()), inside(gid.as_raw()));
+        Identity { uid, gid, inside_uid, inside_gid }
+    }
+
+    /// Looks the caller up in the host's user database, on the host's tree; an unknown uid gets
+    /// neutral values.
+    pub(super) fn account(&self) -> Account {
+        let Identity { uid, gid, .. } = *self;
+        let account = Account::of_file(uid).unwrap_or_else(|| Account::of_database(uid));
+        let group = group_of_file(gid)
+            .or_else(|| Group::from_gid(gid).ok().flatten().map(|group| group.name))
+            .unwrap_or_else(|| format!("group{gid}"));
+        Account { group, ..account }
     }
 
     /// Enters a user namespace in which the caller has one uid and one gid, and all capabilities
@@ -63,6 +64,49 @@ impl Identity {
         fs::write("/proc/self/gid_map", format!("{} {} 1", self.inside_gid, self.gid))
             .map_err(failed)
     }
+}
+
+impl Account {
+    /// From `/etc/passwd`: the database proper loads libraries and asks daemons first.
+    fn of_file(uid: Uid) -> Option<Account> {
+        let text = fs::read_to_string("/etc/passwd").ok()?;
+        let fields = entry(&text, 7, &uid.to_string())?;
+        Some(Account {
+            name: fields[0].to_owned(),
+            group: String::new(),
+            gecos: fields[4].to_owned(),
+            home: fields[5].into(),
+            shell: if fields[6].is_empty() { "/bin/sh".into() } else { fields[6].into() },
+        })
+    }
+
+    fn of_database(uid: Uid) -> Account {
+        let user = User::from_uid(uid).ok().flatten();
+        Account {
+            name: user.as_ref().map_or_else(|| format!("user{uid}"), |user| user.name.clone()),
+            group: String::new(),
+            gecos: user
+                .as_ref()
+                .and_then(|user| user.gecos.to_str().ok())
+                .unwrap_or_default()
+                .to_owned(),
+            home: user.as_ref().map_or_else(|| "/".into(), |user| user.dir.clone()),
+            shell: user.map_or_else(|| "/bin/sh".into(), |user| user.shell),
+        }
+    }
+}
+
+fn group_of_file(gid: Gid) -> Option<String> {
+    let text = fs::read_to_string("/etc/group").ok()?;
+    entry(&text, 3, &gid.to_string()).map(|fields| fields[0].to_owned())
+}
+
+/// The first line with this id. Lines that begin with a sign belong to NIS.
+fn entry<'a>(text: &'a str, fields: usize, id: &str) -> Option<Vec<&'a str>> {
+    text.lines().filter(|line| !line.starts_with(['+', '-', '#'])).find_map(|line| {
+        let found: Vec<&str> = line.split(':').collect();
+        (found.len() >= fields && found[2] == id).then_some(found)
+    })
 }
 
 /// The sysctls that forbid user namespaces, as far as they do so here.
@@ -89,4 +133,19 @@ fn user_namespace_hint() -> String {
             format!(" ({name} is {bad} on this node; `sysctl -w {name}={good}` allows them)")
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_found_in_files_first() {
+        let text = "+@netgroup:x:7:7:::\n#a:x:7:7::/a:/bin/sh\nshort:x:7\nb:x:7:8:B,,:/b:/bin/b\n";
+        assert_eq!(entry(text, 7, "7").unwrap()[5], "/b");
+        assert!(entry(text, 7, "8").is_none());
+        let me = Identity::of_caller(false);
+        let (file, database) = (me.account(), Account::of_database(me.uid));
+        assert_eq!((file.name, file.home), (database.name, database.home));
+    }
 }

@@ -7,6 +7,7 @@
 mod account;
 mod cgroups;
 mod configure;
+mod devices;
 mod error;
 mod export;
 mod fixes;
@@ -33,6 +34,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 
+pub use devices::Wanted;
 pub use error::StartError;
 pub(crate) use export::merged;
 pub(crate) use layers::can_layer;
@@ -44,7 +46,7 @@ use crate::containers::{self, Claim};
 use crate::environ::{self, Environ};
 use crate::fstab::Entry;
 use crate::handover::{Handover, Part};
-use configure::{Configured, configure};
+use configure::{Configured, Host, configure};
 use identity::Identity;
 use rootfs::{Ground, helper_log};
 use roots::Roots;
@@ -102,6 +104,8 @@ pub struct Plan {
     pub unshare: Namespaces,
     /// Show the least devices in `/dev`.
     pub restrict_dev: bool,
+    /// Devices by CDI.
+    pub devices: Wanted,
     /// What the site adds.
     pub site: Site,
     /// A configuration script: bash with functions `environ`, `mounts`, `hooks` and `rc`.
@@ -138,25 +142,29 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     if !plan.privileged {
         identity.enter_user_namespace()?;
     }
-    let source = ground.prepare(&identity)?;
     let log = helper_log()?;
-    let helpers = source.fork_helpers(lease, &log)?;
+    let source = ground.prepare(&identity, &log)?;
+    let mut helpers = source.fork_helpers(lease, &log)?;
     if plan.unshare.pid {
         let failed = |source| StartError::Namespace { which: "pid", source };
         unshare(CloneFlags::CLONE_NEWPID).map_err(|errno| failed(errno.into()))?;
         supervise().map_err(failed)?;
     }
-    let mut roots = Roots::enter(&plan.unshare)?;
-    let (mark, writable) = (plan.root.mark(), plan.writable);
-    rootfs::assemble(&roots, source, &mark, writable, &identity, log)?;
-    let Configured { environ, cwd, script } = configure(&mut roots, &plan, &identity)?;
+    let (mut roots, (source, host)) = Roots::enter(&plan.unshare, || {
+        let source = source.serve()?;
+        // While the server starts.
+        Ok((source, Host::look(&identity)))
+    })?;
+    rootfs::assemble(&roots, source, &plan.root.mark(), plan.writable)?;
+    let Configured { environ, cwd, script } = configure(&mut roots, &plan, &identity, host)?;
     if !plan.writable {
         mounts::make_root_readonly(&roots)?;
     }
     roots.leave_host()?;
     // Made last, so that the view starts at the step's own cgroup.
     let cgroup = unshare(CloneFlags::CLONE_NEWCGROUP).is_ok();
-    let (own, privileged) = (plan.unshare, plan.privileged);
+    helpers.settle();
+    let (own, privileged, helpers) = (plan.unshare, plan.privileged, helpers.ended);
     Ok(Container { own, privileged, cgroup, helpers, claim, environ, cwd, script })
 }
 

@@ -13,12 +13,13 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::mount::{MsFlags, mount};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use nix::unistd::pipe2;
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, mkdir, pipe2};
 
-use super::helpers::fork_helpers;
+use super::helpers::{Child, fork_helpers};
 use super::identity::Identity;
 use super::mounts;
-use super::roots::Roots;
+use super::roots::{LOWER, Roots};
 use super::server::{Mounted, Server, Unavailable, find_in_path};
 use super::{Root, StartError, sys};
 use crate::containers::{Claim, ContainerError, State};
@@ -75,14 +76,14 @@ impl Ground {
     }
 
     /// Starts the image server; inside the user namespace, outside the mount namespace.
-    pub(super) fn prepare(self, identity: &Identity) -> Result<Source, StartError> {
+    pub(super) fn prepare(self, identity: &Identity, log: &File) -> Result<Source, StartError> {
         Ok(match self {
             Ground::Directory(path) => Source::Directory(path),
             Ground::Mount(mount) => Source::Mount(mount),
             Ground::Image { file, path, changes } => {
                 let (directory, held) =
                     changes.map(|changes| (changes.directory, changes.used)).unzip();
-                let lower = match Server::prepare(file, &path, identity, held)? {
+                let lower = match Server::prepare(file, &path, identity, held, log)? {
                     Ok(server) => Lower::Served(server),
                     Err((file, reason)) => Lower::Extracted { file, path, reason },
                 };
@@ -94,8 +95,10 @@ impl Ground {
 
 /// How the image's files are read.
 pub(super) enum Lower {
-    /// Served by squashfuse.
+    /// To be served by squashfuse.
     Served(Server),
+    /// Served at `/lower` of the stage.
+    Mounted(Mounted),
     /// To be unpacked into memory, because FUSE cannot be used.
     Extracted {
         /// The opened image.
@@ -119,24 +122,60 @@ pub(super) enum Source {
 
 impl Source {
     /// Forks the helpers that the container needs, before there is a mount namespace that they
-    /// must not keep. Returns what can be read, or hangs up, when they are gone.
+    /// must not keep.
     pub(super) fn fork_helpers(
         &self,
         lease: Option<RawFd>,
         log: &File,
-    ) -> Result<Option<OwnedFd>, StartError> {
+    ) -> Result<Helpers, StartError> {
         let server = match self {
             Source::Layers { lower: Lower::Served(server), .. } => Some(server.serve()),
             _ => None,
         };
         if server.is_none() && lease.is_none() {
-            return Ok(None);
+            return Ok(Helpers::default());
         }
         let (alive, running) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()))?;
-        let keeper = fork_helpers(server, lease, &running, log)?;
-        // Kernels before 5.3 have no descriptor of a process: the pipe is nearly as good.
-        Ok(Some(keeper.and_then(|keeper| sys::process_fd(keeper).ok()).unwrap_or(alive)))
+        Ok(match fork_helpers(server, lease, &running, log)? {
+            // Kernels before 5.3 have no descriptor of a process: the pipe is nearly as good.
+            Child::Keeper(keeper) => {
+                Helpers { ended: Some(sys::process_fd(keeper).unwrap_or(alive)), passing: None }
+            }
+            Child::Passing(child) => Helpers { ended: Some(alive), passing: Some(child) },
+        })
+    }
+}
+
+impl Source {
+    /// Has the server begin, which needs a while, before anything else is done: for
+    /// [`Roots::enter`].
+    pub(super) fn serve(self) -> Result<Source, StartError> {
+        Ok(match self {
+            Source::Layers { lower: Lower::Served(server), changes } => {
+                let lower = Lower::Mounted(server.mount(LOWER)?);
+                Source::Layers { lower, changes }
+            }
+            source => source,
+        })
+    }
+}
+
+/// The processes beside a container.
+#[derive(Default)]
+pub(super) struct Helpers {
+    /// Can be read, or hangs up, when they are gone.
+    pub(super) ended: Option<OwnedFd>,
+    passing: Option<Pid>,
+}
+
+impl Helpers {
+    /// Leaves no child that whoever is executed next would find. In a PID namespace of its own
+    /// the child is another process's.
+    pub(super) fn settle(&mut self) {
+        if let Some(child) = self.passing.take() {
+            let _ = waitpid(child, None);
+        }
     }
 }
 
@@ -152,14 +191,12 @@ const MEMORY: &str = "upperdir=/upper,workdir=/work";
 /// Layers in a container's directory.
 const KEPT: &str = "upperdir=/data/upper,workdir=/data/work";
 
-/// Puts the root filesystem at `/root` of the stage. `log` is what the server writes to.
+/// Puts the root filesystem at `/root` of the stage.
 pub(super) fn assemble(
     roots: &Roots,
     source: Source,
     mark: &str,
     writable: bool,
-    identity: &Identity,
-    log: File,
 ) -> Result<(), StartError> {
     let (lower, changes) = match source {
         Source::Layers { lower, changes } => (lower, changes),
@@ -178,14 +215,15 @@ pub(super) fn assemble(
             return Ok(());
         }
     };
-    let mut server = mount_lower(roots, lower, identity, log)?;
-    let layers = match &changes {
-        None => MEMORY,
+    let mut server = mount_lower(roots, lower)?;
+    let (layers, upper) = match &changes {
+        None => (MEMORY, "/upper"),
         Some(directory) => {
             bind_host_directory(roots, directory, "/data")?;
-            KEPT
+            (KEPT, "/data/upper")
         }
     };
+    roots.stage(|| begin_directories(upper))?;
     match roots.stage(|| overlay(mark, "/lower", layers))? {
         Ok(()) => Ok(()),
         // Kernels before 5.11 know no overlay in user namespaces: an extracted image is private
@@ -203,17 +241,25 @@ pub(super) fn assemble(
     }
 }
 
-/// Makes the image's files readable at `/lower` of the stage.
-pub(super) fn mount_lower(
-    roots: &Roots,
-    lower: Lower,
-    identity: &Identity,
-    log: File,
-) -> Result<Option<Mounted>, StartError> {
-    match lower {
-        Lower::Served(waiting) => {
-            Ok(Some(roots.stage(|| waiting.mount("/lower", identity, log))??))
+/// Makes the directories of an image in which every start makes something: the overlay would
+/// copy them from the image otherwise, which takes it a dozen requests to the server each. What
+/// cannot be made here the overlay makes then.
+fn begin_directories(upper: &str) {
+    for directory in ["etc", "var"] {
+        let from = Path::new("/lower").join(directory);
+        let Ok(found) = std::fs::symlink_metadata(from) else { continue };
+        let made = Path::new(upper).join(directory);
+        if found.is_dir() && mkdir(&made, Mode::S_IRWXU).is_ok() {
+            let _ = std::fs::set_permissions(&made, found.permissions());
         }
+    }
+}
+
+/// Makes the image's files readable at `/lower` of the stage.
+fn mount_lower(roots: &Roots, lower: Lower) -> Result<Option<Mounted>, StartError> {
+    match lower {
+        Lower::Mounted(server) => Ok(Some(server)),
+        Lower::Served(server) => Ok(Some(roots.stage(|| server.mount("/lower"))??)),
         Lower::Extracted { file, path, reason } => {
             eprintln!("pyxis: {reason}; extracting {} into memory", path.display());
             extract(roots, &file, &path, &reason)?;

@@ -31,23 +31,20 @@ pub(super) struct Roots {
 /// Where the container's tree is put together.
 pub(super) const TREE: &str = "/root";
 
+/// Where an image is mounted, on the stage.
+pub(super) const LOWER: &str = "lower";
+
 impl Roots {
-    /// Enters new namespaces and makes the stage their root.
-    pub(super) fn enter(own: &Namespaces) -> Result<Roots, StartError> {
-        let namespaces = [
-            ("mnt", CloneFlags::CLONE_NEWNS, true),
-            ("ipc", CloneFlags::CLONE_NEWIPC, own.ipc),
-            ("uts", CloneFlags::CLONE_NEWUTS, own.uts),
-            ("net", CloneFlags::CLONE_NEWNET, own.net),
-        ];
-        for (which, flag, _) in namespaces.iter().filter(|(.., wanted)| *wanted) {
-            unshare(*flag)
-                .map_err(|errno| StartError::Namespace { which, source: errno.into() })?;
-        }
-        if own.net {
-            sys::loopback_up()
-                .map_err(|source| StartError::Namespace { which: "net (loopback)", source })?;
-        }
+    /// Enters new namespaces and makes the stage their root. `early` is done in between: on the
+    /// host's tree, with the stage as working directory, [`LOWER`] in it, and the host's network.
+    pub(super) fn enter<T>(
+        own: &Namespaces,
+        early: impl FnOnce() -> Result<T, StartError>,
+    ) -> Result<(Roots, T), StartError> {
+        let namespace = |which, flag| {
+            unshare(flag).map_err(|errno| StartError::Namespace { which, source: errno.into() })
+        };
+        namespace("mnt", CloneFlags::CLONE_NEWNS)?;
         let stage = |errno| StartError::mount("tmpfs", STAGE, errno);
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)
@@ -57,15 +54,31 @@ impl Roots {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(Some("pyxis"), STAGE, Some("tmpfs"), flags, Some("mode=700")).map_err(stage)?;
         chdir(STAGE).map_err(stage)?;
-        for directory in ["host", "root", "lower", "upper", "work", "data"] {
+        let make = |directory| {
             mkdir(directory, Mode::from_bits_truncate(0o755))
-                .map_err(|errno| StartError::file("create", Path::new(directory), errno))?;
+                .map_err(|errno| StartError::file("create", Path::new(directory), errno))
+        };
+        make(LOWER)?;
+        let done = early()?;
+        ["host", "root", "upper", "work", "data"].into_iter().try_for_each(make)?;
+        for (which, flag, wanted) in [
+            ("ipc", CloneFlags::CLONE_NEWIPC, own.ipc),
+            ("uts", CloneFlags::CLONE_NEWUTS, own.uts),
+            ("net", CloneFlags::CLONE_NEWNET, own.net),
+        ] {
+            if wanted {
+                namespace(which, flag)?;
+            }
+        }
+        if own.net {
+            sys::loopback_up()
+                .map_err(|source| StartError::Namespace { which: "net (loopback)", source })?;
         }
         pivot_root(".", "host").map_err(|errno| StartError::mount("the stage", "/", errno))?;
         chdir("/").map_err(stage)?;
         let base = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| StartError::file("open", Path::new("/"), errno))?;
-        Ok(Roots { base, cwd, host: "host".into(), tree: TREE.into() })
+        Ok((Roots { base, cwd, host: "host".into(), tree: TREE.into() }, done))
     }
 
     /// For a container that is being put together at `tree` on the tree that the caller sees.

@@ -15,9 +15,9 @@ use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::pipe2;
 
-use super::StartError;
 use super::helpers::{exit_now, fail, inherit};
 use super::identity::Identity;
+use super::{StartError, sys};
 
 /// What is needed to serve an image: found before anything is forked.
 pub(super) struct Server {
@@ -25,6 +25,8 @@ pub(super) struct Server {
     path: PathBuf,
     program: PathBuf,
     options: String,
+    ids: (u32, u32),
+    log: File,
     fuse: OwnedFd,
     ready: File,
     go: File,
@@ -50,21 +52,35 @@ pub(super) type Prepared = Result<Server, (File, Unavailable)>;
 
 /// squashfuse and its device, where both can be used.
 pub(super) fn available() -> Result<(PathBuf, OwnedFd), Unavailable> {
-    let program = find_in_path("squashfuse").ok_or(Unavailable::NotInstalled)?;
-    if wants_libfuse_2(&program) {
-        return Err(Unavailable::OldLibrary(program));
-    }
+    let quick = find_in_path("squashfuse_ll").filter(|program| {
+        let head = head(program);
+        sys::contains(&head, OWNERS) && !sys::contains(&head, LIBFUSE_2)
+    });
+    let program = match quick {
+        Some(program) => program,
+        None => {
+            let program = find_in_path("squashfuse").ok_or(Unavailable::NotInstalled)?;
+            if sys::contains(&head(&program), LIBFUSE_2) {
+                return Err(Unavailable::OldLibrary(program));
+            }
+            program
+        }
+    };
     let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse");
     Ok((program, fuse.map_err(Unavailable::Device)?.into()))
 }
 
-/// Whether the dynamic section of the program names libfuse 2: `/dev/fd/N` as the mount point is
-/// libfuse 3.3's. The names are near the beginning of an ELF file.
-fn wants_libfuse_2(program: &Path) -> bool {
+/// In squashfuse_ll since 0.2: it can show every file as the user's, which squashfuse leaves to its
+/// library. To ask would cost an exec.
+const OWNERS: &[u8] = b"uid=%";
+/// In the dynamic section: `/dev/fd/N` as the mount point is libfuse 3.3's.
+const LIBFUSE_2: &[u8] = b"libfuse.so.2\0";
+
+/// All of a small program, of which both are near the beginning.
+fn head(program: &Path) -> Vec<u8> {
     let mut head = Vec::new();
-    let read = File::open(program).and_then(|file| file.take(1 << 16).read_to_end(&mut head));
-    let name = b"libfuse.so.2\0";
-    read.is_ok() && head.windows(name.len()).any(|bytes| bytes == name)
+    let _ = File::open(program).and_then(|file| file.take(1 << 17).read_to_end(&mut head));
+    head
 }
 
 impl Server {
@@ -75,6 +91,7 @@ impl Server {
         path: &Path,
         identity: &Identity,
         held: Option<File>,
+        log: &File,
     ) -> Result<Prepared, StartError> {
         let (program, fuse) = match available() {
             Ok(found) => found,
@@ -87,6 +104,8 @@ impl Server {
             path: path.to_owned(),
             program,
             options: format!("uid={},gid={}", identity.inside_uid, identity.inside_gid),
+            ids: (identity.inside_uid, identity.inside_gid),
+            log: log.try_clone().map_err(StartError::Process)?,
             fuse,
             ready: ready.into(),
             go: go.into(),
@@ -100,17 +119,11 @@ impl Server {
     }
 
     /// Mounts the image at `target`, with which the server starts to answer.
-    pub(super) fn mount(
-        self,
-        target: &str,
-        identity: &Identity,
-        log: File,
-    ) -> Result<Mounted, StartError> {
+    pub(super) fn mount(self, target: &str) -> Result<Mounted, StartError> {
+        let (user, group) = self.ids;
         let data = format!(
-            "fd={},rootmode=40000,user_id={},group_id={},default_permissions,allow_other",
-            self.fuse.as_raw_fd(),
-            identity.inside_uid,
-            identity.inside_gid
+            "fd={},rootmode=40000,user_id={user},group_id={group},default_permissions,allow_other",
+            self.fuse.as_raw_fd()
         );
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
         mount(Some("squashfuse"), target, Some("fuse.squashfuse"), flags, Some(data.as_str()))
@@ -119,7 +132,7 @@ impl Server {
         drop(self.fuse);
         let mut go = self.go;
         go.write_all(b"!").map_err(StartError::Process)?;
-        Ok(Mounted { image: self.path, log })
+        Ok(Mounted { image: self.path, log: self.log })
     }
 }
 

@@ -49,6 +49,11 @@ impl Site {
         site
     }
 
+    /// Whether it adds neither mounts nor variables.
+    pub(super) fn is_empty(&self) -> bool {
+        self.mounts.is_empty() && self.environ.is_empty()
+    }
+
     /// All mount lines, with the host's variables filled in.
     pub(super) fn mount_lines(&self, host: &Environ) -> Result<Vec<u8>, StartError> {
         substituted(&self.mounts, host)

@@ -63,6 +63,30 @@ pub(crate) fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
 }
 
+/// Whether `needle`, which is not empty, is in `haystack`: at the price of a memory access, unlike
+/// what std has.
+pub(super) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    // SAFETY: both pointers are valid for their lengths.
+    let found = unsafe {
+        libc::memmem(haystack.as_ptr().cast(), haystack.len(), needle.as_ptr().cast(), needle.len())
+    };
+    !found.is_null()
+}
+
+/// Whether the process of a pidfd ends within so many seconds.
+pub(super) fn ends_within(pidfd: BorrowedFd<'_>, seconds: u32) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let milliseconds = i32::try_from(u64::from(seconds) * 1000).unwrap_or(i32::MAX);
+    loop {
+        // SAFETY: one structure, as said.
+        match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            -1 => return Err(io::Error::last_os_error()),
+            ended => return Ok(ended > 0),
+        }
+    }
+}
+
 /// A copy of the mount at `path` that is mounted nowhere yet (Linux 5.2).
 pub(crate) fn copy_mount(path: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;

@@ -1,10 +1,13 @@
-//! The mounts every container gets.
+//! The mounts every container gets, and the devices it was given.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::symlink;
 
 use super::roots::Roots;
-use super::{Plan, StartError};
+use super::{Plan, StartError, devices, mounts};
+use crate::cdi::Edits;
+use crate::fstab::Entry;
 
 /// First: later mounts of files go through it.
 const PROC: &str = "/proc /proc none x-create=dir,rbind,rw,nosuid,nodev,noexec,rslave";
@@ -62,31 +65,64 @@ const COMMON: [&str; 7] = [
      x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
 ];
 
-/// The mount lines, in order.
-pub(super) fn lines(plan: &Plan) -> Vec<&'static str> {
+/// Mounts them all. Returns those lines that were carried out as they are.
+pub(super) fn mount(
+    roots: &Roots,
+    plan: &Plan,
+    devices: &Edits,
+) -> Result<Vec<&'static str>, StartError> {
     let own = &plan.unshare;
     let mut lines = vec![if own.pid { OWN_PROC } else { PROC }];
     lines.push(if own.net { OWN_SYS } else { SYS });
-    if own.ipc || plan.restrict_dev {
+    let least = own.ipc || plan.restrict_dev;
+    let renamed = match least || devices.nodes.is_empty() {
+        true => Vec::new(),
+        false => roots.host(|| devices::renamed(devices))?,
+    };
+    if least {
         let terminal = io::stdin().is_terminal();
         lines.extend(LEAST_DEV.iter().filter(|line| terminal || !line.contains("/dev/console")));
         lines.extend(if own.ipc { OWN_IPC } else { HOST_IPC });
-    } else {
+    } else if renamed.is_empty() {
         lines.extend(DEV);
     }
+    let mut links: Vec<devices::Link> = Vec::new();
+    if least {
+        links.extend(LINKS.map(|(target, link)| (target.into(), link.into())));
+    }
+    let before_common = lines.len();
     lines.extend(COMMON);
-    lines
+    for line in &lines[..before_common] {
+        apply_line(roots, line)?;
+    }
+    if !renamed.is_empty() {
+        let (entries, more) = roots.host(|| devices::mirror(&renamed))??;
+        entries.iter().try_for_each(|entry| mounts::apply(roots, entry))?;
+        links.extend(more);
+    }
+    if !links.is_empty() {
+        roots.container(|| {
+            links.iter().try_for_each(|(target, link)| {
+                symlink(target, link).map_err(|error| StartError::file("create", link, error))
+            })
+        })??;
+    }
+    for entry in devices::node_entries(devices, least || !renamed.is_empty())? {
+        mounts::apply(roots, &entry)?;
+    }
+    for line in &lines[before_common..] {
+        apply_line(roots, line)?;
+    }
+    if !renamed.is_empty() {
+        // A site's own line for /dev, as enroot has it, would cover what has been made.
+        lines.extend(DEV);
+    }
+    Ok(lines)
 }
 
-/// Completes a `/dev` of the container's own.
-pub(super) fn add_links(roots: &Roots, plan: &Plan) -> Result<(), StartError> {
-    if !(plan.unshare.ipc || plan.restrict_dev) {
-        return Ok(());
+fn apply_line(roots: &Roots, line: &str) -> Result<(), StartError> {
+    match Entry::parse(OsStr::new(line))? {
+        Some(entry) => mounts::apply(roots, &entry),
+        None => Ok(()),
     }
-    roots.container(|| {
-        for (target, link) in LINKS {
-            symlink(target, link).map_err(|error| StartError::file("create", link, error))?;
-        }
-        Ok(())
-    })?
 }

@@ -1,0 +1,307 @@
+//! Devices by the Container Device Interface: files in `/etc/cdi` and `/var/run/cdi`, such as
+//! `nvidia-ctk cdi generate` writes, say which device nodes, mounts, variables and hooks a
+//! container needs for a device.
+
+mod error;
+mod name;
+mod spec;
+mod yaml;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use error::CdiError;
+pub use name::{Name, Visible};
+pub use spec::{DeviceNode, Edits, Hook, Mount, Stage};
+
+use name::ALL;
+use spec::Spec;
+
+/// Where specifications are, the strongest last: files that are written by hand, and those that
+/// are made when the node boots.
+pub const DIRECTORIES: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
+
+/// All specifications of a node.
+#[derive(Debug)]
+pub struct Registry {
+    directories: Vec<PathBuf>,
+    /// With the place of their directory.
+    specs: Vec<(usize, Spec)>,
+    faults: Vec<CdiError>,
+}
+
+impl Registry {
+    /// Reads `*.json`, `*.yaml` and `*.yml` in `directories`. A file that cannot be used counts
+    /// only when a device is asked for that it may have.
+    pub fn load(directories: &[PathBuf]) -> Registry {
+        let mut registry =
+            Registry { directories: directories.to_vec(), specs: Vec::new(), faults: Vec::new() };
+        for (place, directory) in directories.iter().enumerate() {
+            let files = match files(directory) {
+                Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => {
+                    registry.faults.push(CdiError::Read { path: directory.clone(), source });
+                    continue;
+                }
+                Ok(files) => files,
+            };
+            for path in files {
+                let text = fs::read_to_string(&path);
+                let text = text.map_err(|source| CdiError::Read { path: path.clone(), source });
+                match text.and_then(|text| Spec::parse(&text, &path)) {
+                    Ok(spec) => registry.specs.push((place, spec)),
+                    Err(error) => registry.faults.push(error),
+                }
+            }
+        }
+        registry
+    }
+
+    /// Whether there are devices of this kind, or a file that cannot tell.
+    pub fn may_have(&self, kind: &str) -> bool {
+        !self.faults.is_empty() || self.specs.iter().any(|(_, spec)| spec.kind == kind)
+    }
+
+    /// What a container needs for these devices, and for every file that one of them is from.
+    ///
+    /// # Errors
+    /// [`CdiError`].
+    pub fn devices(mut self, names: &[Name]) -> Result<Edits, CdiError> {
+        let mut found = Vec::new();
+        for name in names {
+            for device in self.resolve(name)? {
+                if !found.contains(&device) {
+                    found.push(device);
+                }
+            }
+        }
+        let mut edits = Edits::default();
+        let mut used = Vec::new();
+        for (spec, device) in found {
+            let (_, spec_of) = &mut self.specs[spec];
+            if !used.contains(&spec) {
+                used.push(spec);
+                edits.add(std::mem::take(&mut spec_of.edits));
+            }
+            edits.add(std::mem::take(&mut spec_of.devices[device].edits));
+        }
+        Ok(edits)
+    }
+
+    /// What the files of a kind have for all its devices: the driver.
+    ///
+    /// # Errors
+    /// [`CdiError`] of a file that cannot be used.
+    pub fn driver(mut self, kind: &str) -> Result<Edits, CdiError> {
+        if !self.faults.is_empty() {
+            return Err(self.faults.swap_remove(0));
+        }
+        let mut edits = Edits::default();
+        for (_, spec) in self.specs.into_iter().filter(|(_, spec)| spec.kind == kind) {
+            edits.add(spec.edits);
+        }
+        Ok(edits)
+    }
+
+    /// Places of specifications and of devices in them.
+    fn resolve(&mut self, name: &Name) -> Result<Vec<(usize, usize)>, CdiError> {
+        if let Some(found) = self.find(name)? {
+            return Ok(vec![found]);
+        }
+        let of_kind = || self.specs.iter().filter(|(_, spec)| spec.kind == name.kind);
+        let mut known: Vec<String> = Vec::new();
+        for device in of_kind().flat_map(|(_, spec)| &spec.devices) {
+            if !known.contains(&device.name) {
+                known.push(device.name.clone());
+            }
+        }
+        // A file that cannot be used may have some of "all".
+        if name.device == ALL && !known.is_empty() && self.faults.is_empty() {
+            let names = known.into_iter().map(|device| Name { kind: name.kind.clone(), device });
+            return names.filter_map(|name| self.find(&name).transpose()).collect();
+        }
+        Err(CdiError::Absent {
+            device: name.to_string(),
+            known,
+            faulty: (!self.faults.is_empty()).then(|| Box::new(self.faults.swap_remove(0))),
+            searched: self
+                .directories
+                .iter()
+                .map(|directory| directory.to_string_lossy())
+                .collect::<Vec<_>>()
+                .join(" or "),
+        })
+    }
+
+    /// The one device of that name; of those in several directories, the last one's.
+    fn find(&self, name: &Name) -> Result<Option<(usize, usize)>, CdiError> {
+        let mut best: Option<(usize, usize, usize)> = None;
+        for (at, (place, spec)) in self.specs.iter().enumerate() {
+            if spec.kind != name.kind {
+                continue;
+            }
+            let device = spec.devices.iter().position(|device| device.name == name.device);
+            let Some(device) = device else { continue };
+            match best {
+                Some((other, known, _)) if known == *place => {
+                    return Err(CdiError::Conflict {
+                        device: name.to_string(),
+                        one: self.specs[other].1.path.clone(),
+                        other: spec.path.clone(),
+                    });
+                }
+                _ => best = Some((at, *place, device)),
+            }
+        }
+        Ok(best.map(|(spec, _, device)| (spec, device)))
+    }
+}
+
+impl Edits {
+    /// Adds what another device needs; nothing is done twice.
+    fn add(&mut self, other: Edits) {
+        add(&mut self.env, other.env);
+        add(&mut self.nodes, other.nodes);
+        add(&mut self.mounts, other.mounts);
+        add(&mut self.hooks, other.hooks);
+    }
+}
+
+fn add<T: PartialEq>(have: &mut Vec<T>, more: Vec<T>) {
+    for one in more {
+        if !have.contains(&one) {
+            have.push(one);
+        }
+    }
+}
+
+/// The specifications in a directory, by name.
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let suffix = path.extension().and_then(|suffix| suffix.to_str());
+        if matches!(suffix, Some("json" | "yaml" | "yml")) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads one specification; for fuzzing.
+#[doc(hidden)]
+pub fn check(text: &str) -> Result<(), CdiError> {
+    Spec::parse(text, Path::new("specification")).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Node(tempfile::TempDir);
+
+    impl Node {
+        fn new(files: &[(&str, &str, &[&str])]) -> Node {
+            let node = Node(tempfile::tempdir().unwrap());
+            for (file, kind, devices) in files {
+                let mut text = format!(
+                    "cdiVersion: 0.6.0\nkind: {kind}\ncontainerEdits: {{env: [FILE={file}]}}\ndevices:\n"
+                );
+                for device in *devices {
+                    text += &format!(
+                        "- {{name: \"{device}\", containerEdits: {{env: [\"D{device}={file}\"]}}}}\n"
+                    );
+                }
+                node.write(file, &text);
+            }
+            node
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let path = self.0.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn env(&self, names: &[&str]) -> Result<String, String> {
+            let directories = ["etc", "run"].map(|directory| self.0.path().join(directory));
+            let names: Vec<Name> = names.iter().map(|name| name.parse().unwrap()).collect();
+            let edits = Registry::load(&directories).devices(&names);
+            let root = format!("{}/", self.0.path().display());
+            edits.map(|edits| edits.env.join(" ")).map_err(|e| e.to_string().replace(&root, ""))
+        }
+    }
+
+    #[test]
+    fn devices_bring_what_their_file_has_for_all() {
+        let node = Node::new(&[
+            ("etc/a.yaml", "v/gpu", &["0", "1"]),
+            ("etc/b.json", "v/nic", &["x", "all"]),
+            ("etc/c.txt", "v/gpu", &["2"]),
+        ]);
+        assert_eq!(node.env(&["v/gpu=1"]).unwrap(), "FILE=etc/a.yaml D1=etc/a.yaml");
+        assert_eq!(
+            node.env(&["v/gpu=all", "v/gpu=0"]).unwrap(),
+            "FILE=etc/a.yaml D0=etc/a.yaml D1=etc/a.yaml"
+        );
+        // A device of that name is what is meant.
+        assert_eq!(node.env(&["v/nic=all"]).unwrap(), "FILE=etc/b.json Dall=etc/b.json");
+        assert_eq!(
+            node.env(&["v/gpu=2"]).unwrap_err(),
+            "no device v/gpu=2 on this node: there are 0, 1"
+        );
+        assert_eq!(
+            node.env(&["w/gpu=all"]).unwrap_err(),
+            "no device w/gpu=all on this node: no CDI specification in etc or run is of this kind"
+        );
+    }
+
+    #[test]
+    fn the_last_directory_is_the_strongest() {
+        let node = Node::new(&[
+            ("etc/a.yaml", "v/gpu", &["0", "1"]),
+            ("run/a.yaml", "v/gpu", &["0"]),
+            ("run/b.yaml", "v/nic", &["0"]),
+            ("run/c.yaml", "v/nic", &["0", "1"]),
+        ]);
+        assert_eq!(node.env(&["v/gpu=0"]).unwrap(), "FILE=run/a.yaml D0=run/a.yaml");
+        assert_eq!(
+            node.env(&["v/gpu=all"]).unwrap(),
+            "FILE=run/a.yaml D0=run/a.yaml FILE=etc/a.yaml D1=etc/a.yaml"
+        );
+        assert_eq!(
+            node.env(&["v/nic=0"]).unwrap_err(),
+            "device v/nic=0 is in run/b.yaml and in run/c.yaml; remove it from one"
+        );
+        assert!(node.env(&["v/nic=1"]).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_counts_when_it_may_be_meant() {
+        let node = Node::new(&[("etc/a.yaml", "v/gpu", &["0"])]);
+        node.write("run/b.yaml", "cdiVersion: 0.6.0\nkind: v/gpu\ndevices: [\n");
+        assert!(node.env(&["v/gpu=0"]).is_ok());
+        for name in ["v/gpu=1", "v/gpu=all", "other/thing=0"] {
+            let error = node.env(&[name]).unwrap_err();
+            assert!(error.contains("on this node: run/b.yaml:4: "), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,200}") {
+            let _ = check(&text);
+        }
+
+        #[test]
+        fn no_change_of_a_good_one_panics(at in 0usize..200, with in "[\\[\\]{}:,'\"&*!|>%@`~ \\n\\t-]{0,4}") {
+            let mut text = String::from("cdiVersion: 0.6.0\nkind: v/gpu\ndevices:\n- name: '0'\n  containerEdits:\n    deviceNodes:\n    - path: /dev/x\n      hostPath: /dev/null\n    env: [A=1]\n");
+            let at = at.min(text.len());
+            text.insert_str(at, &with);
+            let _ = check(&text);
+        }
+    }
+}
