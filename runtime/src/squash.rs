@@ -103,6 +103,7 @@ impl Squash {
         root: &Meta,
         fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
     ) -> Result<(), E> {
+        let file = output.try_clone().map_err(SquashError::Tool)?;
         let (mut command, output) = self.command("-".into(), output, root)?;
         let mut child = Running::new(command.arg("-tar").stdin(Stdio::piped()))?;
         drop(output);
@@ -122,7 +123,9 @@ impl Squash {
             }
         };
         child.finish()?;
-        ended.map_err(|error| SquashError::Tool(error).into())
+        ended.map_err(SquashError::Tool)?;
+        let time = if self.one_time { self.mtime } else { root.mtime };
+        set_root_time(&file, time).map_err(|error| SquashError::Tool(error).into())
     }
 
     fn read_directory<E: From<SquashError> + From<LayerError>>(
@@ -172,6 +175,30 @@ impl Squash {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         Ok((command, own))
     }
+}
+
+/// Sets the time of the root directory, for which mksquashfs up to 4.6 takes the current one when
+/// it reads an archive, whatever `-root-time` says. Where inodes are compressed it stays.
+///
+/// Superblock, inode reference and directory inode: Documentation/filesystems/squashfs.rst of
+/// Linux and `squashfs_fs.h`.
+fn set_root_time(file: &File, time: i64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    const UNCOMPRESSED: u16 = 0x8000;
+    let number = |at: u64| -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        file.read_exact_at(&mut bytes, at).map(|()| u64::from_le_bytes(bytes))
+    };
+    let (root, table) = (number(32)?, number(64)?);
+    let block = table + (root >> 16);
+    let mut header = [0; 2];
+    file.read_exact_at(&mut header, block)?;
+    if u16::from_le_bytes(header) & UNCOMPRESSED == 0 {
+        return Ok(());
+    }
+    let time = time.clamp(0, i64::from(u32::MAX)) as u32;
+    // Behind type, mode, uid and gid.
+    file.write_all_at(&time.to_le_bytes(), block + 2 + (root & 0xffff) + 8)
 }
 
 /// A running mksquashfs, killed when it is no longer needed.

@@ -211,6 +211,12 @@ fn statuses_are_explained() {
 }
 
 #[test]
+fn a_manifest_without_end_is_not_read_to_it() {
+    let line = failure(&image(), |_| Reply::Body(vec![b' '; 9 << 20]));
+    assert!(line.contains("HOST") && line.contains("a:1") && line.contains("8388608"), "{line}");
+}
+
+#[test]
 fn what_passes_is_tried_again() {
     let (place, image) = (place(), image());
     let server = Server::start(&image, |request| match request.before {

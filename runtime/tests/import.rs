@@ -192,7 +192,137 @@ fn layouts_are_read_in_place() {
 }
 
 #[test]
+fn an_image_may_have_dockers_own_media_types() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let layers = [Layer::new().file("one", "1").gzip(), Layer::new().file("two", "2").gzip()];
+    Image::new(&layers).layout(&place.path("layout"), "x");
+    let uri = registry.push_layout(&place.path("layout"), "a:1", &["--format", "v2s2"]);
+    place.ok(&["import", "-o", "a.sqsh", &uri]);
+    let manifest = place.ok(&["digest", &uri]);
+    let path = place.path("store/blobs").join(manifest.trim().trim_start_matches("sha256:"));
+    let manifest = fs::read_to_string(path).unwrap();
+    assert!(manifest.contains("application/vnd.docker.image.rootfs.diff.tar.gzip"), "{manifest}");
+    let root = place.unpack("a.sqsh", "root");
+    assert_eq!(fs::read_to_string(root.join("two")).unwrap(), "2");
+}
+
+/// An index of two images, as the image `x` of a layout.
+fn index_of(images: &[(&str, &Image)], layout: &std::path::Path) -> String {
+    let mut entries = Vec::new();
+    for (architecture, image) in images {
+        image.layout(layout, "x");
+        entries.push(format!(
+            r#"{{"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "{}",
+                "size": {}, "platform": {{"os": "linux", "architecture": "{architecture}"}}}}"#,
+            image.digest(),
+            image.manifest.len()
+        ));
+    }
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let index = format!(
+        r#"{{"schemaVersion": 2, "mediaType": "{kind}", "manifests": [{}]}}"#,
+        entries.join(", ")
+    );
+    let digest = images::hex(index.as_bytes());
+    fs::write(layout.join("blobs/sha256").join(&digest), &index).unwrap();
+    let top = format!(
+        r#"{{"schemaVersion": 2, "manifests": [{{"mediaType": "{kind}", "digest": "sha256:{digest}",
+            "size": {}, "annotations": {{"org.opencontainers.image.ref.name": "x"}}}}]}}"#,
+        index.len()
+    );
+    fs::write(layout.join("index.json"), top).unwrap();
+    format!("sha256:{digest}")
+}
+
+#[test]
+fn of_an_index_the_machines_own_image_is_taken() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let own = Image::new(&[Layer::new().file("which", "own").gzip()]);
+    let other = Image::new(&[Layer::new().file("which", "other").gzip()]);
+    let architecture = runtime::registry::architecture(None);
+    let layout = place.path("layout");
+    let index = index_of(&[("s390x", &other), (&architecture, &own)], &layout);
+    let uri = registry.push_layout(&layout, "a:1", &["--all", "--preserve-digests"]);
+    assert_eq!(place.ok(&["digest", &uri]), format!("{}\n", own.digest()));
+    assert_eq!(place.ok(&["digest", "--arch", "s390x", &uri]), format!("{}\n", other.digest()));
+    assert_eq!(place.ok(&["digest", "--index", &uri]), format!("{index}\n"));
+    let error = place.fails(&["digest", "--arch", "mips", &uri]);
+    assert!(error.contains("s390x"), "{error}");
+    // What srun has found the tag to name: each machine takes its own, and asks once.
+    let path = place.ok(&["pull", "--resolved", &index, &uri]);
+    assert!(path.contains(&own.digest()[7..]), "{path}");
+    let asked = registry.requests("/v2/");
+    assert_eq!(place.ok(&["pull", "--resolved", &index, &uri]), path);
+    assert_eq!(registry.requests("/v2/"), asked);
+    let error = place.fails(&["pull", "--resolved", "sha256:1", &uri]);
+    assert!(error.contains("64 hexadecimal digits"), "{error}");
+}
+
+#[test]
+fn a_tag_is_looked_up_as_the_policy_says() {
+    let (mut place, registry) = (Place::new(), Registry::start());
+    let first = registry.push(&Image::new(&[Layer::new().file("a", "1").gzip()]), "a:1");
+    let path = place.ok(&["pull", &first]);
+    registry.push(&Image::new(&[Layer::new().file("a", "2").gzip()]), "a:1");
+    let config = place.path("pyxis.toml");
+    place.set("PYXIS_CONFIG", config.to_str().unwrap());
+    for (policy, same) in [("never", true), ("missing", true), ("always", false)] {
+        fs::write(&config, format!("[registries]\npull_policy = \"{policy}\"\n")).unwrap();
+        assert_eq!(place.ok(&["pull", &first]) == path, same, "{policy}");
+    }
+    fs::write(&config, "[registries]\npull_policy = \"daily\"\n").unwrap();
+    let error = place.fails(&["pull", &first]);
+    assert!(
+        error.ends_with("pyxis.toml:2: pull_policy: \"daily\" is none of always, missing, never"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_used() {
+    use std::io::{BufRead, BufReader, Write};
+    let (mut place, registry) = (Place::new(), Registry::start());
+    let uri = registry.push(&Image::new(&three_layers()), "a:1");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let (seen, asked) = std::sync::mpsc::channel();
+    let target = registry.host.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let mut reader = BufReader::new(client.try_clone().unwrap());
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            let mut header = String::new();
+            while reader.read_line(&mut header).unwrap() > 2 {
+                header.clear();
+            }
+            seen.send(line).unwrap();
+            let server = std::net::TcpStream::connect(&target).unwrap();
+            (&client).write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
+            let (mut up, mut down) = (server.try_clone().unwrap(), client);
+            std::thread::spawn(move || std::io::copy(&mut reader, &mut up));
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut &server, &mut down);
+                let _ = down.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    for name in ["http_proxy", "https_proxy", "ALL_PROXY"] {
+        place.set(name, &proxy);
+    }
+    // A name that only the proxy knows.
+    let elsewhere = uri.replace(&registry.host, "registry.invalid:5000");
+    place.ok(&["pull", &elsewhere]);
+    assert_eq!(asked.recv().unwrap(), "CONNECT registry.invalid:5000 HTTP/1.1\r\n");
+}
+
+#[test]
 fn an_engine_exports_its_image() {
+    engine_exports("docker", "dockerd");
+    engine_exports("podman", "podman");
+}
+
+fn engine_exports(program: &str, scheme: &str) {
     let mut place = Place::new();
     let archive = Layer::new()
         .file("a", "b")
@@ -201,14 +331,14 @@ fn an_engine_exports_its_image() {
         .file("dev/console", "")
         .tar();
     fs::write(place.path("export.tar"), archive).unwrap();
-    let docker = place.path("docker");
+    let docker = place.path(program);
     let script = "#!/bin/sh\necho \"$@\" >> $HOME/log\ncase $1 in\n\
         inspect) echo '[{\"Architecture\": \"amd64\", \"Config\": {\"Env\": [\"X=y\"], \"Cmd\": [\"z\"]}}]' ;;\n\
         export) cat export.tar ;;\n esac\n";
     fs::write(&docker, script).unwrap();
     fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
     place.set("PATH", &format!("{}:/usr/sbin:/usr/bin:/bin", place.path("").display()));
-    place.ok(&["import", "dockerd://team/image:v1"]);
+    place.ok(&["import", &format!("{scheme}://team/image:v1")]);
     let root = place.unpack("team+image+v1.sqsh", "root");
     assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "b");
     assert!(root.join(".wh.kept").exists(), "an export has no whiteouts");
@@ -217,11 +347,11 @@ fn an_engine_exports_its_image() {
     let log = fs::read_to_string(place.path("home/log")).unwrap();
     assert!(log.lines().last().unwrap().starts_with("rm -f -v pyxis-import-"), "{log}");
     place.assert_clean();
-    let error = place.fails(&["digest", "dockerd://x"]);
+    let error = place.fails(&["digest", &format!("{scheme}://x")]);
     assert!(error.contains("has no digest"), "{error}");
     place.set("PATH", "/usr/sbin:/usr/bin:/bin");
-    let error = place.fails(&["import", "podman://x"]);
-    assert!(error.starts_with("pyxis: podman create: No such file"), "{error}");
+    let error = place.fails(&["import", &format!("{scheme}://x")]);
+    assert!(error.starts_with(&format!("pyxis: {program} create: No such file")), "{error}");
 }
 
 #[test]

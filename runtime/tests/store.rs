@@ -120,6 +120,43 @@ fn nothing_is_left_of_a_pull_that_was_killed() {
     assert_eq!(place.ok(&["pull", "--policy", "never", &uri]), path);
 }
 
+/// Twice at once, killed at whatever moment, as often as a test may take: the collector leaves
+/// whole images and nothing else.
+#[test]
+fn whenever_it_is_killed_the_collector_leaves_what_is_wanted() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let uris: Vec<String> =
+        ["a", "b"].iter().map(|name| registry.push(&image(name), &format!("{name}:1"))).collect();
+    let begin = std::time::Instant::now();
+    place.ok(&["pull", &uris[0]]);
+    let whole = begin.elapsed().as_millis() as u32;
+    fs::remove_dir_all(place.path("store")).unwrap();
+    let moments = noise(std::process::id(), 12);
+    for (at, moment) in moments.iter().enumerate() {
+        let mut children: Vec<_> = [0, 1, at % 2]
+            .iter()
+            .map(|uri| {
+                let mut command = place.command(&["pull", &uris[*uri]]);
+                command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(u64::from(whole * u32::from(*moment) / 200)));
+        for child in &mut children {
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
+        place.ok(&["gc"]);
+        place.assert_clean();
+        for name in names(&place, "images").iter().filter(|name| name.ends_with(".sqsh")) {
+            place.unpack(&format!("store/images/{name}"), &format!("unpacked-{at}-{name}"));
+        }
+    }
+    for uri in &uris {
+        place.ok(&["pull", uri]);
+    }
+    assert_eq!(names(&place, "images").len(), 4);
+}
+
 #[test]
 fn collecting_and_pulling_at_once_is_safe() {
     let (place, registry) = (Place::new(), Registry::start());

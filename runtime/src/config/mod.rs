@@ -82,7 +82,11 @@ impl Config {
         }
     }
 
-    fn parse(text: &str, path: &Path, user: &User) -> Result<Config, ConfigError> {
+    /// Reads the text of a file at `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line and a hint.
+    pub fn parse(text: &str, path: &Path, user: &User) -> Result<Config, ConfigError> {
         let fail = |at: usize, problem: String| ConfigError::Line {
             path: path.to_owned(),
             line: text[..at.min(text.len())].matches('\n').count() + 1,

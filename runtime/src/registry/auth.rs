@@ -34,7 +34,7 @@ impl Challenge {
         challenges.into_iter().next()
     }
 
-    fn parse(text: &str) -> Challenge {
+    pub(super) fn parse(text: &str) -> Challenge {
         let (scheme, mut rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
         let mut parameters = Vec::new();
         while let Some((name, after)) = rest.split_once('=') {

@@ -66,6 +66,11 @@ pub(super) fn find(
     config.find(host, repository)
 }
 
+/// The entry that a configuration itself has.
+pub(super) fn written(text: &[u8], host: &str, repository: &str) -> Option<Credential> {
+    serde_json::from_slice::<Config>(text).ok()?.written(host, repository)
+}
+
 impl Config {
     fn find(&self, host: &str, repository: &str) -> Result<Option<Credential>, CredentialError> {
         let helper = self.helpers.iter().find(|(key, _)| names(key, host)).map(|(_, name)| name);

@@ -10,6 +10,27 @@ mod netrc;
 mod settings;
 mod transfer;
 
+/// What reads others' words here, for fuzz targets.
+#[doc(hidden)]
+pub mod parsers {
+    use super::{Credential, auth, docker_config, netrc};
+
+    /// Machines and users of a credentials file of enroot's.
+    pub fn netrc(text: &str) -> Vec<(String, String)> {
+        netrc::parse(text).into_iter().map(|login| (login.machine, login.user)).collect()
+    }
+
+    /// What docker's configuration has for a repository, without asking helpers.
+    pub fn docker_config(text: &[u8], host: &str, repository: &str) -> Option<Credential> {
+        docker_config::written(text, host, repository)
+    }
+
+    /// The token server that a registry's challenge names.
+    pub fn challenge(text: &str) -> Option<String> {
+        auth::Challenge::parse(text).realm_host()
+    }
+}
+
 pub use client::Client;
 pub use credentials::{Credential, CredentialError, Credentials};
 pub use error::RegistryError;

@@ -350,6 +350,11 @@ impl Registry {
         let layout = self.directory.path().join("layout");
         let _ = fs::remove_dir_all(&layout);
         image.layout(&layout, "x");
+        self.push_layout(&layout, name, &["--preserve-digests"])
+    }
+
+    /// Pushes the image `x` of a layout, with options for skopeo.
+    pub(crate) fn push_layout(&self, layout: &Path, name: &str, options: &[&str]) -> String {
         let target = format!("docker://{}/{name}", self.host);
         let done = Command::new("skopeo")
             .args([
@@ -359,7 +364,7 @@ impl Registry {
                 "--dest-tls-verify=false",
                 "--dest-creds=user:secret",
             ])
-            .arg("--preserve-digests")
+            .args(options)
             .arg(format!("oci:{}:x", layout.display()))
             .arg(&target)
             .output()
