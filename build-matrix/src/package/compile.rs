@@ -4,6 +4,7 @@
 //! wherever it is built.
 
 use super::debug::{self, Split, hex};
+use super::unwinder::unwinder;
 use super::verb::Arch;
 use crate::build::Target;
 use crate::cargo::{self, Cargo};
@@ -138,6 +139,8 @@ struct Setup<'a> {
     zig: Option<PathBuf>,
     /// Cargo does not notice another linker: what it makes is kept apart.
     linker: String,
+    /// What zig links against instead of an unwinder of its own, from the root.
+    unwinder: Option<PathBuf>,
 }
 
 impl Setup<'_> {
@@ -226,6 +229,9 @@ impl Setup<'_> {
     fn rust_flags(&self, lane: &Path) -> String {
         let remap = self.remapped(lane);
         let mut flags = vec!["-Clink-arg=-Wl,--build-id=sha1".to_owned()];
+        let unwinder = self.unwinder.iter();
+        // Cargo and so the linker run in the root.
+        flags.extend(unwinder.map(|file| format!("-Clink-arg={}", file.display())));
         flags.extend(remap.into_iter().map(|map| format!("--remap-path-prefix={map}")));
         flags.join("\x1f")
     }
@@ -252,21 +258,22 @@ fn not_newer(file: &Path, library: &Library, floor: &str) -> Result<Option<Strin
 fn setup<'a>(root: &'a Path, arch: Arch, floor: &'a str) -> Result<Setup<'a>, Error> {
     let old = env::var_os("PATH").unwrap_or_default();
     if floor == "host" {
-        return Ok(Setup { root, arch, floor, path: old, zig: None, linker: floor.into() });
+        let linker = floor.to_owned();
+        return Ok(Setup { root, arch, floor, path: old, zig: None, linker, unwinder: None });
     }
     let mut dirs: Vec<PathBuf> = env::split_paths(&old).collect();
     let cache = env::var_os("PYXIS_CACHE").map_or_else(|| root.join(".cache"), PathBuf::from);
     let place = cache.join("zig");
     // First: it looks for zig beside the first python3 of PATH.
     dirs.insert(0, place.join("bin"));
-    let zig = dirs.iter().map(|dir| dir.join("cargo-zigbuild")).find(|program| program.is_file());
-    if zig.is_none() {
-        return Err(Error::NoZig);
-    }
+    let mut programs = dirs.iter().map(|dir| dir.join("cargo-zigbuild"));
+    let zig = programs.find(|program| program.is_file()).ok_or(Error::NoZig)?;
     let pins = fs::read(place.join("packages")).unwrap_or_default();
     let linker = format!("{floor}-{}", &hex(&Sha256::digest(pins))[..6]);
     let path = env::join_paths(dirs).unwrap_or(old);
-    Ok(Setup { root, arch, floor, path, zig, linker })
+    let dir = Path::new("target/package").join(format!("{}-{linker}", arch.name()));
+    let unwinder = unwinder(root, &dir, arch, &zig, &path)?;
+    Ok(Setup { root, arch, floor, path, zig: Some(zig), linker, unwinder: Some(unwinder) })
 }
 
 #[cfg(test)]

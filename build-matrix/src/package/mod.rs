@@ -9,6 +9,7 @@ mod relations;
 mod repo;
 mod rpm;
 mod sbom;
+mod unwinder;
 mod verb;
 
 pub(crate) use repo::{Repository, repository};
