@@ -48,6 +48,22 @@ fn an_image_comes_from_a_registry() {
 }
 
 #[test]
+fn an_image_is_loaded_as_a_container() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let uri = registry.push(&Image::new(&three_layers()), "team/image:v1");
+    assert_eq!(place.ok(&["load", "-n", "mine", &uri]), "");
+    let blobs = registry.requests("/blobs/");
+    assert_eq!(place.ok(&["load", &uri]), "");
+    assert_eq!(registry.requests("/blobs/"), blobs, "nothing is fetched twice");
+    assert_eq!(place.ok(&["list"]), "mine\nteam+image+v1\n");
+    let error = place.fails(&["load", "-n", "mine", "docker://nowhere.invalid/x"]);
+    assert!(error.contains("File already exists: "), "{error}");
+    place.ok(&["load", "-f", "-n", "mine", &uri]);
+    let error = place.fails(&["load", "-n", "a/b", &uri]);
+    assert!(error.contains("Invalid argument: \"a/b\""), "{error}");
+}
+
+#[test]
 fn the_store_is_asked_before_the_registry() {
     let (place, registry) = (Place::new(), Registry::start());
     let image = Image::new(&three_layers());

@@ -259,3 +259,103 @@ fn squashfuse_ll_is_preferred_where_it_can_give_files_an_owner() {
     assert!(!started_with("timeout=%u"));
     assert!(started_with("uid=%d"));
 }
+
+#[test]
+fn no_shell_is_started() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::create_dir(root.join("work")).unwrap();
+        script(root, "/work", "'/bin/true'", "'/bin/true'");
+    });
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    for what in ["./image.sqsh", "c"] {
+        let pyxis = place.path("pyxis");
+        let strace = ["-f", "-qq", "-e", "trace=execve", "-e", "signal=none", "-o", "trace"];
+        let start = [pyxis.to_str().unwrap(), "start", what];
+        let mut tracer =
+            place.command("/usr/bin/strace", strace.iter().chain(&start)).spawn().unwrap();
+        let executed = || -> Vec<String> {
+            let trace = fs::read_to_string(place.path("work/trace")).unwrap_or_default();
+            let done = trace.lines().filter(|line| line.ends_with("= 0"));
+            done.filter_map(|line| Some(line.split('"').nth(1)?.rsplit('/').next()?.to_owned()))
+                .collect()
+        };
+        // The image's server ends by itself, and strace with it; that is not waited for.
+        for _ in 0..400 {
+            if executed().iter().any(|name| name == "true") {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        tracer.kill().unwrap();
+        tracer.wait().unwrap();
+        let mut names = executed();
+        names.sort();
+        names.retain(|name| !name.starts_with("squashfuse"));
+        assert_eq!(names, ["pyxis", "true"]);
+    }
+}
+
+#[test]
+fn without_the_kernels_overlay_images_are_extracted() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    let run = |arguments: &[&str]| {
+        let mut command = place.pyxis(arguments);
+        command.env("ENROOT_NATIVE_OVERLAYFS", "n").output().unwrap()
+    };
+    let script = "touch /x 2>/dev/null || echo ro; id -un; echo $FROM_IMAGE";
+    let read_only = run(&["start", "./image.sqsh", "sh", "-c", script]);
+    let words = String::from_utf8_lossy(&read_only.stderr).into_owned();
+    assert!(words.contains("; extracting ./image.sqsh into memory"), "{words}");
+    let text = String::from_utf8_lossy(&read_only.stdout).into_owned();
+    assert_eq!(text, format!("ro\nuser{}\nyes\n", place.uid), "{words}");
+    assert!(run(&["start", "-w", "./image.sqsh", "touch", "/x"]).status.success());
+    assert!(run(&["create", "-n", "c", "image.sqsh"]).status.success());
+    assert!(place.path("data/c/bin/busybox").exists(), "extracted, as enroot has it");
+    assert!(run(&["start", "-w", "c", "touch", "/x"]).status.success());
+    assert!(run(&["start", "c", "test", "-e", "/x"]).status.success());
+}
+
+#[test]
+fn what_every_container_finds() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::create_dir(root.join("volume")).unwrap();
+        let lines = "tmpfs /scratch tmpfs x-create=dir,size=1m\n${HOME} /there x-create=dir,bind\n";
+        fs::write(root.join("etc/fstab"), lines).unwrap();
+    });
+    fs::write(place.path("home/mine"), "mine\n").unwrap();
+    let say = |options: &[&str], script: &str| {
+        place.ok(&[&["start"], options, &["./image.sqsh", "sh", "-c", script]].concat())
+    };
+    // The user's account, also under the name of a root; the image's own lines stay.
+    let account = "id -un; id -gn; grep -c ^root: /etc/passwd; echo $HOME $USER $SHELL";
+    let user = format!("user{}", place.uid);
+    let group = format!("group{}", place.uid);
+    assert_eq!(say(&[], account), format!("{user}\n{group}\n1\n/ {user} /bin/sh\n"));
+    assert_eq!(say(&["-r"], account), "root\nroot\n1\n/root root /bin/sh\n");
+    // /etc/fstab of the image.
+    assert_eq!(say(&[], "cat /there/mine; stat -f -c %T /scratch"), "mine\ntmpfs\n");
+    // The home directory, where asked for, and below root's name for root.
+    let home = place.path("home");
+    assert_eq!(
+        say(&["--mount-home"], "cat $HOME/mine; echo $HOME"),
+        format!("mine\n{}\n", home.display())
+    );
+    assert_eq!(say(&["--mount-home", "-r"], "cat /root/mine; echo $HOME"), "mine\n/root\n");
+    let absent = format!("test -e {}/mine || echo absent", home.display());
+    assert_eq!(say(&[], &absent), "absent\n");
+    // Its cgroup is the top of what it sees.
+    assert_eq!(say(&[], "grep -v ':/$' /proc/self/cgroup || echo top"), "top\n");
+    // The host's names, to be read only.
+    let hosts = "cat /etc/hosts; echo x 2>/dev/null >> /etc/hosts || echo ro";
+    let expected = format!("{}ro\n", fs::read_to_string("/etc/hosts").unwrap());
+    assert_eq!(say(&["-w"], hosts), expected);
+    // Nothing of the host's tree or of how the container was made.
+    assert_eq!(
+        say(&[], "ls -d /host /lower /upper /data /host/etc 2>/dev/null || echo none"),
+        "none\n"
+    );
+    assert_eq!(say(&["-r"], "touch /sys/x 2>/dev/null || echo ro"), "ro\n");
+}

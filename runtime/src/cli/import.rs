@@ -64,7 +64,7 @@ impl DigestArgs {
     }
 }
 
-fn default_name(uri: &Uri) -> PathBuf {
+pub(super) fn default_name(uri: &Uri) -> PathBuf {
     match uri {
         Uri::Registry(reference) => reference.file_name().into(),
         Uri::Engine { image, .. } => format!("{}.sqsh", image.replace([':', '/'], "+")).into(),

@@ -12,6 +12,7 @@ pub(crate) mod generate;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod list;
+pub(crate) mod load;
 pub(crate) mod mount;
 pub(crate) mod remove;
 pub(crate) mod start;
@@ -61,6 +62,8 @@ pub(crate) enum Verb {
     Remove(remove::RemoveArgs),
     /// Import an image from a registry, a local engine or an OCI layout
     Import(import::ImportArgs),
+    /// Make a container of an image of a registry, a local engine or an OCI layout
+    Load(load::LoadArgs),
     /// Print the digest of an image
     Digest(import::DigestArgs),
     /// Fetch an image into the image store and print its path
@@ -81,6 +84,7 @@ pub(crate) enum Verb {
         _words: Vec<OsString>,
     },
     /// Print the effective settings and where each comes from
+    #[command(alias = "info")]
     Config,
     /// Find what is wrong with pyxis on this node
     Doctor(doctor::DoctorArgs),
@@ -117,6 +121,7 @@ impl Verb {
             Verb::List(args) => args.run(),
             Verb::Remove(args) => args.run(),
             Verb::Import(args) => args.run(),
+            Verb::Load(args) => args.run(),
             Verb::Digest(args) => args.run(),
             Verb::Pull(args) => args.run(),
             Verb::Broker => broker::run(),

@@ -79,6 +79,8 @@ settings! {
         "Run command scripts in a login shell, which reads /etc/profile.";
     "restrict_dev" Bool "ENROOT_RESTRICT_DEV" "false"
         "Show the least devices in /dev.";
+    "native_overlayfs" Bool "ENROOT_NATIVE_OVERLAYFS" "true"
+        "Use the kernel's overlay. Without it images are extracted at each start.";
     "unshare_pid" Bool "ENROOT_UNSHARE_PID" "false"
         "A PID namespace of its own.";
     "unshare_net" Bool "ENROOT_UNSHARE_NET" "false"

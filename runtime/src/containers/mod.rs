@@ -81,7 +81,8 @@ impl DataPath {
         &self.0
     }
 
-    fn place(&self, name: &Name) -> PathBuf {
+    /// Where the container of this name is, or would be.
+    pub fn place(&self, name: &Name) -> PathBuf {
         self.0.join(name.as_os_str())
     }
 

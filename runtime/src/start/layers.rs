@@ -21,10 +21,19 @@ pub(crate) enum NoLayers {
     Overlay { directory: PathBuf, source: io::Error },
 }
 
+/// Whether the kernel's overlay may be used: enroot's variable says no where it misbehaves.
+pub(super) fn overlay_allowed() -> bool {
+    let value = std::env::var("ENROOT_NATIVE_OVERLAYFS").unwrap_or_default();
+    !matches!(value.to_ascii_lowercase().as_str(), "n" | "no" | "f" | "false")
+}
+
 /// Tries it, with the empty directories `upper` and `work` in `directory`.
 pub(crate) fn can_layer(directory: &Path) -> Result<(), NoLayers> {
     server::available().map_err(NoLayers::Image)?;
     let failed = |source| NoLayers::Overlay { directory: directory.to_owned(), source };
+    if !overlay_allowed() {
+        return Err(failed(io::Error::from_raw_os_error(nix::libc::ENODEV)));
+    }
     // SAFETY: this process has one thread, so the child may allocate and run Rust code.
     let status = match unsafe { fork() } {
         Ok(ForkResult::Child) => {

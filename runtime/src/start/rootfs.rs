@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
@@ -18,6 +18,7 @@ use nix::unistd::{Pid, mkdir, pipe2};
 
 use super::helpers::{Child, fork_helpers};
 use super::identity::Identity;
+use super::layers::overlay_allowed;
 use super::mounts;
 use super::roots::{LOWER, Roots};
 use super::server::{Mounted, Server, Unavailable, find_in_path};
@@ -209,10 +210,15 @@ pub(super) fn assemble(
         Source::Directory(path) => {
             let target = if writable { "/root" } else { "/lower" };
             bind_host_directory(roots, &path, target)?;
-            if !writable {
-                roots.stage(|| overlay(mark, "/lower", MEMORY))?.map_err(overlay_failed)?;
+            if writable {
+                return Ok(());
             }
-            return Ok(());
+            return match roots.stage(|| overlay(mark, "/lower", MEMORY))? {
+                Ok(()) => Ok(()),
+                // What would be added to it, such as the user's account, is left out.
+                Err(errno) if no_overlay(errno) => bind_lower(roots),
+                Err(errno) => Err(overlay_failed(errno)),
+            };
         }
     };
     let mut server = mount_lower(roots, lower)?;
@@ -226,16 +232,20 @@ pub(super) fn assemble(
     roots.stage(|| begin_directories(upper))?;
     match roots.stage(|| overlay(mark, "/lower", layers))? {
         Ok(()) => Ok(()),
-        // Kernels before 5.11 know no overlay in user namespaces: an extracted image is private
-        // and writable as it is.
-        Err(nix::Error::EPERM | nix::Error::ENODEV) if server.is_none() && changes.is_none() => {
-            roots
-                .stage(|| mount(Some("/lower"), "/root", NONE, MsFlags::MS_BIND, NONE))?
-                .map_err(|errno| StartError::mount("the extracted image", "/", errno))?;
-            Ok(())
+        // An extracted image is private and writable as it is.
+        Err(errno) if no_overlay(errno) && changes.is_none() => {
+            if let Some(Mounted { file, image, .. }) = server {
+                let reason = Unavailable::NoOverlay(errno);
+                roots
+                    .stage(|| umount2("/lower", MntFlags::MNT_DETACH))?
+                    .map_err(|errno| StartError::mount("nothing (unmount)", "/lower", errno))?;
+                eprintln!("pyxis: {reason}; extracting {} into memory", image.display());
+                extract(roots, &file, &image, &reason)?;
+            }
+            bind_lower(roots)
         }
         Err(errno) => match &mut server {
-            Some(server) if errno != nix::Error::EPERM => Err(server.failure(&errno)),
+            Some(server) if !no_overlay(errno) => Err(server.failure(&errno)),
             _ => Err(overlay_failed(errno)),
         },
     }
@@ -279,6 +289,17 @@ pub(super) fn bind_host_directory(
     roots.stage(|| mounts::bind_directory(&directory, target, true))?
 }
 
+/// Kernels before 5.11 know no overlay in user namespaces.
+fn no_overlay(errno: nix::Error) -> bool {
+    matches!(errno, nix::Error::EPERM | nix::Error::ENODEV)
+}
+
+fn bind_lower(roots: &Roots) -> Result<(), StartError> {
+    roots
+        .stage(|| mount(Some("/lower"), "/root", NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE))?
+        .map_err(|errno| StartError::mount("the root filesystem", "/", errno))
+}
+
 pub(super) fn overlay_failed(errno: nix::Error) -> StartError {
     StartError::mount("overlay", "/", errno)
 }
@@ -287,6 +308,9 @@ pub(super) fn overlay_failed(errno: nix::Error) -> StartError {
 pub(super) fn overlay(mark: &str, lower: &str, upper: &str) -> nix::Result<()> {
     // The first request to the server: a server that cannot answer fails here.
     nix::sys::stat::stat("/lower")?;
+    if !overlay_allowed() {
+        return Err(nix::Error::ENODEV);
+    }
     let layers = format!("lowerdir={lower},{upper},userxattr");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some(mark), "/root", Some("overlay"), flags, Some(layers.as_str()))

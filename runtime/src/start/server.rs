@@ -45,6 +45,8 @@ pub(crate) enum Unavailable {
     OldLibrary(PathBuf),
     #[error("/dev/fuse cannot be opened: {0}")]
     Device(io::Error),
+    #[error("the kernel has no overlay for us ({0})")]
+    NoOverlay(nix::Error),
 }
 
 /// An image that is served, or given back with the reason why it cannot be.
@@ -132,7 +134,7 @@ impl Server {
         drop(self.fuse);
         let mut go = self.go;
         go.write_all(b"!").map_err(StartError::Process)?;
-        Ok(Mounted { image: self.path, log: self.log })
+        Ok(Mounted { file: self.image, image: self.path, log: self.log })
     }
 }
 
@@ -166,7 +168,10 @@ impl Serve<'_> {
 
 /// A mounted image, perhaps not yet answering.
 pub(super) struct Mounted {
-    image: PathBuf,
+    /// The opened image.
+    pub(super) file: File,
+    /// Its path, for messages.
+    pub(super) image: PathBuf,
     log: File,
 }
 
