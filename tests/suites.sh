@@ -216,7 +216,10 @@ suite_loader() {
 
 suite_upgrade() {
     test_dist || return 1
-    run_bats as_root env PYXIS_DIST="$PYXIS_DIST" bats --tap tests/releases/upgrade.bats
+    local old
+    printf '%s\n' 22.05 24.11 | as_root xargs -P 2 -I '{}' env PYXIS_DIST="$PYXIS_DIST" \
+        sh -c "bats --tap -f '^from {}' tests/releases/upgrade.bats > '$log/upgrade.{}' 2>&1"
+    for old in 22.05 24.11; do count_tap "$log/upgrade.$old"; done
 }
 
 suite_roots() { run_bats as_root bats --tap tests/cluster/roots.bats; }

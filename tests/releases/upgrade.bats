@@ -100,6 +100,12 @@ upgrade() {
     # SchedMD's order.
     cluster restart slurmctld
     cluster restart slurmd
+    # Between two of Debian's packages slurmstepd does not fit its own library, and a job that ends just then drains its node,
+    # as its epilog cannot be run. Whoever wants none of that stops slurmd for as long as apt runs.
+    cluster login -- sh -c 'for node in $(sinfo -h -N -t drain,draining -o %N | sort -u); do
+        echo "$node drained: $(sinfo -h -n $node -R)"
+        scontrol update nodename=$node state=resume
+    done'
 }
 
 # `! grep` would not fail a test.
@@ -110,7 +116,7 @@ state_of() { cluster login -- scontrol show job "$1" | sed -n 's/.*JobState=\([A
 # Whoever asks now gets a container of this release.
 serves() {
     [[ $(user srun --version) == *" $1."* ]]
-    wait_for 60 user srun -w n2 --container-image="$image" true
+    wait_for 60 user timeout 20 srun -w n2 --container-image="$image" true
     [ "$(user srun -w n2 --container-image="$image" grep ^ID= /etc/os-release)" = ID=pyxis-test ]
     [[ $(cluster login -- srun -w n2 sh -c 'cat /proc/$PPID/maps') == *"/pyxis/$1/spank_pyxis.so"* ]]
 }
