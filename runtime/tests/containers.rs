@@ -322,3 +322,75 @@ fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
         all.into_iter().map(|one| one.join().unwrap()).collect()
     })
 }
+
+/// What enroot 4.1.2 does with the same words, tried by hand; what it prints is compared where
+/// it is more than an error's wording.
+#[test]
+fn verbs_end_as_enroots_do() {
+    let place = place();
+    fs::write(place.path("work/bad.sqsh"), "not an image").unwrap();
+    let data = place.path("data").display().to_string();
+    let table: &[(&str, i32, &str)] = &[
+        ("create -n a image.sqsh", 0, ""),
+        ("create -n a image.sqsh", 1, "[ERROR] File already exists: DATA/a"),
+        ("create -n a/b image.sqsh", 1, "[ERROR] Invalid argument: "),
+        ("create absent.sqsh", 1, "[ERROR] "),
+        ("create bad.sqsh", 1, "[ERROR] "),
+        ("create", 1, "IMAGE"),
+        ("create --name=b image.sqsh", 0, ""),
+        ("create -f --name b -- image.sqsh", 0, ""),
+        ("list", 0, "a\nb\n"),
+        ("start a id -u", 0, "UID\n"),
+        ("start --root a id -u", 0, "0\n"),
+        ("start a nosuch", 127, "nosuch"),
+        ("start a touch /x", 1, "Read-only file system"),
+        ("start -w a touch /x", 0, ""),
+        ("start --rw a ls /x", 0, "/x\n"),
+        ("start -w -- a rm /x", 0, ""),
+        ("start absent true", 1, "[ERROR] No such file or directory: DATA/absent"),
+        ("start ./image.sqsh true", 0, ""),
+        ("start image.sqsh true", 0, ""),
+        ("start x/y true", 1, "[ERROR] "),
+        ("start -e A=1 --env=B=2 a env", 0, "B=2"),
+        ("start -e 1A=1 a true", 1, "[ERROR] Invalid argument: 1A=1"),
+        ("start --mount /etc:/there a ls /there/passwd", 0, "/there/passwd\n"),
+        ("start --rc nosuch a true", 1, "[ERROR] "),
+        ("start -c nosuch a true", 1, "[ERROR] "),
+        ("start", 1, "NAME|IMAGE"),
+        ("start --bogus a", 1, "--bogus"),
+        ("exec 999999999 true", 1, "[ERROR] Process not found: 999999999"),
+        ("exec x true", 1, "x"),
+        ("exec", 1, "PID"),
+        ("export -o e.sqsh a", 0, ""),
+        ("export a", 0, ""),
+        ("export a", 1, "[ERROR] File already exists: "),
+        ("export nosuch", 1, "[ERROR] No such file or directory: DATA/nosuch"),
+        ("remove a", 1, ""),
+        ("remove -f nosuch", 1, "[ERROR] No such file or directory: DATA/nosuch"),
+        ("remove", 1, "NAME"),
+        ("remove --force a b", 0, ""),
+        ("list", 0, ""),
+        ("list -f", 0, "NAME  PID  COMM  STATE  STARTED  TIME  MNTNS  USERNS  COMMAND\n"),
+        ("import bogus://x", 1, "[ERROR] "),
+        ("digest bogus://x", 1, "[ERROR] "),
+        ("load bogus://x", 1, "[ERROR] "),
+        ("load -n a/b docker://x", 1, "[ERROR] Invalid argument: "),
+        ("batch nosuch", 1, "[ERROR] "),
+        ("nosuch", 1, "nosuch"),
+        ("create --help", 0, "--force"),
+        ("version", 0, ""),
+    ];
+    for (words, code, expected) in table {
+        let done = place.command("enroot", words.split(' ')).output().unwrap();
+        assert_eq!(done.status.code(), Some(*code), "{words}: {done:?}");
+        let (text, words_of) =
+            (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        let expected = expected.replace("DATA", &data).replace("UID", &place.uid.to_string());
+        let listing = *code == 0 && (expected.ends_with('\n') || *words == "list");
+        if listing {
+            assert_eq!(text, expected, "{words}: {done:?}");
+        } else {
+            assert!(words_of.contains(&expected) || text.contains(&expected), "{words}: {done:?}");
+        }
+    }
+}

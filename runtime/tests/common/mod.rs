@@ -62,7 +62,8 @@ impl Place {
         fs::copy("/bin/busybox", root.join("bin/busybox")).expect("no busybox-static");
         for applet in [
             "sh", "cat", "ls", "id", "env", "sleep", "echo", "touch", "rm", "mkdir", "true", "pwd",
-            "test", "grep", "ln", "hostname", "stat", "chown", "readlink", "ps", "kill", "false",
+            "printenv", "test", "grep", "ln", "hostname", "stat", "chown", "readlink", "ps",
+            "kill", "false",
         ] {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
