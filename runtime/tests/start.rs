@@ -214,6 +214,41 @@ fn comforts_of_the_host() {
 }
 
 #[test]
+fn a_step_finds_its_launcher() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::write(root.join("etc/environment"), "PYTORCH_VERSION=2\nWORLD_SIZE=9\n").unwrap();
+    });
+    fs::create_dir(place.path("pmix")).unwrap();
+    fs::write(place.path("pmix/socket"), "here\n").unwrap();
+    let script = "cat $PMIX_SERVER_TMPDIR/socket; \
+                  echo $SLURM_STEP_ID $PMIX_MCA_gds $MASTER_ADDR:$MASTER_PORT $WORLD_SIZE";
+    let mut command = place.pyxis(["start", "./image.sqsh", "sh", "-c", script]);
+    for (name, value) in [
+        ("SLURM_JOB_ID", "7"),
+        ("SLURM_STEP_ID", "1"),
+        ("SLURM_STEP_NODELIST", "n[2-3]"),
+        ("SLURM_NTASKS", "4"),
+        ("PMIX_GDS_MODULE", "hash"),
+    ] {
+        command.env(name, value);
+    }
+    let done = command.env("PMIX_SERVER_TMPDIR", place.path("pmix")).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert_eq!(said, "here\n1 hash n2:61007 9\n", "{done:?}");
+}
+
+#[test]
+fn a_mount_above_the_root_is_refused() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    for line in ["/usr ../mnt none x-create=dir,bind", "../mnt ../mnt none x-detach"] {
+        let words = place.run(&["start", "-m", line, "./image.sqsh", "true"]).fails(1);
+        assert!(words.to_lowercase().contains("cross-device link"), "{words}");
+    }
+}
+
+#[test]
 fn bundles_are_said_to_be_absent() {
     let place = Place::new();
     let words = place.run(&["bundle", "-o", "x", "y"]).fails(1);

@@ -76,7 +76,7 @@ fn is_yes(value: &CStr) -> bool {
 
 /// Variables of the job that the runtime does not get: those of one task, the loader's, and where
 /// enroot keeps its things, which is the site's to say.
-const WITHHELD: [&[u8]; 19] = [
+const WITHHELD: [&[u8]; 20] = [
     b"PATH",
     b"LD_LIBRARY_PATH",
     b"LD_PRELOAD",
@@ -85,6 +85,7 @@ const WITHHELD: [&[u8]; 19] = [
     b"SLURM_TASK_PID",
     b"PMIX_RANK",
     b"PMI_FD",
+    b"PMI_RANK",
     b"ENROOT_LIBRARY_PATH",
     b"ENROOT_SYSCONF_PATH",
     b"ENROOT_RUNTIME_PATH",
@@ -127,8 +128,17 @@ mod tests {
 
     #[test]
     fn the_runtime_gets_the_jobs_variables_but_not_the_tasks() {
-        let job =
-            ["A=1", "PATH=/x", "SLURM_PROCID=3", "SLURM_JOB_ID=4", "B=x=y", "broken", "=z", "C=0"];
+        let job = [
+            "A=1",
+            "PATH=/x",
+            "SLURM_PROCID=3",
+            "SLURM_JOB_ID=4",
+            "B=x=y",
+            "broken",
+            "=z",
+            "PMI_RANK=1",
+            "C=0",
+        ];
         let job = job.iter().map(|text| CString::new(*text).unwrap()).collect();
         let ours = vec![("PATH", "/bin".into()), ("C", "1".into())];
         let expected = [c"A=1", c"SLURM_JOB_ID=4", c"B=x=y", c"PATH=/bin", c"C=1"];

@@ -55,6 +55,12 @@ fn table(data: &DataPath) -> Result<Vec<Vec<String>>, ContainerError> {
         add_rows(&mut named, name.as_os_str(), &mine);
     }
     processes.retain(|process| process.is_container);
+    while let Some(label) = processes.iter().find_map(Process::label).map(str::to_owned) {
+        let (mine, rest) = processes.drain(..).partition(|process| process.label() == Some(&label));
+        processes = rest;
+        let mine: Vec<Process> = mine;
+        add_rows(&mut named, OsStr::new(&label), &mine);
+    }
     if !processes.is_empty() {
         add_rows(&mut rows, OsStr::new(UNNAMED), &processes);
     }

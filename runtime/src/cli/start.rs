@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use runtime::cdi::{self, CdiError};
-use runtime::containers::{Name, hand_over};
+use runtime::containers::{ContainerError, Name, hand_over, hand_over_labelled};
 use runtime::directives;
 use runtime::fstab::{Entry, FstabError};
 use runtime::image::Image;
@@ -61,6 +61,9 @@ pub(crate) struct StartArgs {
     /// Send the descriptors of the container if it is running, instead of starting it again
     #[arg(long, requires = "handover")]
     join: bool,
+    /// What `list` and `--join` call the container while it runs, if it is started from a file
+    #[arg(long, value_name = "NAME", requires = "handover")]
+    label: Option<OsString>,
     /// Run the image's entrypoint before handing over
     #[arg(long, requires = "handover")]
     entrypoint: bool,
@@ -103,6 +106,7 @@ impl StartArgs {
             restrict_dev: enabled("ENROOT_RESTRICT_DEV"),
             site: Site::of_environment(),
             conf: self.conf.clone(),
+            label: self.label.as_ref().and_then(|label| Name::new(label).ok()),
             root,
         })
     }
@@ -164,7 +168,16 @@ impl StartArgs {
         if let Some(conf) = &self.conf {
             directives::apply(conf)?;
         }
-        let root = self.root()?;
+        let root = match (self.root(), socket) {
+            (Err(CliError::Container(absent @ ContainerError::Absent { .. })), Some(socket))
+                if self.join =>
+            {
+                // It may have been started from a file.
+                let joined = hand_over_labelled(&Name::new(&self.words[0])?, socket)?;
+                return if joined { Ok(ExitCode::SUCCESS) } else { Err(absent.into()) };
+            }
+            (root, _) => root?,
+        };
         if let (Some(socket), Root::Container(container), true) = (socket, &root, self.join) {
             if hand_over(container, socket)? {
                 return Ok(ExitCode::SUCCESS);

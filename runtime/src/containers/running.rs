@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sched::{CloneFlags, setns};
@@ -18,9 +19,9 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, geteuid};
 
-use super::{Container, ContainerError, State, directory_mark};
+use super::{Container, ContainerError, Name, State, directory_mark};
 use crate::handover::{Handover, Part};
-use crate::start::sys;
+use crate::start::{launcher, sys};
 
 /// The first process in each mount namespace but the caller's.
 #[derive(Clone, Debug)]
@@ -32,6 +33,14 @@ pub struct Process {
     /// Whether its root looks like a container's, known by name or not.
     pub is_container: bool,
     marks: [String; 2],
+}
+
+/// Before the name of a container that has no directory, in the source of its root mount.
+const LABEL: &str = "pyxis:";
+
+/// The `source` that shows the name of a container which is started from a file.
+pub(crate) fn label_mark(label: &Name) -> String {
+    format!("{LABEL}{}", label.as_os_str().to_string_lossy())
 }
 
 impl Process {
@@ -76,6 +85,11 @@ impl Process {
     /// Whether it is in `container`.
     pub fn is_in(&self, container: &Container) -> bool {
         self.has(&container.mark())
+    }
+
+    /// The name given to a container that was started from a file ([`label_mark`]).
+    pub fn label(&self) -> Option<&str> {
+        self.marks[0].strip_prefix(LABEL)
     }
 
     fn has(&self, mark: &str) -> bool {
@@ -194,9 +208,10 @@ fn copy_root(user: Option<OwnedFd>, mount: Option<OwnedFd>) -> io::Result<OwnedF
 /// [`ContainerError::File`].
 pub fn hand_over(container: &Container, socket: BorrowedFd<'_>) -> Result<bool, ContainerError> {
     let mark = container.mark();
+    let environ = container.environ_file();
     let look = || {
         let process = Pinned::find(&mark)?;
-        process.map_or(Ok(None), |process| collect(container, &process))
+        process.map_or(Ok(None), |process| collect(Some(&environ), &process))
     };
     let message = if container.layered.is_some() {
         let _lock = container.lock()?; // waits for a start under way
@@ -212,8 +227,20 @@ pub fn hand_over(container: &Container, socket: BorrowedFd<'_>) -> Result<bool, 
         .map_err(|error| ContainerError::file("hand over", &container.path, error))
 }
 
+/// As [`hand_over`], of a container that was started from a file under a name.
+///
+/// # Errors
+/// [`ContainerError::File`].
+pub fn hand_over_labelled(label: &Name, socket: BorrowedFd<'_>) -> Result<bool, ContainerError> {
+    let found = Pinned::find(&label_mark(label))
+        .and_then(|process| process.map_or(Ok(None), |process| collect(None, &process)))
+        .and_then(|message| message.map(|message| message.send(socket)).transpose());
+    let named = Path::new(label.as_os_str());
+    found.map(|sent| sent.is_some()).map_err(|error| ContainerError::file("join", named, error))
+}
+
 /// `None` if the process ended before everything was opened.
-fn collect(container: &Container, process: &Pinned) -> io::Result<Option<Handover>> {
+fn collect(environ: Option<&Path>, process: &Pinned) -> io::Result<Option<Handover>> {
     let opened = (|| {
         let mut parts = Vec::new();
         for (part, which) in [
@@ -226,15 +253,16 @@ fn collect(container: &Container, process: &Pinned) -> io::Result<Option<Handove
         ] {
             parts.extend(process.namespace(which)?.map(|fd| (part, fd)));
         }
-        let block = match fs::read(container.environ_file()) {
-            Ok(block) => block,
-            Err(_) => {
+        let block = match environ.map(fs::read) {
+            Some(Ok(block)) => block,
+            _ => {
                 let mut block = Vec::new();
                 let file = process.open_file("environ", OFlag::O_RDONLY)?;
                 io::Read::read_to_end(&mut File::from(file), &mut block)?;
-                block
+                launcher::without_step(&block)
             }
         };
+        let block = launcher::for_this_step(&block);
         parts.push((Part::Cwd, start_directory(process, &block)?));
         parts.push((Part::Environ, sys::memory_file("environ", &block)?));
         Ok(Handover::new(parts))

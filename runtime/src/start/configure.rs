@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::hooks::{Added, Workshop};
 use super::identity::{Account, Identity};
+use super::launcher::Launcher;
 use super::roots::Roots;
 use super::{Plan, StartError, account, cgroups, devices, fixes, mounts, system};
 use crate::environ::{self, Environ};
@@ -20,6 +21,8 @@ const AFTER_HOOKS: i32 = 0;
 /// What has become of the plan.
 pub(super) struct Configured {
     pub(super) environ: Environ,
+    /// Those of its variables that concern the step and not others who join.
+    pub(super) launched: Environ,
     pub(super) cwd: PathBuf,
     pub(super) script: Option<Vec<u8>>,
 }
@@ -104,13 +107,24 @@ pub(super) fn configure(
     apply_pass(roots, &lines, BEFORE_HOOKS)?;
     apply_pass(roots, &devices::mount_entries(&devices)?, AFTER_HOOKS)?;
 
+    let launcher = Launcher::of_step(&host);
+    let launched =
+        |given: &[u8]| launcher.as_ref().map(|step| step.lines(given)).unwrap_or_default();
     let added = match &workshop {
-        None => Added { environ: [variables, wanted].concat(), ..Added::default() },
+        None => {
+            let given = [variables, wanted].concat();
+            let launched = launched(&given);
+            Added { environ: [given, launched.clone()].concat(), launched, ..Added::default() }
+        }
         Some(workshop) => {
             workshop.run_for_devices(roots, &devices.hooks)?;
-            workshop.run(roots, plan.conf.as_deref(), &plan.site.hooks, &variables, &wanted)?
+            let hooks = &plan.site.hooks;
+            workshop.run(roots, plan.conf.as_deref(), hooks, &variables, &wanted, &launched)?
         }
     };
+    if let Some(line) = launcher.as_ref().and_then(Launcher::mount_line) {
+        apply_pass(roots, &mounts::parse_lines(&line)?, AFTER_HOOKS)?;
+    }
 
     let hook_mounts = mounts::parse_lines(OsStr::from_bytes(&added.hook_mounts))?;
     apply_pass(roots, &hook_mounts, AFTER_HOOKS)?;
@@ -129,7 +143,8 @@ pub(super) fn configure(
         account::create_home(&environ, plan.writable);
         let cwd = image.workdir.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into());
         environ.insert("PWD".into(), cwd.clone().into());
-        Configured { environ, cwd, script: added.rc }
+        let launched = environ::entries(&added.launched).collect();
+        Configured { environ, launched, cwd, script: added.rc }
     })
 }
 

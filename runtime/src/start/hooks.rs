@@ -49,6 +49,8 @@ pub(super) struct Workshop {
 pub(super) struct Added {
     /// Lines of variables: those given, and what the script and hooks wrote.
     pub(super) environ: Vec<u8>,
+    /// Those of the lines that concern this step only.
+    pub(super) launched: Vec<u8>,
     /// Mount lines of hooks.
     pub(super) hook_mounts: Vec<u8>,
     /// Mount lines of the script.
@@ -66,7 +68,8 @@ impl Workshop {
     }
 
     /// Runs the script's and the site's hooks. `environ` are the variables known so far, `wanted`
-    /// those of the command line, which the script's own precede.
+    /// those of the command line, which the script's own precede; `launched` has what is to be
+    /// added to the lines it is given.
     pub(super) fn run(
         &self,
         roots: &Roots,
@@ -74,6 +77,7 @@ impl Workshop {
         hooks: &[PathBuf],
         environ: &[u8],
         wanted: &[u8],
+        launched: &dyn Fn(&[u8]) -> Vec<u8>,
     ) -> Result<Added, StartError> {
         roots.host(|| {
             self.write("environment", environ)?;
@@ -85,6 +89,8 @@ impl Workshop {
             let mut text = self.read("environment")?;
             text.push(b'\n');
             text.extend_from_slice(wanted);
+            let launched = launched(&text);
+            text.extend_from_slice(&launched);
             self.write("environment", &crate::environ::formatted(&text))?;
             for hook in hooks {
                 self.run_hook(hook)?;
@@ -95,6 +101,7 @@ impl Workshop {
             let rc = fs::read(self.directory.join("rc")).ok();
             Ok(Added {
                 environ: self.read("environment")?,
+                launched,
                 hook_mounts: self.read("fstab")?,
                 mounts: fs::read(self.directory.join("mounts")).unwrap_or_default(),
                 rc: rc.map(|text| body(&text)),

@@ -14,6 +14,7 @@ mod fixes;
 mod helpers;
 mod hooks;
 mod identity;
+pub(crate) mod launcher;
 mod layers;
 mod mounts;
 mod process;
@@ -75,10 +76,11 @@ pub enum Root {
 
 impl Root {
     /// What running processes show as the source of their root mount.
-    fn mark(&self) -> String {
-        match self {
-            Root::Path(_) => "pyxis".to_owned(),
-            Root::Container(container) => container.mark(),
+    fn mark(&self, label: Option<&containers::Name>) -> String {
+        match (self, label) {
+            (Root::Container(container), _) => container.mark(),
+            (Root::Path(_), Some(label)) => containers::label_mark(label),
+            (Root::Path(_), None) => "pyxis".to_owned(),
         }
     }
 }
@@ -88,6 +90,8 @@ impl Root {
 pub struct Plan {
     /// What the root filesystem is made of.
     pub root: Root,
+    /// What a container that has no name of its own is called while it runs.
+    pub label: Option<containers::Name>,
     /// Be uid and gid 0 inside.
     pub remap_root: bool,
     /// Let the root filesystem be written to.
@@ -121,6 +125,8 @@ pub struct Container {
     helpers: Option<OwnedFd>,
     /// Others who want this container wait until it is complete.
     claim: Option<Claim>,
+    /// Variables that only concern this step.
+    launched: Environ,
     /// Its environment.
     pub environ: Environ,
     /// The directory programs start in.
@@ -155,8 +161,9 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
         // While the server starts.
         Ok((source, Host::look(&identity)))
     })?;
-    rootfs::assemble(&roots, source, &plan.root.mark(), plan.writable)?;
-    let Configured { environ, cwd, script } = configure(&mut roots, &plan, &identity, host)?;
+    rootfs::assemble(&roots, source, &plan.root.mark(plan.label.as_ref()), plan.writable)?;
+    let Configured { environ, launched, cwd, script } =
+        configure(&mut roots, &plan, &identity, host)?;
     if !plan.writable {
         mounts::make_root_readonly(&roots)?;
     }
@@ -165,7 +172,7 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     let cgroup = unshare(CloneFlags::CLONE_NEWCGROUP).is_ok();
     helpers.settle();
     let (own, privileged, helpers) = (plan.unshare, plan.privileged, helpers.ended);
-    Ok(Container { own, privileged, cgroup, helpers, claim, environ, cwd, script })
+    Ok(Container { own, privileged, cgroup, helpers, claim, launched, environ, cwd, script })
 }
 
 impl Container {
@@ -177,8 +184,10 @@ impl Container {
     /// The container is as it will be: those who join it get this environment.
     pub(crate) fn complete(&mut self) {
         if let Some(mut claim) = self.claim.take() {
+            let mut environ = self.environ.clone();
+            environ.retain(|name, value| self.launched.get(name) != Some(value));
             // The container works without.
-            let _ = claim.save_environ(&environ::to_block(&self.environ));
+            let _ = claim.save_environ(&environ::to_block(&environ));
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -33,6 +34,10 @@ pub(super) fn apply(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
 
 fn carry_out(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
     let target = Path::new("/").join(&entry.target);
+    if leaves_root(&target) {
+        let shown = entry.target.to_string_lossy();
+        return Err(StartError::mount(entry.source.to_string_lossy(), &shown, Errno::EXDEV));
+    }
     if entry.detach {
         return roots.container(|| umount2(&target, MntFlags::MNT_DETACH))?.map_err(|errno| {
             StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno)
@@ -49,6 +54,19 @@ fn carry_out(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
         create_target(entry, source.as_ref(), &target)?;
         mount_entry(entry, source.as_ref(), &target)
     })?
+}
+
+/// Whether a path has more `..` than parts for them: a mistake, though nothing could come of it.
+fn leaves_root(path: &Path) -> bool {
+    let mut depth = 0;
+    path.components().any(|part| {
+        depth += match part {
+            Component::ParentDir => -1,
+            Component::Normal(_) => 1,
+            _ => 0,
+        };
+        depth < 0
+    })
 }
 
 /// Mode of what is made for a mount only: `export` leaves it out again, as enroot's does.
@@ -227,4 +245,18 @@ pub(super) fn parse_lines(text: &OsStr) -> Result<Vec<Entry>, StartError> {
         .filter_map(|line| Entry::parse(OsStr::from_bytes(line)).transpose())
         .map(|entry| entry.map_err(StartError::from))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_above_the_root_are_found() {
+        for (path, leaves) in
+            [("/../home", true), ("/a/../../b", true), ("/a/../b/.", false), ("/", false)]
+        {
+            assert_eq!(leaves_root(Path::new(path)), leaves, "{path}");
+        }
+    }
 }

@@ -153,6 +153,10 @@ fn arguments(context: Context<'_>, target: Target<'_>) -> Vec<OsString> {
     if let Target::Running(..) = target {
         arguments.push("--join".into());
     }
+    if let Target::File(_) = target {
+        // Other steps find it under this name.
+        arguments.push(format!("--label={}", plan.name).into());
+    }
     arguments.push("--".into());
     arguments.push(match target {
         Target::File(path) => path.into(),
