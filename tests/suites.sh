@@ -84,12 +84,26 @@ build_matrix() { cargo run -q --release --locked -p build-matrix -- "$@"; }
 
 suite_bindings() { check "committed bindings are what bindgen makes" build_matrix bindings --check; }
 
+# Builds against the installed Slurm's header changed by a sed command: what is printed matches $1, and only the unchanged builds.
+announces() {
+    local dir output status=0
+    dir=$(mktemp -d)
+    cp -r /usr/include/slurm "$dir/slurm"
+    sed -i "$2" "$dir/slurm/spank.h"
+    output=$(build_matrix build --slurm "$dir" --out "$dir/out" 2>&1) || status=$?
+    rm -rf "$dir"
+    echo "$output"
+    grep -q "$1" <<< "$output" && [[ -n $2 || $status == 0 ]] && [[ -z $2 || $status != 0 ]]
+}
+
 suite_matrix() {
     local file
     check "every release builds" build_matrix build all
     for file in target/matrix/*/spank_pyxis.so; do
         check "$file is what it should be" build_matrix verify "$file"
     done
+    check "a spank.h with the same interface says so" announces "same interface as" ""
+    check "one with another is shown, and refused" announces "^item *S_SITE *- *1$" 's/S_JOB_GID,/S_SITE, S_JOB_GID,/'
     check "as many builds as releases" test "$(find target/matrix -name spank_pyxis.so | wc -l)" -eq \
         "$(find spank-bindings/releases -maxdepth 1 -type f | wc -l)"
 }
@@ -292,3 +306,5 @@ suite_doctor() {
         PYXIS_OTHER_BUILD="$PWD/$other" PYXIS_LOADER="$PWD/target/loader/libpyxis_loader.so" \
         unshare --mount --propagation unchanged -- bats --tap tests/doctor
 }
+
+suite_nix() { run_bats bats --tap tests/nix/flake.bats; }

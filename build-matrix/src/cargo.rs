@@ -22,7 +22,7 @@ impl Cargo {
     pub(crate) fn by(program: impl AsRef<OsStr>, root: &Path, args: &[&str]) -> Cargo {
         let mut command = Command::new(program);
         command.current_dir(root).args(args).arg("--message-format=json-render-diagnostics");
-        command.env_remove("SLURM_SPANK_INCLUDE");
+        command.env_remove("SLURM_SPANK_INCLUDE").env_remove("SLURM_SPANK_COMPARE");
         Cargo(command)
     }
 

@@ -75,6 +75,9 @@ pub(crate) enum Error {
     /// A program of the distribution.
     #[error("{program} is not installed: it is in the package {package}")]
     NoTool { program: &'static str, package: &'static str },
+    /// `diff`
+    #[error("{a} and {b} differ in {count} places")]
+    Differ { count: usize, a: String, b: String },
     /// `bindings --check`
     #[error("not up to date: {}; run `build-matrix bindings`", .0.join(", "))]
     Stale(Vec<String>),

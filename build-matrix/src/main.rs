@@ -3,9 +3,11 @@
 mod bindings;
 mod build;
 mod cargo;
+mod diff;
 mod elf;
 mod error;
 mod headers;
+mod interface;
 mod list;
 mod package;
 mod report;
@@ -54,6 +56,13 @@ enum Verb {
         #[arg(long, value_name = "DIR", default_value = "target/matrix")]
         out: PathBuf,
     },
+    /// Show what differs between two plugin interfaces; fails if anything does.
+    Diff {
+        /// A release, or the place of a Slurm, as `build --slurm` takes it.
+        a: String,
+        /// Another.
+        b: String,
+    },
     /// Write deb and rpm packages of everything.
     ///
     /// Without RELEASE: for all. Needs zig for the old glibc: `packaging/zig` fetches it.
@@ -92,8 +101,12 @@ fn run(verb: Verb, report: &Report) -> Result<(), Error> {
         Verb::Bindings { check } => bindings::bindings(report, check),
         Verb::Build { releases, slurm, out } => {
             let targets = build::targets(&releases, slurm.as_deref())?;
+            if slurm.is_some() {
+                diff::announce(report, &targets)?;
+            }
             build::build(report, &targets, &out)
         }
+        Verb::Diff { a, b } => diff::diff(report, &a, &b),
         Verb::Package(request) => package::package(report, &request),
         Verb::Repo(request) => package::repository(report, &request),
         Verb::Verify { files } => verify::verify_files(report, &files),

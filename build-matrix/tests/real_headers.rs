@@ -81,3 +81,56 @@ fn the_probe_refuses_another_number_type_or_layout() {
         assert!(error.contains("not the interface of Slurm 24.11"), "{error}");
     }
 }
+
+#[test]
+fn diff_of_two_releases_is_a_table() {
+    let output = build_matrix(&root(), &["diff", "20.11", "26.05"]);
+    assert!(!output.status.success());
+    let table = text(&output.stdout);
+    let has = |words: &[&str]| {
+        table.lines().any(|line| line.split_whitespace().collect::<Vec<_>>() == words)
+    };
+    assert!(has(&["KIND", "NAME", "20.11", "26.05"]), "{table}");
+    assert!(has(&["error", "ESPANK_BAD_ARG", "2", "3001"]), "{table}");
+    assert!(has(&["data", "slurm_spank_init_failure_mode", "-", "int"]), "{table}");
+    assert!(table.contains("function  spank_prepend_task_argv "), "{table}");
+    // What both have is not in it.
+    assert!(!table.contains("S_JOB_GID"), "{table}");
+
+    let output = build_matrix(&root(), &["diff", "24.11", "24.11"]);
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout), "24.11: same interface as 24.11\n");
+    let output = build_matrix(&root(), &["diff", "24.11", "24.12"]);
+    assert!(text(&output.stderr).contains("no release \"24.12\""));
+}
+
+#[test]
+fn a_patched_slurm_with_the_same_interface_says_so() {
+    for (suite, release) in [("bookworm", "22.05"), ("trixie", "24.11")] {
+        let dir = tempfile::tempdir().unwrap();
+        // The site's own comment, and its own micro release.
+        changed(suite, dir.path(), "enum spank_context {", "/* ours */ enum spank_context {");
+        let output = build_matrix(&root(), &["diff", release, dir.path().to_str().unwrap()]);
+        let line = text(&output.stdout);
+        assert!(output.status.success(), "{line}{}", text(&output.stderr));
+        assert!(
+            line.contains(&format!("(Slurm {release}): same interface as {release}")),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_patched_slurm_with_another_interface_is_a_table() {
+    let dir = tempfile::tempdir().unwrap();
+    changed("trixie", dir.path(), "S_JOB_GID, ", "S_SITE, S_JOB_GID, ");
+    let patched = dir.path().to_str().unwrap();
+    let output = build_matrix(&root(), &["diff", "24.11", patched]);
+    let table = text(&output.stdout);
+    let has = |words: &[&str]| {
+        table.lines().any(|line| line.split_whitespace().collect::<Vec<_>>() == words)
+    };
+    assert!(has(&["item", "S_SITE", "-", "1"]), "{table}{}", text(&output.stderr));
+    assert!(has(&["item", "S_JOB_GID", "1", "2"]), "{table}");
+    assert!(text(&output.stderr).contains("differ in"), "{}", text(&output.stderr));
+}

@@ -109,6 +109,7 @@ fn tell_cfgs(all: &[Facts], chosen: &Facts) {
     for name in &set {
         println!("cargo::rustc-cfg={name}");
     }
+    println!("cargo::rustc-check-cfg=cfg(compared)");
     println!("cargo::metadata=CHECK_CFGS={}", known.join(","));
     println!("cargo::metadata=CFGS={}", set.join(","));
     println!("cargo::metadata=RELEASE={}", chosen.release);

@@ -25,6 +25,9 @@
 //! }
 //! ```
 
+// Only the bindings are wanted, of whatever header that is (`build-matrix diff`).
+#![cfg(not(compared))]
+
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the layout of Slurm's structures is known for 64-bit targets only");
 

@@ -5,6 +5,7 @@ use super::contents::{self, Documents};
 use super::debug::hex;
 use super::{Package, What, Written, deb, facts, rpm, sbom};
 use crate::build;
+use crate::diff;
 use crate::error::Error;
 use crate::report::Report;
 use crate::workspace;
@@ -109,6 +110,9 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
         (names, _) => names,
     };
     let targets = build::targets(asked, request.slurm.as_deref())?;
+    if request.slurm.is_some() {
+        diff::announce(report, &targets)?;
+    }
     let Request { arch, ref glibc, builds_only, .. } = *request;
     let built = compile::compile(report, &root, &targets, arch, glibc, builds_only)?;
     let documents = match &built.main {
