@@ -71,12 +71,14 @@ pub(crate) fn build(report: &Report, targets: &[Target], out: &Path) -> Result<(
         progress.done(report, format_args!("{}, {seconds:.1} s", verdict.summary()));
         verdict.faults.iter().for_each(|fault| report.line(verdict.fault_line(fault)));
         faulty += usize::from(!verdict.faults.is_empty());
-        results.push(json!({
+        let result = json!({
             "release": target.release.name,
             "seconds": seconds,
             "header": target.headers.as_ref().map(|h| &h.include),
             "verdict": verdict,
-        }));
+        });
+        verdict.keep(&root, "build", &result)?;
+        results.push(result);
     }
     progress.finish();
     report.document(&results);

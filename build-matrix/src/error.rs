@@ -75,6 +75,11 @@ pub(crate) enum Error {
     /// A program of the distribution.
     #[error("{program} is not installed: it is in the package {package}")]
     NoTool { program: &'static str, package: &'static str },
+    /// `report`
+    #[error(
+        "no results in target/results: build-matrix build, package and verify write them, and so does tests/run"
+    )]
+    NoResults,
     /// `diff`
     #[error("{a} and {b} differ in {count} places")]
     Differ { count: usize, a: String, b: String },

@@ -10,7 +10,10 @@ mod headers;
 mod interface;
 mod list;
 mod package;
+mod page;
 mod report;
+mod results;
+mod summary;
 mod verify;
 mod workspace;
 
@@ -72,6 +75,12 @@ enum Verb {
     /// Needs apt-ftparchive (Debian's apt-utils) where there are debs, createrepo_c where there are
     /// rpms.
     Repo(package::Repository),
+    /// Write the last results of build, verify, package and tests/run as an HTML page and as markdown.
+    Report {
+        /// Where to put index.html and report.md.
+        #[arg(long, value_name = "DIR", default_value = "target/report")]
+        out: PathBuf,
+    },
     /// Check built plugins.
     Verify {
         /// Plugins to look at.
@@ -109,6 +118,7 @@ fn run(verb: Verb, report: &Report) -> Result<(), Error> {
         Verb::Diff { a, b } => diff::diff(report, &a, &b),
         Verb::Package(request) => package::package(report, &request),
         Verb::Repo(request) => package::repository(report, &request),
+        Verb::Report { out } => summary::report(report, &out),
         Verb::Verify { files } => verify::verify_files(report, &files),
     }
 }

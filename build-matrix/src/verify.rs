@@ -2,8 +2,12 @@
 
 use crate::elf::{self, Library};
 use crate::error::Error;
+use crate::package::hex;
 use crate::report::Report;
+use crate::{results, workspace};
 use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use spank_bindings::Release;
 use spank_bindings::elf::Elf;
 use spank_bindings::stamp::{SYMBOL, Stamp};
@@ -34,8 +38,11 @@ const MOST: u64 = 500 * 1024;
 pub(crate) struct Verdict {
     pub(crate) file: PathBuf,
     pub(crate) size: u64,
+    pub(crate) sha256: String,
     /// From the stamp.
     pub(crate) slurm: Option<String>,
+    /// The processor, from the stamp.
+    pub(crate) arch: Option<String>,
     /// The newest glibc it needs anything of, `2.34`.
     pub(crate) glibc: Option<String>,
     pub(crate) faults: Vec<String>,
@@ -49,12 +56,22 @@ pub(crate) fn verify_files(report: &Report, files: &[PathBuf]) -> Result<(), Err
         report.line(verdict.summary());
         verdict.faults.iter().for_each(|fault| report.line(verdict.fault_line(fault)));
     }
+    // Outside of the source tree there is no report to be made.
+    if let Ok(root) = workspace::root() {
+        verdicts.iter().try_for_each(|verdict| verdict.keep(&root, "verify", &json!(verdict)))?;
+    }
     report.document(&verdicts);
     let faulty = verdicts.iter().filter(|v| !v.faults.is_empty()).count();
     if faulty == 0 { Ok(()) } else { Err(Error::Faulty { faulty, total: files.len() }) }
 }
 
 impl Verdict {
+    /// Keeps a result about its plugin.
+    pub(crate) fn keep(&self, root: &Path, kind: &str, result: &Value) -> Result<(), Error> {
+        let (Some(release), Some(arch)) = (&self.slurm, &self.arch) else { return Ok(()) };
+        results::write(root, &format!("{kind}-{release}-{arch}"), result)
+    }
+
     /// One line for people.
     pub(crate) fn summary(&self) -> String {
         format!(
@@ -78,7 +95,9 @@ pub(crate) fn verify(file: &Path, expected: Option<&str>) -> Result<Verdict, Err
     let mut verdict = Verdict {
         file: file.to_path_buf(),
         size: bytes.len() as u64,
+        sha256: hex(&Sha256::digest(&bytes)),
         slurm: None,
+        arch: None,
         glibc: None,
         faults: Vec::new(),
     };
@@ -101,6 +120,7 @@ pub(crate) fn verify(file: &Path, expected: Option<&str>) -> Result<Verdict, Err
                 Some(release) => symbols(&library, release, faults),
                 None => faults.push(format!("no such Slurm release: {}", stamp.slurm)),
             }
+            verdict.arch = stamp.target.split('-').next().map(str::to_owned);
             verdict.slurm = Some(stamp.slurm);
         }
         Err(e) => faults.push(e.to_string()),

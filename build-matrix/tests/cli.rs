@@ -3,6 +3,7 @@
 mod common;
 
 use common::{build_matrix, root, text};
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -83,4 +84,46 @@ fn without_zig_it_is_said_where_it_comes_from() {
     let error = text(&output.stderr);
     assert_eq!(error.lines().count(), 1, "{error}");
     assert!(error.contains("packaging/zig fetches it"), "{error}");
+}
+
+/// A source tree with results in it, as far as `report` looks.
+#[test]
+fn report_is_made_of_the_last_results() {
+    let tree = tempfile::tempdir().unwrap();
+    let results = tree.path().join("target/results");
+    fs::create_dir_all(tree.path().join("spank-bindings/releases")).unwrap();
+    let error = complaint(tree.path(), &["report"]);
+    assert!(error.contains("no results in target/results"), "{error}");
+
+    fs::create_dir_all(&results).unwrap();
+    let write = |name: &str, text: &str| fs::write(results.join(name), text).unwrap();
+    write(
+        "build-24.11-x86_64.json",
+        r#"{ "seconds": 5.94, "verdict": { "size": 478000, "sha256": "0123456789abcdef", "faults": [] } }"#,
+    );
+    write("verify-24.11-x86_64.json", r#"{ "faults": ["not stripped"] }"#);
+    write(
+        "package-x86_64.json",
+        r#"{ "plugins": [{ "release": "24.11", "seconds": 7, "glibc": "2.28" }], "packages": [
+            { "package": "pyxis-slurm24.11", "file": "dist/a.deb", "size": 2048, "sha256": "aa" },
+            { "package": "pyxis-slurm24.11", "file": "dist/a.rpm", "size": 4096, "sha256": "bb" }] }"#,
+    );
+    write(
+        "suite-releases.json",
+        r#"{ "passed": 2, "failed": 1, "seconds": 61.5, "finished": "2026-01-02 03:04", "tests": [
+            { "group": "trixie", "name": "a <step>", "ok": true },
+            { "group": "trixie", "name": "another", "ok": false },
+            { "group": "bookworm", "name": "a step", "ok": true }] }"#,
+    );
+    let output = build_matrix(tree.path(), &["report", "--out", "r"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let table = fs::read_to_string(tree.path().join("r/report.md")).unwrap();
+    let row = "| 24.11 | x86_64 | \u{2713} 5.9 s | 467 KiB | 0123456789ab | \u{2717} 1 faults | 7.0 s | 2.28 \
+               | 2 KiB | 4 KiB | \u{2717} 1 of 2 |";
+    assert!(table.contains(row), "{table}");
+    assert!(table.contains("| releases | 2 | \u{2717} 1 | 61.5 s | 2026-01-02 03:04 |"), "{table}");
+    assert!(table.contains("| a.rpm | 4 KiB | bb |"), "{table}");
+    let page = fs::read_to_string(tree.path().join("r/index.html")).unwrap();
+    assert!(page.contains("title=\"not stripped\""), "{page}");
+    assert!(!page.contains("http"), "{page}");
 }

@@ -12,6 +12,7 @@ mod sbom;
 mod unwinder;
 mod verb;
 
+pub(crate) use debug::hex;
 pub(crate) use repo::{Repository, repository};
 pub(crate) use verb::{Request, package};
 

@@ -8,6 +8,7 @@ use crate::build;
 use crate::diff;
 use crate::error::Error;
 use crate::report::Report;
+use crate::results;
 use crate::workspace;
 use clap::ValueEnum;
 use serde_json::json;
@@ -155,9 +156,9 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
         "loader": built.main.as_ref().map(|main| main.loader.split.stripped.len()),
         "command": built.main.as_ref().map(|main| main.command.split.stripped.len()),
     });
-    let results = root.join("target/package/results.json");
-    fs::write(&results, serde_json::to_string_pretty(&document).expect("plain data"))
-        .map_err(Error::io("write", &results))?;
+    if !written.is_empty() {
+        results::write(&root, &format!("package-{}", request.arch.name()), &document)?;
+    }
     report.document(&document);
     Ok(())
 }
