@@ -1,9 +1,14 @@
 //! What is going on: bars on a terminal, lines elsewhere. All of it on stderr.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How often a line says how far something is.
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where progress is told.
 #[derive(Clone, Debug)]
@@ -58,7 +63,11 @@ impl Progress {
         if matches!(self, Progress::Bars) {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        Bar(bar)
+        let lines = matches!(self, Progress::Lines).then(|| {
+            let told = Mutex::new(Instant::now());
+            Arc::new(Counted { total, done: AtomicU64::new(0), told })
+        });
+        Bar { bar, lines }
     }
 }
 
@@ -68,19 +77,46 @@ fn line(level: &str, text: &str) {
     let _ = std::io::stderr().write_all(format!("{level} {text}\n").as_bytes());
 }
 
-/// A bar on a terminal, or nothing.
+/// A bar on a terminal, or a line now and then.
 #[derive(Clone, Debug)]
-pub struct Bar(ProgressBar);
+pub struct Bar {
+    bar: ProgressBar,
+    lines: Option<Arc<Counted>>,
+}
+
+/// What a line says.
+#[derive(Debug)]
+struct Counted {
+    total: u64,
+    done: AtomicU64,
+    told: Mutex<Instant>,
+}
+
+impl Counted {
+    fn inc(&self, count: u64) {
+        let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
+        // Of several threads one tells, and none waits.
+        let Ok(mut told) = self.told.try_lock() else { return };
+        if told.elapsed() >= INTERVAL && self.total > 0 {
+            *told = Instant::now();
+            let percent = u128::from(done.min(self.total)) * 100 / u128::from(self.total);
+            line("[INFO]", &format!("{percent} % of {}", bytes(self.total)));
+        }
+    }
+}
 
 impl Bar {
     /// So many bytes more.
     pub fn inc(&self, bytes: u64) {
-        self.0.inc(bytes);
+        self.bar.inc(bytes);
+        if let Some(lines) = &self.lines {
+            lines.inc(bytes);
+        }
     }
 
     /// Takes it off the screen.
     pub fn finish(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 

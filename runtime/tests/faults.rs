@@ -302,6 +302,24 @@ fn a_stuck_registry_is_given_up() {
 }
 
 #[test]
+fn a_slow_download_says_how_far_it_is() {
+    let (place, image) = (place(), image());
+    let server = Server::start(&image, |request| {
+        // Each connection brings a megabyte; the next one comes six seconds later.
+        match (request.path.contains("/blobs/"), request.range) {
+            (true, None) => Reply::Cut(1 << 20),
+            (true, Some(start)) if start < 2 << 20 => Reply::Late(Duration::from_secs(6)),
+            _ => Reply::Good,
+        }
+    });
+    let output = place.run(&["pull", &server.uri()]);
+    let said = images::text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let told = |line: &str| line.starts_with("[INFO] ") && line.contains(" % of 3.");
+    assert!(said.lines().any(told), "{said}");
+}
+
+#[test]
 fn content_is_what_its_digest_says_or_refused() {
     let image = image();
     let layer = image.layers[0].clone();

@@ -191,6 +191,22 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     [ -z "$(on_node 1 pgrep pyxis-broker)" ]
 }
 
+@test "shared store: who locks an image for good keeps nobody waiting" {
+    local image holder begin
+    use_shared_store
+    user srun -w n1 --container-image="$registry#one" true
+    image=$(images_in 1 $shared)
+    [ -n "$image" ]
+    on_node 1 setpriv --reuid "$(cluster run --user pyxistest2 -- id -u)" --clear-groups flock -x "$image" sleep 60 3>&- &
+    holder=$!
+    sleep 0.5
+    begin=$SECONDS
+    user srun -w n1 --container-image="$registry#one" grep image /which
+    ((SECONDS - begin < 20))
+    on_node 1 pkill -f 'flock -x /var/tmp/shared'
+    wait $holder || true
+}
+
 @test "shared store: what takes credentials goes to the user's own" {
     local port auth=$BATS_FILE_TMPDIR/auth
     use_shared_store
