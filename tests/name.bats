@@ -54,7 +54,7 @@ start_in_background() {
     # shellcheck disable=SC2086
     srun ${PYXIS_SRUN_ARGS:-} "${one_node[@]}" --overlap --container-image="$image" --container-name="$name" --container-writable \
         --container-mounts="$BATS_TEST_TMPDIR:/shared" \
-        sh -c 'echo from-first > /tmp/file; touch /shared/ready; while [ ! -e /shared/stop ]; do sleep 0.1; done' \
+        sh -c 'echo from-first > /tmp/file; echo $SLURM_STEP_ID > /tmp/step; touch /shared/ready; while [ ! -e /shared/stop ]; do sleep 0.1; done' \
         > "$BATS_TEST_TMPDIR/background" 2>&1 3>&- &
     background=$!
     for _ in $(seq 100); do [[ ! -e $BATS_TEST_TMPDIR/ready ]] || return 0; sleep 0.1; done
@@ -91,6 +91,29 @@ start_in_background() {
     start_in_background
     run_srun --overlap --container-name="$name:no_exec" sh -c 'test ! -e /tmp/file && test ! -e /shared/ready && echo apart'
     output_has apart
+    touch "$BATS_TEST_TMPDIR/stop"
+    wait $background
+}
+
+@test "who joins has its own step's variables" {
+    only_builtin "with enroot those of the first process win"
+    start_in_background
+    run_srun --overlap --container-name="$name:exec" sh -c 'echo "steps $SLURM_STEP_ID $(cat /tmp/step)"'
+    [[ $output =~ steps\ ([0-9]+)\ ([0-9]+) ]]
+    ((BASH_REMATCH[1] > BASH_REMATCH[2]))
+    touch "$BATS_TEST_TMPDIR/stop"
+    wait $background
+}
+
+@test "a running container without a name is joined by its step's" {
+    # shellcheck disable=SC2086
+    srun ${PYXIS_SRUN_ARGS:-} "${one_node[@]}" --overlap --container-image="$image" --container-mounts="$BATS_TEST_TMPDIR:/shared" \
+        sh -c 'echo first > /tmp/file; echo $SLURM_JOB_ID.$SLURM_STEP_ID > /shared/new; mv /shared/new /shared/ready
+            while [ ! -e /shared/stop ]; do sleep 0.1; done' > "$BATS_TEST_TMPDIR/background" 2>&1 3>&- &
+    background=$!
+    for _ in $(seq 100); do [[ ! -e $BATS_TEST_TMPDIR/ready ]] || break; sleep 0.1; done
+    run_srun --overlap --container-name="$(cat "$BATS_TEST_TMPDIR/ready"):exec" cat /tmp/file
+    output_has first
     touch "$BATS_TEST_TMPDIR/stop"
     wait $background
 }

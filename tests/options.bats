@@ -92,3 +92,38 @@ refused() {
         [ "${lines[0]}" = "$(id -u)" ]
     done
 }
+
+# Arguments: what is printed without and with the variable, the variable, then options and the program.
+default_of() {
+    local without=$1 with=$2 variable=$3
+    shift 3
+    run_srun --container-image="$(image busybox)" "$@"
+    [ "${lines[-1]}" = "$without" ]
+    export "${variable?}"
+    run_srun --container-image="$(image busybox)" "$@"
+    unset "${variable%%=*}"
+    [ "${lines[-1]}" = "$with" ]
+}
+
+@test "a default for every option in the environment" {
+    local file=$BATS_TEST_TMPDIR/saved.sqsh
+    default_of 1 0 PYXIS_CONTAINER_MOUNTS=/usr:/from-variable sh -c 'ls -d /from-variable > /dev/null 2>&1; echo $?'
+    default_of 1 0 PYXIS_CONTAINER_WRITABLE=1 sh -c 'touch /x 2> /dev/null; echo $?'
+    ENROOT_ROOTFS_WRITABLE=yes default_of 0 1 PYXIS_CONTAINER_READONLY=1 sh -c 'touch /x 2> /dev/null; echo $?'
+    default_of 1 0 PYXIS_CONTAINER_MOUNT_HOME=yes sh -c 'grep -q " $HOME " /proc/mounts; echo $?'
+    PATH+=:/of/the/job
+    default_of /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        "$PATH" PYXIS_CONTAINER_ENV=PATH sh -c 'echo $PATH'
+    PYXIS_CONTAINER_SAVE=$file run_srun --container-image="$(image busybox)" true
+    [ -s "$file" ]
+    PYXIS_CONTAINER_IMAGE=$(image entrypoint) PYXIS_CONTAINER_ENTRYPOINT=1 PYXIS_CONTAINER_ENTRYPOINT_LOG=1 \
+        run_srun sh -c 'echo "[$FROM_ENTRYPOINT]"'
+    output_has "entrypoint runs"
+    output_has "[yes]"
+    PYXIS_CONTAINER_NAME=variable-$$ run_srun --container-image="$(image busybox)" --container-writable sh -c 'echo kept > /file'
+    run_srun --container-name=variable-$$ cat /file
+    output_has kept
+    remove_container variable-$$
+    PYXIS_CONTAINER_UNSHARE=uts run_srun --container-image="$(image busybox)" --container-remap-root sh -c 'hostname inside && hostname'
+    [ "${lines[-1]}" = inside ]
+}

@@ -191,7 +191,7 @@ test_cluster() {
     as_root mkdir "$state/work/images" "$state/work/tests"
     # shellcheck disable=SC2046
     as_root cp $(tests/images busybox entrypoint hostile noshell) "$state/work/images/" || return 1
-    as_root cp -R tests/*.bats tests/common.bash tests/sbatch "$state/work/tests/"
+    as_root cp -R tests/*.bats tests/common.bash tests/sbatch tests/mpi "$state/work/tests/"
 }
 
 # As the ordinary user. TMPDIR is where bats puts what tests write; the nodes have to see it.
@@ -209,6 +209,17 @@ suite_bats() {
 suite_sbatch() {
     test_cluster || return 1
     run_bats on_cluster bats --tap tests/sbatch
+}
+
+# Programs of OpenMPI and MPICH over two nodes.
+suite_mpi() {
+    test_cluster || return 1
+    mpi_tests
+}
+
+mpi_tests() {
+    as_root cp "$(tests/images mpi)" "$state/work/images/" || return 1
+    run_bats on_cluster salloc --quiet -N2 --overcommit bats --tap tests/mpi
 }
 
 # What is in the packages, with four real Slurms; two at a time, as they wait more than they work.
@@ -285,6 +296,7 @@ END
     export PYXIS_TEST_RUNTIME=enroot
     run_bats on_cluster salloc --quiet -N2 --overcommit bats --tap tests
     run_bats on_cluster bats --tap tests/sbatch
+    mpi_tests
     run_bats_as_root tests/cluster/plugstack.bats runtime=enroot
     run_bats_as_root tests/cluster/races.bats runtime=enroot
     unset PYXIS_TEST_RUNTIME

@@ -57,3 +57,11 @@ setup() { image=$(image busybox); }
     cat "$BATS_TEST_TMPDIR/out"
     grep -q survived "$BATS_TEST_TMPDIR/out"
 }
+
+@test "a terminal" {
+    # shellcheck disable=SC2086
+    run_logged script -q -e -c "srun ${PYXIS_SRUN_ARGS:-} ${one_node[*]} --pty --container-image=$image sh -c 'test -t 0 && tty && cat /etc/os-release'" /dev/null < /dev/null
+    ((status == 0))
+    output_has /dev/pts/
+    output_has ID=pyxis-test
+}

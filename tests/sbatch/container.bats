@@ -83,3 +83,41 @@ cat /etc/os-release
 END
     output_has ID=pyxis-test
 }
+
+@test "the components of a heterogeneous job have containers of their own" {
+    run_sbatch --ntasks=1 << END
+#!/bin/sh
+#SBATCH hetjob
+#SBATCH --ntasks=1
+srun --het-group=0 --container-image=$image sh -c 'echo "first \$(grep ^ID= /etc/os-release)"'
+srun --het-group=1 sh -c 'echo "second \$(grep ^ID= /etc/os-release)"'
+srun --het-group=0,1 --container-image=$image sh -c 'echo "both \$(grep ^ID= /etc/os-release)"'
+END
+    output_has "first ID=pyxis-test"
+    output_has "second ID="
+    output_lacks "second ID=pyxis-test"
+    [ "$(grep -c '^both ID=pyxis-test$' <<< "$output")" -eq 2 ]
+}
+
+@test "an escaped # in an #SBATCH line is part of the image's name" {
+    run_sbatch_unchecked << 'END'
+#!/bin/sh
+#SBATCH --container-image=registry.invalid\#some/image:tag
+echo ran-anyway
+END
+    ((status != 0))
+    output_lacks ran-anyway
+    output_has "registry.invalid#some/image:tag"
+}
+
+@test "salloc takes the options, and their mistakes are refused" {
+    # shellcheck disable=SC2086
+    run_logged salloc --quiet ${PYXIS_SRUN_ARGS:-} -N1 --container-image="$image" echo on-the-login-host
+    ((status == 0))
+    output_has on-the-login-host
+    # shellcheck disable=SC2086
+    run_logged salloc --quiet ${PYXIS_SRUN_ARGS:-} -N1 --container-name=:create echo ran-anyway
+    ((status != 0))
+    output_has "empty name"
+    output_lacks ran-anyway
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/env bats
+# Programs of MPI implementations of the image's own, started by Slurm over two nodes.
+
+load ../common
+
+setup() {
+    # Of the fabrics that Debian's builds know, what a test machine has.
+    export OMPI_MCA_mca_base_component_show_load_errors=0 FI_PROVIDER=tcp
+}
+
+# Fails unless four ranks on two nodes have talked to each other.
+has_ring() {
+    [ "$(grep -c '^rank [0-3] of 4 on .*: sum 6, left [0-3]$' <<< "$output")" -eq 4 ]
+    [ "$(grep -o ' on [^:]*:' <<< "$output" | sort -u | wc -l)" -eq 2 ]
+    [ "$(grep -o '^rank [0-3]' <<< "$output" | sort -u | wc -l)" -eq 4 ]
+}
+
+@test "OpenMPI over PMIx" {
+    run_srun_wide --mpi=pmix -N2 -n4 --overcommit --container-image="$(image mpi)" ring-openmpi
+    has_ring
+}
+
+@test "MPICH over PMI2" {
+    run_srun_wide --mpi=pmi2 -N2 -n4 --overcommit --container-image="$(image mpi)" ring-mpich
+    has_ring
+    run_srun_wide --mpi=none -N2 -n2 --container-image="$(image mpi)" ring-mpich
+    [ "$(grep -c '^rank 0 of 1 on ' <<< "$output")" -eq 2 ]
+}
+
+@test "PMIx: variables of each task, and the server's directory" {
+    run_srun_wide --mpi=pmix -N2 -n4 --overcommit --container-image="$(image busybox)" sh -c '
+        test -n "$PMIX_SERVER_TMPDIR" && grep -q " $(cd "$PMIX_SERVER_TMPDIR" && pwd -P) " /proc/self/mountinfo ||
+            echo "no directory: $PMIX_SERVER_TMPDIR"
+        test -n "$PMIX_SECURITY_MODE" && test "$PMIX_MCA_psec" = "$PMIX_SECURITY_MODE" || echo no psec
+        test -n "$PMIX_GDS_MODULE" && test "$PMIX_MCA_gds" = "$PMIX_GDS_MODULE" || echo no gds
+        echo "task $PMIX_RANK:$SLURM_PROCID of $SLURM_NTASKS"'
+    output_lacks "no "
+    [ "$(grep ^task <<< "$output" | sort | tr '\n' ' ')" = "task 0:0 of 4 task 1:1 of 4 task 2:2 of 4 task 3:3 of 4 " ]
+}
+
+@test "PMI2: variables of each task, and its descriptor" {
+    run_srun_wide --mpi=pmi2 -N2 -n4 --overcommit --container-image="$(image busybox)" sh -c '
+        test -S "/proc/self/fd/$PMI_FD" && echo "task $PMI_RANK:$SLURM_PROCID of $PMI_SIZE"'
+    [ "$(grep ^task <<< "$output" | sort | tr '\n' ' ')" = "task 0:0 of 4 task 1:1 of 4 task 2:2 of 4 task 3:3 of 4 " ]
+}
+
+@test "PyTorch: where its processes meet" {
+    local first port
+    first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+    port=$((SLURM_JOB_ID % 4536 + 61000))
+    PYTORCH_VERSION=2.1 run_srun_wide --mpi=none -N2 -n4 --overcommit --container-image="$(image busybox)" \
+        --container-env=PYTORCH_VERSION sh -c '
+        test "$RANK/$LOCAL_RANK" = "$SLURM_PROCID/$SLURM_LOCALID" &&
+            echo "rank $RANK of $WORLD_SIZE at $MASTER_ADDR:$MASTER_PORT, $OMP_NUM_THREADS"'
+    [ "$(grep -c "^rank [0-3] of 4 at $first:$port, 1$" <<< "$output")" -eq 4 ]
+    MASTER_ADDR=mine PYTORCH_VERSION=2.1 run_srun_wide -N2 -n2 --container-image="$(image busybox)" \
+        --container-env=PYTORCH_VERSION,MASTER_ADDR sh -c 'echo "at $MASTER_ADDR"'
+    [ "$(grep -c "^at mine$" <<< "$output")" -eq 2 ]
+}
