@@ -4,17 +4,17 @@ use crate::summary::{Cell, Mark, Table};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--dim:#5b6470;--line:#d8dee4;--head:#f3f5f7;--good:#116329;\
---bad:#b3261e;--badbg:#fdecea}\
+--bad:#b3261e;--badbg:#fdecea;--page:#fff}\
 @media(prefers-color-scheme:dark){:root{--ink:#e3e7eb;--dim:#9aa4af;--line:#343b43;--head:#1d2227;\
---good:#57c26e;--bad:#ff8a80;--badbg:#3b1d1b}body{background:#14171a}}\
-body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);margin:0 auto;max-width:76rem;padding:1.2rem}\
+--good:#57c26e;--bad:#ff8a80;--badbg:#3b1d1b;--page:#14171a}}\
+body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--page);margin:0 auto;max-width:76rem;padding:1.2rem}\
 h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:2rem 0 .2rem}p{color:var(--dim);margin:.2rem 0 .7rem}\
 .wide{overflow-x:auto;border:1px solid var(--line);border-radius:6px}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
 th,td{padding:.32rem .65rem;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}\
 tr:last-child td{border-bottom:0}th{background:var(--head);font-weight:600}\
 td.good{color:var(--good)}td.bad{color:var(--bad);background:var(--badbg);font-weight:600}\
-td:first-child{font-weight:600}td.code{font-family:ui-monospace,monospace;font-size:.88em}\
+td:first-child{font-weight:600;position:sticky;left:0;background:var(--page)}td.code{font-family:ui-monospace,monospace;font-size:.88em}\
 @media(max-width:40rem){body{padding:.6rem;font-size:14px}th,td{padding:.28rem .45rem}}";
 
 /// The whole page.
@@ -26,6 +26,11 @@ pub(crate) fn html(tables: &[Table]) -> String {
          <h1>pyxis: what was built and tested</h1>\n<p>{}</p>\n",
         escape(&headline(tables))
     );
+    let bad: Vec<String> =
+        bad(tables).map(|line| format!("<li>{}</li>\n", escape(&line))).collect();
+    if !bad.is_empty() {
+        out += &format!("<ul>\n{}</ul>\n", bad.concat());
+    }
     for table in tables.iter().filter(|table| !table.rows.is_empty()) {
         out += &format!("<h2>{}</h2>\n<p>{}</p>\n", escape(table.title), escape(table.note));
         out += "<div class=\"wide\"><table>\n<thead><tr>";
@@ -63,6 +68,10 @@ fn html_cell(cell: &Cell, code: bool) -> String {
 /// The same, for a README or a comment.
 pub(crate) fn markdown(tables: &[Table]) -> String {
     let mut out = format!("# pyxis: what was built and tested\n\n{}\n", headline(tables));
+    let bad: Vec<String> = bad(tables).map(|line| format!("- {line}\n")).collect();
+    if !bad.is_empty() {
+        out += &format!("\n{}", bad.concat());
+    }
     for table in tables.iter().filter(|table| !table.rows.is_empty()) {
         out += &format!("\n## {}\n\n{}\n\n", table.title, table.note);
         out += &format!("| {} |\n", table.head.join(" | "));
@@ -74,6 +83,21 @@ pub(crate) fn markdown(tables: &[Table]) -> String {
         }
     }
     out
+}
+
+/// What is bad, in words: a page on paper has nothing to point at.
+fn bad(tables: &[Table]) -> impl Iterator<Item = String> + '_ {
+    let cells = tables.iter().flat_map(|table| {
+        table
+            .rows
+            .iter()
+            .flat_map(move |row| row.iter().zip(&table.head).map(move |cell| (row, cell)))
+    });
+    cells.filter(|(_, (cell, _))| cell.mark == Mark::Bad).map(|(row, (cell, head))| {
+        let what = row.first().map_or("", |first| first.text.as_str());
+        let more = if cell.more.is_empty() { &cell.text } else { &cell.more };
+        format!("{what}, {head}: {}", more.replace('\n', "; "))
+    })
 }
 
 /// Colours alone tell nothing to those who cannot see them.
@@ -120,6 +144,7 @@ mod tests {
             ),
             "{page}"
         );
+        assert!(page.contains("<li>1 &lt; 2, y: a &quot;&lt;b&gt;&quot;</li>"), "{page}");
         assert!(!page.contains("http"), "nothing from elsewhere");
         let text = markdown(&[table]);
         assert!(

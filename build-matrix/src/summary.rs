@@ -43,7 +43,7 @@ impl Cell {
     }
 
     fn none() -> Cell {
-        Cell::text("")
+        Cell::text("\u{2013}")
     }
 }
 
@@ -253,10 +253,14 @@ fn seconds_cell(build: &Option<Value>, verdict: &Value) -> Cell {
 fn faults_cell(verdict: &Value) -> Cell {
     let faults: Vec<&str> =
         verdict["faults"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let text = if faults.is_empty() { "sound".into() } else { format!("{} faults", faults.len()) };
+    let text = if faults.is_empty() { "sound".into() } else { counted(faults.len(), "fault") };
     let mut cell = Cell::mark(faults.is_empty(), text);
     cell.more = faults.join("\n");
     cell
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn hash_cell(hash: &Value) -> Cell {

@@ -118,11 +118,12 @@ fn report_is_made_of_the_last_results() {
     let output = build_matrix(tree.path(), &["report", "--out", "r"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let table = fs::read_to_string(tree.path().join("r/report.md")).unwrap();
-    let row = "| 24.11 | x86_64 | \u{2713} 5.9 s | 467 KiB | 0123456789ab | \u{2717} 1 faults | 7.0 s | 2.28 \
+    let row = "| 24.11 | x86_64 | \u{2713} 5.9 s | 467 KiB | 0123456789ab | \u{2717} 1 fault | 7.0 s | 2.28 \
                | 2 KiB | 4 KiB | \u{2717} 1 of 2 |";
     assert!(table.contains(row), "{table}");
     assert!(table.contains("| releases | 2 | \u{2717} 1 | 61.5 s | 2026-01-02 03:04 |"), "{table}");
     assert!(table.contains("| a.rpm | 4 KiB | bb |"), "{table}");
+    assert!(table.contains("- 24.11, verify: not stripped\n"), "{table}");
     let page = fs::read_to_string(tree.path().join("r/index.html")).unwrap();
     assert!(page.contains("title=\"not stripped\""), "{page}");
     assert!(!page.contains("http"), "{page}");

@@ -97,6 +97,10 @@ fn text(report: &Report, verbose: bool) -> String {
     let fine = report.count(Level::Ok);
     out + &match (errors, warnings) {
         (0, 0) => format!("healthy: {fine} checks\n"),
-        _ => format!("{errors} errors, {warnings} warnings, {fine} checks are fine\n"),
+        _ => {
+            let s = |count| if count == 1 { "" } else { "s" };
+            let (e, w) = (s(errors), s(warnings));
+            format!("{errors} error{e}, {warnings} warning{w}, {fine} checks are fine\n")
+        }
     }
 }
