@@ -71,7 +71,7 @@ made_up() {
             made_up "$name" "$next"
             run inside dpkg -i "/tmp/${name}_$next.deb"
             [ "$status" -ne 0 ]
-            has "pyxis breaks $name"
+            has "breaks $name"
             run inside apt-get install -y "/tmp/${name}_$next.deb" --no-remove
             [ "$status" -ne 0 ]
         done
@@ -193,7 +193,8 @@ older() {
 }
 
 @test "lintian finds neither error nor warning" {
-    lintian --allow-root --fail-on error,warning --suppress-tags-from-file "$BATS_TEST_DIRNAME/lintian-suppressed" "$dist"/*.deb
+    # There is no bug of Debian's to close, and pyxis-all is empty for a purpose that its description does not name in Debian's words.
+    lintian --allow-root --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs,empty-binary-package "$dist"/*.deb
 }
 
 @test "an apt repository: update, install, a changed package is refused" {

@@ -6,7 +6,7 @@ load common
 
 setup() {
     copy=$BATS_TEST_TMPDIR/pyxis-$version
-    mkdir "$copy"
+    mkdir -p "$copy"/{debian,rpm}/tree
     (cd "$source" && git ls-files -z | xargs -0 tar -c --ignore-failed-read 2> /dev/null) | tar -x -C "$copy"
 }
 

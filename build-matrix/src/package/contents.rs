@@ -122,14 +122,15 @@ fn debug(of: &Package, parts: &[&Part], release: &Release, format: Format) -> Pa
         Format::Deb => "dbgsym",
         Format::Rpm => "debuginfo",
     };
-    Package {
+    let package = Package {
         files: files.collect(),
         debug: true,
         relations: Relations { same_version: vec![of.name.clone()], ..Relations::default() },
         summary: words.summary.replace("PACKAGE", &of.name),
         description: words.description.replace("PACKAGE", &of.name),
         ..empty(format!("{}-{suffix}", of.name), words)
-    }
+    };
+    finish(package, release, format)
 }
 
 fn empty(name: String, words: &Words) -> Package {

@@ -5,6 +5,7 @@
 use crate::error::Error;
 use crate::report::Report;
 use serde_json::json;
+use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
@@ -107,8 +108,15 @@ fn apt(dir: &Path, sign: Option<&str>) -> Result<(), Error> {
 fn dnf(dir: &Path, rpms: &[PathBuf], sign: Option<&str>) -> Result<(), Error> {
     if let Some(key) = sign {
         let name = format!("_gpg_name {key}");
+        // rpm wants its path, and not every distribution's default is right.
+        let gpg = env::split_paths(&env::var_os("PATH").unwrap_or_default())
+            .map(|dir| dir.join("gpg"))
+            .find(|gpg| gpg.is_file())
+            .ok_or(Error::NoTool { program: "gpg", package: "gpg" })?;
+        let gpg = format!("__gpg {}", gpg.display());
         let rpms = rpms.iter().filter_map(|rpm| rpm.file_name()?.to_str());
-        let args: Vec<&str> = ["--define", &name, "--addsign"].into_iter().chain(rpms).collect();
+        let options = ["--define", &name, "--define", &gpg, "--addsign"];
+        let args: Vec<&str> = options.into_iter().chain(rpms).collect();
         run(dir, ("rpmsign", "rpm (rpm-sign)"), &args)?;
     }
     run(dir, ("createrepo_c", "createrepo-c"), &["--quiet", "--no-database", "."])?;
