@@ -279,6 +279,16 @@ suite_races() {
     run_bats_as_root tests/cluster/races.bats
 }
 
+suite_cancel() {
+    test_cluster || return 1
+    run_bats_as_root tests/cluster/cancel.bats
+}
+
+suite_hostile() {
+    test_cluster || return 1
+    run_bats_as_root tests/cluster/hostile.bats
+}
+
 # The code path of enroot: the pyxis command, which takes enroot's arguments, stands in under its name. Containers are
 # kept on the node, as sites configure enroot.
 suite_enroot() {

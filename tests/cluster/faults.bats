@@ -7,20 +7,30 @@ on_node() { cluster node 1 -- "$@"; }
 user() { cluster run -- "$@"; }
 
 setup() {
-    image=$PYXIS_TEST_IMAGES/busybox.sqsh
+    image=$PYXIS_TEST_IMAGES/busybox.sqsh work=
     user true # makes what a first step makes, such as Slurm's cgroups
     user srun -N2 --container-image="$image" true
     before=$(what_exists)
 }
 
 teardown() {
+    if [[ -n ${work:-} ]]; then
+        rm -rf "$work" "$CLUSTER_STATE/enroot/enroot"
+        cluster plugstack "$PYXIS_TEST_LINE"
+    fi
     on_node sh -c 'umount /usr/bin/unsquashfs /usr/bin/squashfuse* 2> /dev/null; chmod 666 /dev/fuse; true'
     user scancel -u pyxistest
     settle
 }
 
-# Slurm's own cgroup directories outlive a slurmstepd that was killed.
-what_exists() { cluster snapshot | grep -Ev ' (cgroup|mount-namespaces) '; }
+# Slurm's own cgroup directories outlive a slurmstepd that was killed; a user's file of locks is made once.
+what_exists() { cluster snapshot | grep -Ev ' (cgroup|mount-namespaces) |/names.lock '; }
+
+# `run wait` would wait in a subshell, whose child it is not.
+wait_status() {
+    status=0
+    wait "$1" || status=$?
+}
 
 # Waits until no job is left.
 settle() {
@@ -78,7 +88,7 @@ nothing_left() {
         &> "$BATS_TEST_TMPDIR/out" &
     until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
     on_node pkill -KILL squashfuse
-    run wait $!
+    wait_status $!
     [ "$status" -ne 0 ]
     nothing_left
 }
@@ -162,4 +172,165 @@ nothing_left() {
     [ "$(grep -c 'execve("[^"]*/squashfuse\(_ll\)\?"' "$trace")" -eq 1 ]
     [ "$(grep -c 'execve("/bin/true"' "$trace")" -eq 1 ]
     [ "$(grep -c execve "$trace")" -eq 3 ]
+}
+
+# The rest of the table in docs/faults.md, a test per row: the line, the exit code, and that nothing is left.
+
+# Fails unless the step of the last `run` was refused with exit code 1 and this text, and its program did not run.
+refused() {
+    echo "$output"
+    [ "$status" -eq 1 ] && [[ $output == *"$1"* && $output != *ran-anyway* ]]
+}
+
+# The plugin's line with a runtime of the test's, a script on stdin; $work is gone with the test.
+runtime_is() {
+    work=$(mktemp -d "$CLUSTER_STATE/work/fault.XXXXXX")
+    chmod 755 "$work"
+    cat > "$work/runtime"
+    chmod 755 "$work/runtime"
+    local path=${PYXIS_TEST_LINE#* pyxis_path=}
+    cluster plugstack "${PYXIS_TEST_LINE/ pyxis_path=${path%% *}/ pyxis_path=$work/runtime}"
+    before=$(what_exists)
+}
+
+@test "slurmstepd killed: the container is gone at once, the step when it is cancelled" {
+    user srun -w n1 --container-image="$image" sh -c 'echo ready; sleep 1000' &> "$BATS_TEST_TMPDIR/out" &
+    until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
+    on_node pkill -KILL slurmstepd
+    local i
+    for ((i = 0; i < 40; i++)); do
+        [[ $(on_node ps -e -o args=) == *"sleep 1000"* || $(on_node ps -e -o comm=) == *squashfuse* ]] || break
+        sleep 0.05
+    done
+    ((i < 40))
+    user scancel -u pyxistest
+    wait_status $!
+    cat "$BATS_TEST_TMPDIR/out"
+    [ "$status" -ne 0 ]
+    nothing_left
+}
+
+@test "the runtime killed: the step fails and says so" {
+    runtime_is <<< $'#!/bin/sh\nkill -KILL $$'
+    run user srun -w n1 --container-image="$image" echo ran-anyway
+    refused "container start failed: terminated by SIGKILL"
+    nothing_left
+}
+
+@test "the runtime is not installed: its name, and where to say where it is" {
+    runtime_is < /dev/null
+    rm "$work/runtime"
+    run user srun -w n1 --container-image="$image" echo ran-anyway
+    refused "couldn't execute $work/runtime (is it installed on this node? plugstack.conf can name it with pyxis_path=)"
+    nothing_left
+}
+
+@test "user namespaces forbidden: the setting, and the command that changes it" {
+    # In a namespace of its own, where the limit is one too: the machine's stays as it is.
+    runtime_is << END
+#!/bin/sh
+exec unshare -r sh -c 'echo 0 > /proc/sys/user/max_user_namespaces; exec "\$0" "\$@"' "$PYXIS_TEST_COMMAND" "\$@"
+END
+    run user srun -w n1 --container-image="$image" echo ran-anyway
+    refused "cannot create a user namespace: No space left on device"
+    [[ $output == *'user.max_user_namespaces is 0 on this node; `sysctl -w user.max_user_namespaces='* ]]
+    nothing_left
+}
+
+@test "runtime_path full: the step fails, named or not" {
+    on_node mount -t tmpfs -o nr_inodes=1,mode=755 tmpfs /run/pyxis
+    run user srun -w n1 --container-image="$image" echo ran-anyway
+    on_node umount /run/pyxis
+    refused "couldn't create the runtime directory /run/pyxis/"
+    [[ $output == *"No space left on device"* ]]
+    on_node mount -t tmpfs -o nr_inodes=2,mode=755 tmpfs /run/pyxis
+    run user srun -w n1 --container-image="$image" --container-name=full echo ran-anyway
+    on_node umount /run/pyxis
+    refused "names.lock: No space left on device"
+    nothing_left
+}
+
+@test "runtime_path closed to users: the step fails where it is needed" {
+    on_node chmod 700 /run/pyxis
+    run user srun -w n1 --container-image="$image" --container-name=closed echo ran-anyway
+    on_node chmod 755 /run/pyxis
+    refused "names.lock: Permission denied"
+    nothing_left
+}
+
+@test "no room for the container: the step fails, nothing half made stays" {
+    local data=/var/tmp/full
+    on_node sh -c "mkdir -m 777 $data; mount -t tmpfs -o size=100k,mode=777 tmpfs $data"
+    run user srun -w n1 --export=ALL,XDG_DATA_HOME=$data --container-image="$image" --container-name=full echo ran-anyway
+    [ -z "$(on_node find $data -mindepth 1 -name '*full*')" ]
+    on_node sh -c "umount $data; rmdir $data"
+    refused "failed to create container filesystem for image: $image: "
+    [[ $output == *"No space left on device"* ]]
+    nothing_left
+}
+
+@test "no room for what is saved, or no right: said at the end, no file is left" {
+    on_node sh -c 'mkdir -m 777 /var/tmp/full; mount -t tmpfs -o size=100k,mode=777 tmpfs /var/tmp/full'
+    run user srun -w n1 --container-image="$image" --container-save=/var/tmp/full/x.sqsh echo it ran
+    [ -z "$(on_node find /var/tmp/full -type f)" ]
+    on_node sh -c 'umount /var/tmp/full; rmdir /var/tmp/full'
+    echo "$output"
+    [ "$status" -eq 0 ] # as with the original: the program had ended well
+    [[ $output == *"it ran"*"failed to export container"*" to /var/tmp/full/x.sqsh: "* ]]
+    [[ $output == *"the container could not be saved"* ]]
+    run user srun -w n1 --container-image="$image" --container-save=/root/x.sqsh true
+    [[ $output == *"failed to export container"*" to /root/x.sqsh: "*"Permission denied"* ]]
+    nothing_left
+}
+
+@test "the image: closed to the user, truncated, no squashfs at all" {
+    work=$(mktemp -d "$CLUSTER_STATE/work/fault.XXXXXX")
+    chmod 755 "$work"
+    install -m 000 "$image" "$work/closed.sqsh"
+    run user srun -w n1 --container-image="$work/closed.sqsh" echo ran-anyway
+    refused "cannot open image $work/closed.sqsh: Permission denied"
+    head -c 20000 "$image" > "$work/cut.sqsh"
+    run user srun -w n1 --container-image="$work/cut.sqsh" echo ran-anyway
+    refused "container start failed: $work/cut.sqsh is truncated: it should have "
+    head -c 20000 /dev/zero > "$work/zero.sqsh"
+    run user srun -w n1 --container-image="$work/zero.sqsh" echo ran-anyway
+    refused "$work/zero.sqsh"
+    run user srun -w n1 --container-image=/nonexistent.sqsh echo ran-anyway
+    refused "cannot open image /nonexistent.sqsh: No such file or directory"
+    nothing_left
+}
+
+@test "the runtime directory lost in mid-step: the step goes on and ends as it should, and so does the next" {
+    on_node rm -rf /run/pyxis
+    user srun -w n1 --container-image="$image" true
+    before=$(what_exists)
+    user srun -w n1 --container-image="$image" sh -c 'echo ready; sleep 1; ls /bin > /dev/null && echo fine' &> "$BATS_TEST_TMPDIR/out" &
+    until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
+    on_node rm -rf /run/pyxis
+    wait_status $!
+    [ "$status" -eq 0 ]
+    grep -q fine "$BATS_TEST_TMPDIR/out"
+    user srun -w n1 --container-image="$image" true
+    nothing_left
+}
+
+@test "the runtime directory lost while an image is fetched: what was lost is named" {
+    work=$(mktemp -d "$CLUSTER_STATE/work/fault.XXXXXX")
+    chmod 777 "$work"
+    printf '%s\n' '#!/bin/sh' "[ \"\$1\" = get ] || exit 0" "touch $work/fetching; while [ ! -e $work/go ]; do sleep 0.05; done" \
+        "echo $image" > "$work/importer"
+    chmod 755 "$work/importer"
+    # enroot's way needs the directory afterwards, for its configuration file.
+    ln -s "$PYXIS_TEST_COMMAND" "$CLUSTER_STATE/enroot/enroot"
+    cluster plugstack "$PYXIS_TEST_LINE runtime=enroot importer=$work/importer"
+    user srun -w n1 --container-image=some/image echo ran-anyway &> "$BATS_TEST_TMPDIR/out" &
+    until [ -e "$work/fetching" ]; do sleep 0.05; done
+    on_node rm -rf /run/pyxis
+    touch "$work/go"
+    wait_status $!
+    rm "$CLUSTER_STATE/enroot/enroot"
+    cat "$BATS_TEST_TMPDIR/out"
+    [ "$status" -eq 1 ]
+    grep -q "couldn't write /run/pyxis/.*: No such file or directory.*the node has lost its runtime directory" "$BATS_TEST_TMPDIR/out"
+    [ "$(grep -c ran-anyway "$BATS_TEST_TMPDIR/out")" -eq 0 ]
 }

@@ -37,6 +37,8 @@ pub(crate) enum StepError {
     Vanished(String),
     /// The runtime's words have been logged.
     Reported,
+    /// `--container-save`; the runtime's words have been logged.
+    NotSaved,
     /// A child process, a pipe, a descriptor.
     Process(io::Error),
     /// A file of the runtime directory.
@@ -115,9 +117,16 @@ impl fmt::Display for StepError {
                 write!(f, "container {name} has just ended or been removed, again and again")
             }
             Self::Reported => f.write_str("the container could not be started"),
+            Self::NotSaved => f.write_str("the container could not be saved"),
             Self::Process(error) => write!(f, "couldn't run the container runtime: {error}"),
             Self::Write { path, source } => {
-                write!(f, "couldn't write {}: {source}", path.display())
+                write!(f, "couldn't write {}: {source}", path.display())?;
+                if source.kind() == io::ErrorKind::NotFound {
+                    f.write_str(
+                        " (the node has lost its runtime directory; the next step makes it again)",
+                    )?;
+                }
+                Ok(())
             }
             Self::ExitedTooSoon => f.write_str("container exited too soon"),
             Self::ErrorCode(code) => write!(f, "container start failed with error code: {code}"),

@@ -116,21 +116,23 @@ impl Step {
         if self.exited < self.job.local_tasks {
             return Ok(());
         }
-        if self.shared.release() && plan.named.is_some() {
+        // enroot leaves nothing that stands for its helpers.
+        if !self.shared.release() || plan.named.is_some() {
             leftovers::outstay(&self.job, &plan.name);
         }
         let context = Context { config, job: &self.job, plan, environ };
         let saved = match &plan.save {
             // Not of a step that was interrupted before it ran.
-            Some(file) if self.shared.entered() == self.job.local_tasks => {
-                backend.export(context, &plan.name, file).inspect(|()| {
+            Some(file) if self.shared.entered() == self.job.local_tasks => backend
+                .export(context, &plan.name, file)
+                .inspect(|()| {
                     log::spank_log!(
                         "pyxis: exported container {} to {}",
                         plan.name,
                         file.display()
                     );
                 })
-            }
+                .map_err(|_| StepError::NotSaved),
             _ => Ok(()),
         };
         self.clean_up(context, &**backend);

@@ -5,8 +5,9 @@
 use super::StepError;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fstat, lstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchown, geteuid, mkdir};
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -20,10 +21,54 @@ fn failed(operation: &'static str, path: &Path) -> impl Fn(Errno) -> StepError {
 
 /// Makes `path` (its last component only), mode 0755.
 pub(crate) fn create(path: &Path) -> Result<(), StepError> {
+    check_way(path)?;
     match mkdir(path, Mode::from_bits_truncate(0o755)) {
         Ok(()) | Err(Errno::EEXIST) => open_trusted(path).map(drop),
         Err(errno) => Err(failed("create", path)(errno)),
     }
+}
+
+/// Refuses a path that somebody else could make lead elsewhere: each directory on the way belongs
+/// to root and is writable by root alone, or keeps the entries of others (sticky), and each
+/// symbolic link belongs to root.
+fn check_way(path: &Path) -> Result<(), StepError> {
+    let mut way: Vec<OsString> = Vec::new();
+    let push = |way: &mut Vec<OsString>, path: &Path| {
+        way.extend(path.components().rev().map(|part| part.as_os_str().to_owned()));
+    };
+    push(&mut way, path.parent().unwrap_or(path));
+    let mut at = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(part) = way.pop() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        let entry = at.join(part);
+        let stat = lstat(&entry).map_err(failed("look at", &entry))?;
+        let kind = stat.st_mode & SFlag::S_IFMT.bits();
+        let loose = kind == SFlag::S_IFDIR.bits()
+            && stat.st_mode & 0o022 != 0
+            && stat.st_mode & Mode::S_ISVTX.bits() == 0;
+        if (stat.st_uid != 0 && stat.st_uid != geteuid().as_raw()) || loose {
+            let problem =
+                "it leads to the runtime directory, and others than root could replace it";
+            return Err(StepError::RuntimeDir { operation: "trust", path: entry, problem });
+        }
+        if kind != SFlag::S_IFLNK.bits() {
+            at = entry;
+            continue;
+        }
+        links += 1;
+        if links > 40 {
+            return Err(failed("look at", &entry)(Errno::ELOOP));
+        }
+        push(
+            &mut way,
+            &std::fs::read_link(&entry).map_err(|_| failed("read", &entry)(Errno::EINVAL))?,
+        );
+    }
+    Ok(())
 }
 
 /// Opens `path` if only root can change what is in it.
@@ -104,6 +149,35 @@ mod tests {
         symlink(&elsewhere, runtime.join(uid.to_string())).unwrap();
         let error = create_for_user(&runtime, uid, uid).unwrap_err().to_string();
         assert!(error.contains(&format!("pyxis/{uid}")), "{error}");
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_way_that_others_can_change_is_not_trusted() {
+        let base = scratch("way");
+        for directory in ["open", "sticky", "closed"] {
+            fs::create_dir(base.join(directory)).unwrap();
+        }
+        fs::set_permissions(base.join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(base.join("sticky"), fs::Permissions::from_mode(0o1777)).unwrap();
+        let error = create(&base.join("open/pyxis")).unwrap_err().to_string();
+        assert!(error.contains("way/open") && error.contains("others than root"), "{error}");
+        assert!(!base.join("open/pyxis").exists());
+        create(&base.join("sticky/pyxis")).unwrap();
+        // Links are fine where only root can make them; where they lead is looked at as well.
+        symlink("closed", base.join("good")).unwrap();
+        symlink(base.join("open"), base.join("bad")).unwrap();
+        symlink("loop", base.join("loop")).unwrap();
+        create(&base.join("good/pyxis")).unwrap();
+        assert!(base.join("closed/pyxis").is_dir());
+        assert!(create(&base.join("bad/pyxis")).is_err());
+        assert!(create(&base.join("loop/pyxis")).is_err());
+        if geteuid().is_root() {
+            // Somebody else's link in a directory like /tmp.
+            symlink(base.join("closed"), base.join("sticky/theirs")).unwrap();
+            std::os::unix::fs::lchown(base.join("sticky/theirs"), Some(4242), None).unwrap();
+            assert!(create(&base.join("sticky/theirs/pyxis")).is_err());
+        }
         fs::remove_dir_all(base).unwrap();
     }
 

@@ -82,19 +82,18 @@ impl Shared {
     }
 
     /// Lets go of the container and waits for its helpers to notice, so that Slurm finds none
-    /// when it looks for what is left of the step. Returns whether there was a container.
+    /// when it looks for what is left of the step. Returns whether they have ended.
     pub(crate) fn release(&self) -> bool {
-        let Ok(Some(mut container)) = Handover::dequeue(self.queue.as_fd()) else { return false };
+        let Ok(Some(mut container)) = Handover::dequeue(self.queue.as_fd()) else { return true };
         let helpers = container.take(Part::Helpers);
         drop(container);
         // The farewell: a step that ends without one has lost its slurmstepd.
         let _ =
             send(self.queue.as_raw_fd(), b"end", MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
-        if let Some(helpers) = helpers {
+        helpers.is_none_or(|helpers| {
             let mut hangup = [PollFd::new(helpers.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut hangup, PollTimeout::from(HELPER_GRACE));
-        }
-        true
+            poll(&mut hangup, PollTimeout::from(HELPER_GRACE)).is_ok_and(|ready| ready > 0)
+        })
     }
 
     /// Notes that an image is being got, which may leave something to release.

@@ -43,7 +43,7 @@ pub(super) fn write(identity: &Identity, account: &Account) {
 /// Adds those entries whose name and id the file does not have. The user's own come first: the
 /// first entry with an id is the one that gives it a name.
 fn add_entries(path: &Path, entries: &[String]) -> io::Result<()> {
-    let old = match fs::read(path) {
+    let old = match super::files::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         result => result?,
     };
@@ -81,7 +81,7 @@ fn contains(file: &str, entry: &str) -> bool {
 /// Variables that a login sets, where nothing else has.
 pub(super) fn add_login_defaults(environ: &mut Environ, identity: &Identity, account: &Account) {
     let root = identity.inside_uid == 0;
-    let passwd = fs::read("/etc/passwd").unwrap_or_default();
+    let passwd = super::files::read("/etc/passwd").unwrap_or_default();
     let passwd = String::from_utf8_lossy(&passwd);
     let id = identity.inside_uid.to_string();
     let entry: Option<Vec<&str>> = passwd

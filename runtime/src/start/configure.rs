@@ -2,7 +2,6 @@
 //! order.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -10,7 +9,7 @@ use super::hooks::{Added, Workshop};
 use super::identity::{Account, Identity};
 use super::launcher::Launcher;
 use super::roots::Roots;
-use super::{Plan, StartError, account, cgroups, devices, fixes, mounts, system};
+use super::{Plan, StartError, account, cgroups, devices, files, fixes, mounts, system};
 use crate::environ::{self, Environ};
 use crate::fstab::Entry;
 
@@ -171,9 +170,9 @@ struct ImageFiles {
 impl ImageFiles {
     fn read() -> ImageFiles {
         ImageFiles {
-            environment: fs::read("/etc/environment").unwrap_or_default(),
-            fstab: fs::read("/etc/fstab").unwrap_or_default(),
-            workdir: fs::read("/etc/rc").ok().as_deref().and_then(workdir),
+            environment: files::read("/etc/environment").unwrap_or_default(),
+            fstab: files::read("/etc/fstab").unwrap_or_default(),
+            workdir: files::read("/etc/rc").ok().as_deref().and_then(workdir),
         }
     }
 }

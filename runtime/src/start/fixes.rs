@@ -76,7 +76,7 @@ pub(super) fn let_apt_be_root(identity: &Identity) {
 
 /// The image's locale, where nothing else sets one.
 pub(super) fn add_locale(environ: &mut Environ) {
-    let text = match fs::read("/etc/locale.conf") {
+    let text = match super::files::read("/etc/locale.conf") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         text => text.unwrap_or_default(),
     };

@@ -10,6 +10,7 @@ mod configure;
 mod devices;
 mod error;
 mod export;
+mod files;
 mod fixes;
 mod helpers;
 mod hooks;

@@ -1,0 +1,127 @@
+#!/usr/bin/env bats
+# A step that is to end, at every phase of a container's life: it ends promptly and leaves nothing. As root, on a cluster
+# of tests/cluster that has the plugin (CLUSTER_STATE names it). Slurm waits KillWait (5 s) between SIGTERM and SIGKILL.
+
+cluster() { "$BATS_TEST_DIRNAME/cluster" "$@"; }
+on_node() { cluster node 1 -- "$@"; }
+user() { cluster run -- "$@"; }
+
+setup() {
+    image=$PYXIS_TEST_IMAGES/entrypoint.sqsh
+    work=$(mktemp -d "$CLUSTER_STATE/work/cancel.XXXXXX")
+    chmod 777 "$work"
+    # It fetches for as long as it is let.
+    printf '%s\n' '#!/bin/sh' "[ \"\$1\" = get ] || { touch $work/released; exit 0; }" \
+        "touch $work/phase; while [ ! -e $work/go ]; do sleep 0.05; done" "echo $image" > "$work/importer"
+    chmod 755 "$work/importer"
+    # An entrypoint, and a batch of work for create and save, that take longer than anybody waits.
+    echo "touch /shared/phase; sleep 1000" > "$work/rc.local"
+}
+
+teardown() {
+    user scancel -u pyxistest
+    rm -rf "$work"
+    cluster plugstack "$PYXIS_TEST_LINE"
+}
+
+# Slurm's own cgroup directories may be a moment late; a user's file of locks is made once.
+what_exists() { cluster snapshot | grep -Ev ' (cgroup|mount-namespaces) |/names.lock '; }
+
+ready() {
+    user srun -w n1 --container-image="$image" true
+    before=$(what_exists)
+}
+
+nothing_left() {
+    local i
+    for ((i = 0; i < 100; i++)); do
+        [[ $(what_exists) != "$before" ]] || return 0
+        sleep 0.1
+    done
+    diff <(echo "$before") <(what_exists)
+}
+
+# Ends a step in each way once $work/phase is there; $@ are srun's arguments. Each has to be over long before the
+# SIGKILL of Slurm could have helped, except where a program ignores SIGTERM.
+end_in_each_way() {
+    local how begin srun took i
+    for how in scancel interrupt terminate; do
+        rm -f "$work/phase"
+        # In a session of its own: its process group is what a key at the terminal reaches.
+        cluster run -- bash -c 'echo $$ > "$1/srun"; exec srun -w n1 "${@:2}"' - "$work" "$@" > "$work/out" 2>&1 3>&- &
+        srun=$!
+        for ((i = 0; i < 200; i++)); do [[ ! -e $work/phase ]] || break; sleep 0.05; done
+        [ -e "$work/phase" ] || { cat "$work/out"; return 1; }
+        sleep 0.2
+        begin=${EPOCHREALTIME/./}
+        case $how in
+            scancel) user scancel -u pyxistest ;;
+            # Twice within a second: once, srun only says what its tasks do.
+            interrupt) cluster login -- sh -c 'kill -INT "$1"; sleep 0.2; kill -INT "$1"' - "$(< "$work/srun")" ;;
+            terminate) cluster login -- kill -TERM "$(< "$work/srun")" ;;
+        esac
+        wait $srun && return 1
+        took=$(((${EPOCHREALTIME/./} - begin) / 1000))
+        echo "$how: $took ms"
+        cat "$work/out"
+        [ "$(grep -c ran-anyway "$work/out")" -eq 0 ]
+        ((took < 4500))
+        nothing_left
+    done
+}
+
+@test "while an image is fetched: the importer is told, and releases" {
+    cluster plugstack "$PYXIS_TEST_LINE importer=$work/importer"
+    ready
+    end_in_each_way --container-image=some/image echo ran-anyway
+    [ -e "$work/released" ]
+}
+
+@test "while a container of a fetched image is to be made: nothing of it stays" {
+    cluster plugstack "$PYXIS_TEST_LINE importer=$work/importer"
+    ready
+    end_in_each_way --container-image=some/image --container-name=never echo ran-anyway
+    [[ $(user srun -w n1 "$PYXIS_TEST_COMMAND" list) != *pyxis_never* ]]
+}
+
+@test "while the entrypoint runs" {
+    ready
+    end_in_each_way --container-image="$image" --container-entrypoint \
+        --container-mounts="$work:/shared,$work/rc.local:/etc/rc.local" echo ran-anyway
+}
+
+@test "while the program runs" {
+    ready
+    end_in_each_way --container-image="$image" --container-mounts="$work:/shared" \
+        sh -c 'touch /shared/phase; sleep 1000 & sleep 1000; echo ran-anyway'
+}
+
+@test "while the program of a named container runs: the container stays, unused" {
+    ready
+    user srun -w n1 --container-image="$image" --container-name=kept true
+    before=$(what_exists)
+    end_in_each_way --container-name=kept --container-mounts="$work:/shared" sh -c 'touch /shared/phase; sleep 1000; echo ran-anyway'
+    user srun -w n1 --container-name=kept true
+    user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_kept
+}
+
+@test "a time limit, at the entrypoint and at the program" {
+    ready
+    local phase options
+    for phase in entrypoint program; do
+        mkdir -m 777 "$work/$phase"
+        options=(--container-image="$image" --container-mounts="$work/$phase:/shared,$work/rc.local:/etc/rc.local")
+        [[ $phase != entrypoint ]] || options+=(--container-entrypoint)
+        user srun -w n1 --oversubscribe -t 1 "${options[@]}" sh -c 'touch /shared/phase; sleep 1000; echo ran-anyway' \
+            > "$work/$phase.out" 2>&1 3>&- &
+    done
+    local i
+    for ((i = 0; i < 200; i++)); do [[ ! -e $work/entrypoint/phase || ! -e $work/program/phase ]] || break; sleep 0.05; done
+    # Limits are in minutes; one that is over already is as good. Slurm looks at them every 30 s.
+    cluster login -- sh -c 'for job in $(squeue -h -o %i); do scontrol update jobid=$job endtime=now+1; done'
+    wait
+    cat "$work"/*.out
+    [ "$(cat "$work"/*.out | grep -c ran-anyway)" -eq 0 ]
+    [ "$(cat "$work"/*.out | grep -c 'DUE TO TIME LIMIT')" -ge 1 ]
+    nothing_left
+}
