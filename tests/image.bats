@@ -69,3 +69,19 @@ load common
     output_has "Read-only file system"
     run_srun --container-image="$image" --container-writable sh -c 'echo y > /etc/passwd && rm -r /usr && mkdir /usr'
 }
+
+@test "an image that cannot be had: once, the cause first, and a hint for a file without a path" {
+    only_pyxis "the original has no hints"
+    cd "$BATS_TEST_TMPDIR"
+    # A registry before a slash, where nobody listens.
+    run_srun_unchecked --container-image=localhost:1/x.sqsh echo ran-anyway
+    [ "$status" -eq 1 ]
+    output_lacks ran-anyway
+    output_has "hint: a squashfs file is given as a path: ./localhost:1/x.sqsh or /path/localhost:1/x.sqsh"
+    [ "$(grep -c "failed to import docker image: localhost:1/x.sqsh" <<< "$output")" -eq 1 ]
+    [[ $(grep -m 1 "error: pyxis: " <<< "$output") == *"failed to import docker image: localhost:1/x.sqsh: "*"onnection refused"* ]]
+    mkdir localhost:1
+    touch localhost:1/x.sqsh
+    run_srun_unchecked --container-image=localhost:1/x.sqsh echo ran-anyway
+    output_has "hint: a file of this name exists: --container-image=./localhost:1/x.sqsh would use it"
+}

@@ -207,6 +207,34 @@ mod tests {
     }
 
     #[test]
+    fn waiting_tasks_sleep_in_the_kernel() {
+        let pause = |milliseconds| {
+            std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        };
+        let shared = Shared::new().unwrap();
+        let starter = in_task(|| {
+            let got = shared.start_once(|socket| {
+                pause(600);
+                send_container(socket)
+            });
+            i32::from(got.is_err())
+        });
+        pause(100);
+        let waiter = in_task(|| i32::from(shared.start_once(send_container).is_err()));
+        pause(100);
+        let switches = || {
+            let status = std::fs::read_to_string(format!("/proc/{waiter}/status")).unwrap();
+            let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+            line.unwrap().to_owned()
+        };
+        let before = switches();
+        pause(250);
+        // Whoever polls has been awake in between.
+        assert_eq!(switches(), before);
+        assert_eq!((code(starter), code(waiter)), (0, 0));
+    }
+
+    #[test]
     fn when_the_first_task_fails_the_others_do_too() {
         let shared = Shared::new().unwrap();
         let first = in_task(|| match shared.start_once(|_| Err(StepError::NoContainer)) {
