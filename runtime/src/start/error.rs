@@ -130,7 +130,38 @@ impl StartError {
         StartError::File { operation, path: path.as_ref().to_owned(), source: source.into() }
     }
 
+    /// What cannot be read of a container's files while it is made is a damaged image: some
+    /// servers find that out when they are asked, not when they begin.
+    pub(super) fn of_image(self, image: Option<&Path>) -> Self {
+        match (&self, image) {
+            (StartError::File { source, .. }, Some(image))
+                if source.raw_os_error() == Some(nix::libc::EIO) =>
+            {
+                StartError::Server { image: image.to_owned(), log: self.to_string() }
+            }
+            _ => self,
+        }
+    }
+
     pub(super) fn mount(what: impl Into<String>, target: &str, source: nix::Error) -> Self {
         StartError::Mount { what: what.into(), target: target.into(), source: source.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_the_images_fault() {
+        let of = |errno, image| {
+            let error = StartError::file("create", "/proc", io::Error::from_raw_os_error(errno));
+            error.of_image(image).to_string()
+        };
+        let image = Path::new("broken.sqsh");
+        let line = of(nix::libc::EIO, Some(image));
+        assert!(line.starts_with("squashfuse cannot serve broken.sqsh: cannot create /proc: "));
+        assert!(!of(nix::libc::EIO, None).contains("squashfuse"));
+        assert!(!of(nix::libc::ENOSPC, Some(image)).contains("squashfuse"));
     }
 }

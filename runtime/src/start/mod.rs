@@ -149,6 +149,10 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     if !plan.privileged {
         identity.enter_user_namespace()?;
     }
+    let image = match &plan.root {
+        Root::Path(path) if path.is_file() => Some(path.clone()),
+        _ => None,
+    };
     let log = helper_log()?;
     let source = ground.prepare(&identity, &log)?;
     let mut helpers = source.fork_helpers(lease, &log)?;
@@ -164,7 +168,7 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     })?;
     rootfs::assemble(&roots, source, &plan.root.mark(plan.label.as_ref()), plan.writable)?;
     let Configured { environ, launched, cwd, script } =
-        configure(&mut roots, &plan, &identity, host)?;
+        configure(&mut roots, &plan, &identity, host).map_err(|e| e.of_image(image.as_deref()))?;
     if !plan.writable {
         mounts::make_root_readonly(&roots)?;
     }
