@@ -77,7 +77,7 @@ pub(crate) fn init_post_opt(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 }
 
 fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
-    options.apply_defaults(|name| {
+    options.apply_defaults(&|name| {
         std::env::var_os(OsStr::from_bytes(name.to_bytes())).map(OsStringExt::into_vec)
     })?;
     for line in options.ignored() {
@@ -110,7 +110,7 @@ fn node_options(spank: &Spank<'_>, options: &mut Options) -> Result<(), StepErro
             options.replace(which, list.to_bytes())?;
         }
     }
-    options.apply_defaults(|name| {
+    options.apply_defaults(&|name| {
         spank.getenv(name).ok().flatten().map(std::ffi::CString::into_bytes)
     })?;
     Ok(())

@@ -50,19 +50,20 @@ pub unsafe fn run_hook<E: Display>(
     spank: raw::spank_t,
     ac: c_int,
     argv: *mut *mut c_char,
-    run: impl FnOnce(&Spank<'_>, Args<'_>) -> Result<(), E>,
+    run: impl Fn(&Spank<'_>, Args<'_>) -> Result<(), E>,
 ) -> c_int {
     let _ = NAME.set(plugin);
-    guard(hook, || {
+    guard(hook, &|| {
         // SAFETY: the caller's promise; neither outlives the hook.
         let (spank, args) = unsafe { (Spank::from_raw(spank), Args::from_raw(ac, argv)) };
-        run(&spank, args)
+        run(&spank, args).map_err(|error| error.to_string())
     })
 }
 
-/// Runs `f` for Slurm: an `Err` or a panic becomes one error line and -1.
-pub(crate) fn guard<E: Display>(what: &str, f: impl FnOnce() -> Result<(), E>) -> c_int {
-    let message = match catch(|| f().map_err(|e| e.to_string())) {
+/// Runs `f` for Slurm: an `Err` or a panic becomes one error line and -1. One copy of the code for
+/// all hooks, hence no generics.
+pub(crate) fn guard(what: &str, f: &dyn Fn() -> Result<(), String>) -> c_int {
+    let message = match catch(f) {
         Ok(Ok(())) => return 0,
         Ok(Err(message)) => message,
         Err(panic) => format!("{what}: internal error: {panic}"),

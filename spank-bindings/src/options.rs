@@ -96,7 +96,7 @@ impl OptionSpec {
 
 /// What Slurm calls for every option.
 unsafe extern "C" fn trampoline(val: c_int, optarg: *const c_char, remote: c_int) -> c_int {
-    export::guard("option", || {
+    export::guard("option", &|| {
         let table = *TABLE.lock().unwrap_or_else(PoisonError::into_inner);
         let spec = usize::try_from(val)
             .ok()

@@ -27,7 +27,7 @@ impl Options {
     /// Takes the defaults that `get` finds; a variable that does not exist is `None`.
     pub fn apply_defaults(
         &mut self,
-        get: impl Fn(&CStr) -> Option<Vec<u8>>,
+        get: &dyn Fn(&CStr) -> Option<Vec<u8>>,
     ) -> Result<(), OptionError> {
         for (variable, which) in VALUED {
             if self.has(which) {

@@ -161,7 +161,7 @@ fn the_command_line_wins_over_the_environment() {
     let mut options = Options::default();
     options.set(Valued::Image, b"cli").unwrap();
     options.switch(Switch::RemapRoot, false).unwrap();
-    options.apply_defaults(environment).unwrap();
+    options.apply_defaults(&environment).unwrap();
     assert_eq!(options.image, Some("cli".into()));
     assert_eq!(options.workdir, Some("/env".into()));
     assert_eq!(options.mounts.len(), 1);
@@ -174,7 +174,7 @@ fn a_bad_default_is_an_error() {
     let mut options = Options::default();
     let environment =
         |name: &CStr| (name == c"PYXIS_CONTAINER_MOUNTS").then(|| b"nonsense".to_vec());
-    assert!(options.apply_defaults(environment).is_err());
+    assert!(options.apply_defaults(&environment).is_err());
 }
 
 #[test]

@@ -80,7 +80,8 @@ impl Backend for Builtin {
         for _ in 0..3 {
             let outcome = self.run_pull(context, arguments.clone(), broker)?;
             if !outcome.success() {
-                self.report(&outcome, &format!("failed to import docker image: {shown}"));
+                (self as &dyn Backend)
+                    .report(&outcome, &format!("failed to import docker image: {shown}"));
                 return Err(StepError::Reported);
             }
             let path = outcome.output.trim_end();

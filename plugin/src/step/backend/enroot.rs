@@ -119,7 +119,7 @@ impl Monitor<'_> {
         started: &running::Joinable,
         own: Pid,
     ) -> Result<running::Joinable, StepError> {
-        let enroot = Enroot { program: self.command.program.to_owned() };
+        let enroot: &dyn Backend = &Enroot { program: self.command.program.to_owned() };
         for _ in 0..CANDIDATES {
             let pinned = running::Process::open(pid).and_then(|process| process.pin());
             if let Ok(pinned) = pinned {
@@ -204,7 +204,10 @@ impl Monitor<'_> {
                 return Err(StepError::Execute { program: self.command.program.to_owned() });
             }
             WaitStatus::Exited(_, code) => return Err(StepError::ErrorCode(code)),
-            other => return Err(StepError::Start(format!("{other:?}"))),
+            WaitStatus::Signaled(_, signal, _) => {
+                return Err(StepError::Start(format!("terminated by {signal}")));
+            }
+            _ => return Err(StepError::ExitedTooSoon),
         }
         // It is our child and stopped: its PID cannot be reused.
         let mut container = running::Process::open(enroot.as_raw())?.container()?;

@@ -73,8 +73,21 @@ pub(crate) trait Backend: Send {
         socket: BorrowedFd<'_>,
     ) -> Result<(), StepError>;
 
+    /// A remote image in the runtime's own store; `None` where there is none to have.
+    fn pull(
+        &self,
+        _: Context<'_>,
+        _: &Image,
+        _broker: Option<BorrowedFd<'_>>,
+    ) -> Result<Option<Stored>, StepError> {
+        Ok(None)
+    }
+}
+
+/// The verbs that both take: one copy of the code for all runtimes.
+impl dyn Backend + '_ {
     /// Runs a verb. `failing` says what failed if it does; the verb's own words follow.
-    fn verb(
+    pub(crate) fn verb(
         &self,
         context: Context<'_>,
         arguments: Vec<OsString>,
@@ -92,7 +105,7 @@ pub(crate) trait Backend: Send {
     }
 
     /// The cause first, then all that the runtime said.
-    fn report(&self, outcome: &Outcome, failing: &str) {
+    pub(crate) fn report(&self, outcome: &Outcome, failing: &str) {
         let lines: Vec<&str> = outcome.lines().collect();
         let cause = lines.iter().rev().find(|line| line.contains("ERROR")).or(lines.last());
         match cause {
@@ -106,7 +119,11 @@ pub(crate) trait Backend: Send {
     }
 
     /// The container of that name, if there is one.
-    fn find(&self, context: Context<'_>, name: &str) -> Result<Option<Existing>, StepError> {
+    pub(crate) fn find(
+        &self,
+        context: Context<'_>,
+        name: &str,
+    ) -> Result<Option<Existing>, StepError> {
         let list = self.verb(
             context,
             vec!["list".into(), "-f".into()],
@@ -116,38 +133,43 @@ pub(crate) trait Backend: Send {
     }
 
     /// The names of all containers.
-    fn names(&self, context: Context<'_>) -> Result<Vec<String>, StepError> {
+    pub(crate) fn names(&self, context: Context<'_>) -> Result<Vec<String>, StepError> {
         let failing = "couldn't get list of existing containers";
         let list = self.verb(context, vec!["list".into()], failing)?;
         Ok(list.lines().map(str::to_owned).collect())
     }
 
-    /// A remote image in the runtime's own store; `None` where there is none to have.
-    fn pull(
-        &self,
-        _: Context<'_>,
-        _: &Image,
-        _broker: Option<BorrowedFd<'_>>,
-    ) -> Result<Option<Stored>, StepError> {
-        Ok(None)
-    }
-
     /// Makes a squashfs file of a remote image.
-    fn import(&self, context: Context<'_>, image: &Image, file: &Path) -> Result<(), StepError> {
+    pub(crate) fn import(
+        &self,
+        context: Context<'_>,
+        image: &Image,
+        file: &Path,
+    ) -> Result<(), StepError> {
         let Image::Remote { uri, shown } = image else { return Ok(()) };
         let arguments = vec!["import".into(), "--output".into(), file.into(), uri.clone()];
         self.verb(context, arguments, &format!("failed to import docker image: {shown}")).map(drop)
     }
 
     /// Makes a container of a remote image.
-    fn load(&self, context: Context<'_>, image: &Image, name: &str) -> Result<(), StepError> {
+    pub(crate) fn load(
+        &self,
+        context: Context<'_>,
+        image: &Image,
+        name: &str,
+    ) -> Result<(), StepError> {
         let Image::Remote { uri, shown } = image else { return Ok(()) };
         let arguments = vec!["load".into(), "--name".into(), name.into(), uri.clone()];
         self.verb(context, arguments, &format!("failed to import docker image: {shown}")).map(drop)
     }
 
     /// Makes a container of a squashfs file.
-    fn create(&self, context: Context<'_>, file: &Path, name: &str) -> Result<(), StepError> {
+    pub(crate) fn create(
+        &self,
+        context: Context<'_>,
+        file: &Path,
+        name: &str,
+    ) -> Result<(), StepError> {
         let image = context.plan.image.as_ref().map_or(file.to_string_lossy(), Image::shown);
         let failing = format!("failed to create container filesystem for image: {image}");
         let arguments = vec!["create".into(), "--name".into(), name.into(), file.into()];
@@ -155,14 +177,19 @@ pub(crate) trait Backend: Send {
     }
 
     /// Saves a container to a squashfs file.
-    fn export(&self, context: Context<'_>, name: &str, file: &Path) -> Result<(), StepError> {
+    pub(crate) fn export(
+        &self,
+        context: Context<'_>,
+        name: &str,
+        file: &Path,
+    ) -> Result<(), StepError> {
         let failing = format!("failed to export container {name} to {}", file.display());
         let arguments = vec!["export".into(), "-f".into(), "-o".into(), file.into(), name.into()];
         self.verb(context, arguments, &failing).map(drop)
     }
 
     /// Removes a container.
-    fn remove(&self, context: Context<'_>, name: &str) -> Result<(), StepError> {
+    pub(crate) fn remove(&self, context: Context<'_>, name: &str) -> Result<(), StepError> {
         let failing = format!("failed to remove container filesystem: {name}");
         self.verb(context, vec!["remove".into(), "-f".into(), name.into()], &failing).map(drop)
     }
