@@ -123,7 +123,7 @@ pub fn handle() -> Spank<'static> {
 
 /// Runs a hook as Slurm would, with the arguments of a plugstack.conf line: 0 or -1.
 pub fn call_hook<E: Display>(
-    hook: impl FnOnce(&Spank<'_>, Args<'_>) -> Result<(), E>,
+    hook: impl Fn(&Spank<'_>, Args<'_>) -> Result<(), E>,
     args: &[&str],
 ) -> c_int {
     let args: Vec<CString> = args.iter().map(|arg| owned(arg)).collect();
