@@ -179,6 +179,8 @@ impl Setup<'_> {
             .env("CARGO_TARGET_DIR", &lane_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags(&lane_dir))
             .env("CFLAGS", self.c_flags(&lane_dir))
+            // The lanes keep the cores busy: one unit each, which makes smaller code.
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
             .env("CARGO_PROFILE_RELEASE_STRIP", "none")
             .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only");
         if let Job::Plugin(Target { headers: Some(headers), .. }) = job {
