@@ -28,6 +28,12 @@ load common
     output_has ID=pyxis-test
 }
 
+@test "srun -v says which container runtime there is" {
+    only_pyxis "the original has one"
+    run_srun -v --container-image="$(image busybox)" true
+    output_has "pyxis: container runtime: $runtime"
+}
+
 @test "exit code of a container" {
     run_srun_unchecked --container-image="$(image busybox)" sh -c 'exit 7'
     [ "$status" -eq 7 ]

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::options::{Options, repeats, table};
 use crate::state::{self, State};
-use crate::step::{Step, StepError, pin, remove_containers_of_job, runtime_dir};
+use crate::step::{Step, StepError, backend, pin, remove_containers_of_job, runtime_dir};
 use spank_bindings::{Args, Context, Spank, context, log};
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -119,7 +119,13 @@ fn node_options(spank: &Spank<'_>, options: &mut Options) -> Result<(), StepErro
 /// In srun, when the step is there and before its tasks are launched.
 pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     state::with(|State { config, options, .. }| {
-        if let Some(value) = pin::look_up(config, options) {
+        if !options.wants_container() {
+            return;
+        }
+        let backend = backend::choose(config, &backend::own_path());
+        // Nodes with "auto" look for enroot themselves.
+        log::verbose!("pyxis: container runtime: {} (seen from this host)", backend.name());
+        if let Some(value) = pin::look_up(config, options, &*backend) {
             let (name, value) = (pin::VARIABLE.to_bytes(), value.to_bytes());
             // SAFETY: as in `post_opt_local`; srun's thread for signals, which it has by now,
             // reads no variable (SAFETY.md, section 6).

@@ -1,6 +1,6 @@
 //! A containerized step on one node, from slurmstepd's first hook to the last task's end.
 
-mod backend;
+pub(crate) mod backend;
 mod broker;
 mod child;
 mod conf;

@@ -4,7 +4,7 @@
 //! Where srun's host cannot ask the registry, each node asks for itself, as it does in a batch
 //! script and for a step of one node.
 
-use super::backend;
+use super::backend::Backend;
 use super::child::Command;
 use super::image::Image;
 use super::job::Credentials;
@@ -27,14 +27,17 @@ const LIMITS: [(&str, &str); 3] = [
 
 /// In srun, before the tasks are launched: the variable's value, where there is something to agree
 /// on.
-pub(crate) fn look_up(config: &Config, options: &Options) -> Option<CString> {
+pub(crate) fn look_up(
+    config: &Config,
+    options: &Options,
+    backend: &dyn Backend,
+) -> Option<CString> {
     let nodes = ["SLURM_STEP_NUM_NODES", "SLURM_NNODES"]
         .iter()
         .find_map(|name| std::env::var(name).ok()?.parse::<u32>().ok());
     let asked = options.image.as_ref()?;
     let image = Image::parse(asked);
     let Image::Remote { uri, .. } = &image else { return None };
-    let backend = backend::choose(config, &backend::own_path());
     if nodes == Some(1)
         || config.importer.is_some()
         || image.is_daemon()
