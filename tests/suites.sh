@@ -269,6 +269,11 @@ suite_plugstack() {
     run_bats_as_root tests/cluster/plugstack.bats
 }
 
+suite_superuser() {
+    test_cluster || return 1
+    run_bats_as_root tests/cluster/superuser.bats
+}
+
 suite_registry() {
     test_cluster || return 1
     run_bats_as_root tests/cluster/registry.bats

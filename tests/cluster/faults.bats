@@ -334,3 +334,23 @@ END
     grep -q "couldn't write /run/pyxis/.*: No such file or directory.*the node has lost its runtime directory" "$BATS_TEST_TMPDIR/out"
     [ "$(grep -c ran-anyway "$BATS_TEST_TMPDIR/out")" -eq 0 ]
 }
+
+# Slurm's own limits are cgroups as well; the test cluster's slurmd sets none, so this one is made by hand.
+@test "the memory limit hit by what is written to a container: the writer is killed, nothing is left" {
+    work=$(mktemp -d "$CLUSTER_STATE/work/fault.XXXXXX")
+    chmod 777 "$work"
+    user srun -w n1 --container-image="$image" --container-writable --container-mounts="$work:$work" \
+        sh -c 'touch "$1/ready"; while [ ! -e "$1/go" ]; do sleep 0.05; done; dd if=/dev/zero of=/big bs=1M count=300; echo "dd: $?"; ls /big' - "$work" \
+        &> "$BATS_TEST_TMPDIR/out" &
+    until [ -e "$work/ready" ]; do sleep 0.05; done
+    on_node sh -c 'mkdir -p /run/memory; mount -n -t cgroup -o memory memory /run/memory && mkdir /run/memory/pyxis-limit &&
+        echo 100M > /run/memory/pyxis-limit/memory.limit_in_bytes &&
+        for pid in $(pgrep -u pyxistest); do echo "$pid" > /run/memory/pyxis-limit/cgroup.procs; done'
+    touch "$work/go"
+    wait_status $!
+    cat "$BATS_TEST_TMPDIR/out"
+    # Slurm's word for it when the kernel takes the task itself, the shell's when it takes its child.
+    grep -q -e 'Killed' -e 'dd: 137' -e 'Bus error' "$BATS_TEST_TMPDIR/out"
+    on_node sh -c 'for i in $(seq 50); do rmdir /run/memory/pyxis-limit && break; sleep 0.1; done; umount -n /run/memory; rmdir /run/memory'
+    nothing_left
+}
