@@ -125,3 +125,20 @@ end_in_each_way() {
     [ "$(cat "$work"/*.out | grep -c 'DUE TO TIME LIMIT')" -ge 1 ]
     nothing_left
 }
+
+@test "while the container is saved: the program had ended, the file is whole" {
+    ready
+    user srun -w n1 -J saving --container-image="$image" --container-writable --container-save="$work/saved.sqsh" \
+        sh -c 'dd if=/dev/urandom of=/big bs=1M count=300 2> /dev/null' > "$work/out" 2>&1 3>&- &
+    local srun=$! i
+    for ((i = 0; i < 400; i++)); do [[ -z $(find "$work" -name '.pyxis.*') ]] || break; sleep 0.02; done
+    [ ! -e "$work/saved.sqsh" ]
+    user scancel -n saving
+    wait $srun || true
+    cat "$work/out"
+    grep -q 'CANCELLED' "$work/out"
+    grep -q 'pyxis: exported container' "$work/out"
+    unsquashfs -ll "$work/saved.sqsh" | grep -q ' 314572800 .*/big$'
+    rm "$work/saved.sqsh"
+    nothing_left
+}
