@@ -14,8 +14,8 @@ setup() {
 relations_of_deb() {
     local field
     for field in Package Version Architecture Section Priority Depends Recommends Suggests Breaks Conflicts Replaces Provides Description; do
-        # The C library that is needed is another where it was built with another.
-        echo "$field: $(dpkg-deb -f "$1" "$field" | sed 's/libc6 (>= [^)]*)/libc6/; s/, libgcc-s1 ([^)]*)//' | sed 's/, /\n/g' | sort)"
+        # dpkg-shlibdeps names versions of the C library and of gcc's by the symbols files of this machine's.
+        echo "$field: $(dpkg-deb -f "$1" "$field" | sed 's/libc6 (>= [^)]*)/libc6/; s/libgcc-s1 \((>= [^)]*)\|| libgcc1\)/libgcc/' | sed 's/, /\n/g' | sort)"
     done
     dpkg-deb -c "$1" | awk '{ print $1, $2, $6 }' | sort -k3
     for field in postinst prerm conffiles; do

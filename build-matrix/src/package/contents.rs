@@ -12,6 +12,23 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+/// Directories that every system with rpm has, from the package `filesystem`. Others, such as those
+/// of shells that may not be installed, are ours too: rpm lets packages share them.
+const SYSTEM: &[&str] = &[
+    "etc",
+    "usr",
+    "usr/bin",
+    "usr/lib",
+    "usr/lib/debug",
+    "usr/lib64",
+    "usr/share",
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/man/man1",
+    "usr/share/man/man5",
+    "usr/share/man/man8",
+];
+
 /// What packages are made of beside the programs.
 #[derive(Debug)]
 pub(crate) struct Documents {
@@ -87,6 +104,11 @@ fn pyxis(
             true => (format!("usr/share/{path}.gz"), gzip(text)),
             false => (format!("usr/share/{path}"), text.clone()),
         };
+        // zsh as Fedora builds it does not look into Debian's directory.
+        let path = match format {
+            Format::Deb => path,
+            Format::Rpm => path.replace("zsh/vendor-completions", "zsh/site-functions"),
+        };
         files.push(file(path, text, 0o644));
     }
     let mut relations = relations::pyxis(match format {
@@ -130,7 +152,15 @@ fn debug(of: &Package, parts: &[&Part], release: &Release, format: Format) -> Pa
         description: words.description.replace("PACKAGE", &of.name),
         ..empty(format!("{}-{suffix}", of.name), words)
     };
-    finish(package, release, format)
+    let mut package = finish(package, release, format);
+    if format == Format::Deb {
+        // Symbols have no documents but those of what they belong to, as dh_strip does it.
+        let doc = format!("usr/share/doc/{}", package.name);
+        package.files.retain(|entry| !entry.path.starts_with(&doc));
+        package.files.push(Entry { path: doc, what: What::Link(of.name.clone()) });
+        package.files.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+    package
 }
 
 fn empty(name: String, words: &Words) -> Package {
@@ -156,15 +186,12 @@ fn finish(mut package: Package, release: &Release, format: Format) -> Package {
     }
     let copyright = release.copyright.clone().into_bytes();
     package.files.push(file(format!("{doc}/copyright"), copyright, 0o644));
-    // To rpm a directory goes with the last package that has it.
+    // To rpm a directory goes with the last package that has it, and stays if none has.
     if format == Format::Rpm {
-        let ours =
-            |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with("pyxis"));
         let mut dirs: Vec<String> = Vec::new();
         for entry in &package.files {
             let parents = entry.path.match_indices('/').map(|(at, _)| &entry.path[..at]);
-            let below = |path: &&str| ours(path) || path.contains("/pyxis/");
-            dirs.extend(parents.filter(below).map(str::to_owned));
+            dirs.extend(parents.filter(|path| !SYSTEM.contains(path)).map(str::to_owned));
         }
         dirs.retain(|dir| !package.files.iter().any(|entry| entry.path == *dir));
         package.files.extend(dirs.into_iter().map(|path| Entry { path, what: What::Directory }));

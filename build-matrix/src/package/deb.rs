@@ -63,7 +63,7 @@ fn member(ar: &mut Vec<u8>, name: &str, epoch: u32, bytes: &[u8]) -> io::Result<
 fn archive(entries: &[Entry], epoch: u32) -> io::Result<Vec<u8>> {
     let zip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
     let mut tar = tar::Builder::new(zip);
-    let mut header = |path: &str, kind, mode, bytes: &[u8]| {
+    let mut header = |path: &str, kind, mode, bytes: &[u8], link: &str| {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(mode);
@@ -73,6 +73,9 @@ fn archive(entries: &[Entry], epoch: u32) -> io::Result<Vec<u8>> {
         header.set_groupname("root")?;
         header.set_mtime(epoch.into());
         header.set_size(bytes.len() as u64);
+        if !link.is_empty() {
+            header.set_link_name(link)?;
+        }
         // By hand: set_path would drop the "./" that dpkg's own archives have.
         let name = format!("./{path}");
         if name.len() >= 100 {
@@ -82,24 +85,25 @@ fn archive(entries: &[Entry], epoch: u32) -> io::Result<Vec<u8>> {
         header.set_cksum();
         tar.append(&header, bytes)
     };
-    header("", tar::EntryType::Directory, 0o755, &[])?;
+    header("", tar::EntryType::Directory, 0o755, &[], "")?;
     let mut known: Vec<&str> = vec![""];
     for entry in entries {
         let parents = entry.path.match_indices('/').map(|(at, _)| &entry.path[..at]);
         for parent in parents {
             if !known.contains(&parent) {
-                header(&format!("{parent}/"), tar::EntryType::Directory, 0o755, &[])?;
+                header(&format!("{parent}/"), tar::EntryType::Directory, 0o755, &[], "")?;
                 known.push(parent);
             }
         }
         match &entry.what {
             What::Directory if known.contains(&entry.path.as_str()) => {}
             What::Directory => {
-                header(&format!("{}/", entry.path), tar::EntryType::Directory, 0o755, &[])?;
+                header(&format!("{}/", entry.path), tar::EntryType::Directory, 0o755, &[], "")?;
                 known.push(&entry.path);
             }
+            What::Link(to) => header(&entry.path, tar::EntryType::Symlink, 0o777, &[], to)?,
             What::File { bytes, mode } => {
-                header(&entry.path, tar::EntryType::Regular, *mode, bytes)?;
+                header(&entry.path, tar::EntryType::Regular, *mode, bytes, "")?;
             }
         }
     }
@@ -112,7 +116,7 @@ fn control(package: &Package, release: &Release, arch: &str) -> String {
         .iter()
         .map(|entry| match &entry.what {
             What::File { bytes, .. } => bytes.len().div_ceil(1024),
-            What::Directory => 1,
+            What::Directory | What::Link(_) => 1,
         })
         .sum();
     let mut text = String::new();

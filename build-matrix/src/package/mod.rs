@@ -74,7 +74,12 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) enum What {
     Directory,
-    File { bytes: Vec<u8>, mode: u32 },
+    /// A symbolic link: what it leads to.
+    Link(String),
+    File {
+        bytes: Vec<u8>,
+        mode: u32,
+    },
 }
 
 /// A package written.

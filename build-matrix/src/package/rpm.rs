@@ -25,8 +25,6 @@ fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rp
             .release(revision)
             .url(&release.facts.homepage)
             .vendor("pyxis")
-            .packager(&release.facts.maintainer)
-            .group("System Environment/Base")
             .build_host("localhost")
             .description(package.description.trim());
     for (author, text, time) in changelog(release) {
@@ -68,9 +66,11 @@ fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rp
         builder = builder.conflicts(Dependency::greater_eq(name, than));
     }
     if let Some(text) = &package.after_install {
+        builder = builder.requires(Dependency::script_post("/bin/sh"));
         builder = builder.post_install_script(Scriptlet::new(text).prog(vec!["/bin/sh"]));
     }
     if let Some(text) = &package.before_remove {
+        builder = builder.requires(Dependency::script_preun("/bin/sh"));
         // 0: the last version goes, and this is no upgrade.
         let text = format!("[ \"$1\" = 0 ] || exit 0\n{text}");
         builder = builder.pre_uninstall_script(Scriptlet::new(text).prog(vec!["/bin/sh"]));
@@ -80,11 +80,15 @@ fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rp
         let path = format!("/{}", entry.path);
         let (bytes, mode) = match &entry.what {
             What::Directory => (Vec::new(), FileMode::dir(0o755)),
+            What::Link(_) => (Vec::new(), FileMode::symbolic_link(0o777)),
             What::File { bytes, mode } => (bytes.clone(), FileMode::regular(*mode as u16)),
         };
         let mut options = FileOptions::new(&path).mode(mode).user("root").group("root");
         if path.starts_with("/usr/share/doc/") || path.starts_with("/usr/share/man/") {
             options = options.is_doc();
+        }
+        if let What::Link(to) = &entry.what {
+            options = options.symlink(to);
         }
         if entry.is_config() {
             options = options.is_config_noreplace();

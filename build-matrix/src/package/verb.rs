@@ -190,6 +190,8 @@ fn lay_out(package: &Package, dir: &Path) -> Result<(), Error> {
         let path = dir.join(&entry.path);
         let (parent, file) = match &entry.what {
             What::Directory => (path.as_path(), None),
+            // Only packages of debug symbols have any.
+            What::Link(_) => continue,
             What::File { bytes, mode } => (path.parent().unwrap_or(dir), Some((bytes, *mode))),
         };
         fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
@@ -259,7 +261,7 @@ fn generate(root: &Path, main: &Main, arch: Arch) -> Result<Vec<(String, Vec<u8>
     Ok(found)
 }
 
-/// Where a generated file belongs below /usr/share.
+/// Where a generated file belongs below /usr/share, to Debian.
 fn place(name: &str) -> String {
     match name.rsplit_once('.') {
         Some((_, "bash")) => "bash-completion/completions/pyxis".into(),
