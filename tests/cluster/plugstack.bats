@@ -12,6 +12,10 @@ setup() {
 }
 
 teardown() {
+    if [[ -e $work/noted ]]; then
+        rm "$CLUSTER_STATE/enroot/enroot"
+        if [[ -e $work/enroot.kept || -L $work/enroot.kept ]]; then mv "$work/enroot.kept" "$CLUSTER_STATE/enroot/enroot"; fi
+    fi
     rm -rf "$work"
     cluster plugstack "$PYXIS_TEST_LINE"
 }
@@ -121,4 +125,46 @@ END
     cluster logs | grep -q 'pyxis: unknown configuration option: nonsense=1'
     run cluster plugstack "$PYXIS_TEST_LINE container_scope=user"
     cluster logs | grep -q 'pyxis: container_scope: invalid value: user'
+}
+
+# The pyxis command as enroot, which notes what it is called with in $work/calls.
+enroot_notes() {
+    touch "$work/noted"
+    if [[ -L $CLUSTER_STATE/enroot/enroot ]]; then mv "$CLUSTER_STATE/enroot/enroot" "$work/enroot.kept"; fi
+    printf '%s\n' '#!/bin/bash' "echo \"\$*\" >> $work/calls" "exec -a enroot $PYXIS_TEST_COMMAND \"\$@\"" > "$CLUSTER_STATE/enroot/enroot"
+    chmod 755 "$CLUSTER_STATE/enroot/enroot"
+}
+
+@test "use_squashfuse: enroot starts an unnamed container from its image, and nothing is made" {
+    enroot_notes
+    cluster plugstack "$PYXIS_TEST_LINE runtime=enroot"
+    user srun -w n1 --container-image="$image" true
+    cat "$work/calls"
+    grep -qE "^create --name pyxis_[0-9]+\.0 $image\$" "$work/calls"
+    grep -qE "^start --conf [^ ]+ pyxis_[0-9]+\.0 " "$work/calls"
+    grep -qE "^remove -f pyxis_[0-9]+\.0\$" "$work/calls"
+
+    rm "$work/calls"
+    cluster plugstack "$PYXIS_TEST_LINE runtime=enroot use_squashfuse=1"
+    run user srun -w n1 --container-image="$image" cat /etc/os-release
+    [[ $output == *ID=pyxis-test* ]]
+    cat "$work/calls"
+    grep -qE "^start --conf [^ ]+ $image " "$work/calls"
+    [ "$(wc -l < "$work/calls")" -eq 1 ]
+
+    # One with a name, or one that is to be saved, is made all the same.
+    user srun -w n1 --container-image="$image" --container-save="$work/saved.sqsh" true
+    grep -qE '^create --name ' "$work/calls"
+    grep -qE "^export -f -o $work/saved.sqsh pyxis_" "$work/calls"
+}
+
+@test "use_enroot_load: a remote image is loaded, an imported file is not made; dockerd:// is imported" {
+    enroot_notes
+    cluster plugstack "$PYXIS_TEST_LINE runtime=enroot use_enroot_load=1"
+    user srun -w n1 --container-image=localhost:1#x/y:z true && return 1
+    user srun -w n1 --container-image=dockerd://x/y:z true && return 1
+    cat "$work/calls"
+    grep -qE '^load --name pyxis_[0-9]+\.0 docker://localhost:1#x/y:z$' "$work/calls"
+    grep -qE '^import --output /run/pyxis/[0-9]+/[0-9]+\.0\.squashfs dockerd://x/y:z$' "$work/calls"
+    [ "$(grep -cE '^import .*docker://localhost' "$work/calls")" -eq 0 ]
 }
