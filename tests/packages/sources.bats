@@ -45,7 +45,8 @@ relations_of_rpm() {
         rpm -qp --"$what" "$1" | grep -v -e '^rpmlib(' -e '^lib.*\.so' -e '^ld-linux' -e '^rtld' -e '^config(' -e '^/bin/sh' | sort -u
     done
     echo "provides:"
-    rpm -qp --provides "$1" | grep '^pyxis' | grep -v '(' | sort -u
+    # The rpm crate leaves the packaging's revision out of what a package provides as itself.
+    rpm -qp --provides "$1" | grep '^pyxis' | grep -v '(' | sed "s/ = $version-1\$/ = $version/" | sort -u
     rpm -qp --qf '[%{FILEMODES:perms} %{FILEUSERNAME} %{FILEFLAGS:fflags} %{FILENAMES}\n]' "$1" | sort -k4
     rpm -qp --scripts "$1"
 }

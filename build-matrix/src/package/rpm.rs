@@ -67,12 +67,13 @@ fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rp
     }
     if let Some(text) = &package.after_install {
         builder = builder.requires(Dependency::script_post("/bin/sh"));
-        builder = builder.post_install_script(Scriptlet::new(text).prog(vec!["/bin/sh"]));
+        builder =
+            builder.post_install_script(Scriptlet::new(text.trim_end()).prog(vec!["/bin/sh"]));
     }
     if let Some(text) = &package.before_remove {
         builder = builder.requires(Dependency::script_preun("/bin/sh"));
         // 0: the last version goes, and this is no upgrade.
-        let text = format!("[ \"$1\" = 0 ] || exit 0\n{text}");
+        let text = format!("[ \"$1\" = 0 ] || exit 0\n{}", text.trim_end());
         builder = builder.pre_uninstall_script(Scriptlet::new(text).prog(vec!["/bin/sh"]));
     }
 
@@ -84,7 +85,9 @@ fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rp
             What::File { bytes, mode } => (bytes.clone(), FileMode::regular(*mode as u16)),
         };
         let mut options = FileOptions::new(&path).mode(mode).user("root").group("root");
-        if path.starts_with("/usr/share/doc/") || path.starts_with("/usr/share/man/") {
+        // As rpmbuild does: files, not their directories.
+        let doc = ["/usr/share/doc/", "/usr/share/man/"].iter().any(|dir| path.starts_with(dir));
+        if doc && !matches!(entry.what, What::Directory) {
             options = options.is_doc();
         }
         if let What::Link(to) = &entry.what {
