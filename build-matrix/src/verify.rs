@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::package::hex;
 use crate::report::Report;
 use crate::{results, workspace};
+use object::Object;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -32,6 +33,9 @@ const LIBRARIES: &[&str] =
 
 /// Most bytes of a plugin.
 const MOST: u64 = 500 * 1024;
+
+/// On aarch64 instructions are larger, and segments are aligned to pages of 64 KiB.
+const MOST_AARCH64: u64 = 576 * 1024;
 
 /// What was found out about one file.
 #[derive(Debug, Serialize)]
@@ -109,9 +113,7 @@ pub(crate) fn verify(file: &Path, expected: Option<&str>) -> Result<Verdict, Err
         }
     };
     verdict.glibc = newest_glibc(&library);
-    if verdict.size > MOST {
-        verdict.faults.push(format!("{} bytes, more than {MOST}", verdict.size));
-    }
+    verdict.faults.extend(too_large(&bytes));
     let faults = &mut verdict.faults;
     linking(&library, faults);
     match Stamp::from_elf(&bytes) {
@@ -126,6 +128,15 @@ pub(crate) fn verify(file: &Path, expected: Option<&str>) -> Result<Verdict, Err
         Err(e) => faults.push(e.to_string()),
     }
     Ok(verdict)
+}
+
+/// More bytes than a plugin for its processor may have.
+fn too_large(bytes: &[u8]) -> Option<String> {
+    let aarch64 = object::File::parse(bytes)
+        .is_ok_and(|elf| elf.architecture() == object::Architecture::Aarch64);
+    let most = if aarch64 { MOST_AARCH64 } else { MOST };
+    let size = bytes.len() as u64;
+    (size > most).then(|| format!("{size} bytes, more than {most}"))
 }
 
 /// How it was linked.
@@ -209,4 +220,28 @@ pub(crate) fn newer(a: &str, b: &str) -> bool {
 /// `2.34` as numbers, which compare as versions do.
 pub(crate) fn numbers(version: &str) -> Vec<u32> {
     version.split('.').filter_map(|part| part.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An ELF header for the processor with this number, and zeros to `size` bytes.
+    fn file(machine: u8, size: u64) -> Vec<u8> {
+        let mut bytes = vec![0; size as usize];
+        // 64 bits, little endian, version 1.
+        bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        // ET_DYN, e_machine, e_version, e_ehsize.
+        (bytes[16], bytes[18], bytes[20], bytes[52]) = (3, machine, 1, 64);
+        bytes
+    }
+
+    #[test]
+    fn each_processor_has_its_own_limit_of_size() {
+        for (machine, most) in [(62, 500 * 1024), (183, 576 * 1024)] {
+            assert_eq!(too_large(&file(machine, most)), None);
+            let fault = too_large(&file(machine, most + 1)).unwrap();
+            assert_eq!(fault, format!("{} bytes, more than {most}", most + 1));
+        }
+    }
 }
