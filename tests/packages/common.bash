@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # What the suites of packages have in common. PYXIS_DIST is where `build-matrix package all` has put them.
 
-dist=${PYXIS_DIST:-$BATS_TEST_DIRNAME/../../dist}
-source=$BATS_TEST_DIRNAME/../..
+# A suite may be in a folder below.
+source=$(realpath -- "$(dirname -- "${BASH_SOURCE[0]}")/../..")
+dist=${PYXIS_DIST:-$source/dist}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$source/Cargo.toml")
 # shellcheck disable=SC2034 # used by the suites
 releases=$(cd "$source/spank-bindings/releases" && for file in *.toml; do echo "${file%.toml}"; done)
