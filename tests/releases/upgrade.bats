@@ -42,8 +42,10 @@ END
     done
     printf '#!/bin/sh\nsrun %s sh %s\n' "${options[*]}" "$work/$name.step" > "$work/outer"
     jobs[$name]=$(user sbatch --parsable -w n1 -o "$work/$name.out" "${options[@]}" "$work/$name")
+    # One after the other: two that start at once on a slow machine can lose each other's cgroups, in Slurm.
+    wait_for 30 test -s "$work/$name.ticks"
     jobs[$name.step]=$(user sbatch --parsable -w n1 -o "$work/$name.step.out" "$work/outer")
-    for which in "$name" "$name.step"; do wait_for 30 test -s "$work/$which.ticks"; done
+    wait_for 30 test -s "$work/$name.step.ticks"
 }
 
 # They are still where they were, and at work.

@@ -227,7 +227,14 @@ pub(crate) fn own_path() -> OsString {
 /// Whether a runtime's words are that there is no container of this name.
 fn says_absent(log: &str, name: &str) -> bool {
     log.lines().any(|line| {
-        let path = line.split_once("No such file or directory: ").map(|(_, path)| path.trim_end());
+        let path = match line.split_once("No such file or directory: ") {
+            Some((_, path)) => Some(path.trim_end()),
+            // It ended while it was being joined.
+            None => line
+                .split_once("cannot join ")
+                .and_then(|(_, rest)| rest.split_once(": No such file or directory"))
+                .map(|(path, _)| path),
+        };
         path.and_then(|path| path.strip_suffix(name)).is_some_and(|parent| parent.ends_with('/'))
     })
 }
@@ -256,6 +263,8 @@ mod tests {
         let path = "No such file or directory: /data/pyxis_a";
         assert!(says_absent(&format!("pyxis: {path}\n"), "pyxis_a"));
         assert!(says_absent(&format!("other\n[ERROR] {path}\n"), "pyxis_a"));
+        let joined = "pyxis: cannot join /data/pyxis_a: No such file or directory (os error 2)";
+        assert!(says_absent(joined, "pyxis_a") && !says_absent(joined, "pyxis_b"));
         assert!(!says_absent(path, "a") && !says_absent(path, "pyxis_b"));
         assert!(!says_absent("cannot mount /x: No such file or directory", "pyxis_a"));
     }
