@@ -33,7 +33,7 @@ exists() { [[ -e $1 ]]; }
 start_machine() {
     # --kill-child: nothing of the cluster outlives its process 1, and that not this unshare.
     setsid unshare --mount --propagation unchanged --pid --fork --uts --ipc --kill-child -- \
-        "$state/lib/inside/unchroot" "$state/lib/inside/machine" "$state" "$(basename "$state")" "$repo" "$root" \
+        "$state/lib/inside/unchroot" "$state/lib/inside/machine" "$state" "$(cgroup_of "$state")" "$repo" "$root" \
         < /dev/null > "$state/log/machine.out" 2>&1 &
     local unshare_pid=$!
     disown

@@ -11,7 +11,7 @@ setup() {
 
 teardown() {
     local dir
-    for dir in "$BATS_TEST_TMPDIR"/pyxis-cluster.*; do
+    for dir in "$BATS_TEST_TMPDIR"/{,second/}pyxis-cluster.*; do
         [[ ! -d $dir/etc ]] || cluster --state "$dir" down
     done
 }
@@ -22,7 +22,7 @@ nothing_left() {
     [ -z "$(find "$BATS_TEST_TMPDIR" -name 'pyxis-cluster.*')" ]
     if grep -l -z "$BATS_TEST_TMPDIR/pyxis-cluster" /proc/[0-9]*/cmdline 2> /dev/null; then return 1; fi
     if grep "$BATS_TEST_TMPDIR/pyxis-cluster" /proc/self/mountinfo; then return 1; fi
-    [ -z "$(find /sys/fs/cgroup -maxdepth 2 -name pyxis-cluster.test)" ]
+    [ -z "$(find /sys/fs/cgroup -maxdepth 2 -name "pyxis-cluster.*.$(printf '%s' "$CLUSTER_STATE" | cksum | cut -d ' ' -f 1)")" ]
 }
 
 @test "tasks run on every node, as the ordinary user" {
@@ -92,13 +92,25 @@ nothing_left() {
     nothing_left
 }
 
-@test "two clusters at once" {
+# The cgroups that a cluster has for jobs.
+jobs_cgroups() { cluster --state "$1" node 1 -- find /sys/fs/cgroup -name 'job_*'; }
+
+@test "two clusters at once, of the same name" {
+    local second=$BATS_TEST_TMPDIR/second/pyxis-cluster.test
     up --nodes 1
-    cluster --state "$BATS_TEST_TMPDIR/pyxis-cluster.second" up --quiet --nodes 2
+    mkdir "${second%/*}"
+    cluster --state "$second" up --quiet --nodes 2
+    cluster run -- srun sleep 100 3>&- &
+    for ((i = 0; i < 50; i++)); do [[ -n $(jobs_cgroups "$CLUSTER_STATE") ]] && break; sleep 0.1; done
+    jobs_cgroups "$CLUSTER_STATE"
+    [ -n "$(jobs_cgroups "$CLUSTER_STATE")" ]
+    [ -z "$(jobs_cgroups "$second")" ]
+    [ "$(cluster --state "$second" run -- sinfo -h -o %D)" = 2 ]
+    cluster --state "$second" down
+    [ -n "$(jobs_cgroups "$CLUSTER_STATE")" ]
+    cluster run -- scancel 1
     [ "$(cluster run -- srun hostname)" = n1 ]
-    [ "$(cluster --state "$BATS_TEST_TMPDIR/pyxis-cluster.second" run -- sinfo -h -o %D)" = 2 ]
-    cluster --state "$BATS_TEST_TMPDIR/pyxis-cluster.second" down
-    [ "$(cluster run -- srun hostname)" = n1 ]
+    wait
 }
 
 @test "restart of slurmd and of slurmctld" {

@@ -64,8 +64,7 @@ need_cluster() {
 # Ends whatever still runs in state directory $1 and removes it. Killing process 1 of the cluster's pid namespace
 # ends every process of it, jobs and FUSE servers included, and the mounts go with the last of them.
 remove_state() {
-    local dir=$1 name i
-    name=$(basename -- "$dir")
+    local dir=$1 i
     if alive "$dir"; then
         kill -KILL "$pid" 2> /dev/null || true
         for ((i = 0; i < 500; i++)); do
@@ -74,9 +73,17 @@ remove_state() {
         done
         ! alive "$dir" || die "process $pid of $dir does not end"
     fi
-    remove_cgroups "$name"
+    remove_cgroups "$(cgroup_of "$dir")"
     # Whatever is mounted below the directory is somebody else's doing and not ours to delete.
     rm -rf --one-file-system -- "$dir"
+}
+
+# The cgroup of the cluster in state directory $1. By the whole path: in one cgroup two clusters take each other's
+# steps for their own, as nodes and jobs are named alike in all.
+cgroup_of() {
+    local sum
+    sum=$(printf '%s' "$1" | cksum)
+    printf '%s.%s' "$(basename -- "$1")" "${sum%% *}"
 }
 
 # The cluster's cgroups outlive its processes. A private mount finds them, wherever the machine mounts cgroups itself.
