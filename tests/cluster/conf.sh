@@ -2,7 +2,7 @@
 # What the cluster's daemons are configured with: accounts, names, munge, slurm.conf, cgroup.conf, plugstack.conf.
 
 # Ordinary users of the cluster. They exist inside it only.
-users=(pyxistest pyxistest2)
+users=(pyxistest pyxistest{2..50})
 first_uid=64101
 
 # $1 consecutive ports nobody listens on, below the range the kernel hands out itself. Prints the first.

@@ -163,21 +163,20 @@ teardown() {
 
 images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
 
-@test "shared store: 30 steps of two users at once: one download, one squashfs" {
+@test "shared store: steps of 50 users at once: one download, one squashfs, 50 containers" {
     local before i pids=() who
     use_shared_store
     push crowd2
     before=$(requests /v2/crowd2/blobs/)
-    for ((i = 0; i < 30; i++)); do
-        who=pyxistest
-        if ((i % 2)); then who=pyxistest2; fi
-        cluster run --user $who -- srun -w n1 --container-image="$registry#crowd2" grep image /which \
-            > "$BATS_TEST_TMPDIR/$i" 2>&1 &
+    for who in pyxistest pyxistest{2..50}; do
+        cluster run --user "$who" -- srun --oversubscribe -w n1 --container-image="$registry#crowd2" sh -c 'grep image /which; id -u' \
+            > "$BATS_TEST_TMPDIR/$who" 2>&1 &
         pids+=($!)
     done
     for i in "${pids[@]}"; do wait "$i"; done
     cat "$BATS_TEST_TMPDIR"/*
-    [ "$(cat "$BATS_TEST_TMPDIR"/* | grep -c '^image crowd2')" -eq 30 ]
+    [ "$(cat "$BATS_TEST_TMPDIR"/* | grep -c '^image crowd2')" -eq 50 ]
+    [ "$(cat "$BATS_TEST_TMPDIR"/* | grep '^[0-9]*$' | sort -u | wc -l)" -eq 50 ]
     [ $(($(requests /v2/crowd2/blobs/) - before)) -eq 2 ]
     [ "$(images_in 1 $shared | wc -l)" -eq 1 ]
     [ "$(on_node 1 sh -c "stat -c '%u %a' $shared/images/*.sqsh")" = "64150 444" ]
