@@ -38,17 +38,40 @@ made_up_system() {
 rpm_root() {
     root_of bookworm
     rm -rf "$root"/etc/slurm/{plugstack.conf,plugstack.conf.d}
+    # Of the package `filesystem`, which Debian has not.
+    mkdir -p "$root/usr/share/licenses"
     rpm --root "$root" --initdb
 }
 
 @test "they want of a system no more than it has" {
     run rpm -qp --requires "${main[@]}"
-    grep -v -e "^pyxis.* = $version-1$" -e '^rpmlib(' <<< "$output" | sort -u | diff - <(
+    grep -v -E -e "^(pyxis[^ ]*|config\(pyxis\)) = $version-1$" -e '^rpmlib\(' <<< "$output" | sort -u | diff - <(
         echo /bin/sh
         echo 'libc.so.6(GLIBC_2.28)(64bit)'
         # gcc's unwinder, that of the process which the plugin is loaded into.
         echo 'libgcc_s.so.1()(64bit)'
     )
+}
+
+@test "each provides itself with the packaging's revision, and says who made it" {
+    local rpm name processor
+    for rpm in "$dist"/*.rpm; do
+        name=$(rpm -qp --qf '%{NAME}' "$rpm")
+        processor=$(rpm -qp --qf '%{ARCH}' "$rpm" | sed -n 's/x86_64/x86-64/p; s/aarch64/aarch-64/p')
+        diff <(echo "$name = $version-1"; [[ -z $processor ]] || echo "$name($processor) = $version-1") <(rpm -qp --provides "$rpm" | grep -e "^$name = " -e "^$name(")
+        [ "$(rpm -qp --qf '%{PACKAGER}|%{VENDOR}|%{SOURCERPM}|%{EPOCH}' "$rpm")" = "$(sed -n 's/^maintainer = "\(.*\)"/\1/p' "$source/packaging/packages.toml")|pyxis|pyxis-$version-1.src.rpm|(none)" ]
+    done
+}
+
+@test "the licence is there where documents are not wanted" {
+    root=$BATS_TEST_TMPDIR/rpm
+    rpm --root "$root" --initdb
+    rpm --root "$root" --nodeps --noscripts --excludedocs -i "${main[@]}"
+    [ ! -e "$root/usr/share/man/man1/pyxis.1.gz" ] && [ ! -e "$root/usr/share/doc/pyxis" ]
+    for name in $(rpm --root "$root" -qa --qf '%{NAME} '); do
+        cmp "$source/LICENSE" "$root/usr/share/licenses/$name/LICENSE"
+        [ "$(rpm --root "$root" -q --licensefiles "$name")" = "/usr/share/licenses/$name/LICENSE" ]
+    done
 }
 
 @test "an empty root: digests, files, removal" {

@@ -38,15 +38,14 @@ relations_of_deb() {
 }
 
 relations_of_rpm() {
-    rpm -qp --qf 'name %{NAME}\nversion %{VERSION}-%{RELEASE}\narch %{ARCH}\nsummary %{SUMMARY}\nlicense %{LICENSE}\nurl %{URL}\n%{DESCRIPTION}\n' "$1"
+    rpm -qp --qf 'name %{NAME}\nepoch %{EPOCH}\nversion %{VERSION}-%{RELEASE}\narch %{ARCH}\nsummary %{SUMMARY}\nlicense %{LICENSE}\ngroup %{GROUP}\n' "$1"
+    rpm -qp --qf 'packager %{PACKAGER}\nvendor %{VENDOR}\nsource %{SOURCERPM}\nurl %{URL}\n%{DESCRIPTION}\n' "$1"
     local what
-    for what in requires recommends suggests conflicts obsoletes; do
+    for what in requires recommends suggests conflicts obsoletes provides; do
         echo "$what:"
-        rpm -qp --"$what" "$1" | grep -v -e '^rpmlib(' -e '^lib.*\.so' -e '^ld-linux' -e '^rtld' -e '^config(' -e '^/bin/sh' | sort -u
+        # rpmbuild names what it finds in the files, by this machine's libraries.
+        rpm -qp --"$what" "$1" | grep -v -e '^rpmlib(' -e '^lib.*\.so' -e '^ld-linux' -e '^rtld' -e '^spank_pyxis.so' | sort -u
     done
-    echo "provides:"
-    # The rpm crate leaves the packaging's revision out of what a package provides as itself.
-    rpm -qp --provides "$1" | grep '^pyxis' | grep -v '(' | sed "s/ = $version-1\$/ = $version/" | sort -u
     rpm -qp --qf '[%{FILEMODES:perms} %{FILEUSERNAME} %{FILEFLAGS:fflags} %{FILENAMES}\n]' "$1" | sort -k4
     rpm -qp --scripts "$1"
 }

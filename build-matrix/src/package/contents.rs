@@ -23,6 +23,7 @@ const SYSTEM: &[&str] = &[
     "usr/lib64",
     "usr/share",
     "usr/share/doc",
+    "usr/share/licenses",
     "usr/share/man",
     "usr/share/man/man1",
     "usr/share/man/man5",
@@ -184,8 +185,11 @@ fn finish(mut package: Package, release: &Release, format: Format) -> Package {
         let changelog = gzip(release.changelog.as_bytes());
         package.files.push(file(format!("{doc}/changelog.Debian.gz"), changelog, 0o644));
     }
-    let copyright = release.copyright.clone().into_bytes();
-    package.files.push(file(format!("{doc}/copyright"), copyright, 0o644));
+    let (path, text) = match format {
+        Format::Deb => (format!("{doc}/copyright"), &release.copyright),
+        Format::Rpm => (format!("usr/share/licenses/{}/LICENSE", package.name), &release.license),
+    };
+    package.files.push(file(path, text.clone().into_bytes(), 0o644));
     // To rpm a directory goes with the last package that has it, and stays if none has.
     if format == Format::Rpm {
         let mut dirs: Vec<String> = Vec::new();

@@ -12,6 +12,7 @@ pub(crate) struct Facts {
     pub(crate) maintainer: String,
     pub(crate) homepage: String,
     pub(crate) revision: String,
+    pub(crate) rpm_group: String,
     pub(crate) pyxis: Words,
     pub(crate) build: Words,
     pub(crate) all: Words,
@@ -43,7 +44,9 @@ pub(crate) struct Release {
     pub(crate) epoch: u32,
     /// Debian's changelog.
     pub(crate) changelog: String,
+    /// Debian's summary of it, and the licence itself.
     pub(crate) copyright: String,
+    pub(crate) license: String,
     /// `/etc/pyxis/pyxis.toml`
     pub(crate) settings: String,
     pub(crate) after_install: String,
@@ -79,6 +82,7 @@ pub(crate) fn load(root: &Path) -> Result<Release, Error> {
         epoch,
         changelog,
         copyright: read("debian/copyright")?,
+        license: read("LICENSE")?,
         settings: read("packaging/pyxis.toml")?,
         after_install: read("packaging/after-install")?,
         before_remove: read("packaging/before-remove")?,

@@ -8,6 +8,7 @@ mod facts;
 mod relations;
 mod repo;
 mod rpm;
+mod rpm_header;
 mod sbom;
 mod unwinder;
 mod verb;
@@ -67,6 +68,11 @@ impl Entry {
     /// The admin's to change: kept as it is by an upgrade, and gone with a purge.
     pub(crate) fn is_config(&self) -> bool {
         matches!(self.what, What::File { .. }) && self.path.starts_with("etc/")
+    }
+
+    /// Installed even where documents are not.
+    pub(crate) fn is_license(&self) -> bool {
+        matches!(self.what, What::File { .. }) && self.path.starts_with("usr/share/licenses/")
     }
 }
 

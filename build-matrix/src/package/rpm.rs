@@ -1,10 +1,12 @@
 //! An rpm, by the crate of that name.
 
 use super::facts::Release;
+use super::rpm_header::{self, Header};
 use super::{Package, What};
 use crate::error::Error;
 use rpm::{
-    BuildConfig, CompressionWithLevel, Dependency, FileMode, FileOptions, PackageBuilder, Scriptlet,
+    BuildConfig, CompressionWithLevel, Dependency, DependencyFlags, FileMode, FileOptions,
+    IndexTag, PackageBuilder, Scriptlet,
 };
 
 /// The bytes of the file.
@@ -54,9 +56,6 @@ fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rp
     for name in &relations.enhances {
         builder = builder.enhances(Dependency::any(*name));
     }
-    for name in &relations.provides {
-        builder = builder.provides(Dependency::any(*name));
-    }
     for name in &relations.replaces {
         // Whatever its version: it has been replaced by another program.
         builder =
@@ -96,11 +95,55 @@ fn write(package: &Package, release: &Release, arch: &str) -> Result<Vec<u8>, rp
         if entry.is_config() {
             options = options.is_config_noreplace();
         }
+        if entry.is_license() {
+            options = options.is_license();
+        }
         builder = builder.with_file_contents(bytes, options)?;
+    }
+    if has_config(package) {
+        builder = builder.requires(Dependency::config(&package.name, &release.version));
     }
     let mut bytes = Vec::new();
     builder.build()?.write(&mut bytes)?;
-    Ok(bytes)
+    Ok(rpm_header::change(&bytes, |header| as_rpmbuild(header, package, release, arch)))
+}
+
+fn has_config(package: &Package) -> bool {
+    package.files.iter().any(super::Entry::is_config)
+}
+
+/// What rpmbuild writes and the crate does not.
+fn as_rpmbuild(header: &mut Header, package: &Package, release: &Release, arch: &str) {
+    header.string(IndexTag::RPMTAG_PACKAGER, &release.facts.maintainer);
+    header.local_string(IndexTag::RPMTAG_GROUP, &release.facts.rpm_group);
+    header.string(IndexTag::RPMTAG_SOURCERPM, &format!("pyxis-{}.src.rpm", release.version));
+    // None is something else than 0 to who asks for it.
+    header.remove(IndexTag::RPMTAG_EPOCH);
+
+    // The crate would provide the package without its revision.
+    let (any, equal, config) =
+        (DependencyFlags::ANY, DependencyFlags::EQUAL, DependencyFlags::CONFIG);
+    let name = &package.name;
+    let mut provides: Vec<(String, DependencyFlags)> =
+        package.relations.provides.iter().map(|name| ((*name).to_owned(), any)).collect();
+    if has_config(package) {
+        provides.push((format!("config({name})"), equal | config));
+    }
+    provides.push((name.clone(), equal));
+    match arch {
+        "noarch" => {}
+        "x86_64" => provides.push((format!("{name}(x86-64)"), equal)),
+        "aarch64" => provides.push((format!("{name}(aarch-64)"), equal)),
+        other => unreachable!("no rpm is written for {other}"),
+    }
+    let versions = provides.iter().map(|(_, flags)| match *flags == any {
+        true => "",
+        false => &release.version,
+    });
+    let flags: Vec<u32> = provides.iter().map(|(_, flags)| flags.bits()).collect();
+    header.strings(IndexTag::RPMTAG_PROVIDENAME, provides.iter().map(|(name, _)| name.as_str()));
+    header.strings(IndexTag::RPMTAG_PROVIDEVERSION, versions);
+    header.numbers(IndexTag::RPMTAG_PROVIDEFLAGS, &flags);
 }
 
 /// The newest entry: who, what, when.
