@@ -263,3 +263,25 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     [ "$(cat "$BATS_TEST_TMPDIR"/* | grep -c '^image crowd')" -eq 20 ]
     [ $(($(requests /v2/crowd/blobs/) - before)) -eq 2 ]
 }
+
+@test "a store that nodes share: steps of both at once, one download" {
+    local before i pids=() store
+    push far
+    store=$(user mktemp -d -p "$CLUSTER_STATE/work")
+    cluster login -- sed -i "s|^path = .*|path = \"$store\"|" /etc/pyxis/pyxis.toml
+    before=$(requests /v2/far/blobs/)
+    for ((i = 0; i < 12; i++)); do
+        user srun -w n$((i % 2 + 1)) --container-image="$registry#far" sh -c 'grep image /which; echo $SLURMD_NODENAME' > "$BATS_TEST_TMPDIR/$i" 2>&1 &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do wait "$i"; done
+    cluster login -- sed -i 's|^path = .*|path = "/var/tmp/images"|' /etc/pyxis/pyxis.toml
+    cat "$BATS_TEST_TMPDIR"/*
+    [ "$(cat "$BATS_TEST_TMPDIR"/* | grep -c '^image far')" -eq 12 ]
+    [ "$(cat "$BATS_TEST_TMPDIR"/* | grep -c '^n2$')" -eq 6 ]
+    [ $(($(requests /v2/far/blobs/) - before)) -eq 2 ]
+    [ "$(user find "$store" -name '*.sqsh' | wc -l)" -eq 1 ]
+    # Nobody holds a lock any more.
+    [ -z "$(user find "$store/locks" "$store/tmp" -type f)" ]
+    user rm -r "$store"
+}
