@@ -18,7 +18,6 @@ pub(crate) mod pin;
 mod plan;
 mod running;
 pub(crate) mod runtime_dir;
-mod seccomp;
 mod shared;
 
 pub(crate) use epilog::remove_containers_of_job;
@@ -104,7 +103,7 @@ impl Step {
         environ::import(spank, &container, &plan.env)?;
         join::enter(container, plan.workdir.as_deref())?;
         if !self.job.privileged {
-            seccomp::install().map_err(StepError::Seccomp)?;
+            runtime::seccomp::install().map_err(StepError::Seccomp)?;
         }
         self.shared.note_entered()
     }
