@@ -12,6 +12,17 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 
 /// First word of every message; another word means another version of this protocol.
 const MAGIC: &str = "pyxis-container-1";
+/// How `pyxis start --handover` ends, for whoever asked. Beside these: 0, it was started, and any
+/// other, with words about it on stderr.
+pub mod ending {
+    /// It was running, and is what was handed over (`--join`).
+    pub const JOINED: u8 = 10;
+    /// There is no container of this name (any more).
+    pub const ABSENT: u8 = 11;
+    /// It does not run, and was not to be started (`--join --no-start`).
+    pub const NOT_RUNNING: u8 = 12;
+}
+
 /// The most descriptors that a message can carry (`SCM_MAX_FD`): with less room, those of a
 /// message that is too long would stay open unseen.
 const MAX_PARTS: usize = 253;

@@ -11,7 +11,7 @@ use std::thread;
 use common::Place;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use runtime::handover::{Handover, Part};
+use runtime::handover::{Handover, Part, ending};
 
 const WAIT: &str = "echo ready; cat >/dev/null";
 
@@ -271,21 +271,29 @@ fn a_running_container_is_exported_as_it_is() {
 fn joining_gives_the_running_containers_descriptors() {
     let place = place();
     place.ok(&["create", "-n", "c", "image.sqsh"]);
-    let join = |image: &[&str]| {
+    let join = |options: &[&str], image: &[&str]| {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .unwrap();
         fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
         let fd = format!("--handover={}", theirs.as_raw_fd());
-        let arguments = [&["start", "--join", &fd, "--name", "c"], image].concat();
-        place.ok(&arguments);
-        Handover::dequeue(ours.as_fd()).unwrap().unwrap()
+        let arguments = [&["start", "--join", &fd], options, image].concat();
+        let code = place.run(&arguments).0.status.code().unwrap();
+        drop(theirs);
+        (code, Handover::dequeue(ours.as_fd()).unwrap())
+    };
+    let ended = |code: u8, (ended, container): (i32, Option<Handover>)| {
+        assert_eq!(ended, i32::from(code));
+        container
     };
     let ns = |container: &Handover| {
         nix::sys::stat::fstat(container.get(Part::Mount).unwrap()).unwrap().st_ino
     };
+    assert!(ended(ending::NOT_RUNNING, join(&["--no-start"], &["c"])).is_none());
+    assert!(ended(ending::ABSENT, join(&[], &["other"])).is_none());
+    assert!(ended(1, join(&[], &["./other.sqsh"])).is_none());
     let running = place.background(&["start", "-e", "MARK=1", "c", "sh", "-c", WAIT]);
-    let joined = join(&["image.sqsh"]);
+    let joined = ended(ending::JOINED, join(&["--name", "c"], &["image.sqsh"])).unwrap();
     let table = place.ok(&["list", "-f"]);
     assert!(table.contains(&ns(&joined).to_string()), "{table}");
     let mut environ = fs::File::from(joined.get(Part::Environ).unwrap().try_clone().unwrap());
@@ -297,7 +305,7 @@ fn joining_gives_the_running_containers_descriptors() {
     assert!(running.finish());
     drop(joined);
     // Nothing runs: it is started.
-    let started = join(&[]);
+    let started = ended(0, join(&["--name", "c"], &[])).unwrap();
     assert!(started.get(Part::Helpers).is_some());
 }
 

@@ -99,6 +99,28 @@ wait_for() {
     done
 }
 
+@test "a container that exists is started or joined by one command" {
+    [[ $PYXIS_TEST_RUNTIME == pyxis ]] || skip "built in: enroot is asked for its list first"
+    local log=$CLUSTER_STATE/log/slurmd.n1.log commands flag
+    ran() { sed -n "$((before + 1)),\$p" "$log" | grep "pyxis: running " || true; }
+    user srun -w n1 --container-image="$image" --container-name="$name" true
+    before=$(wc -l < "$log")
+    user srun -w n1 --container-name="$name" true
+    commands=$(ran)
+    echo "$commands"
+    [[ $(wc -l <<< "$commands") -eq 1 && $commands == *'"start", '* ]]
+    first_step :
+    for flag in auto exec; do
+        before=$(wc -l < "$log")
+        user srun -w n1 --overlap --container-name="$name:$flag" test -e /shared/ready
+        commands=$(ran)
+        echo "$commands"
+        [[ $(wc -l <<< "$commands") -eq 1 && $commands == *'"--join"'* ]]
+    done
+    touch "$work/stop"
+    wait $first
+}
+
 @test "a PID that has become another process's is not joined" {
     local enroot=$CLUSTER_STATE/enroot
     [[ $PYXIS_TEST_RUNTIME == enroot ]] || skip "enroot: the built-in runtime looks PIDs up and opens them itself"

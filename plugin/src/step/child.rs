@@ -48,6 +48,14 @@ impl Outcome {
         matches!(self.status, WaitStatus::Exited(_, 0))
     }
 
+    /// What it exited with.
+    pub(crate) fn code(&self) -> Option<u8> {
+        match self.status {
+            WaitStatus::Exited(_, code) => u8::try_from(code).ok(),
+            _ => None,
+        }
+    }
+
     /// How it ended, in words.
     pub(crate) fn ending(&self) -> String {
         match self.status {

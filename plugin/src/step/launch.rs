@@ -1,7 +1,7 @@
 //! From a plan to a started container, in the first task of a step.
 
 use super::StepError;
-use super::backend::{Backend, Context, Existing, Stored, Target};
+use super::backend::{Backend, Context, Existing, Resumed, Stored, Target};
 use super::image::Image;
 use super::importer;
 use super::lock::RecordLock;
@@ -37,6 +37,24 @@ pub(crate) fn launch(
             None => backend.start(context, Target::Name(&plan.name), socket),
         };
     };
+    match backend.resume(context, flag, socket)? {
+        None => {}
+        Some(Resumed::Joined) => {
+            reusing(true);
+            if !plan.mounts.is_empty() {
+                ignoring_mounts();
+            }
+            return Ok(());
+        }
+        Some(Resumed::Started) => {
+            reusing(false);
+            return Ok(());
+        }
+        Some(Resumed::Absent) if plan.image.is_none() => {
+            return Err(StepError::NoSuchContainer(plan.name.clone()));
+        }
+        Some(Resumed::Absent) => {}
+    }
     for _ in 1..ATTEMPTS {
         let target = find_or_make(context, backend, shared, flag)?;
         match start_named(context, backend, target, socket) {
@@ -75,10 +93,19 @@ fn start_named(
         return backend.start(context, target, socket);
     }
     if !plan.mounts.is_empty() {
-        log::spank_log!("pyxis: ignoring --container-mounts when attaching to a running container");
+        ignoring_mounts();
     }
     let plan = &super::plan::Plan { mounts: Vec::new(), ..plan.clone() };
     backend.start(Context { plan, ..context }, target, socket)
+}
+
+fn ignoring_mounts() {
+    log::spank_log!("pyxis: ignoring --container-mounts when attaching to a running container");
+}
+
+fn reusing(running: bool) {
+    let what = if running { "namespaces" } else { "filesystem" };
+    log::info!("pyxis: reusing existing container {what}");
 }
 
 fn process(errno: Errno) -> StepError {
@@ -100,11 +127,11 @@ fn named_target<'a>(
             Err(StepError::NotRunning(name.clone()))
         }
         (NameFlag::Auto | NameFlag::Exec, Some(Existing::Running(pid))) => {
-            log::info!("pyxis: reusing existing container namespaces");
+            reusing(true);
             Ok(Target::Running(name, pid))
         }
         (_, Some(_)) => {
-            log::info!("pyxis: reusing existing container filesystem");
+            reusing(false);
             Ok(Target::Name(name))
         }
         (_, None) if context.plan.image.is_none() => Err(StepError::NoSuchContainer(name.clone())),

@@ -27,10 +27,11 @@ use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 use runtime::cdi::CdiError;
 use runtime::config::{Config, ConfigError, User};
-use runtime::containers::{ContainerError, DataPath, ExecError, ExportError};
+use runtime::containers::{ContainerError, DataPath, ExecError, ExportError, Name};
 use runtime::directives::DirectiveError;
 use runtime::environ::is_name;
 use runtime::fstab::FstabError;
+use runtime::handover::ending;
 use runtime::import::ImportError;
 use runtime::launch::LaunchError;
 use runtime::start::StartError;
@@ -145,6 +146,11 @@ pub(crate) enum CliError {
     Cdi(#[from] CdiError),
     #[error(transparent)]
     Container(#[from] ContainerError),
+    /// Of one that is to be handed over.
+    #[error(transparent)]
+    Absent(ContainerError),
+    #[error("container {} does not run", .0.as_os_str().to_string_lossy())]
+    NotRunning(Name),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -193,6 +199,8 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Launch(error) => error.exit_code(),
+            CliError::Absent(_) => ending::ABSENT,
+            CliError::NotRunning(_) => ending::NOT_RUNNING,
             _ => 1,
         }
     }

@@ -11,9 +11,10 @@ use runtime::cdi::{self, CdiError};
 use runtime::containers::{ContainerError, Name, hand_over, hand_over_labelled};
 use runtime::directives;
 use runtime::fstab::{Entry, FstabError};
+use runtime::handover::ending;
 use runtime::image::Image;
 use runtime::launch::{Launch, run_entrypoint};
-use runtime::start::{Namespaces, Plan, Root, Site, Wanted, start};
+use runtime::start::{Namespaces, Plan, Root, Site, StartError, Wanted, start};
 
 use super::{CliError, as_enroot, check_variables, data_path, enabled, is_yes};
 
@@ -61,6 +62,9 @@ pub(crate) struct StartArgs {
     /// Send the descriptors of the container if it is running, instead of starting it again
     #[arg(long, requires = "handover")]
     join: bool,
+    /// Do not start a container that does not run
+    #[arg(long, requires = "join")]
+    no_start: bool,
     /// What `list` and `--join` call the container while it runs, if it is started from a file
     #[arg(long, value_name = "NAME", requires = "handover")]
     label: Option<OsString>,
@@ -162,6 +166,19 @@ impl StartArgs {
 
     /// Starts the container and runs the command in it, or hands it over.
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let asked = self.handover.is_some();
+        self.start_or_join().map_err(|error| match error {
+            CliError::Container(absent @ ContainerError::Absent { .. })
+            | CliError::Start(StartError::Container(absent @ ContainerError::Absent { .. }))
+                if asked =>
+            {
+                CliError::Absent(absent)
+            }
+            error => error,
+        })
+    }
+
+    fn start_or_join(self) -> Result<ExitCode, CliError> {
         // Close-on-exec: no helper may hold it.
         let socket = self.handover.map(super::descriptor::given).transpose()?;
         check_variables(&self.env)?;
@@ -174,13 +191,16 @@ impl StartArgs {
             {
                 // It may have been started from a file.
                 let joined = hand_over_labelled(&Name::new(&self.words[0])?, socket)?;
-                return if joined { Ok(ExitCode::SUCCESS) } else { Err(absent.into()) };
+                return if joined { Ok(ending::JOINED.into()) } else { Err(absent.into()) };
             }
             (root, _) => root?,
         };
         if let (Some(socket), Root::Container(container), true) = (socket, &root, self.join) {
             if hand_over(container, socket)? {
-                return Ok(ExitCode::SUCCESS);
+                return Ok(ending::JOINED.into());
+            }
+            if self.no_start {
+                return Err(CliError::NotRunning(container.name.clone()));
             }
         }
         let plan = self.plan(root)?;

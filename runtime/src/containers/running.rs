@@ -241,7 +241,7 @@ pub fn hand_over_labelled(label: &Name, socket: BorrowedFd<'_>) -> Result<bool, 
 
 /// `None` if the process ended before everything was opened.
 fn collect(environ: Option<&Path>, process: &Pinned) -> io::Result<Option<Handover>> {
-    let opened = (|| {
+    let opened: io::Result<Handover> = (|| {
         let mut parts = Vec::new();
         for (part, which) in [
             (Part::User, "user"),
@@ -267,10 +267,17 @@ fn collect(environ: Option<&Path>, process: &Pinned) -> io::Result<Option<Handov
         parts.push((Part::Environ, sys::memory_file("environ", &block)?));
         Ok(Handover::new(parts))
     })();
-    if !process.is_alive() {
-        return Ok(None);
+    match opened {
+        _ if !process.is_alive() => Ok(None),
+        // It is about to be a zombie: its files go before it does.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(nix::libc::ESRCH) =>
+        {
+            Ok(None)
+        }
+        opened => opened.map(Some),
     }
-    opened.map(Some)
 }
 
 /// The directory that `PWD` names, in the process's root.

@@ -1,11 +1,13 @@
 //! The built-in runtime: the `pyxis` command hands the container over by itself.
 
-use super::{Backend, Context, Stored, Target};
+use super::{Backend, Context, Resumed, Stored, Target};
+use crate::options::NameFlag;
 use crate::step::StepError;
 use crate::step::child::{Command, Outcome, SOCKET};
 use crate::step::image::Image;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use runtime::handover::ending;
 use spank_bindings::log;
 use std::ffi::OsString;
 use std::fs::File;
@@ -34,28 +36,32 @@ impl Backend for Builtin {
         target: Target<'_>,
         socket: BorrowedFd<'_>,
     ) -> Result<(), StepError> {
-        let Context { job, plan, environ, .. } = context;
-        let arguments = arguments(context, target);
-        log::verbose!("pyxis: running {} {arguments:?}", self.program.display());
-        let (program, user) = (self.program(), &job.user);
-        let command = Command { program, arguments, environ, user, socket: Some(socket) };
-        let outcome = command.run()?;
-        if outcome.success() {
-            for line in outcome.lines() {
-                if plan.entrypoint && plan.entrypoint_log {
-                    log::spank_log!("{line}");
-                } else {
-                    log::info!("{line}");
-                }
+        match self.hand_over(context, target, &[], socket)? {
+            Ended::Done(_) => Ok(()),
+            Ended::Absent | Ended::NotRunning => {
+                Err(StepError::Vanished(context.plan.name.clone()))
             }
-            return Ok(());
         }
-        if super::says_absent(&outcome.log, &plan.name) {
-            return Err(StepError::Vanished(plan.name.clone()));
+    }
+
+    fn resume(
+        &self,
+        context: Context<'_>,
+        flag: NameFlag,
+        socket: BorrowedFd<'_>,
+    ) -> Result<Option<Resumed>, StepError> {
+        let name = &context.plan.name;
+        let options: &[&str] = match flag {
+            NameFlag::Create => return Ok(None),
+            NameFlag::Auto => &["--join"],
+            NameFlag::Exec => &["--join", "--no-start"],
+            NameFlag::NoExec => &[],
+        };
+        match (self.hand_over(context, Target::Name(name), options, socket)?, flag) {
+            (Ended::Done(resumed), _) => Ok(Some(resumed)),
+            (_, NameFlag::Exec) => Err(StepError::NotRunning(name.clone())),
+            _ => Ok(Some(Resumed::Absent)),
         }
-        let lines: Vec<&str> =
-            outcome.lines().map(|line| line.strip_prefix("pyxis: ").unwrap_or(line)).collect();
-        Err(StepError::Start(if lines.is_empty() { outcome.ending() } else { lines.join("; ") }))
     }
 
     fn pull(
@@ -94,7 +100,51 @@ impl Backend for Builtin {
     }
 }
 
+/// How `pyxis start --handover` ended.
+enum Ended {
+    Done(Resumed),
+    Absent,
+    NotRunning,
+}
+
 impl Builtin {
+    /// Starts or joins `target`.
+    fn hand_over(
+        &self,
+        context: Context<'_>,
+        target: Target<'_>,
+        options: &[&str],
+        socket: BorrowedFd<'_>,
+    ) -> Result<Ended, StepError> {
+        let Context { job, plan, environ, .. } = context;
+        let arguments = arguments(context, target, options);
+        log::verbose!("pyxis: running {} {arguments:?}", self.program.display());
+        let (program, user) = (self.program(), &job.user);
+        let command = Command { program, arguments, environ, user, socket: Some(socket) };
+        let outcome = command.run()?;
+        let resumed = match outcome.code() {
+            Some(0) => Resumed::Started,
+            Some(ending::JOINED) => Resumed::Joined,
+            Some(ending::ABSENT) => return Ok(Ended::Absent),
+            Some(ending::NOT_RUNNING) => return Ok(Ended::NotRunning),
+            _ => {
+                let lines =
+                    outcome.lines().map(|line| line.strip_prefix("pyxis: ").unwrap_or(line));
+                let lines: Vec<&str> = lines.collect();
+                let words = if lines.is_empty() { outcome.ending() } else { lines.join("; ") };
+                return Err(StepError::Start(words));
+            }
+        };
+        for line in outcome.lines() {
+            if plan.entrypoint && plan.entrypoint_log {
+                log::spank_log!("{line}");
+            } else {
+                log::info!("{line}");
+            }
+        }
+        Ok(Ended::Done(resumed))
+    }
+
     /// Runs it, and where somebody may be watching tells how it goes on.
     fn run_pull(
         &self,
@@ -137,7 +187,7 @@ fn open(path: PathBuf) -> Option<Stored> {
     Some(Stored { path, _lock: None })
 }
 
-fn arguments(context: Context<'_>, target: Target<'_>) -> Vec<OsString> {
+fn arguments(context: Context<'_>, target: Target<'_>, options: &[&str]) -> Vec<OsString> {
     let plan = context.plan;
     let mut arguments: Vec<OsString> = vec!["start".into(), format!("--handover={SOCKET}").into()];
     for mount in &plan.mounts {
@@ -151,6 +201,7 @@ fn arguments(context: Context<'_>, target: Target<'_>) -> Vec<OsString> {
     if plan.entrypoint {
         arguments.push("--entrypoint".into());
     }
+    arguments.extend(options.iter().map(Into::into));
     if let Target::Running(..) = target {
         arguments.push("--join".into());
     }

@@ -78,7 +78,7 @@ impl Backend for Enroot {
             }
             return Ok(());
         }
-        if report.first() == Some(&ENDED) || super::says_absent(&log, &plan.name) {
+        if report.first() == Some(&ENDED) || says_absent(&log, &plan.name) {
             return Err(StepError::Vanished(plan.name.clone()));
         }
         let what = String::from_utf8_lossy(&report).into_owned();
@@ -96,6 +96,14 @@ impl Backend for Enroot {
         }
         Err(StepError::Reported)
     }
+}
+
+/// Whether enroot's words are that there is no container of this name: it has no exit code for it.
+fn says_absent(log: &str, name: &str) -> bool {
+    log.lines()
+        .filter_map(|line| line.split_once("No such file or directory: "))
+        .filter_map(|(_, path)| path.trim_end().strip_suffix(name))
+        .any(|parent| parent.ends_with('/'))
 }
 
 struct Monitor<'a> {
@@ -239,5 +247,18 @@ impl Monitor<'_> {
         }
         let _ = kill(enroot, Signal::SIGCONT);
         let _ = waitpid(enroot, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_is_not_there_is_told_from_other_troubles() {
+        let path = "No such file or directory: /data/pyxis_a";
+        assert!(says_absent(&format!("other\n[ERROR] {path}\n"), "pyxis_a"));
+        assert!(!says_absent(path, "a") && !says_absent(path, "pyxis_b"));
+        assert!(!says_absent("cannot mount /x: No such file or directory", "pyxis_a"));
     }
 }

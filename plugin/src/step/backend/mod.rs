@@ -10,6 +10,7 @@ use super::image::Image;
 use super::job::Job;
 use super::plan::Plan;
 use crate::config::{Config, RuntimeChoice};
+use crate::options::NameFlag;
 use nix::fcntl::Flock;
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
@@ -50,6 +51,17 @@ pub(crate) enum Existing {
     Running(i32),
 }
 
+/// What became of a named container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// It was running.
+    Joined,
+    /// It was not, or is not to be shared.
+    Started,
+    /// There is none.
+    Absent,
+}
+
 /// An image in the runtime's store, kept from its garbage collector.
 pub(crate) struct Stored {
     pub(crate) path: PathBuf,
@@ -72,6 +84,17 @@ pub(crate) trait Backend: Send {
         target: Target<'_>,
         socket: BorrowedFd<'_>,
     ) -> Result<(), StepError>;
+
+    /// Joins or starts the container `plan.name`, which is thought to exist, as `flag` says: in
+    /// one go, without a list of what there is. `None` where the list has to be asked for.
+    fn resume(
+        &self,
+        _: Context<'_>,
+        _: NameFlag,
+        _: BorrowedFd<'_>,
+    ) -> Result<Option<Resumed>, StepError> {
+        Ok(None)
+    }
 
     /// A remote image in the runtime's own store; `None` where there is none to have.
     fn pull(
@@ -224,21 +247,6 @@ pub(crate) fn own_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into())
 }
 
-/// Whether a runtime's words are that there is no container of this name.
-fn says_absent(log: &str, name: &str) -> bool {
-    log.lines().any(|line| {
-        let path = match line.split_once("No such file or directory: ") {
-            Some((_, path)) => Some(path.trim_end()),
-            // It ended while it was being joined.
-            None => line
-                .split_once("cannot join ")
-                .and_then(|(_, rest)| rest.split_once(": No such file or directory"))
-                .map(|(path, _)| path),
-        };
-        path.and_then(|path| path.strip_suffix(name)).is_some_and(|parent| parent.ends_with('/'))
-    })
-}
-
 /// Names and states from the table of `list -f`: a line of headers, then name and, of running
 /// containers, the PID.
 fn parse_list(table: &str) -> impl Iterator<Item = (&str, Existing)> {
@@ -257,17 +265,6 @@ fn parse_list(table: &str) -> impl Iterator<Item = (&str, Existing)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_container_that_is_not_there_is_told_from_other_troubles() {
-        let path = "No such file or directory: /data/pyxis_a";
-        assert!(says_absent(&format!("pyxis: {path}\n"), "pyxis_a"));
-        assert!(says_absent(&format!("other\n[ERROR] {path}\n"), "pyxis_a"));
-        let joined = "pyxis: cannot join /data/pyxis_a: No such file or directory (os error 2)";
-        assert!(says_absent(joined, "pyxis_a") && !says_absent(joined, "pyxis_b"));
-        assert!(!says_absent(path, "a") && !says_absent(path, "pyxis_b"));
-        assert!(!says_absent("cannot mount /x: No such file or directory", "pyxis_a"));
-    }
 
     #[test]
     fn enroot_is_what_the_given_path_has() {
