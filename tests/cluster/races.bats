@@ -109,7 +109,7 @@ wait_for() {
     commands=$(ran)
     echo "$commands"
     [[ $(wc -l <<< "$commands") -eq 1 && $commands == *'"start", '* ]]
-    first_step :
+    first_step "true;"
     for flag in auto exec; do
         before=$(wc -l < "$log")
         user srun -w n1 --overlap --container-name="$name:$flag" test -e /shared/ready
