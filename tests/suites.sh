@@ -295,7 +295,7 @@ suite_hostile() {
 }
 
 # The code path of enroot: the pyxis command, which takes enroot's arguments, stands in under its name. Containers are
-# kept on the node, as sites configure enroot.
+# kept on the node, as sites configure enroot; where hooks work is left to the command.
 suite_enroot() {
     test_cluster || return 1
     local line ours=(as_root tests/cluster/cluster --state "$state") node
@@ -304,7 +304,6 @@ suite_enroot() {
     "${ours[@]}" login -- sh -c 'mkdir -p /etc/pyxis; cat > /etc/pyxis/pyxis.toml' << 'END'
 [paths]
 data = "/var/tmp/enroot-data-%u"
-runtime = "/var/tmp/enroot-run-%u"
 END
     # Without runtime= in the line: enroot is chosen because it is there.
     "${ours[@]}" plugstack "$line"

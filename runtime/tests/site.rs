@@ -164,6 +164,51 @@ fn a_configuration_script_is_followed() {
 }
 
 #[test]
+fn without_a_runtime_directory_everything_can_be_mounted_all_the_same() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    fs::write(place.path("work/conf"), "environ() {\n\techo A=1\n}\n").unwrap();
+    let hidden: Vec<_> = ["/media", "/srv", "/mnt"]
+        .into_iter()
+        .filter(|place| fs::metadata(place).is_ok_and(|at| at.is_dir()))
+        .map(|place| format!("--mount={place}:/there{place}:x-create=dir,rbind"))
+        .collect();
+    assert!(!hidden.is_empty());
+    fs::write(place.path("home/file"), "at home\n").unwrap();
+    let mut command = place.pyxis(["start", "--conf", "conf"]);
+    command.env_remove("ENROOT_RUNTIME_PATH").env("XDG_RUNTIME_DIR", "/proc/none");
+    // The home is below /tmp.
+    command.env("ENROOT_MOUNT_HOME", "yes").args(&hidden);
+    let done = command
+        .args(["image.sqsh", "sh", "-c", "cat $HOME/file; echo $A; ls -a /there/*"])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(said.starts_with("at home\n1\n"), "{said}");
+    // Nothing of what hooks are given.
+    assert!(!said.contains("rootfs") && !said.contains("environment"), "{said}");
+}
+
+#[test]
+fn a_home_that_was_mounted_once_is_not_in_the_way_the_next_time() {
+    let place = Place::new();
+    place.image("image", |root| fs::write(root.join("etc/rc"), "exec \"$@\"\n").unwrap());
+    fs::write(place.path("work/conf"), "rc() {\n\texec \"$@\"\n}\n").unwrap();
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let start = |mounted| {
+        let mut command = place.pyxis(["start", "--conf", "conf", "-e", "HOME", "c", "pwd"]);
+        // One that is not on the container's own /tmp, and that the image lacks.
+        command.env("HOME", "/home").env("ENROOT_MOUNT_HOME", mounted);
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert_eq!(start("yes"), "/home\n");
+    assert_eq!(start("no"), "/\n");
+}
+
+#[test]
 fn pages_and_completions_for_packages() {
     let place = Place::new();
     place.ok(&["generate", "man", "man"]);

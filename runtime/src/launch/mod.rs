@@ -152,13 +152,20 @@ fn shell(environ: &Environ) -> OsString {
     chosen.cloned().unwrap_or_else(|| "/bin/sh".into())
 }
 
-/// Where a shell starts; the image's script goes elsewhere.
+/// Where a shell starts; the image's script goes elsewhere. A home that was mounted in a named
+/// container leaves a directory behind that nobody may enter.
 fn home(environ: &Environ) -> PathBuf {
     let home = environ.get(OsStr::new("HOME")).map(PathBuf::from);
-    home.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into())
+    let can_enter = |path: &PathBuf| path.is_dir() && may_execute(path);
+    home.filter(can_enter).unwrap_or_else(|| "/".into())
 }
 
 /// A file that exists and cannot be executed is taken for a shell script.
 fn is_shell_script(path: &Path) -> bool {
-    path.is_file() && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_err()
+    path.is_file() && !may_execute(path)
+}
+
+/// By the user's own rights, as it is once the capabilities are gone.
+fn may_execute(path: &Path) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
 }

@@ -35,6 +35,8 @@ if declare -F rc > /dev/null; then declare -f rc > "$3"; fi
 const OCI_VERSION: &str = "1.0.2";
 const GO_FD: i32 = 8;
 const READY_FD: i32 = 9;
+/// Directories that can be covered for hooks, which hardly have anything there.
+const PLACES: [&str; 3] = ["/media", "/srv", "/mnt"];
 /// What hooks of enroot's expect of its library.
 const LIBRARY: &str = include_str!("common.sh");
 
@@ -62,7 +64,17 @@ pub(super) struct Added {
 impl Workshop {
     /// Makes a tmpfs on the runtime path and shows the container there.
     pub(super) fn open(roots: &mut Roots) -> Result<Workshop, StartError> {
-        let directory = roots.host(prepare_directory)??;
+        let directory = match roots.host(own_directory)?? {
+            Some(directory) => directory,
+            None => {
+                // Nobody has made a place. Hooks do without what there is in this one; what is
+                // mounted from it stays reachable.
+                roots.keep_uncovered()?;
+                let place = roots.host(|| PLACES.iter().find(|place| Path::new(place).is_dir()))?;
+                place.unwrap_or(&"/tmp").into()
+            }
+        };
+        roots.host(|| prepare(&directory))??;
         roots.show_on_host(&directory.join("rootfs"))?;
         Ok(Workshop { directory, pid: std::process::id() })
     }
@@ -275,27 +287,24 @@ impl Driver {
     }
 }
 
-/// On the host's tree: a tmpfs of our mount namespace with what hooks need.
-fn prepare_directory() -> Result<PathBuf, StartError> {
+/// The directory that the user or the system has for this; `None` if there is none.
+fn own_directory() -> Result<Option<PathBuf>, StartError> {
     let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-    let named = set("ENROOT_RUNTIME_PATH").map(PathBuf::from);
-    let given = named.is_some();
-    let mut directory = named.unwrap_or_else(|| {
-        set("XDG_RUNTIME_DIR").map_or_else(|| "/run".into(), PathBuf::from).join("enroot")
-    });
-    if !given && fs::create_dir_all(&directory).is_err() {
-        // Nobody has made a place; hooks do without what other programs keep here.
-        directory = "/tmp".into();
+    if let Some(directory) = set("ENROOT_RUNTIME_PATH").map(PathBuf::from) {
+        fs::create_dir_all(&directory)
+            .map_err(|error| StartError::file("create (ENROOT_RUNTIME_PATH)", &directory, error))?;
+        return Ok(Some(directory));
     }
-    let failed = |operation| {
-        let directory = directory.clone();
-        move |error: io::Error| StartError::file(operation, directory, error)
-    };
-    fs::create_dir_all(&directory).map_err(failed("create (ENROOT_RUNTIME_PATH)"))?;
-    let directory_text = directory.to_string_lossy().into_owned();
+    let base = set("XDG_RUNTIME_DIR").map_or_else(|| "/run".into(), PathBuf::from);
+    let directory = base.join("enroot");
+    Ok(fs::create_dir_all(&directory).is_ok().then_some(directory))
+}
+
+/// On the host's tree: a tmpfs of our mount namespace with what hooks need.
+fn prepare(directory: &Path) -> Result<(), StartError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("pyxis"), &directory, Some("tmpfs"), flags, Some("mode=700"))
-        .map_err(|errno| StartError::mount("tmpfs", &directory_text, errno))?;
+    mount(Some("pyxis"), directory, Some("tmpfs"), flags, Some("mode=700"))
+        .map_err(|errno| StartError::mount("tmpfs", &directory.to_string_lossy(), errno))?;
     let filled = (|| {
         for below in ["rootfs", "bin", "lib"] {
             fs::create_dir(directory.join(below))?;
@@ -303,8 +312,7 @@ fn prepare_directory() -> Result<PathBuf, StartError> {
         fs::write(directory.join("lib/common.sh"), LIBRARY)?;
         symlink(fs::read_link("/proc/self/exe")?, directory.join("bin/enroot-mount"))
     })();
-    filled.map_err(failed("fill"))?;
-    Ok(directory)
+    filled.map_err(|error: io::Error| StartError::file("fill", directory, error))
 }
 
 /// The commands of a function that bash has printed.

@@ -26,6 +26,8 @@ pub(super) struct Roots {
     /// The host's and the container's tree, seen from the stage.
     host: PathBuf,
     tree: PathBuf,
+    /// The host's tree as it was before something was mounted in it.
+    uncovered: Option<PathBuf>,
 }
 
 /// Where the container's tree is put together.
@@ -78,7 +80,8 @@ impl Roots {
         chdir("/").map_err(stage)?;
         let base = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| StartError::file("open", Path::new("/"), errno))?;
-        Ok((Roots { base, cwd, host: "host".into(), tree: TREE.into() }, done))
+        let (host, tree) = ("host".into(), TREE.into());
+        Ok((Roots { base, cwd, host, tree, uncovered: None }, done))
     }
 
     /// For a container that is being put together at `tree` on the tree that the caller sees.
@@ -86,7 +89,8 @@ impl Roots {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let base = open("/", flags, Mode::empty())?;
         let cwd = open(".", flags, Mode::empty())?;
-        Ok(Roots { base, cwd, host: ".".into(), tree: std::path::absolute(tree)? })
+        let tree = std::path::absolute(tree)?;
+        Ok(Roots { base, cwd, host: ".".into(), tree, uncovered: None })
     }
 
     /// Runs `work` with the stage as root.
@@ -105,9 +109,31 @@ impl Roots {
 
     /// Opens a host path as the host sees it, relative ones from the caller's directory.
     pub(super) fn open_on_host(&self, path: &Path) -> io::Result<OwnedFd> {
+        let found = || open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+        if let (Some(uncovered), true) = (&self.uncovered, path.is_absolute()) {
+            self.switch(uncovered)?;
+            // What hooks have made is in the other tree only.
+            if let Ok(opened) = found() {
+                return Ok(opened);
+            }
+        }
         self.switch(&self.host)?;
         fchdir(&self.cwd)?;
-        Ok(open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
+        Ok(found()?)
+    }
+
+    /// Keeps the host's tree as it is for [`Roots::open_on_host`], whatever is mounted in it from
+    /// now on.
+    pub(super) fn keep_uncovered(&mut self) -> Result<(), StartError> {
+        let (host, copy) = (Path::new("/").join(&self.host), Path::new("/uncovered"));
+        let none: Option<&str> = None;
+        self.stage(|| {
+            mkdir(copy, Mode::S_IRWXU)?;
+            mount(Some(&host), copy, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
+        })?
+        .map_err(|errno| StartError::mount("the host's tree", "/uncovered", errno))?;
+        self.uncovered = Some(copy.into());
+        Ok(())
     }
 
     /// The container's tree, seen from the stage.
