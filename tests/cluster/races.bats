@@ -99,6 +99,23 @@ wait_for() {
     done
 }
 
+@test "30 steps that come and go share the file systems of three containers: what serves them stays" {
+    local i
+    user salloc -Q -w n1 --overcommit bash -c '
+        step() { srun --overlap --overcommit -n1 "$@" < /dev/null; }
+        for i in 0 1 2; do step --container-image="$1" --container-name="$2-$i" true; done
+        for i in $(seq 30); do
+            step --container-name="$2-$((i % 3)):no_exec" sh -c "sleep 0.5; sha256sum /bin/busybox" > "$3/$i" 2>&1 ||
+                echo "step failed" >> "$3/$i" &
+            sleep 0.0$((RANDOM % 10))
+        done
+        wait' - "$image" "$name" "$work"
+    for i in 0 1 2; do user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f "pyxis_$name-$i"; done
+    cat "$work"/[0-9]* | grep -vE '/bin/busybox$|is using container' || true
+    [ "$(cat "$work"/[0-9]* | grep -c " /bin/busybox$")" -eq 30 ]
+    [ "$(cat "$work"/[0-9]* | grep -c "step failed")" -eq 0 ]
+}
+
 @test "a container that exists is started or joined by one command" {
     [[ $PYXIS_TEST_RUNTIME == pyxis ]] || skip "built in: enroot is asked for its list first"
     local log=$CLUSTER_STATE/log/slurmd.n1.log commands flag
