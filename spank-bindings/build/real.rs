@@ -70,7 +70,8 @@ fn compile_probe(f: &Facts, include: &Path, out: &Path) -> Result<(), String> {
     let mut build = cc::Build::new();
     build.file(&source).include(include).cargo_metadata(false).cargo_warnings(false);
     let mut command = build.get_compiler().to_command();
-    command.arg("-I").arg(include).arg("-fsyntax-only").arg(&source);
+    // Not -fsyntax-only: zig, which packages are built with, looks for the object.
+    command.arg("-I").arg(include).arg("-c").arg(&source).arg("-o").arg(out.join("probe.o"));
     let run = command.output().map_err(|e| format!("cannot run the C compiler: {e}"))?;
     if run.status.success() {
         return Ok(());
