@@ -7,6 +7,8 @@
 pub mod config;
 mod hooks;
 pub mod options;
+#[cfg(test)]
+mod releases;
 mod state;
 mod step;
 

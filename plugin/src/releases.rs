@@ -1,0 +1,106 @@
+//! What Slurm's releases do differently with hooks and options (docs/releases.md), a test for each that the mock of Slurm can show.
+
+use crate::hooks;
+use crate::options::{Options, table};
+use crate::state;
+use spank_bindings::mock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The plugin has one state in a process.
+fn slurmstepd() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    mock::reset();
+    assert_eq!(mock::call_hook(hooks::init, &[]), 0);
+    alone
+}
+
+fn options() -> Options {
+    state::with(|state| state.options.clone())
+}
+
+fn errors() -> Vec<String> {
+    let lines = mock::take_lines().into_iter();
+    lines.filter(|(level, _)| *level == mock::Level::Error).map(|(_, line)| line).collect()
+}
+
+/// Up to 23.11 twice on the node, for the launch message and for the job's environment.
+#[test]
+fn a_callback_may_come_once_or_twice() {
+    let come = |times: usize| {
+        let _alone = slurmstepd();
+        let mut taken = 0;
+        for spec in table::specs(|_, _, _| Ok(())) {
+            let name = spec.name.to_str().unwrap();
+            let value = match name {
+                "container-unshare" => "net,ipc",
+                "container-mounts" => "/a:/b,/c:/d:ro",
+                "container-env" => "A,B",
+                "container-name" => "x:create",
+                _ => "/x",
+            };
+            // The opposite of one that is used.
+            if name.starts_with("no-") || name == "container-readonly" {
+                continue;
+            }
+            for _ in 0..times {
+                assert_eq!(mock::use_option(name, Some(value), true), 0, "{name}");
+            }
+            taken += 1;
+        }
+        assert_eq!(taken, 12);
+        assert_eq!(errors(), [""; 0]);
+        options()
+    };
+    let once = come(1);
+    assert!(once.image.is_some() && once.mounts.len() == 2 && once.env.len() == 2);
+    assert_eq!(once, come(2));
+}
+
+/// srun 22.05 exits with 0 when a hook before the tasks fails; from 24.11 on it may drain the node.
+#[test]
+fn what_goes_wrong_before_the_tasks_is_theirs_to_say() {
+    let ends = |begin: &dyn Fn()| {
+        let _alone = slurmstepd();
+        begin();
+        assert_eq!(mock::call_hook(hooks::init_post_opt, &[]), 0);
+        assert_eq!(mock::call_hook(hooks::user_init, &[]), 0);
+        mock::take_lines();
+        // Each task is a copy of slurmstepd as it was.
+        assert_eq!(mock::call_hook(hooks::task_init, &[]), -1);
+        errors().join("\n")
+    };
+    // Refused on the node, which Slurm only logs.
+    let line = ends(&|| {
+        assert_ne!(mock::use_option("container-mounts", Some("/a:b:c:d"), true), 0);
+        assert_eq!(mock::use_option("container-image", Some("/x.sqsh"), true), 0);
+    });
+    assert!(line.contains("--container-mounts"), "{line}");
+    // Nothing of the job can be read.
+    let line = ends(&|| {
+        assert_eq!(mock::use_option("container-image", Some("/x.sqsh"), true), 0);
+    });
+    assert!(!line.is_empty());
+    // A default of the job's environment.
+    let line = ends(&|| {
+        mock::with(|slurm| slurm.env.insert("PYXIS_CONTAINER_IMAGE".into(), String::new()));
+    });
+    assert!(line.contains("container-image"), "{line}");
+}
+
+/// Up to 24.11 a positive value is forgotten, since 25.05 it is an error: neither is ever returned.
+#[test]
+fn hooks_return_0_or_minus_1() {
+    let _alone = slurmstepd();
+    // A step without a container.
+    assert_eq!(mock::call_hook(hooks::init_post_opt, &[]), 0);
+    assert_eq!(mock::call_hook(hooks::user_init, &[]), 0);
+    assert_eq!(mock::call_hook(hooks::task_init, &[]), 0);
+    assert_eq!(mock::call_hook(hooks::task_exit, &[]), 0);
+    assert_eq!(mock::call_hook(hooks::exit, &[]), 0);
+    // In a process of its own, without `init` and without the state of the job.
+    assert_eq!(mock::call_hook(hooks::job_epilog, &["container_scope=global"]), 0);
+    assert_eq!(mock::call_hook(hooks::job_epilog, &["container_scope=job"]), -1);
+    assert_eq!(mock::call_hook(hooks::job_epilog, &["no_such=key"]), -1);
+    assert_eq!(mock::call_hook(hooks::init, &["no_such=key"]), -1);
+}
