@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 /// First bytes of every squashfs file (little endian `0x73717368`).
 const SQUASHFS_MAGIC: [u8; 4] = *b"hsqs";
 /// Size of the superblock; its last eight-byte field we read ends before.
@@ -100,6 +102,39 @@ impl Image {
         crate::store::mark_use(path, &file);
         Ok(Image::Squashfs { file, path: path.to_owned() })
     }
+}
+
+/// The digest of everything in a squashfs file but the files' data: the superblock, and from the
+/// inode table to the end, with each file's size, time, place and block sizes. An image of another
+/// content has another one. `None` for a file that is too short for what its superblock says.
+///
+/// Layout: Documentation/filesystems/squashfs.rst of Linux and `squashfs_fs.h`.
+pub(crate) fn tables_digest(file: &File) -> io::Result<Option<String>> {
+    let mut superblock = [0u8; SUPERBLOCK];
+    if file.read_at(&mut superblock, 0)? < SUPERBLOCK {
+        return Ok(None);
+    }
+    let length = file.metadata()?.len();
+    // inode_table_start
+    let mut at = u64::from_le_bytes(superblock[64..72].try_into().expect("eight bytes"));
+    if at >= length {
+        return Ok(None);
+    }
+    let mut digest = Sha256::new();
+    digest.update(superblock);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read_at(&mut buffer, at) {
+            Ok(0) => break,
+            Ok(count) => {
+                digest.update(&buffer[..count]);
+                at += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 #[cfg(test)]

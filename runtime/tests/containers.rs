@@ -2,11 +2,13 @@
 
 mod common;
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, SystemTime};
 
 use common::Place;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -70,6 +72,57 @@ fn an_image_changed_in_place_is_noticed() {
     let error = place.run(&["start", "c", "true"]).fails(1);
     assert!(error.contains("changed in place"), "{error}");
     place.ok(&["remove", "-f", "c"]);
+}
+
+/// Scratch file systems purge what nobody touches; store, import and containers are links to one
+/// file.
+#[test]
+fn a_touched_image_is_the_same_image() {
+    let place = place();
+    let image = place.path("work/image.sqsh");
+    let description = place.path("data/c/container.toml");
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let touch = |seconds| {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        OpenOptions::new().append(true).open(&image).unwrap().set_modified(time).unwrap();
+    };
+    touch(1_700_000_000);
+    place.ok(&["start", "c", "true"]);
+    // It is noted, and no start has to read the image again.
+    let noted = fs::read_to_string(&description).unwrap();
+    assert!(noted.contains("image_mtime = 1700000000\n"), "{noted}");
+    touch(1_700_000_001);
+    place.ok(&["export", "-o", "out.sqsh", "c"]);
+
+    // The same size and another image.
+    touch(1_700_000_002);
+    let table = {
+        let mut superblock = [0; 96];
+        File::open(&image).unwrap().read_exact(&mut superblock).unwrap();
+        u64::from_le_bytes(superblock[64..72].try_into().unwrap())
+    };
+    let file = OpenOptions::new().read(true).write(true).open(&image).unwrap();
+    let change = || {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, table + 10).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], table + 10).unwrap();
+    };
+    change();
+    let error = place.run(&["start", "c", "true"]).fails(1);
+    assert!(error.contains("changed in place"), "{error}");
+    change();
+    place.ok(&["start", "c", "true"]);
+
+    // Of a container of the time before, nothing is known but the time.
+    let noted = fs::read_to_string(&description).unwrap();
+    let lines: Vec<&str> =
+        noted.lines().filter(|line| !line.starts_with("image_tables = ")).collect();
+    assert_ne!(lines.len(), noted.lines().count());
+    fs::write(&description, lines.join("\n")).unwrap();
+    place.ok(&["start", "c", "true"]);
+    touch(1_700_000_003);
+    let error = place.run(&["start", "c", "true"]).fails(1);
+    assert!(error.contains("changed in place"), "{error}");
 }
 
 #[test]

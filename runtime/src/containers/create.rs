@@ -146,8 +146,9 @@ impl Stage {
             io::copy(&mut &*file, &mut copy).and_then(|_| copy.sync_all()).map_err(failed)?;
         }
         open(&self.path.join("used")).map_err(failed)?;
-        let stat = fs::metadata(&kept).map_err(failed)?;
-        Metadata::new(&origin, &stat)
+        // As it is under its name: writing to it by another one comes after this.
+        let image = File::open(&kept).map_err(failed)?;
+        Metadata::new(&origin, &image)
             .and_then(|metadata| metadata.write(&self.path))
             .map_err(|error| ContainerError::file("write", &self.path, error))
     }

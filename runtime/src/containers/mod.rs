@@ -4,7 +4,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `container.toml` | identity, and what the image looked like |
+//! | `container.toml` | identity, and what the image looked like: size, time, digest of its tables |
 //! | `image.sqsh` | the image: a hard link where possible, else a copy |
 //! | `upper`, `work` | what was changed in the container, as the kernel's overlay keeps it |
 //! | `environ` | the environment it was last started with, for those who join it |

@@ -23,7 +23,7 @@ use super::mounts;
 use super::roots::{LOWER, Roots};
 use super::server::{Mounted, Server, Unavailable, find_in_path};
 use super::{Root, StartError, sys};
-use crate::containers::{Claim, ContainerError, State};
+use crate::containers::{Claim, State};
 use crate::image::Image;
 
 /// What there is to start from, before any namespace is entered.
@@ -51,19 +51,13 @@ impl Ground {
             Root::Path(path) => (path.clone(), None, None),
             Root::Container(container) => match &container.layered {
                 None => (container.path.clone(), None, None),
-                Some(metadata) => {
+                Some(_) => {
                     let mut claim = container.claim()?;
                     let used = match claim.take_state() {
                         State::Running(mount) => return Ok((Ground::Mount(mount), Some(claim))),
                         State::Unused(used) => used,
                     };
-                    let image = container.image();
-                    let stat = std::fs::metadata(&image)
-                        .map_err(|error| StartError::file("read", &image, error))?;
-                    if !metadata.is_of(&stat) {
-                        let path = container.path.clone();
-                        return Err(ContainerError::ImageChanged { path }.into());
-                    }
+                    let image = container.checked_image()?;
                     let directory = container.path.clone();
                     (image, Some(Changes { directory, used }), Some(claim))
                 }
