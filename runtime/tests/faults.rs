@@ -399,6 +399,40 @@ fn a_redirect_to_another_host_gets_no_credentials() {
     assert_eq!(*leaked.lock().unwrap(), 0);
 }
 
+/// Another program may listen there, perhaps another user's.
+#[test]
+fn a_redirect_to_another_port_gets_no_credentials() {
+    let (place, image) = (place(), image());
+    let leaked = Arc::new(Mutex::new(Vec::new()));
+    let (seen, blobs) = (Arc::clone(&leaked), image.blobs.clone());
+    let elsewhere = Server::start(&image, move |request| {
+        seen.lock().unwrap().extend(request.authorization.clone());
+        Reply::Body(blobs[request.path.rsplit('/').next().unwrap()].clone())
+    });
+    let other = elsewhere.host.clone();
+    let token = Server::start(&image, |_| Reply::Body(br#"{"token": "abc"}"#.to_vec()));
+    let realm = format!("Bearer realm=\"http://{}/token\"", token.host);
+    let server = Server::start(&image, move |request| {
+        if request.authorization.as_deref() != Some("Bearer abc") {
+            return Reply::Status("401 Unauthorized", vec![("www-authenticate", realm.clone())]);
+        }
+        let location = match request.path.rsplit_once("/blobs/") {
+            // Within the same place they are needed, also behind a relative path.
+            Some((_, hex)) if !hex.contains("again") => format!("{hex}.again"),
+            Some((_, hex)) => {
+                let hex = hex.trim_start_matches("sha256:").trim_end_matches(".again");
+                format!("http://{other}/{hex}")
+            }
+            None => return Reply::Good,
+        };
+        Reply::Status("307 Temporary Redirect", vec![("location", location)])
+    });
+    place.ok(&["pull", &server.uri()]);
+    assert_eq!(server.requests(".again"), 2);
+    assert_eq!(elsewhere.requests("/"), 2);
+    assert_eq!(*leaked.lock().unwrap(), [""; 0]);
+}
+
 #[test]
 fn a_token_is_asked_for_once_and_used() {
     let (place, image) = (place(), image());

@@ -323,13 +323,22 @@ fn a_proxy_of_the_environment_is_used() {
             });
         }
     });
-    for name in ["http_proxy", "https_proxy", "ALL_PROXY"] {
-        place.set(name, &proxy);
-    }
+    // The registry of the test talks http; the proxy of https is nobody's.
+    place.set("http_proxy", &proxy);
+    place.set("https_proxy", "http://127.0.0.1:1");
+    place.set("ALL_PROXY", "http://127.0.0.1:1");
     // A name that only the proxy knows.
     let elsewhere = uri.replace(&registry.host, "registry.invalid:5000");
     place.ok(&["pull", &elsewhere]);
     assert_eq!(asked.recv().unwrap(), "CONNECT registry.invalid:5000 HTTP/1.1\r\n");
+    // What curl reaches without it.
+    while asked.try_recv().is_ok() {}
+    place.set("no_proxy", "elsewhere, 127.0.0.0/8");
+    place.ok(&["digest", &uri]);
+    assert!(asked.try_recv().is_err(), "a proxy was asked for what needs none");
+    place.set("no_proxy", "");
+    place.ok(&["digest", &uri]);
+    assert_eq!(asked.recv().unwrap(), format!("CONNECT {} HTTP/1.1\r\n", registry.host));
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
+use std::fmt::Write;
 use std::io::Read;
-use ureq::http::{HeaderMap, Uri};
+use ureq::http::{HeaderMap, Request, Uri};
 
 use super::credentials::Credential;
 use super::{Client, RegistryError};
@@ -99,6 +100,18 @@ fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
 }
 
+/// A value in a query.
+fn escape(value: &str) -> String {
+    value.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte.into());
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
 fn token(
     client: &Client,
     challenge: &Challenge,
@@ -109,25 +122,33 @@ fn token(
     let realm = challenge.get("realm").ok_or_else(|| unsupported(client, challenge))?;
     let scope = challenge.get("scope").unwrap_or(scope);
     let service = challenge.get("service").unwrap_or_default();
+    let post = |refresh: &str| {
+        let proxy =
+            client.settings.proxies.of(&realm.parse().map_err(ureq::http::Error::from)?)?;
+        client.agent.post(realm).config().proxy(proxy).build().send_form([
+            ("grant_type", "refresh_token"),
+            ("service", service),
+            ("scope", scope),
+            ("client_id", "pyxis"),
+            ("refresh_token", refresh),
+        ])
+    };
+    let get = || {
+        let mark = if realm.contains('?') { '&' } else { '?' };
+        let mut url = format!("{realm}{mark}scope={}", escape(scope));
+        if !service.is_empty() {
+            url = format!("{url}&service={}", escape(service));
+        }
+        let mut request = Request::get(url);
+        if let Some(Credential::Password { user, password }) = credential {
+            request = request.header("authorization", basic(user, password));
+        }
+        client.send(request.body(())?)
+    };
     let sent = client.retry(|| {
         let sent = match credential {
-            Some(Credential::Identity(refresh)) => client.agent.post(realm).send_form([
-                ("grant_type", "refresh_token"),
-                ("service", service),
-                ("scope", scope),
-                ("client_id", "pyxis"),
-                ("refresh_token", refresh.as_str()),
-            ]),
-            _ => {
-                let mut request = client.agent.get(realm).query("scope", scope);
-                if !service.is_empty() {
-                    request = request.query("service", service);
-                }
-                if let Some(Credential::Password { user, password }) = credential {
-                    request = request.header("authorization", basic(user, password));
-                }
-                request.call()
-            }
+            Some(Credential::Identity(refresh)) => post(refresh),
+            _ => get(),
         };
         let response = sent.map_err(|error| client.transport(error, WHAT))?;
         if response.status().is_success() {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
@@ -20,7 +19,6 @@ use crate::uri::Reference;
 
 /// No honest manifest or configuration is larger.
 const DOCUMENT_LIMIT: u64 = 8 << 20;
-const REDIRECTS: u32 = 8;
 
 /// One repository of one registry.
 #[derive(Debug)]
@@ -63,8 +61,9 @@ impl Client {
             .http_status_as_error(false)
             // Content may be elsewhere, but never on a weaker connection.
             .https_only(!plain)
-            .max_redirects(REDIRECTS)
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            // Followed, and proxies chosen, by ourselves.
+            .max_redirects(0)
+            .proxy(None)
             .user_agent(concat!("pyxis/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
@@ -217,7 +216,7 @@ impl Client {
                 request = request.header("range", format!("bytes={start}-"));
             }
             let request = request.body(()).map_err(|error| self.transport(error.into(), what))?;
-            self.agent.run(request).map_err(|error| self.transport(error, what))
+            self.send(request).map_err(|error| self.transport(error, what))
         };
         let (header, generation) = {
             let login = self.lock();
@@ -269,7 +268,10 @@ impl Client {
             _ if plain => {
                 "; it may talk plain http, which has to be allowed (ENROOT_ALLOW_HTTP=yes)"
             }
-            ureq::Error::BadUri(_) => "; plain http has to be allowed (ENROOT_ALLOW_HTTP=yes)",
+            ureq::Error::RequireHttpsOnly(_) => {
+                "; plain http has to be allowed (ENROOT_ALLOW_HTTP=yes)"
+            }
+            ureq::Error::InvalidProxyUrl => "; look at http_proxy, https_proxy and all_proxy",
             ureq::Error::HostNotFound => {
                 "; is the registry's name right, and is there a proxy to be set?"
             }

@@ -7,6 +7,8 @@ mod docker_config;
 mod error;
 mod manifest;
 mod netrc;
+mod proxies;
+mod redirects;
 mod settings;
 mod transfer;
 
@@ -35,5 +37,6 @@ pub use client::Client;
 pub use credentials::{Credential, CredentialError, Credentials};
 pub use error::RegistryError;
 pub use manifest::{Descriptor, Document, Image, ManifestError, Meaning, architecture, choose};
+pub use proxies::Proxies;
 pub use settings::Settings;
 pub use transfer::Blob;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Proxies;
+
 /// Settings that hold for all registries.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -21,6 +23,8 @@ pub struct Settings {
     pub http_hosts: Vec<String>,
     /// Registries that have mirrors, which are asked first and in order.
     pub mirrors: Vec<(String, Vec<String>)>,
+    /// The way to all of them.
+    pub proxies: Proxies,
 }
 
 impl Default for Settings {
@@ -34,15 +38,16 @@ impl Default for Settings {
             allow_http: false,
             http_hosts: Vec::new(),
             mirrors: Vec::new(),
+            proxies: Proxies::default(),
         }
     }
 }
 
 impl Settings {
-    /// enroot's variables, `PYXIS_HTTP_REGISTRIES=HOST[,HOST...]` and
-    /// `PYXIS_REGISTRY_MIRRORS=REGISTRY=MIRROR[,REGISTRY=MIRROR...]`.
+    /// enroot's variables, `PYXIS_HTTP_REGISTRIES=HOST[,HOST...]`,
+    /// `PYXIS_REGISTRY_MIRRORS=REGISTRY=MIRROR[,REGISTRY=MIRROR...]` and those of [`Proxies`].
     pub fn from_environment() -> Settings {
-        let mut settings = Settings::default();
+        let mut settings = Settings { proxies: Proxies::from_environment(), ..Settings::default() };
         let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
         // Zero means unlimited.
         let seconds = |value| (value > 0).then(|| Duration::from_secs(value));

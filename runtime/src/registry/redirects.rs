@@ -1,0 +1,116 @@
+//! Sends requests along redirects. ureq would keep credentials on any port of the same host, where
+//! somebody else may listen.
+
+use std::io::{self, Read};
+
+use ureq::http::header::{AUTHORIZATION, LOCATION};
+use ureq::http::{Request, Response, StatusCode, Uri};
+use ureq::{Body, Error};
+
+use super::Client;
+
+const REDIRECTS: u32 = 8;
+/// No text of a redirect that is worth its connection is longer.
+const TEXT_LIMIT: u64 = 16 << 10;
+
+impl Client {
+    /// The answer to a request without a body. Where it leads to another scheme, host or port, it
+    /// goes without its `Authorization`, and through the proxy for that place.
+    pub(super) fn send(&self, mut request: Request<()>) -> Result<Response<Body>, Error> {
+        for _ in 0..=REDIRECTS {
+            let proxy = self.settings.proxies.of(request.uri())?;
+            let sent = self.agent.configure_request(request.clone()).proxy(proxy).build();
+            let response = self.agent.run(sent)?;
+            let location = match response.status() {
+                StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT => response.headers().get(LOCATION),
+                _ => None,
+            };
+            let Some(location) = location else { return Ok(response) };
+            let to = resolve(request.uri(), location.as_bytes())?;
+            // Read to its end, so that the connection can be used again.
+            let mut text = response.into_body().into_reader().take(TEXT_LIMIT);
+            let _ = io::copy(&mut text, &mut io::sink());
+            if origin(&to) != origin(request.uri()) {
+                request.headers_mut().remove(AUTHORIZATION);
+            }
+            *request.uri_mut() = to;
+        }
+        Err(Error::TooManyRedirects)
+    }
+}
+
+/// What has to be the same for credentials to be sent.
+fn origin(uri: &Uri) -> (Option<&str>, String, Option<u16>) {
+    let scheme = uri.scheme_str();
+    let usual = match scheme {
+        Some("https") => Some(443),
+        Some("http") => Some(80),
+        _ => None,
+    };
+    (scheme, uri.host().unwrap_or_default().to_ascii_lowercase(), uri.port_u16().or(usual))
+}
+
+/// Where a `Location` leads (RFC 3986, section 5.2).
+fn resolve(base: &Uri, location: &[u8]) -> Result<Uri, Error> {
+    let bad = |_| Error::BadUri(format!("redirect to {:?}", String::from_utf8_lossy(location)));
+    let text = std::str::from_utf8(location).map_err(|_| bad(()))?.trim();
+    let text = text.split('#').next().unwrap_or_default();
+    let scheme = base.scheme_str().unwrap_or("https");
+    let authority = base.authority().map_or("", |authority| authority.as_str());
+    let absolute = text.split_once("://").is_some_and(|(scheme, _)| {
+        scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    });
+    let whole = if absolute {
+        text.to_owned()
+    } else if text.starts_with("//") {
+        format!("{scheme}:{text}")
+    } else if text.starts_with('/') {
+        format!("{scheme}://{authority}{text}")
+    } else if text.starts_with('?') {
+        format!("{scheme}://{authority}{}{text}", base.path())
+    } else {
+        let directory = base.path().rsplit_once('/').map_or("", |(directory, _)| directory);
+        format!("{scheme}://{authority}{directory}/{text}")
+    };
+    let to: Uri = whole.parse().map_err(|_| bad(()))?;
+    if to.host().is_some_and(|host| !host.is_empty()) { Ok(to) } else { Err(bad(())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_resolved() {
+        let base: Uri = "https://r.example:5000/v2/a/blobs/sha256:1?x=y".parse().unwrap();
+        for (location, want) in [
+            ("https://cdn.example/x?sig=a://b", "https://cdn.example/x?sig=a://b"),
+            ("//cdn.example/x", "https://cdn.example/x"),
+            ("/token?to=http://x/", "https://r.example:5000/token?to=http://x/"),
+            ("other?to=http://x/", "https://r.example:5000/v2/a/blobs/other?to=http://x/"),
+            ("?z", "https://r.example:5000/v2/a/blobs/sha256:1?z"),
+            ("/x#fragment", "https://r.example:5000/x"),
+        ] {
+            assert_eq!(resolve(&base, location.as_bytes()).unwrap().to_string(), want);
+        }
+        for bad in [&b"http://"[..], b"http:///x", b"/a b", b"\xff"] {
+            assert!(resolve(&base, bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn origins_are_scheme_host_and_port() {
+        let same = |a: &str, b: &str| {
+            let (a, b): (Uri, Uri) = (a.parse().unwrap(), b.parse().unwrap());
+            origin(&a) == origin(&b)
+        };
+        assert!(same("https://r.example/a", "https://R.example:443/b"));
+        assert!(!same("https://r.example/", "http://r.example/"));
+        assert!(!same("http://r.example:5000/", "http://r.example:5001/"));
+        assert!(!same("https://r.example/", "https://r.example.org/"));
+    }
+}
