@@ -3,8 +3,10 @@
 mod images;
 
 use std::collections::HashMap;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -431,6 +433,45 @@ fn a_redirect_to_another_port_gets_no_credentials() {
     assert_eq!(server.requests(".again"), 2);
     assert_eq!(elsewhere.requests("/"), 2);
     assert_eq!(*leaked.lock().unwrap(), [""; 0]);
+}
+
+/// The manifest is remembered, the image is not to be had from where it is, and only the layer
+/// takes credentials.
+#[test]
+fn an_image_made_again_is_as_private_as_what_it_took() {
+    let (admin, mut user, image) = (place(), place(), image());
+    let server = Server::start(&image, |request| {
+        if request.authorization.is_none() && request.path.contains("/b/blobs/") {
+            let challenge = vec![("www-authenticate", "Basic realm=\"x\"".to_owned())];
+            return Reply::Status("401 Unauthorized", challenge);
+        }
+        Reply::Good
+    });
+    let mode = |path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    for place in [&admin, &user] {
+        std::fs::create_dir_all(place.path("home/.config/enroot")).unwrap();
+        let file = place.path("home/.config/enroot/.credentials");
+        std::fs::write(file, "machine 127.0.0.1 login user password secret\n").unwrap();
+        std::fs::create_dir(place.path("store")).unwrap();
+        mode(place.path("store"), 0o755);
+    }
+    let digest = image.digest();
+    let hex = digest.trim_start_matches("sha256:");
+    admin.ok(&["pull", &server.uri()]);
+    // It took credentials there, of another repository.
+    let description = admin.path("store/images").join(format!("{hex}.json"));
+    let text = std::fs::read_to_string(&description).unwrap();
+    std::fs::write(&description, text.replace("\"private\":false", "\"private\":true")).unwrap();
+    std::fs::remove_file(admin.path("store/blobs").join(&image.layers[0])).unwrap();
+
+    user.set("PYXIS_STORE_LOWER", admin.path("store").to_str().unwrap());
+    user.ok(&["pull", &format!("docker://{}/b@{digest}", server.host)]);
+    assert_eq!(server.requests("/b/manifests/"), 0, "the manifest was there");
+    let description = user.path("store/images").join(format!("{hex}.json"));
+    let text = std::fs::read_to_string(&description).unwrap();
+    assert!(text.contains("\"private\":true"), "{text}");
+    let image = user.path("store/images").join(format!("{hex}.sqsh"));
+    assert_eq!(std::fs::metadata(image).unwrap().permissions().mode() & 0o777, 0o400);
 }
 
 #[test]

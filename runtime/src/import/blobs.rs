@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest, Sha256};
 
+use super::layout::Layout;
 use super::resolve::{Origin, Resolved};
 use super::{ImportError, Importer};
 use crate::layers::{Index, Interpretation, LayerError, Limits, decoder};
@@ -125,19 +126,27 @@ impl Importer {
         descriptor: &Descriptor,
         shared: &Shared<'_>,
     ) -> Result<(Slice, Index), ImportError> {
-        let client = match &resolved.origin {
-            Origin::Layout(layout) => {
+        let client = match self.source(&resolved.origin) {
+            Err(layout) => {
                 let slice = layout.blob(descriptor.hex())?;
                 let index = read_index(slice.reader(), descriptor, "the layout", shared)?;
                 return Ok((slice, index));
             }
-            Origin::Registry(client) => client,
-            Origin::Stored(reference) => {
-                let host = &reference.registry;
-                &Box::new(Client::new(reference, host, &self.settings, &self.credentials))
-            }
+            Ok(client) => client,
         };
         self.layer_from_registry(client, descriptor, shared)
+    }
+
+    /// Where to get what is not in the store.
+    fn source<'a>(&self, origin: &'a Origin) -> Result<&'a Client, &'a Layout> {
+        match origin {
+            Origin::Layout(layout) => Err(layout),
+            Origin::Registry(client) => Ok(client),
+            Origin::Stored(reference, client) => Ok(client.get_or_init(|| {
+                let host = &reference.registry;
+                Box::new(Client::new(reference, host, &self.settings, &self.credentials))
+            })),
+        }
     }
 
     fn layer_from_registry(
@@ -196,17 +205,15 @@ impl Importer {
     pub(super) fn configuration(&self, resolved: &Resolved) -> Result<Vec<u8>, ImportError> {
         let descriptor = &resolved.image.config;
         let expected = &descriptor.digest;
-        if let Origin::Layout(layout) = &resolved.origin {
-            return layout.configuration(descriptor);
-        }
+        let client = match self.source(&resolved.origin) {
+            Err(layout) => return layout.configuration(descriptor),
+            Ok(client) => client,
+        };
         if let Some(document) = self.store.small_blob(descriptor.hex()) {
             if document.digest == *expected {
                 return Ok(document.bytes);
             }
         }
-        let Origin::Registry(client) = &resolved.origin else {
-            return Err(ImportError::NotStored(resolved.origin_text.clone()));
-        };
         let bytes = client.small_blob(descriptor)?;
         self.store.put_blob(descriptor.hex(), &bytes, client.used_credentials())?;
         Ok(bytes)

@@ -23,7 +23,7 @@ use crate::registry::{Credentials, Settings, architecture};
 use crate::squash::Squash;
 use crate::store::{Pending, Policy, Record, Store, StoreConfig, StoredImage, Waited, place};
 use crate::uri::{Engine, Reference, Uri};
-use resolve::{Origin, Resolved};
+use resolve::Resolved;
 
 /// When to ask the registry which image a tag names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,11 +273,7 @@ impl Importer {
             size: 0,
             modified: 0,
             layers: resolved.image.layers.iter().map(|layer| layer.digest.clone()).collect(),
-            private: match &resolved.origin {
-                Origin::Registry(client) => client.used_credentials(),
-                // Whoever may read the files may read the image.
-                Origin::Layout(_) | Origin::Stored(_) => false,
-            },
+            private: resolved.origin.used_credentials(),
             created: created.map_or(0, |time| time.as_secs()),
         })
     }

@@ -1,5 +1,7 @@
 //! From a URI to the manifest of one image.
 
+use std::sync::OnceLock;
+
 use super::layout::Layout;
 use super::{ImportError, Importer, PullPolicy};
 use crate::registry::{Client, Descriptor, Document, Image, Meaning, RegistryError, choose};
@@ -12,8 +14,21 @@ pub(super) enum Origin {
     Registry(Box<Client>),
     /// In files.
     Layout(Layout),
-    /// In the store, unless something is missing: then in the registry of the reference.
-    Stored(Reference),
+    /// In the store, unless something is missing: then in the registry of the reference, whose
+    /// client is made for that.
+    Stored(Reference, OnceLock<Box<Client>>),
+}
+
+impl Origin {
+    /// Whether a registry was shown credentials for anything of this image.
+    pub(super) fn used_credentials(&self) -> bool {
+        match self {
+            Origin::Registry(client) => client.used_credentials(),
+            Origin::Stored(_, client) => client.get().is_some_and(|is| is.used_credentials()),
+            // Whoever may read the files may read the image.
+            Origin::Layout(_) => false,
+        }
+    }
 }
 
 /// One image.
@@ -39,7 +54,7 @@ impl Resolved {
         match &self.origin {
             // The manifest was just given to the caller.
             Origin::Registry(_) | Origin::Layout(_) => Ok(()),
-            Origin::Stored(reference) => Ok(importer
+            Origin::Stored(reference, _) => Ok(importer
                 .first_host(reference, |client| client.authorize(&self.digest))
                 .map(drop)?),
         }
@@ -87,7 +102,7 @@ impl Importer {
         if let Some((digest, image)) = known.and_then(|digest| self.stored_manifest(&digest)) {
             let hex = hex_of(&digest).unwrap_or_default();
             if policy == PullPolicy::Never || self.store.image(hex)?.is_some() {
-                return Ok((digest, image, Origin::Stored(reference.clone())));
+                return Ok((digest, image, Origin::Stored(reference.clone(), OnceLock::new())));
             }
         }
         if policy == PullPolicy::Never {
