@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::layers::{ArchiveSink, DirectorySink, LayerError, Meta, Sink};
+use crate::tarball::Header;
 
 /// Nothing is compressed: a quarter larger than enroot's lzo for all but the data, written with a
 /// fifth of the work, read without any, and of the same bytes each time, which lzo's is not.
@@ -104,8 +105,14 @@ impl Squash {
         fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
     ) -> Result<(), E> {
         let file = output.try_clone().map_err(SquashError::Tool)?;
-        let (mut command, output) = self.command("-".into(), output, root)?;
-        let mut child = Running::new(command.arg("-tar").stdin(Stdio::piped()))?;
+        let (mut command, output) = self.command("-".into(), output)?;
+        let seconds = |time: i64| seconds(time).to_string();
+        command.args(["-tar", "-quiet", "-root-mode", &format!("{:o}", root.mode | 0o700)]);
+        command.args(["-root-time", &seconds(root.mtime), "-mkfs-time", &seconds(self.mtime)]);
+        if self.one_time {
+            command.args(["-all-time", &seconds(self.mtime)]);
+        }
+        let mut child = Running::new(command.stdin(Stdio::piped()))?;
         drop(output);
         let input = child.0.stdin.take().expect("it is piped");
         // The default is sixteen pages, which makes both sides wait for each other.
@@ -137,37 +144,27 @@ impl Squash {
     ) -> Result<(), E> {
         let failed = |source| SquashError::Scratch { path: scratch.to_owned(), source };
         let directory = crate::store::Scratch::new(scratch).map_err(failed)?;
+        let time = |own: i64| if self.one_time { self.mtime } else { own };
         let mut sink = DirectorySink::new(directory.path());
-        fill(&mut sink)?;
+        fill(&mut OneTime { sink: &mut sink, time: self.one_time.then_some(self.mtime) })?;
         sink.finish()?;
-        let (mut command, _output) = self.command(directory.path().into(), output, root)?;
+        set_mode_and_time(directory.path(), root.mode | 0o700, time(root.mtime)).map_err(failed)?;
+        let (mut command, _output) = self.command(directory.path().into(), output)?;
         Running::new(&mut command)?.finish()?;
-        Ok(())
+        set_mkfs_time(output, self.mtime).map_err(|error| SquashError::Tool(error).into())
     }
 
-    /// The command, and the descriptor to keep until it was started: the file has no name yet
-    /// and is opened by the descriptor that mksquashfs inherits.
-    fn command(
-        &self,
-        input: OsString,
-        output: &File,
-        root: &Meta,
-    ) -> Result<(Command, File), SquashError> {
+    /// The command, with options that 4.3 has (RHEL 8), and the descriptor to keep until it was
+    /// started: the file has no name yet and is opened by the descriptor that mksquashfs inherits.
+    fn command(&self, input: OsString, output: &File) -> Result<(Command, File), SquashError> {
         let own = output.try_clone().map_err(SquashError::Tool)?;
         fcntl(&own, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| SquashError::Tool(errno.into()))?;
         let mut command = Command::new("mksquashfs");
+        // Since 4.4 it wants either this or options for times.
+        command.env_remove("SOURCE_DATE_EPOCH");
         command.arg(input).arg(format!("/dev/fd/{}", own.as_raw_fd()));
-        command.args(["-noappend", "-no-progress", "-quiet", "-all-root"]);
-        command.args(["-root-mode", &format!("{:o}", root.mode | 0o700)]);
-        let mtime = |time: i64| time.clamp(0, i64::from(u32::MAX)).to_string();
-        if reads_archives().map_err(SquashError::Tool)? {
-            command.args(["-root-time", &mtime(root.mtime)]);
-        }
-        command.args(["-mkfs-time", &mtime(self.mtime), "-mem", MEMORY]);
-        if self.one_time {
-            command.args(["-all-time", &mtime(self.mtime)]);
-        }
+        command.args(["-noappend", "-no-progress", "-all-root", "-mem", MEMORY]);
         if self.processors > 0 {
             command.args(["-processors", &self.processors.to_string()]);
         }
@@ -196,9 +193,43 @@ fn set_root_time(file: &File, time: i64) -> io::Result<()> {
     if u16::from_le_bytes(header) & UNCOMPRESSED == 0 {
         return Ok(());
     }
-    let time = time.clamp(0, i64::from(u32::MAX)) as u32;
     // Behind type, mode, uid and gid.
-    file.write_all_at(&time.to_le_bytes(), block + 2 + (root & 0xffff) + 8)
+    file.write_all_at(&seconds(time).to_le_bytes(), block + 2 + (root & 0xffff) + 8)
+}
+
+/// Sets the time of the file system, for which mksquashfs up to 4.3 takes the current one.
+fn set_mkfs_time(file: &File, time: i64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    file.write_all_at(&seconds(time).to_le_bytes(), 8)
+}
+
+/// Of the directory that is to be the root.
+fn set_mode_and_time(path: &Path, mode: u32, time: i64) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = File::open(path)?;
+    directory.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    let time = std::time::Duration::from_secs(seconds(time).into());
+    directory.set_modified(std::time::UNIX_EPOCH + time)
+}
+
+/// As squashfs has them.
+fn seconds(time: i64) -> u32 {
+    time.clamp(0, i64::from(u32::MAX)) as u32
+}
+
+/// Gives everything the same time, if there is one.
+struct OneTime<'a> {
+    sink: &'a mut dyn Sink,
+    time: Option<i64>,
+}
+
+impl Sink for OneTime<'_> {
+    fn put(&mut self, header: &Header, data: &mut dyn Read) -> Result<(), LayerError> {
+        match self.time {
+            Some(mtime) => self.sink.put(&Header { mtime, ..header.clone() }, data),
+            None => self.sink.put(header, data),
+        }
+    }
 }
 
 /// A running mksquashfs, killed when it is no longer needed.

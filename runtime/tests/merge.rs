@@ -285,28 +285,60 @@ fn attributes_of_users_are_kept_and_others_dropped() {
 
 #[test]
 fn an_old_mksquashfs_gets_a_directory() {
+    // What they do not know is an error to them.
+    with_old_mksquashfs("4.4 (2019/08/29)", "*-tar*|*-root-time*");
+    with_old_mksquashfs(
+        "4.3 (2014/05/12)",
+        "*-tar*|*-root-time*|*-quiet*|*-root-mode*|*-mkfs-time*|*-all-time*",
+    );
+}
+
+fn with_old_mksquashfs(version: &str, unknown: &str) {
     let mut place = Place::new();
     let layer = Layer::new()
+        .entry(b"./", Kind::Directory, 0o1777, b"")
         .directory("d")
         .entry(b"d/file", Kind::File, 0o4755, b"x")
         .link("link", "d/file")
         .symlink("symlink", "d")
         .with_xattr("attribute", "user.test", b"value");
     Image::new(&[layer.gzip()]).layout(&place.path("layout"), "v1");
-    place.ok(&["import", "-o", "new.sqsh", "oci:layout:v1"]);
-    fs::remove_dir_all(place.path("store")).unwrap();
-    // What 4.4 does not know is an error to it.
-    let script = "#!/bin/sh\ncase \"$*\" in\n\
-        -version) echo 'mksquashfs version 4.4 (2019/08/29)' ;;\n\
-        *-tar*|*-root-time*) echo 'invalid option' >&2; exit 1 ;;\n\
-        *) exec /usr/bin/mksquashfs \"$@\" ;;\nesac\n";
+    let times = [None, Some("86400")];
+    let import = |place: &mut Place, name: &str| {
+        for time in times {
+            let _ = fs::remove_dir_all(place.path("store"));
+            let output = format!("{name}{}.sqsh", time.unwrap_or_default());
+            let mut command = place.command(&["import", "-o", &output, "oci:layout:v1"]);
+            command.envs(time.map(|time| ("SOURCE_DATE_EPOCH", time)));
+            let done = command.output().unwrap();
+            assert!(done.status.success(), "{version}: {}", text(&done.stderr));
+        }
+    };
+    import(&mut place, "new");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in\n\
+        -version) echo 'mksquashfs version {version}' ;;\n\
+        {unknown}) echo 'invalid option' >&2; exit 1 ;;\n\
+        *) exec /usr/bin/mksquashfs \"$@\" ;;\nesac\n"
+    );
     fs::write(place.path("mksquashfs"), script).unwrap();
     fs::set_permissions(place.path("mksquashfs"), fs::Permissions::from_mode(0o755)).unwrap();
     place.set("PATH", &format!("{}:/usr/sbin:/usr/bin:/bin", place.path("").display()));
-    place.ok(&["import", "-o", "old.sqsh", "oci:layout:v1"]);
-    assert_eq!(
-        describe(&place.unpack("new.sqsh", "new")),
-        describe(&place.unpack("old.sqsh", "old"))
-    );
+    import(&mut place, "old");
+    for time in times.map(Option::unwrap_or_default) {
+        let (new, old) = (format!("new{time}.sqsh"), format!("old{time}.sqsh"));
+        let files = |image: &str| describe(&place.unpack(image, &image.replace(".sqsh", "")));
+        assert_eq!(files(&new), files(&old), "{version}");
+        // Of the file system itself, and of the root: mode, time.
+        let made = |image: &str| fs::read(place.path(image)).unwrap()[8..12].to_vec();
+        assert_eq!(made(&new), made(&old), "{version}");
+        let root = |image: &str| {
+            let done = Command::new("unsquashfs").arg("-lls").arg(place.path(image)).output();
+            let listed = text(&done.unwrap().stdout);
+            listed.lines().find(|line| line.ends_with(" squashfs-root")).unwrap().to_owned()
+        };
+        assert!(root(&old).starts_with("drwxrwxrwt "), "{version}: {}", root(&old));
+        assert_eq!(root(&new), root(&old), "{version}");
+    }
     place.assert_clean();
 }
