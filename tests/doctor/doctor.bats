@@ -334,6 +334,28 @@ mends() {
     [[ $output == *"user.max_user_namespaces is 0"* ]]
 }
 
+@test "fault: no user namespaces, by Debian's setting and by Ubuntu's" {
+    # What this kernel does not have, in a folder of files in the place of its own.
+    mount --make-rprivate "$root/proc"
+    mkdir "$node/kernel"
+    mount --bind "$node/kernel" "$root/proc/sys/kernel"
+    echo 0 > "$node/kernel/unprivileged_userns_clone"
+    echo 1 > "$node/kernel/apparmor_restrict_unprivileged_userns"
+    # They set what is not there now.
+    rm -rf "$root"/usr/lib/sysctl.d "$root"/run/sysctl.d
+    finds error:kernel-setting
+    [[ $output == *"kernel.unprivileged_userns_clone is 0"* && $output == *"kernel.apparmor_restrict_unprivileged_userns is 1"* ]]
+    mkdir -p "$root/etc/sysctl.d"
+    mends
+    # For the next boot, too: one command does not take back the other.
+    [ "$(grep -c '^kernel' "$root/etc/sysctl.d/60-pyxis.conf")" -eq 2 ]
+    echo 1 > "$node/kernel/unprivileged_userns_clone"
+    echo 0 > "$node/kernel/apparmor_restrict_unprivileged_userns"
+    printf 'kernel.unprivileged_userns_clone=0\n-kernel/apparmor_restrict_unprivileged_userns = 1\n' > "$root/etc/sysctl.d/90-hardening.conf"
+    finds warning:kernel-boot
+    [ "$(grep -c ^warning <<< "$output")" -eq 2 ]
+}
+
 @test "fault: no user namespaces, for reasons no setting gives" {
     # As in a chroot.
     inside() { chroot "$root" env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin "$@"; }
@@ -398,6 +420,41 @@ mends() {
     cp "$fixtures/newer.so" "$root$lib/slurm-wlm/auth_x.so"
     finds error:slurm-unknown warning:header-other error:srun
     [[ $output == *"Slurm 27.05.0"* ]]
+}
+
+# A Slurm below /opt/slurm, as one built from source: second_slurm RELEASE NUMBER. Its programs have options that the plugin has
+# given them, and nothing else; its configuration is its own.
+second_slurm() {
+    local prefix=$root/opt/slurm/$1 program
+    mkdir -p "$prefix"/{bin,sbin,lib/slurm,etc}
+    touch "$prefix/lib/slurm/libslurmfull.so"
+    plugin "$prefix/lib/slurm/auth_x.so" x auth/x "$2"
+    for program in bin/srun sbin/slurmd; do
+        printf '#include <stdio.h>\nint main(void) { puts("--container-image"); }\n' | gcc -x c - -o "$prefix/$program"
+    done
+    cp "$root/etc/slurm/slurm.conf" "$prefix/etc/slurm.conf"
+    echo "include $conf" > "$prefix/etc/plugstack.conf"
+}
+
+@test "several Slurms on a node, each with its configuration" {
+    second_slurm 24.11 0x180b05
+    # As a site names the one in use.
+    ln -s 24.11 "$root/opt/slurm/current"
+    healthy
+    [[ $output == *"Slurm 22.05.8: "* && $output == *"Slurm 24.11.5: /opt/slurm/24.11/bin/srun"* ]]
+    [ "$(grep -c "^$conf:1: " <<< "$output")" -eq 1 ]
+    [[ $output == *"in Slurm 22.05.8: $lib/pyxis/22.05/"* && $output == *"in Slurm 24.11.5: $lib/pyxis/24.11/"* ]]
+}
+
+@test "fault: the second Slurm does not load pyxis; there is no build for a third" {
+    second_slurm 24.11 0x180b05
+    sed -i d "$root/opt/slurm/24.11/etc/plugstack.conf"
+    finds error:line-missing
+    [[ $output == *"/opt/slurm/24.11/etc/plugstack.conf and what it includes have no line"* ]]
+    mends
+    second_slurm 25.05 0x190503
+    finds error:build-missing
+    [[ $output == *"no build for Slurm 25.05 in $lib/pyxis; installed: 22.05 24.11"* ]]
 }
 
 @test "fault: no Slurm, no slurm.conf" {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::slurm::Slurm;
+
 /// Where it is looked for; the last two are a slurmd's that gets it from slurmctld.
 const PLACES: [&str; 6] = [
     "/etc/slurm/slurm.conf",
@@ -34,13 +36,15 @@ impl SlurmConf {
         if let Some(path) = named {
             return Some(SlurmConf::at(path.into()));
         }
-        let environment = std::env::var_os("SLURM_CONF").filter(|path| !path.is_empty());
-        let below = prefixes.iter().flat_map(|prefix| {
-            ["etc/slurm.conf", "etc/slurm/slurm.conf"].map(|name| prefix.join(name))
-        });
-        let candidates = environment.map(PathBuf::from).into_iter().chain(running);
+        let candidates = SlurmConf::environment().into_iter().chain(running);
+        let below = prefixes.iter().flat_map(|prefix| below(prefix));
         let mut candidates = candidates.chain(PLACES.map(PathBuf::from)).chain(below);
         candidates.find(|path| path.exists()).map(SlurmConf::at)
+    }
+
+    /// The one that every program of Slurm reads when started from here.
+    pub(super) fn environment() -> Option<PathBuf> {
+        std::env::var_os("SLURM_CONF").filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
     pub(super) fn at(path: PathBuf) -> SlurmConf {
@@ -92,6 +96,41 @@ impl SlurmConf {
     pub(super) fn plugin_dirs(&self) -> impl Iterator<Item = PathBuf> + '_ {
         self.plugin_dir.iter().flat_map(|list| list.split(':')).map(PathBuf::from)
     }
+}
+
+/// Which Slurm reads which configuration: a Slurm with a slurm.conf below its own prefix that one,
+/// all others the one found first. `named`: somebody has said that it is for all; `runs`: the
+/// programs of daemons that have read the first.
+pub(super) fn shares(
+    first: SlurmConf,
+    named: bool,
+    runs: &[PathBuf],
+    slurms: &[Slurm],
+) -> Vec<(SlurmConf, Vec<Slurm>)> {
+    let mut all = vec![(first, Vec::new())];
+    for slurm in slurms {
+        let reads_first = named || runs.iter().any(|program| slurm.has(program));
+        let own = slurm.prefixes().find_map(|prefix| below(&prefix).find(|path| path.exists()));
+        let conf = own.filter(|_| !reads_first).map_or(all[0].0.path.clone(), real);
+        match all.iter_mut().find(|(known, _)| real(known.path.clone()) == real(conf.clone())) {
+            Some((_, share)) => share.push(slurm.clone()),
+            None => all.push((SlurmConf::at(conf), vec![slurm.clone()])),
+        }
+    }
+    // One that no Slurm here reads says nothing about this node, if there is another.
+    if all[0].1.is_empty() && all.len() > 1 {
+        all.remove(0);
+    }
+    all
+}
+
+/// Where a Slurm that was not told otherwise has its slurm.conf.
+fn below(prefix: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    ["etc/slurm.conf", "etc/slurm/slurm.conf"].map(|name| prefix.join(name)).into_iter()
+}
+
+fn real(path: PathBuf) -> PathBuf {
+    path.canonicalize().unwrap_or(path)
 }
 
 /// The rest of a line after a word, whatever its case.

@@ -29,7 +29,7 @@ pub(super) fn check(report: &mut Report) {
             report.error(
                 "kernel-setting",
                 format!("{name} is {bad}: users cannot make user namespaces"),
-                format!("echo '{name} = {good}' > /etc/sysctl.d/60-pyxis.conf && sysctl --system"),
+                format!("echo '{name} = {good}' >> /etc/sysctl.d/60-pyxis.conf && sysctl --system"),
             );
         }
     }

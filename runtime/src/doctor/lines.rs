@@ -45,8 +45,8 @@ pub(super) fn of_pyxis(stack: &Plugstack, directories: &[PathBuf]) -> Vec<PyxisL
 
 /// Checks them all.
 pub(super) fn check(lines: &[PyxisLine], slurms: &[Slurm], stack: &Plugstack, report: &mut Report) {
-    if lines.is_empty() && report.plugstack.is_some() {
-        let first = stack.files.first().map_or(Path::new("/etc/slurm/plugstack.conf"), |file| file);
+    // Without a file another check has found something.
+    if let (true, Some(first)) = (lines.is_empty(), stack.files.first()) {
         report.error(
             "line-missing",
             format!(
@@ -140,7 +140,7 @@ fn one(line: &PyxisLine, slurms: &[Slurm], report: &mut Report) {
             Vec::new()
         }
     };
-    report.lines.push(LineSeen { place, text: line.line.text(), loads });
+    report.line(LineSeen { place, text: line.line.text(), loads });
 }
 
 fn path_and_version(path: &Path, version: &str) -> String {

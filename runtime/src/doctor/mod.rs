@@ -45,17 +45,25 @@ pub fn examine(subject: &Subject) -> Report {
 
     let running = daemons.iter().find_map(|daemon| daemon.conf.clone());
     let prefixes: Vec<PathBuf> = slurms.iter().flat_map(slurm::Slurm::prefixes).collect();
-    let lines = match conf::SlurmConf::find(subject.conf.as_deref(), running, &prefixes) {
-        Some(conf) => of_conf(&conf, &slurms, &mut report),
-        None => {
-            report.error(
-                "conf-missing",
-                "no slurm.conf in the usual places: which plugins Slurm loads is not known",
-                "pyxis doctor --slurm-conf /path/slurm.conf",
-            );
-            Vec::new()
+    let named = subject.conf.is_some() || conf::SlurmConf::environment().is_some();
+    let runs: Vec<PathBuf> = daemons
+        .iter()
+        .filter(|daemon| running.is_some() && daemon.conf == running)
+        .map(|daemon| daemon.program.clone())
+        .collect();
+    let mut lines = Vec::new();
+    match conf::SlurmConf::find(subject.conf.as_deref(), running, &prefixes) {
+        Some(first) => {
+            for (conf, share) in conf::shares(first, named, &runs, &slurms) {
+                lines.extend(of_conf(&conf, &share, &mut report));
+            }
         }
-    };
+        None => report.error(
+            "conf-missing",
+            "no slurm.conf in the usual places: which plugins Slurm loads is not known",
+            "pyxis doctor --slurm-conf /path/slurm.conf",
+        ),
+    }
     copies::check(&lines, &slurms, &mut report);
     tools::check(&lines, &mut report);
     if subject.live {

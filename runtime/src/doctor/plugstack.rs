@@ -74,7 +74,7 @@ pub(super) fn read(conf: &SlurmConf, report: &mut Report) -> Plugstack {
         );
         return found;
     }
-    report.plugstack = Some(first.clone());
+    report.plugstack.get_or_insert_with(|| first.clone());
     found.file(&first, 0, report);
     found
 }

@@ -28,7 +28,7 @@ impl fmt::Display for Level {
 }
 
 /// One thing that was looked at.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
@@ -68,7 +68,7 @@ pub struct LineSeen {
 pub struct Report {
     /// Every Slurm.
     pub slurm: Vec<SlurmSeen>,
-    /// The file that Slurm reads plugins from.
+    /// The file that Slurm reads plugins from; of several Slurms, the first one's.
     pub plugstack: Option<PathBuf>,
     /// Its lines about pyxis.
     pub lines: Vec<LineSeen>,
@@ -79,7 +79,7 @@ pub struct Report {
 impl Report {
     /// Something that is as it should be.
     pub(super) fn ok(&mut self, check: &'static str, text: impl Into<String>) {
-        self.findings.push(Finding { level: Level::Ok, check, text: text.into(), mend: None });
+        self.add(Finding { level: Level::Ok, check, text: text.into(), mend: None });
     }
 
     /// Something that works badly.
@@ -90,7 +90,7 @@ impl Report {
         mend: impl Into<String>,
     ) {
         let (text, mend) = (text.into(), Some(mend.into()));
-        self.findings.push(Finding { level: Level::Warning, check, text, mend });
+        self.add(Finding { level: Level::Warning, check, text, mend });
     }
 
     /// Something that does not work.
@@ -101,7 +101,23 @@ impl Report {
         mend: impl Into<String>,
     ) {
         let (text, mend) = (text.into(), Some(mend.into()));
-        self.findings.push(Finding { level: Level::Error, check, text, mend });
+        self.add(Finding { level: Level::Error, check, text, mend });
+    }
+
+    /// Two configurations may include the same file.
+    fn add(&mut self, finding: Finding) {
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    /// A line of plugstack.conf, which more than one Slurm may read.
+    pub(super) fn line(&mut self, line: LineSeen) {
+        let same = |known: &&mut LineSeen| known.place == line.place && known.text == line.text;
+        match self.lines.iter_mut().find(same) {
+            Some(known) => known.loads.extend(line.loads),
+            None => self.lines.push(line),
+        }
     }
 
     /// Whether a check of that name has found something.

@@ -24,6 +24,8 @@ const DIRECTORIES: [&str; 6] = [
     "/opt/slurm/bin",
     "/opt/slurm/sbin",
 ];
+/// Where sites keep several.
+const SEVERAL: [&str; 2] = ["/opt/slurm/*/bin", "/opt/slurm/*/sbin"];
 /// Where the library and the plugins are, below a prefix.
 const LIBRARIES: [&str; 6] = [
     "lib/slurm",
@@ -35,7 +37,7 @@ const LIBRARIES: [&str; 6] = [
 ];
 
 /// One installed Slurm.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Slurm {
     pub(super) programs: Vec<PathBuf>,
     /// Where its plugins are.
@@ -63,6 +65,11 @@ impl Slurm {
         self.programs.iter().filter_map(|program| Some(program.parent()?.parent()?.into()))
     }
 
+    /// Whether a program is one of its own.
+    pub(super) fn has(&self, program: &Path) -> bool {
+        self.programs.iter().any(|own| own.canonicalize().is_ok_and(|own| own == program))
+    }
+
     pub(super) fn program(&self, name: &str) -> Option<&PathBuf> {
         self.programs.iter().find(|program| program.file_name().is_some_and(|file| file == name))
     }
@@ -77,6 +84,7 @@ pub(super) fn find(prefixes: &[PathBuf], running: &[PathBuf], report: &mut Repor
     directories.extend(running.iter().filter_map(|exe| exe.parent().map(Path::to_path_buf)));
     directories.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     directories.extend(DIRECTORIES.map(PathBuf::from));
+    directories.extend(SEVERAL.iter().flat_map(|pattern| glob::glob(pattern)).flatten().flatten());
 
     let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
     let mut seen = Vec::new();
