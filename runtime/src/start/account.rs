@@ -15,9 +15,12 @@ const OVERFLOW_ID: u32 = 65534;
 const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const USER_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Makes the user known inside. A root filesystem that cannot be written (a read-only directory)
-/// is left as it is: programs then see a number for a name.
-pub(super) fn write(identity: &Identity, account: &Account) {
+/// Names and contents of files in `/etc` that are to be changed.
+pub(super) type Files = Vec<(&'static str, String)>;
+
+/// What is to be in the files of accounts, so that the user is known inside; in the root that has
+/// them. One that cannot be read stays as it is.
+pub(super) fn files(identity: &Identity, account: &Account) -> Files {
     let fallback = Path::new("/bin/sh");
     // To look costs up to six requests to the image's server.
     let usable = account.shell == fallback || executable(&account.shell);
@@ -36,30 +39,46 @@ pub(super) fn write(identity: &Identity, account: &Account) {
     if gid != 0 {
         groups.push(format!("{}:x:{gid}:", account.group));
     }
-    let _ = add_entries(Path::new("/etc/passwd"), &users);
-    let _ = add_entries(Path::new("/etc/group"), &groups);
+    let files = [("passwd", users), ("group", groups)].into_iter();
+    files.filter_map(|(name, entries)| Some((name, with_entries(name, &entries)?))).collect()
 }
 
-/// Adds those entries whose name and id the file does not have. The user's own come first: the
-/// first entry with an id is the one that gives it a name.
-fn add_entries(path: &Path, entries: &[String]) -> io::Result<()> {
-    let old = match super::files::read(path) {
+/// Makes the user known inside. A root filesystem that cannot be written (a read-only directory)
+/// is left as it is: programs then see a number for a name.
+pub(super) fn write(identity: &Identity, account: &Account) {
+    for (name, text) in files(identity, account) {
+        let _ = replace(&Path::new("/etc").join(name), &text);
+    }
+}
+
+/// The file of this name in `/etc`, with those entries whose name and id it does not have. `None`
+/// if it has all, or is none to read. The user's own come first: the first entry with an id is the
+/// one that gives it a name.
+fn with_entries(name: &str, entries: &[String]) -> Option<String> {
+    let old = match super::files::read(Path::new("/etc").join(name)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        result => result?,
+        result => result.ok()?,
     };
-    let old = String::from_utf8_lossy(&old);
-    let missing: Vec<&String> = entries.iter().filter(|entry| !contains(&old, entry)).collect();
+    added(&String::from_utf8_lossy(&old), entries)
+}
+
+fn added(old: &str, entries: &[String]) -> Option<String> {
+    let missing: Vec<&String> = entries.iter().filter(|entry| !contains(old, entry)).collect();
     if missing.is_empty() {
-        return Ok(());
+        return None;
     }
     let mut text = String::new();
     for entry in missing.into_iter().rev() {
         text.push_str(entry);
         text.push('\n');
     }
-    text.push_str(&old);
-    // Not made first and looked at afterwards: the server would be asked once more.
-    match fs::write(path, &text) {
+    text.push_str(old);
+    Some(text)
+}
+
+/// Not made first and looked at afterwards: the image's server would be asked once more.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    match fs::write(path, text) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
             fs::write(path, text)
@@ -130,17 +149,14 @@ mod tests {
 
     #[test]
     fn the_users_entry_comes_first_and_only_once() {
-        let path = std::env::temp_dir().join(format!("pyxis-passwd-{}", std::process::id()));
-        fs::write(&path, "root:x:0:0:root:/root:/bin/sh\nother:x:7:7::/:/bin/sh\n").unwrap();
+        let old = "root:x:0:0:root:/root:/bin/sh\nother:x:7:7::/:/bin/sh\n";
         let entries = [
             "root:x:0:0:root:/root:/bin/bash".to_owned(),
             "me:x:1000:1000::/home/me:/bin/sh".into(),
         ];
-        add_entries(&path, &entries).unwrap();
-        add_entries(&path, &entries).unwrap();
-        let text = fs::read_to_string(&path).unwrap();
+        let text = added(old, &entries).unwrap();
         assert!(text.starts_with("me:x:1000:1000:"), "{text}");
         assert_eq!(text.lines().count(), 3, "{text}");
-        fs::remove_file(path).unwrap();
+        assert_eq!(added(&text, &entries), None);
     }
 }

@@ -3,12 +3,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::stat;
 
 use super::hooks::{Added, Workshop};
 use super::identity::{Account, Identity};
 use super::launcher::Launcher;
 use super::roots::Roots;
+use super::upper::Early;
 use super::{Plan, StartError, account, cgroups, devices, files, fixes, mounts, system};
 use crate::environ::{self, Environ};
 use crate::fstab::Entry;
@@ -29,8 +32,10 @@ pub(super) struct Configured {
 /// What is taken from the host's tree.
 pub(super) struct Host {
     environ: Environ,
-    account: Account,
-    timezone: Option<fixes::Timezone>,
+    pub(super) account: Account,
+    pub(super) timezone: Option<fixes::Timezone>,
+    /// Of [`system::host_files`] those that there are.
+    pub(super) files: Vec<&'static str>,
     cgroups: Vec<Entry>,
 }
 
@@ -40,6 +45,9 @@ impl Host {
         Host {
             account: identity.account(),
             timezone: fixes::Timezone::of_host(),
+            files: system::host_files()
+                .filter(|name| stat(&Path::new("/etc").join(name)).is_ok())
+                .collect(),
             cgroups: cgroups::entries(),
             environ: std::env::vars_os().collect(),
         }
@@ -52,15 +60,19 @@ pub(super) fn configure(
     plan: &Plan,
     identity: &Identity,
     host: Host,
+    early: Option<Early>,
 ) -> Result<Configured, StartError> {
-    let Host { environ: host, account, timezone, cgroups } = host;
+    let Host { environ: host, account, timezone, cgroups, .. } = host;
     let site = match plan.site.is_empty() {
         true => Default::default(),
         false => roots.host(|| -> Result<_, StartError> {
             Ok((plan.site.mount_lines(&host)?, plan.site.environ_lines(&host)?))
         })??,
     };
-    let image = roots.container(ImageFiles::read)?;
+    let (image, known) = match early {
+        Some(Early { image, account }) => (image, account),
+        None => (roots.container(ImageFiles::read)?, false),
+    };
     let home = host.get(OsStr::new("HOME")).map_or(account.home.clone(), PathBuf::from);
     let inside_home = if plan.remap_root { PathBuf::from("/root") } else { home.clone() };
     let mut variables = environ::substitute(&image.environment, &host);
@@ -92,7 +104,9 @@ pub(super) fn configure(
         mounts::apply(roots, entry)?;
     }
     roots.container(|| {
-        account::write(identity, &account);
+        if !known {
+            account::write(identity, &account);
+        }
         if let Some(timezone) = &timezone {
             timezone.set();
         }
@@ -161,14 +175,15 @@ fn is_line(entry: &Entry, line: &str) -> bool {
 }
 
 /// What an image says about how it wants to be started.
-struct ImageFiles {
+pub(super) struct ImageFiles {
     environment: Vec<u8>,
     fstab: Vec<u8>,
     workdir: Option<PathBuf>,
 }
 
 impl ImageFiles {
-    fn read() -> ImageFiles {
+    /// In the container's root.
+    pub(super) fn read() -> ImageFiles {
         ImageFiles {
             environment: files::read("/etc/environment").unwrap_or_default(),
             fstab: files::read("/etc/fstab").unwrap_or_default(),

@@ -43,7 +43,7 @@ pub(crate) fn merged(container: &Container) -> Result<Merged, StartError> {
     match source {
         Source::Directory(path) => rootfs::bind_host_directory(&roots, &path, "/root")?,
         source => {
-            rootfs::assemble(&roots, source, &container.mark(), true)?;
+            rootfs::assemble(&roots, source, &container.mark(), true, |_| Ok(()))?;
         }
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;

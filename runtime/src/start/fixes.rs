@@ -46,6 +46,11 @@ impl Timezone {
         Some(Timezone { link, file, rules })
     }
 
+    /// What `/etc/localtime` points to.
+    pub(super) fn link(&self) -> &Path {
+        &self.link
+    }
+
     /// Gives the container the same; in the container's root. The image's own rules for the zone
     /// are used where it has them.
     pub(super) fn set(&self) {

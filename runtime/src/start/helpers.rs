@@ -46,12 +46,12 @@ pub(super) fn fork_helpers(
         ForkResult::Parent { child } if lease.is_none() => Ok(Child::Passing(child)),
         ForkResult::Parent { child } => Ok(Child::Keeper(child)),
         ForkResult::Child => {
-            let ready = detach(log);
             let mut serving = None;
+            // First of all: the container's start waits for it.
             if let Some(server) = server {
                 // SAFETY: as above.
                 match unsafe { fork() } {
-                    Ok(ForkResult::Child) => match ready {
+                    Ok(ForkResult::Child) => match detach(log) {
                         Ok(()) => server.serve(alive, log),
                         Err(error) => fail(log, &error),
                     },
@@ -60,6 +60,7 @@ pub(super) fn fork_helpers(
                 }
             }
             if let Some(lease) = lease {
+                let _ = detach(log);
                 keep(lease, alive.as_raw_fd(), serving);
             }
             exit_now(0);

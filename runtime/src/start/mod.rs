@@ -26,11 +26,12 @@ mod site;
 pub(crate) mod sys;
 mod system;
 mod tool;
+mod upper;
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, unshare};
@@ -166,9 +167,12 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
         // While the server starts.
         Ok((source, Host::look(&identity)))
     })?;
-    rootfs::assemble(&roots, source, &plan.root.mark(plan.label.as_ref()), plan.writable)?;
+    let mark = plan.root.mark(plan.label.as_ref());
+    let filling = |upper: &Path| upper::fill(&roots, upper, &identity, &host);
+    let early = rootfs::assemble(&roots, source, &mark, plan.writable, filling)?;
     let Configured { environ, launched, cwd, script } =
-        configure(&mut roots, &plan, &identity, host).map_err(|e| e.of_image(image.as_deref()))?;
+        configure(&mut roots, &plan, &identity, host, early)
+            .map_err(|e| e.of_image(image.as_deref()))?;
     if !plan.writable {
         mounts::make_root_readonly(&roots)?;
     }

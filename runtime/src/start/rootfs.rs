@@ -14,7 +14,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, mkdir, pipe2};
+use nix::unistd::{Pid, pipe2};
 
 use super::helpers::{Child, fork_helpers};
 use super::identity::Identity;
@@ -22,6 +22,7 @@ use super::layers::overlay_allowed;
 use super::mounts;
 use super::roots::{LOWER, Roots};
 use super::server::{Mounted, Server, Unavailable, find_in_path};
+use super::upper::begin_directories;
 use super::{Root, StartError, sys};
 use crate::containers::{Claim, State};
 use crate::image::Image;
@@ -181,51 +182,61 @@ pub(super) fn helper_log() -> Result<File, StartError> {
 }
 
 const NONE: Option<&str> = None;
+/// The upper one of [`MEMORY`].
+const NEW: &str = "/upper";
 /// Layers on the stage's own tmpfs.
 const MEMORY: &str = "upperdir=/upper,workdir=/work";
 /// Layers in a container's directory.
 const KEPT: &str = "upperdir=/data/upper,workdir=/data/work";
 
-/// Puts the root filesystem at `/root` of the stage.
-pub(super) fn assemble(
+/// Puts the root filesystem at `/root` of the stage. A layer that is new and nobody else's is
+/// filled first by `fill`, whose result is returned if the layer is in use.
+pub(super) fn assemble<T>(
     roots: &Roots,
     source: Source,
     mark: &str,
     writable: bool,
-) -> Result<(), StartError> {
+    fill: impl FnOnce(&Path) -> Result<T, StartError>,
+) -> Result<Option<T>, StartError> {
     let (lower, changes) = match source {
         Source::Layers { lower, changes } => (lower, changes),
         Source::Mount(mount) => {
             roots
                 .stage(|| sys::attach_mount(mount.as_fd(), c"/root"))?
                 .map_err(|error| StartError::file("attach the running root of", "/", error))?;
-            return Ok(());
+            return Ok(None);
         }
         Source::Directory(path) => {
             let target = if writable { "/root" } else { "/lower" };
             bind_host_directory(roots, &path, target)?;
             if writable {
-                return Ok(());
+                return Ok(None);
             }
+            let filled = fill(Path::new(NEW))?;
             return match roots.stage(|| overlay(mark, "/lower", MEMORY))? {
-                Ok(()) => Ok(()),
+                Ok(()) => Ok(Some(filled)),
                 // What would be added to it, such as the user's account, is left out.
-                Err(errno) if no_overlay(errno) => bind_lower(roots),
+                Err(errno) if no_overlay(errno) => bind_lower(roots).map(|()| None),
                 Err(errno) => Err(overlay_failed(errno)),
             };
         }
     };
     let mut server = mount_lower(roots, lower)?;
-    let (layers, upper) = match &changes {
-        None => (MEMORY, "/upper"),
+    // The first request to the server: one that cannot answer fails here.
+    let answer = roots.stage(|| nix::sys::stat::stat("/lower"))?;
+    if let (Err(errno), Some(server)) = (answer, &mut server) {
+        return Err(server.failure(&errno));
+    }
+    let (layers, filled) = match &changes {
+        None => (MEMORY, Some(fill(Path::new(NEW))?)),
         Some(directory) => {
             bind_host_directory(roots, directory, "/data")?;
-            (KEPT, "/data/upper")
+            roots.stage(|| begin_directories(Path::new("/data/upper")))?;
+            (KEPT, None)
         }
     };
-    roots.stage(|| begin_directories(upper))?;
     match roots.stage(|| overlay(mark, "/lower", layers))? {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(filled),
         // An extracted image is private and writable as it is.
         Err(errno) if no_overlay(errno) && changes.is_none() => {
             if let Some(Mounted { file, image, .. }) = server {
@@ -236,26 +247,12 @@ pub(super) fn assemble(
                 eprintln!("pyxis: {reason}; extracting {} into memory", image.display());
                 extract(roots, &file, &image, &reason)?;
             }
-            bind_lower(roots)
+            bind_lower(roots).map(|()| None)
         }
         Err(errno) => match &mut server {
             Some(server) if !no_overlay(errno) => Err(server.failure(&errno)),
             _ => Err(overlay_failed(errno)),
         },
-    }
-}
-
-/// Makes the directories of an image in which every start makes something: the overlay would
-/// copy them from the image otherwise, which takes it a dozen requests to the server each. What
-/// cannot be made here the overlay makes then.
-fn begin_directories(upper: &str) {
-    for directory in ["etc", "var"] {
-        let from = Path::new("/lower").join(directory);
-        let Ok(found) = std::fs::symlink_metadata(from) else { continue };
-        let made = Path::new(upper).join(directory);
-        if found.is_dir() && mkdir(&made, Mode::S_IRWXU).is_ok() {
-            let _ = std::fs::set_permissions(&made, found.permissions());
-        }
     }
 }
 
@@ -300,8 +297,6 @@ pub(super) fn overlay_failed(errno: nix::Error) -> StartError {
 
 /// Mounts an overlay at `/root` of the present root.
 pub(super) fn overlay(mark: &str, lower: &str, upper: &str) -> nix::Result<()> {
-    // The first request to the server: a server that cannot answer fails here.
-    nix::sys::stat::stat("/lower")?;
     if !overlay_allowed() {
         return Err(nix::Error::ENODEV);
     }

@@ -153,6 +153,12 @@ impl Roots {
         Ok(())
     }
 
+    /// Runs `work` with the image alone as root and working directory, before there is a tree.
+    pub(super) fn lower<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
+        self.switch(LOWER).map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
+        Ok(work())
+    }
+
     /// Runs `work` with the container's tree as root and working directory.
     pub(super) fn container<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
         self.switch(&self.tree)

@@ -80,7 +80,8 @@ const LIBFUSE_2: &[u8] = b"libfuse.so.2\0";
 
 /// All of a small program, of which both are near the beginning.
 fn head(program: &Path) -> Vec<u8> {
-    let mut head = Vec::new();
+    // Room for more than there is: each is read by one call, and its end found by another.
+    let mut head = Vec::with_capacity((1 << 17) + 1);
     let _ = File::open(program).and_then(|file| file.take(1 << 17).read_to_end(&mut head));
     head
 }

@@ -148,6 +148,12 @@ pub(crate) fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()
     check(result.into())
 }
 
+/// Has overlayfs look no further than this directory of an upper layer.
+pub(super) fn mark_opaque(directory: &Path) -> io::Result<()> {
+    let path = CString::new(directory.as_os_str().as_bytes())?;
+    set_xattr(&path, c"user.overlay.opaque", b"y")
+}
+
 /// A file in memory with these contents.
 pub(crate) fn memory_file(name: &str, contents: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);

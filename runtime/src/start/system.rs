@@ -65,6 +65,11 @@ const COMMON: [&str; 7] = [
      x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
 ];
 
+/// Those in `/etc` that are the host's.
+pub(super) fn host_files() -> impl Iterator<Item = &'static str> {
+    COMMON.iter().filter_map(|line| line.strip_prefix("/etc/")?.split(' ').next())
+}
+
 /// Mounts them all. Returns those lines that were carried out as they are.
 pub(super) fn mount(
     roots: &Roots,
