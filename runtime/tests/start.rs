@@ -331,6 +331,60 @@ fn no_shell_is_started() {
     }
 }
 
+/// Each takes as long as a dozen system calls: most of the time that a start takes.
+#[test]
+fn the_images_server_is_asked_for_little() {
+    let place = Place::new();
+    place.image("image", |root| fs::remove_file(root.join("bin/cat")).unwrap());
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    place.ok(&["start", "c", "true"]);
+    fs::create_dir(place.path("bin")).unwrap();
+    let (program, trace) = (place.path("bin/squashfuse"), place.path("work/answers"));
+    let text = format!(
+        "#!/bin/sh\nexec /usr/bin/strace -qq -e trace=writev -o {} /usr/bin/squashfuse \"$@\"\n",
+        trace.display()
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", place.path("bin").display());
+    for (what, most) in [("./image.sqsh", 66), ("c", 80)] {
+        let mut start = place.pyxis(["start", what, "true"]);
+        assert!(start.env("PATH", &path).status().unwrap().success());
+        let answers = fs::read_to_string(&trace).unwrap();
+        let count = answers.lines().filter(|line| line.starts_with("writev(")).count();
+        assert!((10..=most).contains(&count), "{what}: {count} answers");
+    }
+}
+
+#[test]
+fn what_is_made_beforehand_follows_the_image() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::create_dir_all(root.join("usr/lib")).unwrap();
+        fs::create_dir_all(root.join("var/tmp")).unwrap();
+        fs::write(root.join("usr/lib/here"), "").unwrap();
+        fs::write(root.join("dev/image"), "").unwrap();
+        fs::remove_dir(root.join("tmp")).unwrap();
+        for (target, link) in [("usr/lib", "lib"), ("/var/tmp", "tmp"), ("../run", "var/run")] {
+            std::os::unix::fs::symlink(target, root.join(link)).unwrap();
+        }
+        std::os::unix::fs::symlink("/run/nowhere", root.join("etc/resolv.conf")).unwrap();
+        fs::set_permissions(root.join("etc"), fs::Permissions::from_mode(0o751)).unwrap();
+    });
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let script = "for i in /lib /tmp /var/run; do readlink $i; done; ls /lib/; stat -f -c %T /var/tmp /run /proc /sys; \
+                  test -e /dev/image || test ! -c /dev/null || echo dev; stat -c %a /etc /etc/passwd; \
+                  echo x > /tmp/x; ls /var/tmp; test -r /etc/hosts && echo hosts";
+    let expected = "usr/lib\n/var/tmp\n../run\nhere\ntmpfs\ntmpfs\nproc\nsysfs\n\
+                    dev\n751\n644\nx\nhosts\n";
+    for what in ["./image.sqsh", "c"] {
+        assert_eq!(place.ok(&["start", what, "sh", "-c", script]), expected, "{what}");
+    }
+    let resolv = "cat /etc/resolv.conf";
+    let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    assert_eq!(place.ok(&["start", "./image.sqsh", "sh", "-c", resolv]), host);
+}
+
 #[test]
 fn without_the_kernels_overlay_images_are_extracted() {
     let place = Place::new();

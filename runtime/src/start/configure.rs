@@ -10,6 +10,7 @@ use nix::sys::stat::stat;
 use super::hooks::{Added, Workshop};
 use super::identity::{Account, Identity};
 use super::launcher::Launcher;
+use super::ready::Ready;
 use super::roots::Roots;
 use super::upper::Early;
 use super::{Plan, StartError, account, cgroups, devices, files, fixes, mounts, system};
@@ -29,6 +30,12 @@ pub(super) struct Configured {
     pub(super) script: Option<Vec<u8>>,
 }
 
+/// What was done while the image's server started, or right after.
+pub(super) struct Prepared {
+    pub(super) early: Option<Early>,
+    pub(super) ready: Ready,
+}
+
 /// What is taken from the host's tree.
 pub(super) struct Host {
     environ: Environ,
@@ -36,7 +43,7 @@ pub(super) struct Host {
     pub(super) timezone: Option<fixes::Timezone>,
     /// Of [`system::host_files`] those that there are.
     pub(super) files: Vec<&'static str>,
-    cgroups: Vec<Entry>,
+    pub(super) cgroups: Vec<Entry>,
 }
 
 impl Host {
@@ -60,7 +67,7 @@ pub(super) fn configure(
     plan: &Plan,
     identity: &Identity,
     host: Host,
-    early: Option<Early>,
+    prepared: Prepared,
 ) -> Result<Configured, StartError> {
     let Host { environ: host, account, timezone, cgroups, .. } = host;
     let site = match plan.site.is_empty() {
@@ -69,6 +76,7 @@ pub(super) fn configure(
             Ok((plan.site.mount_lines(&host)?, plan.site.environ_lines(&host)?))
         })??,
     };
+    let Prepared { early, mut ready } = prepared;
     let (image, known) = match early {
         Some(Early { image, account }) => (image, account),
         None => (roots.container(ImageFiles::read)?, false),
@@ -99,9 +107,9 @@ pub(super) fn configure(
     let hooked = plan.conf.is_some() || !plan.site.hooks.is_empty();
     let workshop =
         (hooked || !devices.hooks.is_empty()).then(|| Workshop::open(roots)).transpose()?;
-    let built_in = system::mount(roots, plan, &devices)?;
+    let built_in = system::mount(roots, plan, &devices, &mut ready)?;
     for entry in &cgroups {
-        mounts::apply(roots, entry)?;
+        ready.apply(roots, entry)?;
     }
     roots.container(|| {
         if !known {

@@ -19,6 +19,7 @@ pub(crate) mod launcher;
 mod layers;
 mod mounts;
 mod process;
+mod ready;
 mod rootfs;
 mod roots;
 mod server;
@@ -49,8 +50,9 @@ use crate::containers::{self, Claim};
 use crate::environ::{self, Environ};
 use crate::fstab::Entry;
 use crate::handover::{Handover, Part};
-use configure::{Configured, Host, configure};
+use configure::{Configured, Host, Prepared, configure};
 use identity::Identity;
+use ready::Ready;
 use rootfs::{Ground, helper_log};
 use roots::Roots;
 
@@ -167,11 +169,19 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
         // While the server starts.
         Ok((source, Host::look(&identity)))
     })?;
+    // While the server starts, too.
+    let ready = match source.is_served() {
+        true => {
+            let entries = system::known_entries(&plan).chain(host.cgroups.iter().cloned());
+            Ready::make(&roots, entries)
+        }
+        false => Ready::default(),
+    };
     let mark = plan.root.mark(plan.label.as_ref());
     let filling = |upper: &Path| upper::fill(&roots, upper, &identity, &host);
     let early = rootfs::assemble(&roots, source, &mark, plan.writable, filling)?;
     let Configured { environ, launched, cwd, script } =
-        configure(&mut roots, &plan, &identity, host, early)
+        configure(&mut roots, &plan, &identity, host, Prepared { early, ready })
             .map_err(|e| e.of_image(image.as_deref()))?;
     if !plan.writable {
         mounts::make_root_readonly(&roots)?;

@@ -21,7 +21,12 @@ const NONE: Option<&str> = None;
 
 /// Carries out one mount line; a failure that the line calls unimportant is passed over.
 pub(super) fn apply(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
-    match carry_out(roots, entry) {
+    forgiving(entry, carry_out(roots, entry))
+}
+
+/// The result of a mount line, unless it is unimportant.
+pub(super) fn forgiving(entry: &Entry, result: Result<(), StartError>) -> Result<(), StartError> {
+    match result {
         Err(error) if entry.nofail => {
             if !entry.silent {
                 eprintln!("pyxis: {error}");
@@ -43,17 +48,39 @@ fn carry_out(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
             StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno)
         });
     }
-    let source = if entry.is_bind() {
-        let path = PathBuf::from(&entry.source);
-        let opened = roots.open_on_host(&path);
-        Some(opened.map_err(|source| StartError::Source { path, source })?)
-    } else {
-        None
-    };
+    let source = open_source(roots, entry)?;
     roots.container(|| {
         create_target(entry, source.as_ref(), &target)?;
-        mount_entry(entry, source.as_ref(), &target)
+        mount_entry(entry, source.as_ref(), &target, Proc::Own)
     })?
+}
+
+/// What is to be bound, if anything is.
+pub(super) fn open_source(roots: &Roots, entry: &Entry) -> Result<Option<OwnedFd>, StartError> {
+    if !entry.is_bind() {
+        return Ok(None);
+    }
+    let path = PathBuf::from(&entry.source);
+    let opened = roots.open_on_host(&path);
+    opened.map(Some).map_err(|source| StartError::Source { path, source })
+}
+
+/// The `/proc` by which an opened file can be named.
+#[derive(Clone, Copy)]
+pub(super) enum Proc {
+    /// Of the present root.
+    Own,
+    /// The host's, from the stage.
+    OfHost,
+}
+
+impl Proc {
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Proc::Own => "/proc",
+            Proc::OfHost => "/host/proc",
+        }
+    }
 }
 
 /// Whether a path has more `..` than parts for them: a mistake, though nothing could come of it.
@@ -72,7 +99,11 @@ fn leaves_root(path: &Path) -> bool {
 /// Mode of what is made for a mount only: `export` leaves it out again, as enroot's does.
 const MOUNT_POINT: u32 = 0o000;
 
-fn create_target(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Result<(), StartError> {
+pub(super) fn create_target(
+    entry: &Entry,
+    source: Option<&OwnedFd>,
+    target: &Path,
+) -> Result<(), StartError> {
     let directory = match entry.create {
         None => return Ok(()),
         Some(Create::Directory) => true,
@@ -126,13 +157,19 @@ fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {
     }
 }
 
-fn mount_entry(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Result<(), StartError> {
+/// Mounts at a path of the present root.
+pub(super) fn mount_entry(
+    entry: &Entry,
+    source: Option<&OwnedFd>,
+    target: &Path,
+    proc: Proc,
+) -> Result<(), StartError> {
     let failed =
         |errno| StartError::mount(entry.source.to_string_lossy(), &target.to_string_lossy(), errno);
     let per_mount = entry.flags - MsFlags::MS_BIND - MsFlags::MS_REC;
     match source {
         Some(source) => {
-            bind(source, target, entry.flags & (MsFlags::MS_BIND | MsFlags::MS_REC))
+            bind(source, target, entry.flags & (MsFlags::MS_BIND | MsFlags::MS_REC), proc)
                 .map_err(failed)?;
             if !per_mount.is_empty() {
                 let recursive = entry.flags.contains(MsFlags::MS_REC);
@@ -156,14 +193,14 @@ fn mount_entry(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Result
 }
 
 /// Binds an opened path, whatever tree it is in, to `target` in the present root.
-fn bind(source: &OwnedFd, target: &Path, flags: MsFlags) -> nix::Result<()> {
+fn bind(source: &OwnedFd, target: &Path, flags: MsFlags, proc: Proc) -> nix::Result<()> {
     if is_directory(source) {
         fchdir(source)?;
         let bound = mount(Some("."), target, NONE, flags, NONE);
         chdir("/")?;
         return bound;
     }
-    let path = format!("/proc/self/fd/{}", source.as_raw_fd());
+    let path = format!("{}/self/fd/{}", proc.path(), source.as_raw_fd());
     mount(Some(path.as_str()), target, NONE, flags, NONE)
 }
 
@@ -175,7 +212,7 @@ pub(super) fn bind_directory(
 ) -> Result<(), StartError> {
     let mut flags = MsFlags::MS_BIND;
     flags.set(MsFlags::MS_REC, recursive);
-    bind(source, Path::new(target), flags)
+    bind(source, Path::new(target), flags, Proc::Own)
         .map_err(|errno| StartError::mount("a directory", target, errno))
 }
 
@@ -210,7 +247,7 @@ pub(super) fn make_root_readonly(roots: &Roots) -> Result<(), StartError> {
         .map_err(|errno| StartError::mount("the root filesystem read-only", "/", errno))
 }
 
-fn is_directory(fd: &OwnedFd) -> bool {
+pub(super) fn is_directory(fd: &OwnedFd) -> bool {
     fstat(fd)
         .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
 }

@@ -144,6 +144,11 @@ impl Source {
 }
 
 impl Source {
+    /// Whether there is a server to be waited for.
+    pub(super) fn is_served(&self) -> bool {
+        matches!(self, Source::Layers { lower: Lower::Served(_) | Lower::Mounted(_), .. })
+    }
+
     /// Has the server begin, which needs a while, before anything else is done: for
     /// [`Roots::enter`].
     pub(super) fn serve(self) -> Result<Source, StartError> {

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::symlink;
 
+use super::ready::Ready;
 use super::roots::Roots;
 use super::{Plan, StartError, devices, mounts};
 use crate::cdi::Edits;
@@ -70,11 +71,25 @@ pub(super) fn host_files() -> impl Iterator<Item = &'static str> {
     COMMON.iter().filter_map(|line| line.strip_prefix("/etc/")?.split(' ').next())
 }
 
+/// Those that do not depend on the image.
+pub(super) fn known_entries(plan: &Plan) -> impl Iterator<Item = Entry> {
+    let own = &plan.unshare;
+    let least = own.ipc || plan.restrict_dev;
+    let first = [if own.pid { OWN_PROC } else { PROC }, if own.net { OWN_SYS } else { SYS }];
+    let dev = DEV.into_iter().filter(move |_| !least);
+    first
+        .into_iter()
+        .chain(dev)
+        .chain(COMMON)
+        .filter_map(|line| Entry::parse(OsStr::new(line)).ok()?)
+}
+
 /// Mounts them all. Returns those lines that were carried out as they are.
 pub(super) fn mount(
     roots: &Roots,
     plan: &Plan,
     devices: &Edits,
+    ready: &mut Ready,
 ) -> Result<Vec<&'static str>, StartError> {
     let own = &plan.unshare;
     let mut lines = vec![if own.pid { OWN_PROC } else { PROC }];
@@ -98,7 +113,7 @@ pub(super) fn mount(
     let before_common = lines.len();
     lines.extend(COMMON);
     for line in &lines[..before_common] {
-        apply_line(roots, line)?;
+        apply_line(roots, line, ready)?;
     }
     if !renamed.is_empty() {
         let (entries, more) = roots.host(|| devices::mirror(&renamed))??;
@@ -116,7 +131,7 @@ pub(super) fn mount(
         mounts::apply(roots, &entry)?;
     }
     for line in &lines[before_common..] {
-        apply_line(roots, line)?;
+        apply_line(roots, line, ready)?;
     }
     if !renamed.is_empty() {
         // A site's own line for /dev, as enroot has it, would cover what has been made.
@@ -125,9 +140,9 @@ pub(super) fn mount(
     Ok(lines)
 }
 
-fn apply_line(roots: &Roots, line: &str) -> Result<(), StartError> {
+fn apply_line(roots: &Roots, line: &str, ready: &mut Ready) -> Result<(), StartError> {
     match Entry::parse(OsStr::new(line))? {
-        Some(entry) => mounts::apply(roots, &entry),
+        Some(entry) => ready.apply(roots, &entry),
         None => Ok(()),
     }
 }
