@@ -57,6 +57,9 @@ fn namespaces_of_its_own() {
     let trap = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done";
     let running = place.background(&["start", "--pid", "./image.sqsh", "sh", "-c", trap]);
     assert_eq!(running.terminate(), Some(9));
+    // A lost terminal ends it, as without a namespace.
+    let image = ["start", "--pid", "./image.sqsh", "sh", "-c", "echo ready; exec sleep 100"];
+    assert_eq!(place.background(&image).hang_up(), Some(nix::libc::SIGHUP));
 }
 
 #[test]
@@ -111,6 +114,11 @@ fn other_scripts_run_in_the_images_shell() {
 fn words_that_only_a_shell_understands() {
     let place = Place::new();
     place.image("image", |root| fs::write(root.join("script"), "echo ran $1\n").unwrap());
+    assert_eq!(place.ok(&["start", "./image.sqsh", "--", "echo", "a"]), "a\n");
+    // Without a command script both ways start in the home directory.
+    for words in ["pwd", "pwd; :"] {
+        assert_eq!(place.ok(&["start", "-r", "./image.sqsh", words]), "/root\n");
+    }
     assert_eq!(place.ok(&["start", "./image.sqsh", "echo one; echo two"]), "one\ntwo\n");
     assert_eq!(place.ok(&["start", "./image.sqsh", "/script", "x"]), "ran x\n");
     place.run(&["start", "./image.sqsh", "false"]).fails(1);

@@ -16,7 +16,7 @@ use nix::unistd::fchdir;
 use super::running::Pinned;
 use crate::environ::{self, Environ};
 use crate::launch::{LaunchError, confine};
-use crate::start::supervise;
+use crate::start::{supervise, sys};
 
 /// What to enter.
 #[derive(Debug)]
@@ -101,6 +101,8 @@ impl Exec {
         let mut environ = environ::from_block(&block);
         environ::add_wanted(&mut environ, &self.env, &std::env::vars_os().collect());
 
+        // Between two namespaces its root is the host's.
+        sys::hide_from_tracers();
         let own_user = found.iter().any(|(which, ..)| *which == "user");
         let own_pid = found.iter().any(|(which, ..)| *which == "pid");
         for (which, flag, namespace) in found {

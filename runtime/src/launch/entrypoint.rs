@@ -77,7 +77,7 @@ fn run(
     name: OwnedFd,
     wait: OwnedFd,
 ) -> Result<std::convert::Infallible, LaunchError> {
-    let invocation = launch.invocation(&container.environ, &container.cwd)?;
+    let invocation = launch.invocation(&container.environ)?;
     confine(!container.privileged()).map_err(LaunchError::Confine)?;
     // Moved out of the way first: either may have the other's number.
     let placed = sys::move_up(name).and_then(|name| {

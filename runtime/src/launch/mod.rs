@@ -19,7 +19,7 @@ pub use entrypoint::run_entrypoint;
 pub use error::LaunchError;
 
 use crate::environ::Environ;
-use crate::start::{Container, sys};
+use crate::start::{Container, files, sys};
 use rc::Simple;
 
 /// The image's command script.
@@ -56,14 +56,14 @@ impl Launch {
     /// [`LaunchError`], with the exit code that a shell would give.
     pub fn exec(&self, container: &mut Container) -> Result<Infallible, LaunchError> {
         container.complete();
-        let invocation = self.invocation(&container.environ, &container.cwd)?;
+        let invocation = self.invocation(&container.environ)?;
         confine(!container.privileged()).map_err(LaunchError::Confine)?;
         Err(invocation.exec(&container.environ))
     }
 
-    fn invocation(&self, environ: &Environ, cwd: &Path) -> Result<Invocation, LaunchError> {
+    fn invocation(&self, environ: &Environ) -> Result<Invocation, LaunchError> {
         if !self.login && self.script.is_none() {
-            if let Some(invocation) = self.without_shell(cwd) {
+            if let Some(invocation) = self.without_shell(environ) {
                 return Ok(invocation);
             }
         }
@@ -99,18 +99,20 @@ impl Launch {
     }
 
     /// For images whose script is understood, or that have none.
-    fn without_shell(&self, cwd: &Path) -> Option<Invocation> {
-        let (command, directory) = match fs::read(SCRIPT) {
+    fn without_shell(&self, environ: &Environ) -> Option<Invocation> {
+        let (command, directory) = match files::read(SCRIPT) {
             Ok(script) => {
-                let local = fs::read(LOCAL).unwrap_or_default();
+                let local = files::read(LOCAL).unwrap_or_default();
                 let simple = Simple::parse(&script, &local)?;
                 let directory = simple.directory.clone();
                 let _ = fs::create_dir_all(&directory);
                 (simple.command(&self.command), directory)
             }
-            Err(_) => (self.command.clone(), cwd.to_owned()),
+            Err(_) => (self.command.clone(), home(environ)),
         };
-        let (program, arguments) = command.split_first()?;
+        // As in a shell's `exec "$@"`.
+        let end_of_options = command.first().is_some_and(|word| word == "--");
+        let (program, arguments) = command[usize::from(end_of_options)..].split_first()?;
         // What the shell would have to run itself, or is to be given as a script.
         let for_shell = program.as_bytes().contains(&b' ') || is_shell_script(Path::new(program));
         (!for_shell).then(|| Invocation {

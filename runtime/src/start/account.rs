@@ -126,7 +126,7 @@ pub(super) fn add_login_defaults(environ: &mut Environ, identity: &Identity, acc
 /// can be written to, it gets what the image has for new users.
 pub(super) fn create_home(environ: &Environ, writable: bool) {
     let Some(home) = environ.get(OsStr::new("HOME")).map(Path::new) else { return };
-    if !home.is_absolute() || home.exists() {
+    if !home.is_absolute() || super::files::check_way(home).is_err() || home.exists() {
         return;
     }
     if fs::DirBuilder::new().recursive(true).mode(0o700).create(home).is_err() || !writable {

@@ -104,13 +104,7 @@ pub(super) fn configure(
     }
     variables.extend(site.1);
 
-    let hooked = plan.conf.is_some() || !plan.site.hooks.is_empty();
-    let workshop =
-        (hooked || !devices.hooks.is_empty()).then(|| Workshop::open(roots)).transpose()?;
-    let built_in = system::mount(roots, plan, &devices, &mut ready)?;
-    for entry in &cgroups {
-        ready.apply(roots, entry)?;
-    }
+    // While there is no /proc that links of the image could lead to.
     roots.container(|| {
         if !known {
             account::write(identity, &account);
@@ -120,6 +114,14 @@ pub(super) fn configure(
         }
         fixes::let_apt_be_root(identity);
     })?;
+
+    let hooked = plan.conf.is_some() || !plan.site.hooks.is_empty();
+    let workshop =
+        (hooked || !devices.hooks.is_empty()).then(|| Workshop::open(roots)).transpose()?;
+    let built_in = system::mount(roots, plan, &devices, &mut ready)?;
+    for entry in &cgroups {
+        ready.apply(roots, entry)?;
+    }
 
     let mut lines = image_mounts(&image.fstab, &host)?;
     lines.extend(mounts::parse_lines(OsStr::from_bytes(&site.0))?);

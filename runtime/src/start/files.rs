@@ -1,18 +1,30 @@
-//! Files of an image, read with care: whoever made it may have put anything in their place.
+//! Files of an image, handled with care: whoever made it may have put anything in their place.
+//!
+//! Inside a chroot of the container's tree, links and `..` stay in it, except by way of `/proc`: a
+//! link to `/proc/self/fd/N` leads to whatever this process has open, the host's tree included.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 /// More than any such file has; an image cannot fill the node's memory with one.
 const LARGEST: u64 = 16 << 20;
 
 /// Contents of a small regular file. Anything else, such as a FIFO, where reading would wait for
 /// ever, or a device without an end, is an error.
-pub(super) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = match open(path.as_ref(), flags) {
+        Err(Errno::ENOSYS) => {
+            OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?
+        }
+        opened => File::from(opened?),
+    };
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
@@ -21,6 +33,24 @@ pub(super) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than 16 MiB"));
     }
     Ok(text)
+}
+
+/// Fails if a link on the way to `path` is one of those in `/proc` that lead to what a process
+/// has open. Kernels before 5.6 cannot tell.
+pub(super) fn check_way(path: &Path) -> io::Result<()> {
+    match open(path, OFlag::O_PATH) {
+        Err(Errno::ELOOP) => {
+            let text = "a link there leads out of the container, by /proc, or to itself";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn open(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    let how =
+        OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(AT_FDCWD, path, how)
 }
 
 #[cfg(test)]
@@ -40,6 +70,16 @@ mod tests {
         let file = top.join("file");
         fs::write(&file, "text").unwrap();
         assert_eq!(read(&file).unwrap(), b"text");
+        // What this process has open is nothing that a link may lead to.
+        let folder = fs::File::open(&top).unwrap();
+        let magic = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&folder));
+        std::os::unix::fs::symlink(&magic, top.join("magic")).unwrap();
+        assert!(read(top.join("magic/file")).is_err());
+        for way in ["magic", "magic/file", "magic/absent"] {
+            assert!(check_way(&top.join(way)).is_err(), "{way}");
+        }
+        assert!(check_way(&top.join("absent/magic")).is_ok());
+        assert!(check_way(Path::new("/proc/self/status")).is_ok());
         assert_eq!(read(top.join("absent")).unwrap_err().kind(), io::ErrorKind::NotFound);
         fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
         assert!(read(&file).is_err());

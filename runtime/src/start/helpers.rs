@@ -10,19 +10,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 
-use super::StartError;
 use super::server::Serve;
-use super::sys;
+use super::{StartError, channel, sys};
 
 /// What the caller has for a child now.
 pub(super) enum Child {
-    /// The keeper, who ends last.
-    Keeper(Pid),
+    /// The keeper, who ends last, and where it is told the container's user namespace.
+    Keeper(Pid, OwnedFd),
     /// One that has forked the server and ends: to be waited for before anybody else could meet
     /// its remains, and not sooner.
     Passing(Pid),
@@ -32,7 +31,7 @@ pub(super) enum Child {
 ///
 /// `lease` is the socket the container is handed over to: when its other end is closed without
 /// a word, whoever asked for the container has died, and the container is killed. `alive` is
-/// held by both helpers as long as they run.
+/// held by both helpers as long as they run. Both stay in the namespaces of the caller.
 pub(super) fn fork_helpers(
     server: Option<Serve<'_>>,
     lease: Option<RawFd>,
@@ -40,11 +39,12 @@ pub(super) fn fork_helpers(
     log: &File,
 ) -> Result<Child, StartError> {
     let process = |errno: nix::Error| StartError::Process(errno.into());
+    let (tell, told) = channel::pair().map_err(StartError::Process)?;
     // SAFETY: this process has one thread, so that the child may allocate and run Rust code.
     match unsafe { fork() }.map_err(process)? {
         // With a lease the first child stays, and is init's when we exit or exec.
         ForkResult::Parent { child } if lease.is_none() => Ok(Child::Passing(child)),
-        ForkResult::Parent { child } => Ok(Child::Keeper(child)),
+        ForkResult::Parent { child } => Ok(Child::Keeper(child, tell)),
         ForkResult::Child => {
             let mut serving = None;
             // First of all: the container's start waits for it.
@@ -61,7 +61,7 @@ pub(super) fn fork_helpers(
             }
             if let Some(lease) = lease {
                 let _ = detach(log);
-                keep(lease, alive.as_raw_fd(), serving);
+                keep(lease, alive.as_raw_fd(), told.as_raw_fd(), serving);
             }
             exit_now(0);
         }
@@ -124,9 +124,9 @@ pub(super) fn inherit(fd: impl AsFd) -> io::Result<()> {
 }
 
 /// Waits for the end of the lease. A message is a farewell: Slurm is ending the step itself.
-fn keep(lease: RawFd, alive: RawFd, serving: Option<Pid>) {
+fn keep(lease: RawFd, alive: RawFd, told: RawFd, serving: Option<Pid>) {
     sys::name_process(c"pyxis-keeper");
-    sys::close_all_but(&[lease, alive]);
+    sys::close_all_but(&[lease, alive, told]);
     // SAFETY: open for as long as this process lives.
     let lease = unsafe { BorrowedFd::borrow_raw(lease) };
     let mut ended = [PollFd::new(lease, PollFlags::POLLIN)];
@@ -140,12 +140,12 @@ fn keep(lease: RawFd, alive: RawFd, serving: Option<Pid>) {
         if let Some(serving) = serving {
             // Should slurmstepd die even now, what is left of the step is ours to end.
             if !outlast(serving, lease) {
-                return kill_container();
+                kill_container(told, Some(serving));
             }
         }
         return;
     }
-    kill_container();
+    kill_container(told, serving);
 }
 
 /// Waits for the end of the server. Returns `false` if the lease's other end is closed before.
@@ -171,46 +171,32 @@ fn outlast(serving: Pid, lease: BorrowedFd<'_>) -> bool {
     true
 }
 
-/// Kills every process of this user namespace and of those below it, until there is none. A
-/// container without a user namespace of its own cannot be told from the node, and is left alone.
-fn kill_container() {
-    if !has_own_user_namespace() {
-        return;
-    }
-    let Ok(container) = sys::namespace_id("/proc/self/ns/user") else { return };
-    let me = std::process::id();
+/// Kills every process of the container's user namespace and of those below it, until there is
+/// none, and the server. A container without a user namespace of its own cannot be told from the
+/// node, and is left alone: nobody has sent one.
+fn kill_container(told: RawFd, serving: Option<Pid>) {
+    // Kept open: no other namespace gets its number.
+    let Ok(namespace) = channel::receive(told) else { return };
+    let Ok(container) = sys::namespace_id(&namespace) else { return };
     // Each round may race with a fork; a hundred in a row do not.
     for _ in 0..100 {
         let mut found = false;
         let Ok(processes) = std::fs::read_dir("/proc") else { return };
         for process in processes.flatten() {
             let name = process.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            if name.to_str().is_none_or(|name| name.parse::<u32>().is_err()) {
                 continue;
-            };
-            if pid != me && sys::kill_if_within(&process.path(), container) {
+            }
+            if sys::kill_if_within(&process.path(), container) {
                 found = true;
             }
         }
         if !found {
-            return;
+            break;
         }
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-}
-
-/// The user namespaces we make have one uid; the node's has all or, itself contained, many.
-fn has_own_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nodes_own_processes_are_never_a_container() {
-        assert!(!has_own_user_namespace());
+    if let Some(serving) = serving {
+        let _ = kill(serving, Signal::SIGKILL);
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn overlay_allowed() -> bool {
 
 /// Tries it, with the empty directories `upper` and `work` in `directory`.
 pub(crate) fn can_layer(directory: &Path) -> Result<(), NoLayers> {
-    server::available().map_err(NoLayers::Image)?;
+    server::program().and_then(|_| server::device()).map_err(NoLayers::Image)?;
     let failed = |source| NoLayers::Overlay { directory: directory.to_owned(), source };
     if !overlay_allowed() {
         return Err(failed(io::Error::from_raw_os_error(nix::libc::ENODEV)));

@@ -6,11 +6,12 @@
 
 mod account;
 mod cgroups;
+mod channel;
 mod configure;
 mod devices;
 mod error;
 mod export;
-mod files;
+pub(crate) mod files;
 mod fixes;
 mod helpers;
 mod hooks;
@@ -149,9 +150,6 @@ pub struct Container {
 pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> {
     let identity = Identity::of_caller(plan.remap_root);
     let (ground, claim) = Ground::find(&plan.root)?;
-    if !plan.privileged {
-        identity.enter_user_namespace()?;
-    }
     let image = match &plan.root {
         Root::Path(path) if path.is_file() => Some(path.clone()),
         _ => None,
@@ -159,6 +157,10 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     let log = helper_log()?;
     let source = ground.prepare(&identity, &log)?;
     let mut helpers = source.fork_helpers(lease, &log)?;
+    if !plan.privileged {
+        identity.enter_user_namespace()?;
+        helpers.tell_keeper().map_err(StartError::Process)?;
+    }
     if plan.unshare.pid {
         let failed = |source| StartError::Namespace { which: "pid", source };
         unshare(CloneFlags::CLONE_NEWPID).map_err(|errno| failed(errno.into()))?;

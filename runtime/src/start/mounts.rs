@@ -13,8 +13,8 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, fchdir};
 
-use super::StartError;
 use super::roots::Roots;
+use super::{StartError, files};
 use crate::fstab::{Create, Entry};
 
 const NONE: Option<&str> = None;
@@ -44,13 +44,17 @@ fn carry_out(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
         return Err(StartError::mount(entry.source.to_string_lossy(), &shown, Errno::EXDEV));
     }
     if entry.detach {
-        return roots.container(|| umount2(&target, MntFlags::MNT_DETACH))?.map_err(|errno| {
-            StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno)
-        });
+        return roots.container(|| {
+            check_way(&target)?;
+            umount2(&target, MntFlags::MNT_DETACH).map_err(|errno| {
+                StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno)
+            })
+        })?;
     }
     let source = open_source(roots, entry)?;
     roots.container(|| {
         create_target(entry, source.as_ref(), &target)?;
+        check_way(&target)?;
         mount_entry(entry, source.as_ref(), &target, Proc::Own)
     })?
 }
@@ -83,6 +87,11 @@ impl Proc {
     }
 }
 
+/// Of a target.
+pub(super) fn check_way(path: &Path) -> Result<(), StartError> {
+    files::check_way(path).map_err(|error| StartError::file("mount something at", path, error))
+}
+
 /// Whether a path has more `..` than parts for them: a mistake, though nothing could come of it.
 fn leaves_root(path: &Path) -> bool {
     let mut depth = 0;
@@ -110,6 +119,7 @@ pub(super) fn create_target(
         Some(Create::File) => false,
         Some(Create::LikeSource) => source.is_none_or(is_directory),
     };
+    check_way(target)?;
     if fs::metadata(target).is_ok() {
         return Ok(());
     }
@@ -141,6 +151,7 @@ pub(super) fn create_directory(path: &Path) -> Result<(), StartError> {
 }
 
 fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {
+    files::check_way(path)?;
     if fs::metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
         return Ok(());
     }

@@ -9,15 +9,10 @@ use nix::unistd::{ForkResult, Pid, fork};
 use super::helpers::exit_now;
 use super::sys;
 
-/// Passed on to the other process.
-const FORWARDED: [Signal; 6] = [
-    Signal::SIGHUP,
-    Signal::SIGINT,
-    Signal::SIGQUIT,
-    Signal::SIGTERM,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-];
+/// Passed on to the other process. A hang-up is not, which the init of a PID namespace would not
+/// see: it ends us, and by that the other process.
+const FORWARDED: [Signal; 5] =
+    [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// Forks. Returns in the child, which is killed when the calling process dies; the calling
 /// process passes signals on and ends like the child.
@@ -36,6 +31,8 @@ pub(crate) fn supervise() -> io::Result<()> {
             drop(parent);
             // What others wait for must not stay open here.
             sys::close_all_but(&[]);
+            // Its root is the host's: nobody in the container may follow /proc/PID/root.
+            sys::hide_from_tracers();
             stand_for(child, &watched, &old)
         }
         ForkResult::Child => {

@@ -59,6 +59,7 @@ fn attach(roots: &Roots, entry: &Entry, place: &Path) -> Result<(), StartError> 
     // Looked up in the container, moved to from the stage.
     let opened = roots.container(|| {
         create_target(entry, None, &target)?;
+        mounts::check_way(&target)?;
         open(&target, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)
     })??;
     let path = format!("{}/self/fd/{}", Proc::OfHost.path(), opened.as_raw_fd());

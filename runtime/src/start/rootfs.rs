@@ -5,6 +5,7 @@
 //! named container lives in its directory.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,7 +24,7 @@ use super::mounts;
 use super::roots::{LOWER, Roots};
 use super::server::{Mounted, Server, Unavailable, find_in_path};
 use super::upper::begin_directories;
-use super::{Root, StartError, sys};
+use super::{Root, StartError, channel, sys};
 use crate::containers::{Claim, State};
 use crate::image::Image;
 
@@ -71,7 +72,7 @@ impl Ground {
         Ok((ground, claim))
     }
 
-    /// Starts the image server; inside the user namespace, outside the mount namespace.
+    /// Finds what the image is to be served with; outside all namespaces.
     pub(super) fn prepare(self, identity: &Identity, log: &File) -> Result<Source, StartError> {
         Ok(match self {
             Ground::Directory(path) => Source::Directory(path),
@@ -117,8 +118,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Forks the helpers that the container needs, before there is a mount namespace that they
-    /// must not keep.
+    /// Forks the helpers that the container needs, before there are namespaces: a mount namespace
+    /// they must not keep, and within the user namespace they would be the container's prey.
     pub(super) fn fork_helpers(
         &self,
         lease: Option<RawFd>,
@@ -135,10 +136,14 @@ impl Source {
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()))?;
         Ok(match fork_helpers(server, lease, &running, log)? {
             // Kernels before 5.3 have no descriptor of a process: the pipe is nearly as good.
-            Child::Keeper(keeper) => {
-                Helpers { ended: Some(sys::process_fd(keeper).unwrap_or(alive)), passing: None }
+            Child::Keeper(keeper, told) => Helpers {
+                ended: Some(sys::process_fd(keeper).unwrap_or(alive)),
+                passing: None,
+                keeper: Some(told),
+            },
+            Child::Passing(child) => {
+                Helpers { ended: Some(alive), passing: Some(child), keeper: None }
             }
-            Child::Passing(child) => Helpers { ended: Some(alive), passing: Some(child) },
         })
     }
 }
@@ -154,8 +159,7 @@ impl Source {
     pub(super) fn serve(self) -> Result<Source, StartError> {
         Ok(match self {
             Source::Layers { lower: Lower::Served(server), changes } => {
-                let lower = Lower::Mounted(server.mount(LOWER)?);
-                Source::Layers { lower, changes }
+                Source::Layers { lower: server.mount(LOWER)?, changes }
             }
             source => source,
         })
@@ -168,9 +172,18 @@ pub(super) struct Helpers {
     /// Can be read, or hangs up, when they are gone.
     pub(super) ended: Option<OwnedFd>,
     passing: Option<Pid>,
+    keeper: Option<OwnedFd>,
 }
 
 impl Helpers {
+    /// Tells the keeper whose processes it may have to kill: those of our user namespace.
+    pub(super) fn tell_keeper(&mut self) -> io::Result<()> {
+        match self.keeper.take() {
+            Some(keeper) => channel::send(&keeper, &File::open("/proc/self/ns/user")?.into()),
+            None => Ok(()),
+        }
+    }
+
     /// Leaves no child that whoever is executed next would find. In a PID namespace of its own
     /// the child is another process's.
     pub(super) fn settle(&mut self) {
@@ -265,7 +278,7 @@ pub(super) fn assemble<T>(
 fn mount_lower(roots: &Roots, lower: Lower) -> Result<Option<Mounted>, StartError> {
     match lower {
         Lower::Mounted(server) => Ok(Some(server)),
-        Lower::Served(server) => Ok(Some(roots.stage(|| server.mount("/lower"))??)),
+        Lower::Served(server) => mount_lower(roots, roots.stage(|| server.mount("/lower"))??),
         Lower::Extracted { file, path, reason } => {
             eprintln!("pyxis: {reason}; extracting {} into memory", path.display());
             extract(roots, &file, &path, &reason)?;

@@ -1,23 +1,23 @@
 //! The process that serves a squashfs image to the kernel: squashfuse, on a `/dev/fuse`
 //! descriptor that is already mounted, so that nobody has to poll for the mount.
 //!
-//! It stays in the host's mount namespace: when the container's last process is gone, the
-//! container's mount namespace and with it the FUSE mount disappear, and squashfuse exits by
-//! itself.
+//! It stays in the host's namespaces. When the container's last process is gone, the container's
+//! mount namespace and with it the FUSE mount disappear, and squashfuse exits by itself. In the
+//! container's user namespace it would be a way to the host's files: whoever has capabilities there
+//! may follow `/proc/PID/root`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
-use nix::unistd::pipe2;
 
 use super::helpers::{exit_now, fail, inherit};
 use super::identity::Identity;
-use super::{StartError, sys};
+use super::rootfs::Lower;
+use super::{StartError, channel, sys};
 
 /// What is needed to serve an image: found before anything is forked.
 pub(super) struct Server {
@@ -27,9 +27,9 @@ pub(super) struct Server {
     options: String,
     ids: (u32, u32),
     log: File,
-    fuse: OwnedFd,
-    ready: File,
-    go: File,
+    /// The device goes to the server through it, once it is mounted.
+    ours: OwnedFd,
+    theirs: OwnedFd,
     held: Option<File>,
 }
 
@@ -52,8 +52,8 @@ pub(crate) enum Unavailable {
 /// An image that is served, or given back with the reason why it cannot be.
 pub(super) type Prepared = Result<Server, (File, Unavailable)>;
 
-/// squashfuse and its device, where both can be used.
-pub(super) fn available() -> Result<(PathBuf, OwnedFd), Unavailable> {
+/// squashfuse, where it can be used.
+pub(super) fn program() -> Result<PathBuf, Unavailable> {
     let quick = find_in_path("squashfuse_ll").filter(|program| {
         let head = head(program);
         sys::contains(&head, OWNERS) && !sys::contains(&head, LIBFUSE_2)
@@ -68,8 +68,13 @@ pub(super) fn available() -> Result<(PathBuf, OwnedFd), Unavailable> {
             program
         }
     };
+    Ok(program)
+}
+
+/// A connection to FUSE that is mounted nowhere yet.
+pub(super) fn device() -> Result<OwnedFd, Unavailable> {
     let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse");
-    Ok((program, fuse.map_err(Unavailable::Device)?.into()))
+    Ok(fuse.map_err(Unavailable::Device)?.into())
 }
 
 /// In squashfuse_ll since 0.2: it can show every file as the user's, which squashfuse leaves to its
@@ -87,8 +92,7 @@ fn head(program: &Path) -> Vec<u8> {
 }
 
 impl Server {
-    /// To be called inside the container's user namespace: the kernel wants the device opened in
-    /// the one that mounts it. The server keeps `held` open as long as it lives.
+    /// The server keeps `held` open as long as it lives.
     pub(super) fn prepare(
         image: File,
         path: &Path,
@@ -96,12 +100,11 @@ impl Server {
         held: Option<File>,
         log: &File,
     ) -> Result<Prepared, StartError> {
-        let (program, fuse) = match available() {
-            Ok(found) => found,
+        let program = match program() {
+            Ok(program) => program,
             Err(reason) => return Ok(Err((image, reason))),
         };
-        let (ready, go) =
-            pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()))?;
+        let (ours, theirs) = channel::pair().map_err(StartError::Process)?;
         Ok(Ok(Server {
             image,
             path: path.to_owned(),
@@ -109,9 +112,8 @@ impl Server {
             options: format!("uid={},gid={}", identity.inside_uid, identity.inside_gid),
             ids: (identity.inside_uid, identity.inside_gid),
             log: log.try_clone().map_err(StartError::Process)?,
-            fuse,
-            ready: ready.into(),
-            go: go.into(),
+            ours,
+            theirs,
             held,
         }))
     }
@@ -121,21 +123,27 @@ impl Server {
         Serve(self)
     }
 
-    /// Mounts the image at `target`, with which the server starts to answer.
-    pub(super) fn mount(self, target: &str) -> Result<Mounted, StartError> {
+    /// Mounts the image at `target`, with which the server starts to answer. Inside the
+    /// container's user namespace: the kernel wants the device opened in the one that mounts it.
+    pub(super) fn mount(self, target: &str) -> Result<Lower, StartError> {
+        let fuse = match device() {
+            Ok(fuse) => fuse,
+            Err(reason) => {
+                let Server { image, path, .. } = self;
+                return Ok(Lower::Extracted { file: image, path, reason });
+            }
+        };
         let (user, group) = self.ids;
         let data = format!(
             "fd={},rootmode=40000,user_id={user},group_id={group},default_permissions,allow_other",
-            self.fuse.as_raw_fd()
+            fuse.as_raw_fd()
         );
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
         mount(Some("squashfuse"), target, Some("fuse.squashfuse"), flags, Some(data.as_str()))
             .map_err(|errno| StartError::mount("the image", target, errno))?;
         // With our copy closed, the server's death fails every request instead of hanging it.
-        drop(self.fuse);
-        let mut go = self.go;
-        go.write_all(b"!").map_err(StartError::Process)?;
-        Ok(Mounted { file: self.image, image: self.path, log: self.log })
+        channel::send(&self.ours, &fuse).map_err(StartError::Process)?;
+        Ok(Lower::Mounted(Mounted { file: self.image, image: self.path, log: self.log }))
     }
 }
 
@@ -145,18 +153,15 @@ pub(super) struct Serve<'a>(&'a Server);
 impl Serve<'_> {
     /// Waits until the image is mounted and becomes squashfuse.
     pub(super) fn serve(self, alive: &OwnedFd, log: &File) -> ! {
-        let Server { image, program, options, fuse, ready, go, held, .. } = self.0;
-        // SAFETY: our copy of the writing end; with it closed, a parent that gives up is noticed.
-        unsafe { nix::libc::close(go.as_raw_fd()) };
+        let Server { image, program, options, ours, theirs, held, .. } = self.0;
+        // SAFETY: our copy of the other end; with it closed, a parent that gives up is noticed.
+        unsafe { nix::libc::close(ours.as_raw_fd()) };
+        let Ok(fuse) = channel::receive(theirs.as_raw_fd()) else { exit_now(1) };
         let held = held.as_ref().map_or(Ok(()), inherit);
-        for inherited in [inherit(image), inherit(fuse), inherit(alive), held] {
+        for inherited in [inherit(image), inherit(&fuse), inherit(alive), held] {
             if let Err(error) = inherited {
                 fail(log, &error);
             }
-        }
-        let mut byte = [0];
-        if (&*ready).read(&mut byte).ok() != Some(1) {
-            exit_now(1);
         }
         let error = std::process::Command::new(program)
             .args(["-f", "-o", options])

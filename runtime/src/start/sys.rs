@@ -296,6 +296,13 @@ pub(crate) fn place_raw(fd: RawFd, number: RawFd) -> io::Result<()> {
     }
 }
 
+/// Keeps this process, until it executes a program, from those who have its user's capabilities in
+/// a user namespace only.
+pub(crate) fn hide_from_tracers() {
+    // SAFETY: sets an attribute of this process.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+}
+
 /// Has the kernel kill this process when its parent dies.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     // SAFETY: sets an attribute of this process.
@@ -385,10 +392,10 @@ pub(super) fn close_all_but(kept: &[RawFd]) {
 /// What makes a namespace itself: its device and inode.
 pub(super) type NamespaceId = (u64, u64);
 
-/// The identity of the namespace at `path`.
-pub(super) fn namespace_id(path: &str) -> io::Result<NamespaceId> {
-    let metadata = std::fs::metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
+/// The identity of an opened namespace.
+pub(super) fn namespace_id(namespace: &OwnedFd) -> io::Result<NamespaceId> {
+    let stat = nix::sys::stat::fstat(namespace)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// Kills the process whose `/proc/PID` is at `path` if its user namespace is `container` or below

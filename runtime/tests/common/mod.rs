@@ -8,9 +8,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::signal::Signal;
 
 /// Users in no database, another one for each place: tests do not see each other's processes.
 static UID: AtomicU32 = AtomicU32::new(0);
@@ -175,9 +178,19 @@ impl Background {
 impl Background {
     /// Sends SIGTERM and returns what it exits with.
     pub(crate) fn terminate(mut self) -> Option<i32> {
-        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.send(Signal::SIGTERM);
         self.0.wait().unwrap().code()
+    }
+
+    /// Sends SIGHUP and returns by which signal it has ended.
+    pub(crate) fn hang_up(mut self) -> Option<i32> {
+        self.send(Signal::SIGHUP);
+        self.0.wait().unwrap().signal()
+    }
+
+    fn send(&self, signal: Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 }
 

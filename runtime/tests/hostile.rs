@@ -1,0 +1,95 @@
+//! Images and programs that are after what is outside their container.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::Place;
+
+/// Everything below a directory, but for what the tests put there.
+fn contents(directory: &Path) -> Vec<String> {
+    let mut found: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn links_by_proc_lead_nowhere() {
+    let place = Place::new();
+    let home = place.path("home");
+    fs::write(home.join("bashrc"), "mine\n").unwrap();
+    place.give(&home);
+    // The descriptors that a starting container has.
+    for fd in 3..=9 {
+        for tree in ["/host", ""] {
+            let there = format!("/proc/self/fd/{fd}{tree}{}", home.display());
+            let name = format!("image{fd}{}", tree.len());
+            place.image(&name, |root| {
+                fs::remove_file(root.join("etc/passwd")).unwrap();
+                symlink(format!("{there}/bashrc"), root.join("etc/passwd")).unwrap();
+                symlink(format!("{there}/zone"), root.join("etc/localtime")).unwrap();
+                symlink(&there, root.join("mnt")).unwrap();
+                fs::create_dir(root.join("etc/skel")).unwrap();
+                fs::write(root.join("etc/skel/keys"), "theirs\n").unwrap();
+                let lines = format!("HOME={there}/.ssh\nMORE=$(echo)\n");
+                fs::write(root.join("etc/environment"), lines).unwrap();
+            });
+            let image = format!("./{name}.sqsh");
+            for options in [&["-w"][..], &[]] {
+                place.run(&[&["start"], options, &[&image, "/bin/true"]].concat());
+            }
+            for line in [
+                "/bin /mnt/below none x-create=dir,bind",
+                "/bin/busybox /mnt/file none x-create=file,bind",
+                "tmpfs /mnt tmpfs x-create=dir",
+            ] {
+                let refused = place.run(&["start", "-m", line, &image, "/bin/true"]).fails(1);
+                assert!(refused.contains("mnt"), "{refused}");
+            }
+            assert_eq!(contents(&home), ["bashrc"], "{there}");
+            assert_eq!(fs::read_to_string(home.join("bashrc")).unwrap(), "mine\n", "{there}");
+        }
+    }
+}
+
+#[test]
+fn the_roots_of_helpers_are_out_of_reach() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    // Whatever is called so and is ours, seen from the container.
+    let look = "n=0; for p in /nodes/[0-9]*; do case $(cat $p/comm 2>/dev/null) in squashfuse*|pyxis*) \
+        n=$((n + 1)); test -e $p/root/etc && echo $p open;; esac; done 2>/dev/null; test $n -gt 0 && echo looked";
+    for options in [&[][..], &["-r"], &["--pid"], &["-r", "--pid"]] {
+        let proc = ["-m", "/proc /nodes none x-create=dir,rbind"];
+        let arguments = [&["start"], options, &proc, &["./image.sqsh", "sh", "-c", look]].concat();
+        assert_eq!(place.ok(&arguments), "looked\n", "{options:?}");
+    }
+}
+
+#[test]
+fn a_command_script_that_is_none_keeps_nobody_waiting() {
+    let place = Place::new();
+    place.image("fifo", |root| {
+        nix::unistd::mkfifo(&root.join("etc/rc"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    });
+    place.image("endless", |root| symlink("/dev/zero", root.join("etc/rc")).unwrap());
+    for image in ["./fifo.sqsh", "./endless.sqsh"] {
+        let mut started = place.pyxis(["start", image, "true"]).spawn().unwrap();
+        let begin = Instant::now();
+        while started.try_wait().unwrap().is_none() {
+            if begin.elapsed() > Duration::from_secs(20) {
+                started.kill().unwrap();
+                started.wait().unwrap();
+                panic!("{image} has been read for 20 seconds");
+            }
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
