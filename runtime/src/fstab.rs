@@ -1,6 +1,7 @@
 //! Mount lines in enroot's dialect of fstab(5): `SOURCE TARGET TYPE OPTIONS`, where the type and
 //! options may be left out, white space and backslashes are written as octal escapes, and the
-//! options `x-create=dir|file|auto`, `x-detach`, `x-move`, `nofail` and `silent` are understood.
+//! options `x-create=dir|file|auto`, `x-detach`, `nofail` and `silent` are understood. A mount cannot
+//! be moved (`x-move`): what is mounted on the host stays there.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -68,7 +69,7 @@ const PROPAGATION: [(&str, MsFlags); 8] = [
 ];
 
 /// Option, flag, and whether the option clears the flag.
-const FLAGS: [(&str, MsFlags, bool); 25] = [
+const FLAGS: [(&str, MsFlags, bool); 24] = [
     ("async", MsFlags::MS_SYNCHRONOUS, true),
     ("atime", MsFlags::MS_NOATIME, true),
     ("bind", MsFlags::MS_BIND, false),
@@ -91,7 +92,6 @@ const FLAGS: [(&str, MsFlags, bool); 25] = [
     ("strictatime", MsFlags::MS_STRICTATIME, false),
     ("suid", MsFlags::MS_NOSUID, true),
     ("sync", MsFlags::MS_SYNCHRONOUS, false),
-    ("x-move", MsFlags::MS_MOVE, false),
     ("lazytime", MsFlags::MS_LAZYTIME, false),
     ("nolazytime", MsFlags::MS_LAZYTIME, true),
 ];
@@ -169,7 +169,7 @@ impl Entry {
         if entry.fstype == "none"
             && !entry.detach
             && entry.propagation.is_empty()
-            && !entry.flags.intersects(MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_MOVE)
+            && !entry.flags.intersects(MsFlags::MS_BIND | MsFlags::MS_REMOUNT)
         {
             return Err(bad("it is neither a bind mount nor names a file system type"));
         }
@@ -191,6 +191,7 @@ impl Entry {
         } else {
             match option {
                 "x-detach" => self.detach = true,
+                "x-move" => return Err("a mount cannot be moved; use bind or rbind"),
                 "nofail" => self.nofail = true,
                 "silent" => self.silent = true,
                 "loud" => self.silent = false,
@@ -323,6 +324,10 @@ mod tests {
         let typo = Entry::parse(OsStr::new("/a /b none x-create=auto,rbind,r0")).unwrap_err();
         assert!(typo.to_string().ends_with("a bind mount has no such option"), "{typo}");
         assert!(Entry::parse(OsStr::new("/a /b none bind,x-systemd.automount")).is_ok());
+        for line in ["/a /b none x-move", "/a x-move", "/a /b none rbind,x-move"] {
+            let error = Entry::parse(OsStr::new(line)).unwrap_err().to_string();
+            assert!(error.ends_with(": a mount cannot be moved; use bind or rbind"), "{error}");
+        }
         assert_eq!(Entry::parse(OsStr::new("  ")), Ok(None));
         assert_eq!(Entry::parse(OsStr::new("# /a /b")), Ok(None));
     }
