@@ -145,11 +145,14 @@ impl Squash {
         let failed = |source| SquashError::Scratch { path: scratch.to_owned(), source };
         let directory = crate::store::Scratch::new(scratch).map_err(failed)?;
         let time = |own: i64| if self.one_time { self.mtime } else { own };
-        let mut sink = DirectorySink::new(directory.path());
+        // Below it: an old time would have the scratch directory taken for one left over.
+        let tree = directory.path().join("root");
+        std::fs::create_dir(&tree).map_err(failed)?;
+        let mut sink = DirectorySink::new(&tree);
         fill(&mut OneTime { sink: &mut sink, time: self.one_time.then_some(self.mtime) })?;
         sink.finish()?;
-        set_mode_and_time(directory.path(), root.mode | 0o700, time(root.mtime)).map_err(failed)?;
-        let (mut command, _output) = self.command(directory.path().into(), output)?;
+        set_mode_and_time(&tree, root.mode | 0o700, time(root.mtime)).map_err(failed)?;
+        let (mut command, _output) = self.command(tree.into(), output)?;
         Running::new(&mut command)?.finish()?;
         set_mkfs_time(output, self.mtime).map_err(|error| SquashError::Tool(error).into())
     }

@@ -3,7 +3,7 @@
 mod images;
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
@@ -254,6 +254,99 @@ fn a_store_for_all_users_shows_what_took_no_credentials() {
     ] {
         assert_eq!(mode(below.clone()), wanted, "{below}");
     }
+}
+
+/// In a container, for example, which shares the store.
+#[test]
+fn the_collector_leaves_what_another_process_namespace_writes() {
+    let mut place = Place::new();
+    image("a").layout(&place.path("layout"), "v1");
+    // It is given a directory in the store, and time.
+    let script = "#!/bin/sh\ncase \"$*\" in\n\
+        -version) echo 'mksquashfs version 4.3 (2014/05/12)' ;;\n\
+        *) >begun; until [ -e go ]; do sleep 0.02; done; exec /usr/bin/mksquashfs \"$@\" ;;\nesac\n";
+    fs::write(place.path("mksquashfs"), script).unwrap();
+    fs::set_permissions(place.path("mksquashfs"), fs::Permissions::from_mode(0o755)).unwrap();
+    place.set("PATH", &format!("{}:/usr/sbin:/usr/bin:/bin", place.path("").display()));
+    let import = place
+        .command(&["import", "-o", "a.sqsh", "oci:layout:v1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begin = std::time::Instant::now();
+    while !place.path("begun").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let collect = |options: &[&str]| {
+        let gc = place.command(&["gc"]);
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--map-root-user", "--user", "--pid", "--fork"]).args(options);
+        command.arg(gc.get_program()).args(gc.get_args()).current_dir(place.path(""));
+        command.env_clear().envs(gc.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        assert_eq!(names(&place, "tmp").len(), 1, "{options:?}");
+    };
+    collect(&["--mount-proc"]);
+    // With a /proc of others' numbers, nothing can be told.
+    collect(&[]);
+    place.ok(&["gc"]);
+    assert_eq!(names(&place, "tmp").len(), 1);
+    fs::write(place.path("go"), "").unwrap();
+    let done = import.wait_with_output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+
+    // Here it is noticed at once that the maker is gone.
+    fs::remove_dir_all(place.path("store")).unwrap();
+    for file in ["begun", "go", "a.sqsh"] {
+        fs::remove_file(place.path(file)).unwrap();
+    }
+    let mut import = place.command(&["import", "-o", "a.sqsh", "oci:layout:v1"]).spawn().unwrap();
+    let begin = std::time::Instant::now();
+    while !place.path("begun").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    import.kill().unwrap();
+    import.wait().unwrap();
+    assert_eq!(names(&place, "tmp").len(), 1);
+    place.ok(&["gc"]);
+    assert_eq!(names(&place, "tmp").len(), 0);
+    fs::write(place.path("go"), "").unwrap();
+}
+
+#[test]
+fn an_imported_file_is_for_those_whom_the_umask_lets() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let uri = registry.push(&image("a"), "a:1");
+    let import = |umask: &str, output: &str, from: &str| {
+        let import = place.command(&["import", "-o", output, from]);
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "umask $0; exec \"$@\"", umask]);
+        command.arg(import.get_program()).args(import.get_args()).current_dir(place.path(""));
+        command
+            .env_clear()
+            .envs(import.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let data = fs::metadata(place.path(output)).unwrap();
+        (data.mode() & 0o777, data.nlink() > 1)
+    };
+    // The store's own file is what the first import has linked.
+    assert_eq!(import("022", "a.sqsh", &uri), (0o444, true));
+    assert_eq!(import("027", "b.sqsh", &uri), (0o640, false));
+    assert_eq!(import("077", "c.sqsh", &uri), (0o600, false));
+    assert_eq!(import("002", "d.sqsh", &uri), (0o444, true));
+    fs::remove_dir_all(place.path("store")).unwrap();
+    assert_eq!(import("077", "e.sqsh", &uri), (0o400, true));
+    assert_eq!(import("022", "f.sqsh", &uri), (0o400, true));
+    let bytes = |name: &str| fs::read(place.path(name)).unwrap();
+    assert!(["b", "c", "e"].iter().all(|name| bytes(&format!("{name}.sqsh")) == bytes("a.sqsh")));
+    // On another file system.
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    let output = other.path().join("g.sqsh");
+    assert_eq!(import("027", output.to_str().unwrap(), &uri), (0o640, false));
 }
 
 #[test]

@@ -21,7 +21,9 @@ use crate::layers::{DirectorySink, Sink};
 use crate::progress::Progress;
 use crate::registry::{Credentials, Settings, architecture};
 use crate::squash::Squash;
-use crate::store::{Pending, Policy, Record, Store, StoreConfig, StoredImage, Waited, place};
+use crate::store::{
+    Pending, Policy, Record, Store, StoreConfig, StoredImage, Waited, new_mode, place,
+};
 use crate::uri::{Engine, Reference, Uri};
 use resolve::Resolved;
 
@@ -176,7 +178,7 @@ impl Importer {
         } else {
             // On another file system, going through the store would take the space twice.
             self.build(&resolved, &pending)?;
-            pending.publish_new(output, 0o644)?;
+            pending.publish_new(output, new_mode())?;
         }
         Ok(())
     }
@@ -287,7 +289,7 @@ impl Importer {
     ) -> Result<(), ImportError> {
         let merged = self.merge_from_engine(engine, image)?;
         self.write_squashfs(&merged, &pending)?;
-        pending.publish_new(output, 0o644)?;
+        pending.publish_new(output, new_mode())?;
         Ok(())
     }
 

@@ -135,23 +135,40 @@ pub(super) fn unique(directory: &Path) -> PathBuf {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let moment = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = moment.map_or(0, |time| time.subsec_nanos());
-    let host = super::usage::host();
-    directory.join(format!(".pyxis-{host}-{}-{count}-{nanos:x}", std::process::id()))
+    let maker = super::usage::file_signature();
+    directory.join(format!(".pyxis-{maker}-{count}-{nanos:x}"))
 }
 
-/// Gives a user an image of the store as a file: the same file where it can be linked, else a
-/// copy, which shares its blocks where the file system can.
+/// What the umask leaves of a new file's mode.
+pub fn new_mode() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    let umask = line.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok());
+    // Kernels before 4.7 tell by changing it only.
+    let umask = umask.unwrap_or_else(|| {
+        let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+        nix::sys::stat::umask(umask);
+        umask.bits()
+    });
+    0o666 & !umask
+}
+
+/// Gives a user an image of the store as a file: the same file where it can be linked and nobody
+/// may read it whom the umask keeps out, else a copy, which shares its blocks where the file
+/// system can.
 ///
 /// # Errors
 /// [`StoreError`]; an existing file is one.
 pub fn place(image: &File, path: &Path) -> Result<(), StoreError> {
+    let mode = new_mode();
+    let closed = image.metadata().is_ok_and(|is| is.permissions().mode() & 0o777 & !mode == 0);
     // A link to the very file that was checked.
-    match link(image, path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+    match closed.then(|| link(image, path)) {
+        Some(Ok(())) => return Ok(()),
+        Some(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(StoreError::file("create", path, error));
         }
-        Err(_) => {}
+        _ => {}
     }
     let directory =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -160,5 +177,5 @@ pub fn place(image: &File, path: &Path) -> Result<(), StoreError> {
     let mut from = image.try_clone().map_err(failed)?;
     io::Seek::rewind(&mut from).map_err(failed)?;
     io::copy(&mut from, &mut &pending.file).map_err(failed)?;
-    pending.publish_new(path, 0o644)
+    pending.publish_new(path, mode)
 }

@@ -39,7 +39,7 @@ struct Candidate {
     image: Option<String>,
 }
 
-/// A leftover of another node is certainly one after this time: no file is written for longer
+/// A leftover of another node or process namespace is certainly one after this time: no file is written for longer
 /// without being renewed.
 const ABANDONED: Duration = Duration::from_secs(86400);
 
@@ -99,11 +99,7 @@ impl Store {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // Scratch files tell in their names who made them, locks in their content.
         match name.strip_prefix(".pyxis-") {
-            Some(rest) => {
-                let own = rest.strip_prefix(&usage::host()).and_then(|rest| rest.strip_prefix('-'));
-                let pid = own.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-                pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-            }
+            Some(maker) => usage::is_dead_by_file(maker),
             None => fs::read_to_string(path).is_ok_and(|content| usage::is_dead(&content)),
         }
     }

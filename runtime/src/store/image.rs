@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::file::new_mode;
 use super::{IMAGES, Pending, Store, StoreError, open_plain, remove, usage};
 
 /// What is known of an image beside its content.
@@ -81,7 +82,8 @@ impl Store {
         description.file().sync_data().map_err(failed)?;
         // The record first: an image is never without one.
         let (text, image) = match (self.public, record.private) {
-            (false, _) => (0o600, 0o444),
+            // Nobody else gets there; who is to read a link to it, the umask says.
+            (false, _) => (0o600, 0o400 | (0o444 & new_mode())),
             (true, false) => (0o644, 0o444),
             (true, true) => (0o600, 0o400),
         };

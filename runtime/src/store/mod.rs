@@ -21,7 +21,7 @@ mod usage;
 
 pub use config::StoreConfig;
 pub use error::StoreError;
-pub use file::{Pending, place};
+pub use file::{Pending, new_mode, place};
 pub use gc::{Collected, Policy};
 pub use image::{Record, StoredImage};
 pub use lock::{Lock, Waited};

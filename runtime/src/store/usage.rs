@@ -151,13 +151,32 @@ pub(super) fn signature() -> String {
 
 pub(super) fn signature_of(pid: u32) -> String {
     let start = started(pid).unwrap_or_default();
-    format!("{} {} {} {pid} {start}", host(), boot_id(), namespace())
+    format!("{} {} {} {pid} {start}", host(), boot_id(), namespace().unwrap_or_default())
+}
+
+/// This process, as part of a file name: `HOST-PID-nNAMESPACE-START`.
+pub(super) fn file_signature() -> String {
+    let (pid, start) = (std::process::id(), started(std::process::id()).unwrap_or_default());
+    let namespace = namespace().unwrap_or_default().replace(|char: char| !char.is_numeric(), "");
+    format!("{}-{pid}-n{namespace}-{start}", host())
+}
+
+/// Whether a name that begins so is of a process of this node that is gone.
+pub(super) fn is_dead_by_file(name: &str) -> bool {
+    let fields = || {
+        let mut fields = name.strip_prefix(&host())?.strip_prefix('-')?.split('-');
+        let pid: u32 = fields.next()?.parse().ok()?;
+        Some((pid, fields.next()?.strip_prefix('n')?, fields.next()?))
+    };
+    let (Some((pid, inside, start)), Some(here)) = (fields(), namespace()) else { return false };
+    here == format!("pid:[{inside}]") && started(pid).is_none_or(|now| now != start)
 }
 
 /// Whether a signature is of a process of this node that is gone.
 pub(super) fn is_dead(signature: &str) -> bool {
     let mut words = signature.split(' ');
-    let here = [host(), boot_id(), namespace()];
+    let Some(namespace) = namespace() else { return false };
+    let here = [host(), boot_id(), namespace];
     if here.iter().any(|want| words.next() != Some(want)) {
         return false;
     }
@@ -168,10 +187,14 @@ pub(super) fn is_dead(signature: &str) -> bool {
     started(pid).is_none_or(|now| now != start)
 }
 
-/// Process numbers mean something within their namespace only.
-fn namespace() -> String {
-    let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    link.to_string_lossy().replace(' ', "")
+/// Process numbers mean something within their namespace only. `None` if `/proc` is another's.
+fn namespace() -> Option<String> {
+    let own = fs::read_link("/proc/self").ok()?;
+    if own.to_str()? != std::process::id().to_string() {
+        return None;
+    }
+    let link = fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(link.to_str()?.replace(' ', ""))
 }
 
 /// When a process was started, in ticks since boot: the twenty-second field, counted behind the
