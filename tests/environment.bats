@@ -18,6 +18,13 @@ setup() { image=$(image busybox); }
     [ "${lines[-1]}" = host ]
 }
 
+@test "--container-env: where the host has no value, the image's stays" {
+    unset IMAGE_VARIABLE
+    run_srun --container-image="$(image entrypoint)" --no-container-entrypoint --container-env=IMAGE_VARIABLE,UNSET_ONE \
+        sh -c 'echo "$IMAGE_VARIABLE,${UNSET_ONE-unset}"'
+    [ "${lines[-1]}" = "from the image,unset" ]
+}
+
 @test "PATH is the image's" {
     PATH=$PATH:/somewhere/else run_srun --container-image="$image" sh -c 'echo $PATH'
     [ "$output" = /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ]

@@ -74,7 +74,8 @@ pub fn from_block(block: &[u8]) -> Environ {
     environ
 }
 
-/// Adds what the caller wants: `NAME=VALUE`, or `NAME` for the value in `host`.
+/// Adds what the caller wants: `NAME=VALUE`, or `NAME` for the value in `host`, which is empty for
+/// a variable that is not set, as to enroot.
 pub fn add_wanted(environ: &mut Environ, wanted: &[OsString], host: &Environ) {
     for item in wanted {
         let bytes = item.as_bytes();
@@ -84,9 +85,8 @@ pub fn add_wanted(environ: &mut Environ, wanted: &[OsString], host: &Environ) {
                 environ.insert(OsStr::from_bytes(name).into(), OsStr::from_bytes(value).into());
             }
             None => {
-                if let Some(value) = host.get(item.as_os_str()).filter(|value| !value.is_empty()) {
-                    environ.insert(item.clone(), value.clone());
-                }
+                let value = host.get(item.as_os_str()).cloned().unwrap_or_default();
+                environ.insert(item.clone(), value);
             }
         }
     }

@@ -415,6 +415,17 @@ fn without_the_kernels_overlay_images_are_extracted() {
 }
 
 #[test]
+fn a_variable_without_a_value_is_empty_as_with_enroot() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    let script = "echo $SET,${EMPTY-unset},${NONE-unset},${FROM_IMAGE-unset}";
+    let names = ["SET", "EMPTY", "NONE", "FROM_IMAGE"].map(|name| ["-e", name]).concat();
+    let arguments = [&["start"], &names[..], &["./image.sqsh", "sh", "-c", script]].concat();
+    let done = place.pyxis(&arguments).env("SET", "x").env("EMPTY", "").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "x,,,\n", "{done:?}");
+}
+
+#[test]
 fn what_every_container_finds() {
     let place = Place::new();
     place.image("image", |root| {

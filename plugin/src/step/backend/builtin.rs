@@ -9,9 +9,10 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use runtime::handover::ending;
 use spank_bindings::log;
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -187,6 +188,14 @@ fn open(path: PathBuf) -> Option<Stored> {
     Some(Stored { path, _lock: None })
 }
 
+/// Whether a variable is set, and not to nothing.
+fn has_value(environ: &[CString], name: &OsStr) -> bool {
+    let value = |variable: &CString| {
+        variable.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::len)
+    };
+    environ.iter().find_map(value).is_some_and(|length| length > 0)
+}
+
 fn arguments(context: Context<'_>, target: Target<'_>, options: &[&str]) -> Vec<OsString> {
     let plan = context.plan;
     let mut arguments: Vec<OsString> = vec!["start".into(), format!("--handover={SOCKET}").into()];
@@ -194,7 +203,8 @@ fn arguments(context: Context<'_>, target: Target<'_>, options: &[&str]) -> Vec<
         arguments.push("--mount".into());
         arguments.push(mount.fstab_line());
     }
-    for name in &plan.env {
+    // The image's value stays where the job has none.
+    for name in plan.env.iter().filter(|name| has_value(context.environ, name)) {
         arguments.push("--env".into());
         arguments.push(name.clone());
     }
