@@ -249,14 +249,15 @@ suite_upgrade() {
 
 suite_roots() { run_bats as_root bats --tap tests/cluster/roots.bats; }
 
-# Runs a suite of tests/cluster as root; arguments are the plugstack.conf line's, if any.
+# Runs a suite of tests/cluster as root; arguments are the plugstack.conf line's, if any. Of its tests those that match
+# $only, where the caller has set that.
 run_bats_as_root() {
     local file=$1 line
     shift
     line=$(grep ^required "$state/prefix/share/pyxis/pyxis.conf")
     run_bats as_root env CLUSTER_STATE="$state" PYXIS_TEST_IMAGES="$state/work/images" \
         PYXIS_TEST_RUNTIME="${PYXIS_TEST_RUNTIME:-pyxis}" PYXIS_TEST_COMMAND="$state/prefix/bin/pyxis" \
-        PYXIS_TEST_LINE="$line${*:+ $*}" bats --tap "$file"
+        PYXIS_TEST_LINE="$line${*:+ $*}" bats --tap ${only:+-f "$only"} "$file"
 }
 
 suite_faults() {
@@ -313,6 +314,10 @@ END
     mpi_tests
     run_bats_as_root tests/cluster/plugstack.bats runtime=enroot
     run_bats_as_root tests/cluster/races.bats runtime=enroot
+    run_bats_as_root tests/cluster/superuser.bats runtime=enroot
+    run_bats_as_root tests/cluster/hostile.bats runtime=enroot
+    # Up to the program; what comes then is Slurm's and export's.
+    only='^while (an image|a container|the entrypoint|the program runs)' run_bats_as_root tests/cluster/cancel.bats runtime=enroot
     unset PYXIS_TEST_RUNTIME
     for node in n1 n2; do
         check "it was enroot, on $node" grep -q "pyxis: container runtime: enroot" "$state/log/slurmd.$node.log"

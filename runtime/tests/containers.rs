@@ -50,6 +50,38 @@ fn a_container_is_made_once_and_removed() {
 }
 
 #[test]
+fn a_signal_while_an_image_is_unpacked_leaves_nothing() {
+    use nix::sys::signal::{Signal, kill};
+    use std::os::unix::process::ExitStatusExt;
+    let place = place();
+    let programs = place.path("run/programs");
+    fs::create_dir(&programs).unwrap();
+    let begun = place.path("run/begun");
+    let slow = "#!/bin/sh\nmkdir -p \"$4/half\"\necho $$ > \"$BEGUN\"\nexec sleep 60\n";
+    fs::write(programs.join("unsquashfs"), slow).unwrap();
+    assert!(Command::new("chmod").arg("-R").arg("a+rx").arg(&programs).status().unwrap().success());
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let mut command = place.pyxis(["create", "-n", "c", "image.sqsh"]);
+        command.env("ENROOT_NATIVE_OVERLAYFS", "n").env("BEGUN", &begun);
+        command.env("PATH", format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", programs.display()));
+        let mut making = command.spawn().unwrap();
+        while !fs::read_to_string(&begun).is_ok_and(|pid| pid.ends_with('\n')) {
+            assert_eq!(making.try_wait().unwrap(), None);
+            thread::sleep(Duration::from_millis(5));
+        }
+        let unsquashfs: i32 = place.read("run/begun").trim().parse().unwrap();
+        assert_ne!(place.leftovers(), [""; 0]);
+        kill(nix::unistd::Pid::from_raw(making.id() as i32), signal).unwrap();
+        assert_eq!(making.wait().unwrap().signal(), Some(signal as i32));
+        assert_eq!(place.leftovers(), [""; 0]);
+        assert!(!fs::exists(format!("/proc/{unsquashfs}")).unwrap());
+        fs::remove_file(&begun).unwrap();
+    }
+    assert_eq!(place.ok(&["list"]), "");
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+}
+
+#[test]
 fn changes_stay_and_only_where_asked_for() {
     let place = place();
     place.ok(&["create", "-n", "c", "image.sqsh"]);

@@ -20,12 +20,12 @@ setup() {
 
 teardown() {
     user scancel -u pyxistest
-    rm -rf "$work"
+    rm -rf "$work" "$CLUSTER_STATE/enroot/unsquashfs"
     cluster plugstack "$PYXIS_TEST_LINE"
 }
 
-# Slurm's own cgroup directories may be a moment late; a user's file of locks is made once.
-what_exists() { cluster snapshot | grep -Ev ' (cgroup|mount-namespaces) |/names.lock '; }
+# Slurm's own cgroup directories may be a moment late; a user's file of locks is made once, and named containers change.
+what_exists() { cluster snapshot | grep -Ev ' (cgroup|mount-namespaces) |/names.lock |/enroot-data-[0-9]*/pyxis_'; }
 
 ready() {
     user srun -w n1 --container-image="$image" true
@@ -82,6 +82,21 @@ end_in_each_way() {
     ready
     end_in_each_way --container-image=some/image --container-name=never echo ran-anyway
     [[ $(user srun -w n1 "$PYXIS_TEST_COMMAND" list) != *pyxis_never* ]]
+}
+
+@test "while an image is unpacked to a container: nothing half made stays" {
+    # Of the directory in which programs are looked for first.
+    printf '%s\n' '#!/bin/sh' "touch $work/phase; while [ ! -e $work/go ]; do sleep 0.05; done; exec /usr/bin/unsquashfs \"\$@\"" \
+        > "$CLUSTER_STATE/enroot/unsquashfs"
+    chmod 755 "$CLUSTER_STATE/enroot/unsquashfs"
+    ready
+    # Where the kernel's overlay cannot be used.
+    end_in_each_way --export=ALL,ENROOT_NATIVE_OVERLAYFS=n --container-image="$image" --container-name=unpacked echo ran-anyway
+    [ -z "$(user srun -w n1 sh -c 'ls -d ~/.local/share/enroot/.pyxis.* /var/tmp/enroot-data-*/.pyxis.* 2> /dev/null')" ]
+    [[ $(user srun -w n1 "$PYXIS_TEST_COMMAND" list) != *pyxis_unpacked* ]]
+    touch "$work/go"
+    user srun -w n1 --export=ALL,ENROOT_NATIVE_OVERLAYFS=n --container-image="$image" --container-name=unpacked true
+    user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_unpacked
 }
 
 @test "while the entrypoint runs" {

@@ -86,7 +86,7 @@ pub(crate) fn read_log(mut log: &File) -> Result<String, StepError> {
 }
 
 impl Command<'_> {
-    /// Runs it to its end, stdout and stderr together. SIGTERM to this process is passed on.
+    /// Runs it to its end, stdout and stderr together. Signals that would end this process are passed on.
     pub(crate) fn run(self) -> Result<Outcome, StepError> {
         let log = log_file()?;
         let status = self.wait(&log, &log)?;
@@ -215,7 +215,10 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// While a task waits for its child, SIGTERM is the child's: it may have things to clean up. In
+/// What ends a task, and its child first.
+const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
+/// While a task waits for its child, these are the child's: it may have things to clean up. In
 /// slurmstepd itself, which has threads for signals, nothing is changed.
 struct Forwarding {
     before: SigSet,
@@ -226,14 +229,14 @@ impl Forwarding {
     fn begin() -> nix::Result<Forwarding> {
         let mut before = SigSet::empty();
         let single = has_one_thread();
-        let block = single.then(|| SigSet::from_iter([Signal::SIGTERM, Signal::SIGCHLD]));
+        let block = single.then(watched);
         pthread_sigmask(SigmaskHow::SIG_BLOCK, block.as_ref(), Some(&mut before))?;
         Ok(Forwarding { before, single })
     }
 
     /// Waits for the child, calling `look` now and then.
     fn wait(&self, child: Pid, mut look: Option<&mut dyn FnMut()>) -> nix::Result<WaitStatus> {
-        let mut terminated = false;
+        let mut came = None;
         let status = loop {
             let flag = self.single.then_some(WaitPidFlag::WNOHANG);
             match waitpid(child, flag) {
@@ -241,9 +244,12 @@ impl Forwarding {
                     if let Some(look) = &mut look {
                         look();
                     }
-                    if wait_for_signal(look.is_some())? == Some(Signal::SIGTERM) {
-                        terminated = true;
-                        let _ = kill(child, Signal::SIGTERM);
+                    match wait_for_signal(look.is_some())? {
+                        None | Some(Signal::SIGCHLD) => {}
+                        Some(signal) => {
+                            came = Some(signal);
+                            let _ = kill(child, signal);
+                        }
                     }
                 }
                 Err(nix::Error::EINTR) => {}
@@ -251,16 +257,20 @@ impl Forwarding {
             }
         };
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None)?;
-        if terminated {
-            raise(Signal::SIGTERM)?;
+        if let Some(signal) = came {
+            raise(signal)?;
         }
         status
     }
 }
 
-/// SIGTERM or SIGCHLD, or nothing after a while if `briefly`.
+fn watched() -> SigSet {
+    SigSet::from_iter(ENDING.into_iter().chain([Signal::SIGCHLD]))
+}
+
+/// One of those, or nothing after a while if `briefly`.
 fn wait_for_signal(briefly: bool) -> nix::Result<Option<Signal>> {
-    let waited = SigSet::from_iter([Signal::SIGTERM, Signal::SIGCHLD]);
+    let waited = watched();
     if !briefly {
         return waited.wait().map(Some);
     }

@@ -13,11 +13,18 @@ use std::path::{Path, PathBuf};
 /// The file, removed when dropped.
 pub(crate) struct ConfFile(PathBuf);
 
+/// The step's one file: whoever is killed while it is there, slurmstepd knows its name.
+pub(crate) fn path(plan: &Plan) -> PathBuf {
+    plan.squashfs.with_extension("conf")
+}
+
 impl ConfFile {
     /// Writes it to the user's runtime directory.
     pub(crate) fn write(plan: &Plan) -> Result<ConfFile, StepError> {
-        let path = plan.squashfs.with_extension(format!("conf.{}", std::process::id()));
+        let path = path(plan);
         let failed = |source| StepError::Write { path: path.clone(), source };
+        // Of a step of that number before the job was requeued.
+        let _ = fs::remove_file(&path);
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -39,6 +46,21 @@ impl Drop for ConfFile {
     }
 }
 
+/// The image's command script changes to its directory and then reads `/etc/rc.local`. This runs on
+/// the node's tree, where a link in the image would lead to a file of the user's.
+const NO_ENTRYPOINT: &[u8] = br#"hooks() {
+    local root="${ENROOT_ROOTFS}" etc="${ENROOT_ROOTFS}/etc"
+    if [ -L "${etc}" ]; then
+        case "$(readlink -f -- "${etc}")" in
+            "$(readlink -f -- "${root}")"/*) ;;
+            *) echo "/etc of the image is a link that leads out of it" >&2; exit 1 ;;
+        esac
+    fi
+    rm -f -- "${etc}/rc.local"
+    printf '%s\n' 'exec "$@"' > "${etc}/rc.local"
+}
+"#;
+
 fn script(plan: &Plan) -> Vec<u8> {
     let mut script = Vec::new();
     if !plan.mounts.is_empty() {
@@ -51,10 +73,7 @@ fn script(plan: &Plan) -> Vec<u8> {
         script.extend_from_slice(b"}\n");
     }
     if !plan.entrypoint {
-        // The image's command script changes to its directory and then reads this.
-        script.extend_from_slice(
-            b"hooks() {\n    printf '%s\\n' 'exec \"$@\"' > \"${ENROOT_ROOTFS}/etc/rc.local\"\n}\n",
-        );
+        script.extend_from_slice(NO_ENTRYPOINT);
     }
     let names: Vec<_> = plan.env.iter().filter_map(|name| variable(name)).collect();
     if !names.is_empty() {

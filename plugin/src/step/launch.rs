@@ -210,7 +210,9 @@ fn creating(
     work: impl FnOnce() -> Result<(), StepError>,
 ) -> Result<(), StepError> {
     shared.note_created(true)?;
+    shared.note_making(true)?;
     let result = work();
+    shared.note_making(false)?;
     shared.note_created(result.is_ok())?;
     result
 }

@@ -115,8 +115,8 @@ impl Step {
         if self.exited < self.job.local_tasks {
             return Ok(());
         }
-        // enroot leaves nothing that stands for its helpers.
-        if !self.shared.release() || plan.named.is_some() {
+        // enroot leaves nothing that stands for its helpers. A container in use cannot be removed.
+        if !self.shared.release() || plan.named.is_some() || self.shared.created() {
             leftovers::outstay(&self.job, &plan.name);
         }
         let context = Context { config, job: &self.job, plan, environ };
@@ -142,6 +142,9 @@ impl Step {
     /// was killed, hence what is not there is no error.
     fn clean_up(&self, context: Context<'_>, backend: &dyn Backend) {
         let Context { config, plan, .. } = context;
+        if backend.name() == "enroot" {
+            let _ = std::fs::remove_file(conf::path(plan));
+        }
         if self.shared.fetched() {
             match &config.importer {
                 Some(program) => importer::release(context, program),
@@ -149,6 +152,10 @@ impl Step {
                     let _ = std::fs::remove_file(&plan.squashfs);
                 }
             }
+        }
+        if self.shared.making() && plan.named.is_some() {
+            // Killed in the middle of it: what has no name yet goes when the runtime looks around.
+            let _ = backend.names(context);
         }
         if plan.named.is_none() && self.shared.created() {
             log::info!("pyxis: removing container filesystem: {}", plan.name);

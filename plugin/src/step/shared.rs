@@ -29,6 +29,7 @@ const FAILED: u8 = 3;
 const STATE: u64 = 0;
 const FETCHED: u64 = 1;
 const CREATED: u64 = 2;
+const MAKING: u64 = 3;
 const ENTERED: u64 = 4;
 
 /// The tasks' common ground.
@@ -109,6 +110,16 @@ impl Shared {
     /// Notes that a container is being made, or that it was not.
     pub(crate) fn note_created(&self, created: bool) -> Result<(), StepError> {
         self.note(CREATED, created)
+    }
+
+    /// Notes whether a container is being made at this moment.
+    pub(crate) fn note_making(&self, making: bool) -> Result<(), StepError> {
+        self.note(MAKING, making)
+    }
+
+    /// Whether who was making a container has been killed.
+    pub(crate) fn making(&self) -> bool {
+        self.noted(MAKING)
     }
 
     /// Whether there may be a container to remove.

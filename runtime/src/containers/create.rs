@@ -2,20 +2,22 @@
 //! has locked, and appears under its own name by one rename.
 
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
+use super::hold::Hold;
 use super::metadata::Metadata;
 use super::remove::{remove_tree, sweep, to_trash};
 use super::usage::{is_at, open};
 use super::{Container, ContainerError, DataPath, Name};
 use crate::image::Image;
 use crate::start;
-use crate::start::sys::{Lock, flock};
+use crate::start::sys::{Lock, flock, memory_file};
 
 /// Prefix of containers being made.
 pub(super) const STAGE: &str = ".pyxis.create.";
@@ -31,6 +33,8 @@ impl DataPath {
     ///
     /// Of several at once, one makes the container and the others find that it exists.
     ///
+    /// A signal that ends the process ends it when what was begun is cleared away.
+    ///
     /// # Errors
     /// [`ContainerError::Exists`] and others; nothing is left then.
     pub fn create(
@@ -45,11 +49,12 @@ impl DataPath {
             return Err(crate::image::ImageError::not_squashfs(image).into());
         };
         let stage = self.stage(name)?;
+        let hold = Hold::begin().map_err(|error| ContainerError::file("create", &place, error))?;
         if place.symlink_metadata().is_ok() && !force {
             stage.discard();
             return Err(ContainerError::Exists { path: place });
         }
-        let made = stage.fill(&file, image).and_then(|rootfs| {
+        let made = stage.fill(&file, image, &hold).and_then(|rootfs| {
             // Read now: somebody may remove the container as soon as it is there.
             let layered = Metadata::read(&rootfs)?;
             publish(self, &rootfs, &place, force)?;
@@ -117,7 +122,7 @@ fn clear(stage: &Path) -> Result<(), ContainerError> {
 
 impl Stage {
     /// Puts the container together. Returns the directory to be renamed.
-    fn fill(&self, file: &File, image: &Path) -> Result<PathBuf, ContainerError> {
+    fn fill(&self, file: &File, image: &Path, hold: &Hold) -> Result<PathBuf, ContainerError> {
         for directory in ["upper", "work"] {
             let path = self.path.join(directory);
             // The root directory of the container: programs of any id inside may pass.
@@ -127,15 +132,15 @@ impl Stage {
                 .map_err(|error| ContainerError::file("create", &path, error))?;
         }
         match start::can_layer(&self.path) {
-            Ok(()) => self.layer(file, image).map(|()| self.path.clone()),
+            Ok(()) => self.layer(file, image, hold).map(|()| self.path.clone()),
             Err(reason) => {
                 eprintln!("pyxis: {reason}; extracting {}", image.display());
-                self.extract(image)
+                self.extract(image, hold)
             }
         }
     }
 
-    fn layer(&self, file: &File, image: &Path) -> Result<(), ContainerError> {
+    fn layer(&self, file: &File, image: &Path, hold: &Hold) -> Result<(), ContainerError> {
         let kept = self.path.join("image.sqsh");
         let failed = |error| ContainerError::file("link or copy the image to", &kept, error);
         let origin = fs::canonicalize(image).map_err(failed)?;
@@ -143,7 +148,7 @@ impl Stage {
         if !linked || !is_at(file, &kept) {
             let _ = fs::remove_file(&kept);
             let mut copy = File::create_new(&kept).map_err(failed)?;
-            io::copy(&mut &*file, &mut copy).and_then(|_| copy.sync_all()).map_err(failed)?;
+            hold.copy(&mut &*file, &mut copy).and_then(|()| copy.sync_all()).map_err(failed)?;
         }
         open(&self.path.join("used")).map_err(failed)?;
         // As it is under its name: writing to it by another one comes after this.
@@ -154,19 +159,23 @@ impl Stage {
     }
 
     /// As enroot does it, where the image cannot be mounted or changes cannot be layered.
-    fn extract(&self, image: &Path) -> Result<PathBuf, ContainerError> {
+    fn extract(&self, image: &Path, hold: &Hold) -> Result<PathBuf, ContainerError> {
         let rootfs = self.path.join("rootfs");
         let failed = |problem| ContainerError::Extract { image: image.to_owned(), problem };
-        let output = std::process::Command::new("unsquashfs")
-            .args(["-no-progress", "-user-xattrs", "-dest"])
-            .args([rootfs.as_path(), image])
-            .stdin(std::process::Stdio::null())
-            .output()
+        let log = memory_file("unsquashfs", b"").and_then(|log| Ok((log.try_clone()?, log)));
+        let (theirs, log) = log.map_err(|error| ContainerError::file("extract", image, error))?;
+        let mut unsquashfs = Command::new("unsquashfs");
+        unsquashfs.args(["-no-progress", "-user-xattrs", "-dest"]);
+        unsquashfs.args([rootfs.as_path(), image]);
+        unsquashfs.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);
+        let status = hold
+            .run(&mut unsquashfs)
             .map_err(|error| failed(format!("unsquashfs: {error}; install squashfs-tools")))?;
         // 2: some attributes (device nodes, foreign xattrs) could not be restored.
-        if !matches!(output.status.code(), Some(0 | 2)) {
-            let log = String::from_utf8_lossy(&output.stderr);
-            return Err(failed(log.lines().last().unwrap_or("was killed").trim().to_owned()));
+        if !matches!(status.code(), Some(0 | 2)) {
+            let (mut log, mut text) = (File::from(log), String::new());
+            let _ = log.rewind().and_then(|()| log.read_to_string(&mut text));
+            return Err(failed(text.lines().last().unwrap_or("was killed").trim().to_owned()));
         }
         super::remove::make_accessible(&rootfs)
             .map_err(|error| ContainerError::file("set permissions of", &rootfs, error))?;

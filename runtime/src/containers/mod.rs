@@ -17,6 +17,7 @@ mod create;
 mod error;
 mod exec;
 mod export;
+mod hold;
 mod metadata;
 mod name;
 mod remove;
@@ -113,12 +114,13 @@ impl DataPath {
         }
     }
 
-    /// The names of all containers, sorted.
+    /// The names of all containers, sorted. What was left half made or half removed goes meanwhile.
     ///
     /// # Errors
     /// [`ContainerError::File`].
     pub fn names(&self) -> Result<Vec<Name>, ContainerError> {
         let failed = |error| ContainerError::file("read", &self.0, error);
+        remove::sweep(self);
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.0).map_err(failed)? {
             let entry = entry.map_err(failed)?;

@@ -79,7 +79,7 @@ impl Launch {
         let first = self.command.first();
         if let Some(script) = &script {
             arguments.push(format!("/proc/self/fd/{}", script.as_raw_fd()).into());
-        } else if Path::new(SCRIPT).exists() {
+        } else if Path::new(SCRIPT).is_file() {
             arguments.push(SCRIPT.into());
         } else if let Some(first) = first.filter(|first| first.as_bytes().contains(&b' ')) {
             arguments.extend(["-c".into(), first.clone(), base]);

@@ -322,6 +322,16 @@ pub(crate) fn wait_for_signal(signals: &SigSet) -> io::Result<(i32, bool)> {
     }
 }
 
+/// Whether one of `signals`, which are blocked, waits for this process.
+pub(crate) fn is_pending(signals: &[Signal]) -> bool {
+    // SAFETY: all zeroes is a valid value, which the kernel fills; numbers of signals are valid.
+    unsafe {
+        let mut pending: libc::sigset_t = std::mem::zeroed();
+        libc::sigpending(&raw mut pending);
+        signals.iter().any(|signal| libc::sigismember(&raw const pending, *signal as i32) == 1)
+    }
+}
+
 /// Ends this process by a signal, without a core file of its own.
 pub(crate) fn die_by(signal: Signal) {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
