@@ -355,12 +355,31 @@ fn the_images_server_is_asked_for_little() {
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", place.path("bin").display());
-    for (what, most) in [("./image.sqsh", 66), ("c", 80)] {
+    for (what, most) in [("./image.sqsh", 72), ("c", 80)] {
         let mut start = place.pyxis(["start", what, "true"]);
         assert!(start.env("PATH", &path).status().unwrap().success());
         let answers = fs::read_to_string(&trace).unwrap();
         let count = answers.lines().filter(|line| line.starts_with("writev(")).count();
         assert!((10..=most).contains(&count), "{what}: {count} answers");
+    }
+}
+
+/// The program is read before it is executed.
+#[test]
+fn a_program_that_is_no_file_keeps_nobody_waiting() {
+    let place = Place::new();
+    place.image("image", |root| {
+        nix::unistd::mkfifo(&root.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let script = root.join("script");
+        fs::write(&script, "#!/fifo\n").unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink("loop", root.join("loop")).unwrap();
+    });
+    for (program, code) in
+        [("/fifo", 126), ("/script", 126), ("/loop", 126), ("/proc", 126), ("/no/such", 127)]
+    {
+        let words = place.run(&["start", "./image.sqsh", program]).fails(code);
+        assert!(words.contains(program), "{words}");
     }
 }
 
