@@ -19,6 +19,16 @@ setup() { image=$(image busybox); }
         cmp /one /two
 }
 
+@test "several options add up with --export=NONE and with a list, unseen by the program" {
+    only_pyxis "the last one counts there"
+    local how
+    for how in NONE PATH; do
+        run_srun --export=$how --container-image="$image" --container-mounts=/etc/os-release:/one --container-mounts=/etc/os-release:/two \
+            /bin/sh -c '/bin/cmp /one /two && /bin/env'
+        output_lacks _PYXIS_
+    done
+}
+
 @test "a relative source" {
     mkdir "$BATS_TEST_TMPDIR/relative"
     echo here > "$BATS_TEST_TMPDIR/relative/file"

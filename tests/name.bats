@@ -26,6 +26,19 @@ teardown() { remove_container "$name"; }
     output_lacks ran-anyway
 }
 
+@test "a source that does not exist is named, and the container not made" {
+    run_srun_unchecked --container-image="$image" --container-name="$name" --container-mounts=/nonexistent/source:/mnt echo ran-anyway
+    ((status != 0))
+    output_has "source path does not exist: /nonexistent/source"
+    run_srun_unchecked --container-name="$name:no_exec" echo ran-anyway
+    output_has "does not exist, and --container-image is not set"
+    run_srun --container-image="$image" --container-name="$name" true
+    run_srun_unchecked --container-name="$name" --container-mounts=/nonexistent/source:/mnt echo ran-anyway
+    ((status != 0))
+    output_has "source path does not exist: /nonexistent/source"
+    output_lacks ran-anyway
+}
+
 @test "an image of which no container can be made is named" {
     echo "not a squashfs" > "$BATS_TEST_TMPDIR/broken.sqsh"
     run_srun_unchecked --container-image="$BATS_TEST_TMPDIR/broken.sqsh" --container-name="$name" echo ran-anyway
@@ -68,6 +81,9 @@ start_in_background() {
     output_has from-first
     output_has ready
     run_srun --overlap --container-name="$name" --container-mounts=/usr:/ignored sh -c 'cat /tmp/file; test ! -e /ignored'
+    output_has "ignoring --container-mounts when attaching to a running container"
+    output_has from-first
+    run_srun --overlap --container-name="$name" --container-mounts=/nonexistent/source:/ignored cat /tmp/file
     output_has "ignoring --container-mounts when attaching to a running container"
     output_has from-first
     touch "$BATS_TEST_TMPDIR/stop"

@@ -80,6 +80,38 @@ refused() {
     output_has /etc
 }
 
+@test "a bad or empty default stops nobody who wants no container, and whoever wants one is told" {
+    only_pyxis "an empty variable is an error line there, and a bad one is no failure"
+    PYXIS_CONTAINER_IMAGE='' PYXIS_CONTAINER_WORKDIR='' PYXIS_CONTAINER_NAME='' PYXIS_CONTAINER_MOUNTS='' run_srun echo on-the-host
+    output_has on-the-host
+    output_lacks pyxis:
+    PYXIS_CONTAINER_MOUNTS=nonsense run_srun echo on-the-host
+    output_has on-the-host
+    output_has "mount source must be"
+    PYXIS_CONTAINER_WORKDIR='' run_srun --container-image="$(image busybox)" pwd
+    output_lacks pyxis:
+    export PYXIS_CONTAINER_MOUNTS=nonsense
+    refused "mount source must be" --container-image=./x.sqsh
+    unset PYXIS_CONTAINER_MOUNTS
+    export PYXIS_CONTAINER_NAME=:create
+    refused "empty name"
+}
+
+@test "defaults count with --export=NONE and with a list, unseen by the program" {
+    only_pyxis "the program runs on the host there"
+    local how
+    for how in NONE PATH; do
+        PYXIS_CONTAINER_IMAGE=$(image busybox) PYXIS_CONTAINER_WORKDIR=/etc PYXIS_CONTAINER_REMAP_ROOT=1 \
+            run_srun --export=$how /bin/sh -c '/bin/pwd; /bin/id -u; /bin/cat /etc/os-release; /bin/env'
+        [ "${lines[0]}" = /etc ]
+        [ "${lines[1]}" = 0 ]
+        output_has ID=pyxis-test
+        output_lacks PYXIS_CONTAINER
+    done
+    PYXIS_CONTAINER_WORKDIR=/etc run_srun --container-image="$(image busybox)" --export=NONE /bin/pwd
+    [ "${lines[-1]}" = /etc ]
+}
+
 @test "booleans of the environment: anything but a clear word is ignored" {
     local image word
     image=$(image busybox)

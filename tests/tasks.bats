@@ -38,6 +38,15 @@ quickest() {
     ((all <= 2 * one + 50000))
 }
 
+@test "a process with the node's root by a mount of it does not keep the step" {
+    only_pyxis "such a process is Slurm's to end there"
+    SECONDS=0
+    run_srun --container-image="$image" --container-remap-root --container-mounts=/:/host \
+        sh -c 'chroot /host sleep 15 < /dev/null > /dev/null 2>&1 & sleep 0.3'
+    output_lacks "another step is using"
+    ((SECONDS < 12))
+}
+
 @test "each node has its own container" {
     run_srun_wide -N2 -n4 --overcommit --container-image="$image" --container-writable sh -c 'echo $SLURMD_NODENAME >> /who; sleep 0.5; sort -u /who'
     [ "$(sort -u <<< "$output" | wc -l)" -eq 2 ]

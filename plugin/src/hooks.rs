@@ -1,11 +1,11 @@
 //! The hooks Slurm calls, and which program calls them.
 
 use crate::config::Config;
-use crate::options::{Options, repeats, table};
+use crate::options::{OptionError, Options, defaults, repeats, table};
 use crate::state::{self, State};
 use crate::step::{Step, StepError, backend, pin, remove_containers_of_job, runtime_dir};
 use spank_bindings::{Args, Context, Spank, context, log};
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Why a hook fails; Slurm logs it as one line.
@@ -77,43 +77,85 @@ pub(crate) fn init_post_opt(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 }
 
 fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
-    options.apply_defaults(&|name| {
-        std::env::var_os(OsStr::from_bytes(name.to_bytes())).map(OsStringExt::into_vec)
-    })?;
+    let mut wrong = options.apply_defaults(&mut |name| own(name).map(OsStringExt::into_vec));
+    // Without a container there is nothing that a bad default could spoil.
+    let last = if wants_container(options, &wrong) { wrong.pop() } else { None };
+    for error in &wrong {
+        log::error!("pyxis: {error}");
+    }
+    if let Some(error) = last {
+        return Err(error.into());
+    }
     for line in options.ignored() {
         log::error!("pyxis: {line}");
     }
-    for (variable, list) in repeats.variables() {
-        let (name, list) = (variable.to_bytes(), list.to_bytes());
-        // SAFETY: SPANK names setenv as the way to the job's environment in srun, sbatch and
-        // salloc, which call it themselves at this point; of the threads that 26.05 may have by
-        // then none reads the environment (SAFETY.md, section 6).
-        unsafe { std::env::set_var(OsStr::from_bytes(name), OsStr::from_bytes(list)) };
+    for (name, list) in repeats.variables() {
+        set(name, Some(list.to_bytes()));
+    }
+    for (variable, name) in defaults::handed_on() {
+        // Where none is to be there may be one of the allocation's.
+        let value = own(variable).filter(|_| options.wants_container());
+        set(name, value.as_ref().map(|value| value.as_bytes()));
     }
     Ok(())
+}
+
+/// Whether a container is asked for, be it with a name that is none.
+fn wants_container(options: &Options, wrong: &[OptionError]) -> bool {
+    options.wants_container() || wrong.iter().any(OptionError::is_of_name)
+}
+
+/// A variable of this process.
+fn own(name: &CStr) -> Option<OsString> {
+    std::env::var_os(OsStr::from_bytes(name.to_bytes()))
+}
+
+/// Changes the environment of the job to come.
+fn set(name: &CStr, value: Option<&[u8]>) {
+    let name = OsStr::from_bytes(name.to_bytes());
+    // SAFETY: SPANK names setenv as the way to the job's environment in srun, sbatch and salloc,
+    // which call it themselves when options are known; of the threads that 26.05 may have by then,
+    // and of srun's thread for signals later, none reads the environment (SAFETY.md, section 6).
+    unsafe {
+        match value {
+            Some(value) => std::env::set_var(name, OsStr::from_bytes(value)),
+            None => std::env::remove_var(name),
+        }
+    }
 }
 
 fn post_opt_remote(spank: &Spank<'_>, State { config, options, step, .. }: &mut State) {
     match node_options(spank, options) {
         _ if step.is_some() => {} // an option was refused
-        Ok(()) if options.wants_container() => *step = Some(Step::prepare(spank, config, options)),
-        Ok(()) => {}
         Err(error) => *step = Some(Err(error)),
+        Ok(mut wrong) if wants_container(options, &wrong) => {
+            *step = Some(match wrong.pop() {
+                Some(error) => Err(error.into()),
+                None => Step::prepare(spank, config, options),
+            });
+        }
+        Ok(_) => {} // srun has said what is wrong
     }
 }
 
-/// Completes what Slurm has brought to the node.
-fn node_options(spank: &Spank<'_>, options: &mut Options) -> Result<(), StepError> {
+/// Completes what Slurm has brought to the node; returns what is wrong with the defaults.
+fn node_options(spank: &Spank<'_>, options: &mut Options) -> Result<Vec<OptionError>, StepError> {
     for (which, variable) in repeats::LISTS {
         if let Some(list) = spank.getenv(variable)? {
             spank.unsetenv(variable)?;
             options.replace(which, list.to_bytes())?;
         }
     }
-    options.apply_defaults(&|name| {
-        spank.getenv(name).ok().flatten().map(std::ffi::CString::into_bytes)
-    })?;
-    Ok(())
+    let get = |name: &CStr| spank.getenv(name).ok().flatten();
+    let wrong = options.apply_defaults(&mut |variable| {
+        let handed = || defaults::handed_on().find(|(of, _)| *of == variable);
+        let value = get(variable).or_else(|| get(handed()?.1));
+        value.map(CString::into_bytes)
+    });
+    for (_, name) in defaults::handed_on() {
+        spank.unsetenv(name)?;
+    }
+    Ok(wrong)
 }
 
 /// In srun, when the step is there and before its tasks are launched.
@@ -126,10 +168,7 @@ pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult
         // Nodes with "auto" look for enroot themselves.
         log::verbose!("pyxis: container runtime: {} (seen from this host)", backend.name());
         if let Some(value) = pin::look_up(config, options, &*backend) {
-            let (name, value) = (pin::VARIABLE.to_bytes(), value.to_bytes());
-            // SAFETY: as in `post_opt_local`; srun's thread for signals, which it has by now,
-            // reads no variable (SAFETY.md, section 6).
-            unsafe { std::env::set_var(OsStr::from_bytes(name), OsStr::from_bytes(value)) };
+            set(pin::VARIABLE, Some(value.to_bytes()));
         }
     });
     Ok(())

@@ -83,9 +83,40 @@ fn what_goes_wrong_before_the_tasks_is_theirs_to_say() {
     assert!(!line.is_empty());
     // A default of the job's environment.
     let line = ends(&|| {
-        mock::with(|slurm| slurm.env.insert("PYXIS_CONTAINER_IMAGE".into(), String::new()));
+        mock::with(|slurm| slurm.env.insert("PYXIS_CONTAINER_NAME".into(), ":create".into()));
     });
-    assert!(line.contains("container-image"), "{line}");
+    assert!(line.contains("container-name: empty name"), "{line}");
+}
+
+/// A default stops nobody who wants no container.
+#[test]
+fn a_bad_or_empty_default_does_not_stop_a_step_without_a_container() {
+    let _alone = slurmstepd();
+    mock::with(|slurm| {
+        slurm.env.insert("PYXIS_CONTAINER_IMAGE".into(), String::new());
+        slurm.env.insert("PYXIS_CONTAINER_WORKDIR".into(), String::new());
+        slurm.env.insert("PYXIS_CONTAINER_MOUNTS".into(), "nonsense".into());
+    });
+    assert_eq!(mock::call_hook(hooks::init_post_opt, &[]), 0);
+    assert_eq!(mock::call_hook(hooks::task_init, &[]), 0);
+    assert_eq!(errors(), [""; 0]);
+}
+
+/// `--export=NONE`: of srun's environment the node gets what begins with SLURM, and the program
+/// does not see it.
+#[test]
+fn defaults_that_srun_hands_on_count_and_the_jobs_own_come_first() {
+    let _alone = slurmstepd();
+    mock::with(|slurm| {
+        slurm.env.insert("SLURM_PYXIS_CONTAINER_IMAGE".into(), "/srun.sqsh".into());
+        slurm.env.insert("SLURM_PYXIS_CONTAINER_WORKDIR".into(), "/srun".into());
+        slurm.env.insert("PYXIS_CONTAINER_WORKDIR".into(), "/job".into());
+    });
+    assert_eq!(mock::call_hook(hooks::init_post_opt, &[]), 0);
+    let options = options();
+    assert_eq!(options.image, Some("/srun.sqsh".into()));
+    assert_eq!(options.workdir, Some("/job".into()));
+    assert!(mock::with(|slurm| !slurm.env.keys().any(|name| name.starts_with("SLURM_PYXIS"))));
 }
 
 /// Up to 24.11 a positive value is forgotten, since 25.05 it is an error: neither is ever returned.

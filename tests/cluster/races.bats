@@ -99,6 +99,38 @@ wait_for() {
     done
 }
 
+# Joins container $name, from another job, while the srun with the arguments given has it; that one ends first.
+outlives() {
+    rm -f "$work"/*
+    user salloc -Q -w n1 --overcommit srun "$@" > "$work/first" 2>&1 3>&- &
+    first=$!
+    wait_for "$work/ready"
+    user srun -w n1 --overlap --container-name="$name" sh -c 'touch /shared/joined; while [ ! -e /shared/end ]; do sleep 0.05; done; ls /bin/busybox && busybox sha256sum /bin/busybox && echo fine' \
+        > "$work/second" 2>&1 3>&- &
+    second=$!
+    wait_for "$work/joined"
+    touch "$work/stop"
+    sleep 1
+    touch "$work/end"
+    wait $second
+    wait $first
+    cat "$work/first" "$work/second"
+    [ "$(grep -cx fine "$work/second")" -eq 1 ]
+}
+
+@test "a joined container outlives an interactive step" {
+    outlives --interactive --overlap --container-image="$image" --container-name="$name" --container-mounts="$work:/shared" \
+        sh -c 'touch /shared/ready; while [ ! -e /shared/stop ]; do sleep 0.05; done'
+}
+
+@test "a joined container outlives its part of a heterogeneous step, which leaves the other part alone" {
+    outlives --overlap --overcommit -n1 --container-image="$image" --container-name="$name" --container-mounts="$work:/shared" \
+        sh -c 'touch /shared/ready; while [ ! -e /shared/stop ]; do sleep 0.05; done' \
+        : --overlap --overcommit -n1 --container-image="$image" --container-mounts="$work:/shared" \
+        sh -c 'while [ ! -e /shared/end ]; do sleep 0.05; done; sleep 0.5; echo other part'
+    [ "$(grep -cx "other part" "$work/first")" -eq 1 ]
+}
+
 @test "30 steps that come and go share the file systems of three containers: what serves them stays" {
     local i
     user salloc -Q -w n1 --overcommit bash -c '

@@ -121,3 +121,11 @@ END
     output_has "empty name"
     output_lacks ran-anyway
 }
+
+@test "a default of salloc that is unset in the allocation is gone" {
+    # shellcheck disable=SC2086
+    PYXIS_CONTAINER_IMAGE=$image run_logged salloc --quiet ${PYXIS_SRUN_ARGS:-} -N1 bash -c \
+        'srun -n1 cat /etc/os-release; unset PYXIS_CONTAINER_IMAGE; srun -n1 sh -c "grep -q pyxis-test /etc/os-release || echo on-the-host"'
+    output_has ID=pyxis-test
+    output_has on-the-host
+}

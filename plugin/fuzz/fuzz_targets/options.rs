@@ -61,11 +61,12 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
             _ => {
                 let values: Vec<Vec<u8>> =
                     (0..3).map(|_| argument(input)).collect::<Result<_>>()?;
-                options.apply_defaults(&|name| {
+                let wrong = options.apply_defaults(&mut |name| {
                     // Some variables are there, some are not; the same one always says the same.
                     let sum = name.to_bytes().iter().map(|byte| usize::from(*byte)).sum::<usize>();
                     values.get(sum % 5).cloned()
-                })
+                });
+                wrong.into_iter().next().map_or(Ok(()), Err)
             }
         };
         match outcome {

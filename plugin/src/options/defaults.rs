@@ -3,49 +3,72 @@
 use super::{OptionError, Options, Switch, Unshare, Valued};
 use std::ffi::CStr;
 
+/// The names by which variables are handed on, and what they set.
 const VALUED: [(&CStr, Valued); 7] = [
-    (c"PYXIS_CONTAINER_IMAGE", Valued::Image),
-    (c"PYXIS_CONTAINER_MOUNTS", Valued::Mounts),
-    (c"PYXIS_CONTAINER_WORKDIR", Valued::Workdir),
-    (c"PYXIS_CONTAINER_NAME", Valued::Name),
-    (c"PYXIS_CONTAINER_SAVE", Valued::Save),
-    (c"PYXIS_CONTAINER_ENV", Valued::Env),
-    (c"PYXIS_CONTAINER_UNSHARE", Valued::Unshare),
+    (c"SLURM_PYXIS_CONTAINER_IMAGE", Valued::Image),
+    (c"SLURM_PYXIS_CONTAINER_MOUNTS", Valued::Mounts),
+    (c"SLURM_PYXIS_CONTAINER_WORKDIR", Valued::Workdir),
+    (c"SLURM_PYXIS_CONTAINER_NAME", Valued::Name),
+    (c"SLURM_PYXIS_CONTAINER_SAVE", Valued::Save),
+    (c"SLURM_PYXIS_CONTAINER_ENV", Valued::Env),
+    (c"SLURM_PYXIS_CONTAINER_UNSHARE", Valued::Unshare),
 ];
 
-/// Variable, switch, and whether a "yes" turns the switch on.
+/// As above: name, switch, and whether a "yes" turns the switch on.
 const SWITCHES: [(&CStr, Switch, bool); 6] = [
-    (c"PYXIS_CONTAINER_MOUNT_HOME", Switch::MountHome, true),
-    (c"PYXIS_CONTAINER_REMAP_ROOT", Switch::RemapRoot, true),
-    (c"PYXIS_CONTAINER_ENTRYPOINT", Switch::Entrypoint, true),
-    (c"PYXIS_CONTAINER_ENTRYPOINT_LOG", Switch::EntrypointLog, true),
-    (c"PYXIS_CONTAINER_WRITABLE", Switch::Writable, true),
-    (c"PYXIS_CONTAINER_READONLY", Switch::Writable, false),
+    (c"SLURM_PYXIS_CONTAINER_MOUNT_HOME", Switch::MountHome, true),
+    (c"SLURM_PYXIS_CONTAINER_REMAP_ROOT", Switch::RemapRoot, true),
+    (c"SLURM_PYXIS_CONTAINER_ENTRYPOINT", Switch::Entrypoint, true),
+    (c"SLURM_PYXIS_CONTAINER_ENTRYPOINT_LOG", Switch::EntrypointLog, true),
+    (c"SLURM_PYXIS_CONTAINER_WRITABLE", Switch::Writable, true),
+    (c"SLURM_PYXIS_CONTAINER_READONLY", Switch::Writable, false),
 ];
+
+/// The variables, and under which names srun hands their values on: with `--export=NONE` the job
+/// has no others than Slurm's.
+pub fn handed_on() -> impl Iterator<Item = (&'static CStr, &'static CStr)> {
+    let valued = VALUED.iter().map(|(name, _)| *name);
+    valued.chain(SWITCHES.iter().map(|(name, ..)| *name)).map(|name| (variable(name), name))
+}
+
+/// The user's variable that is handed on by this name: what follows `SLURM_`.
+fn variable(name: &'static CStr) -> &'static CStr {
+    name.to_bytes_with_nul()
+        .get(6..)
+        .and_then(|rest| CStr::from_bytes_with_nul(rest).ok())
+        .unwrap_or(name)
+}
 
 impl Options {
-    /// Takes the defaults that `get` finds; a variable that does not exist is `None`.
+    /// Takes the defaults that `get` finds; a variable that does not exist is `None`, and one that
+    /// is empty is as good as that. Returns what is wrong with others.
     pub fn apply_defaults(
         &mut self,
-        get: &dyn Fn(&CStr) -> Option<Vec<u8>>,
-    ) -> Result<(), OptionError> {
-        for (variable, which) in VALUED {
+        get: &mut dyn FnMut(&CStr) -> Option<Vec<u8>>,
+    ) -> Vec<OptionError> {
+        let mut wrong = Vec::new();
+        let mut get = |variable: &CStr| get(variable).filter(|value| !value.is_empty());
+        for (name, which) in VALUED {
             if self.has(which) {
                 continue;
             }
-            if let Some(value) = get(variable) {
-                self.set(which, &value)?;
+            if let Some(value) = get(variable(name)) {
+                if let Err(error) = self.set(which, &value) {
+                    wrong.push(error);
+                }
             }
         }
-        for (variable, which, positive) in SWITCHES {
+        for (name, which, positive) in SWITCHES {
             if self.slot(which).is_some() {
                 continue;
             }
-            if let Some(yes) = get(variable).as_deref().and_then(parse_bool) {
-                self.switch(which, yes == positive)?;
+            if let Some(yes) = get(variable(name)).as_deref().and_then(parse_bool) {
+                if let Err(error) = self.switch(which, yes == positive) {
+                    wrong.push(error);
+                }
             }
         }
-        Ok(())
+        wrong
     }
 
     fn has(&self, which: Valued) -> bool {
@@ -67,5 +90,19 @@ pub fn parse_bool(value: &[u8]) -> Option<bool> {
         b"1" | b"true" | b"yes" | b"y" => Some(true),
         b"0" | b"false" | b"no" | b"n" => Some(false),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_handed_on() {
+        assert_eq!(handed_on().count(), 13);
+        for (variable, name) in handed_on() {
+            assert!(variable.to_bytes().starts_with(b"PYXIS_CONTAINER_"), "{variable:?}");
+            assert_eq!(name.to_bytes(), [b"SLURM_", variable.to_bytes()].concat());
+        }
     }
 }

@@ -35,6 +35,13 @@ pub enum OptionError {
     UnknownNamespace(String),
 }
 
+impl OptionError {
+    /// Whether it is the container's name, which alone asks for a container.
+    pub fn is_of_name(&self) -> bool {
+        matches!(self, Self::EmptyName | Self::BadName(_) | Self::NameFlag(_))
+    }
+}
+
 impl fmt::Display for OptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

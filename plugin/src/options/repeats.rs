@@ -1,16 +1,17 @@
 //! List options that are given several times: their entries add up.
 //!
 //! Slurm calls back for each, but sends only the last one's argument to the nodes. The earlier
-//! ones travel in variables of the job's environment, which the node takes out again.
+//! ones travel in variables of the job's environment, which the node takes out again. Their names
+//! begin with SLURM: so `--export=NONE` and `--export=NAME` leave them alone.
 
 use super::Valued;
 use std::ffi::{CStr, CString};
 
 /// The list options and their variables.
 pub const LISTS: [(Valued, &CStr); 3] = [
-    (Valued::Mounts, c"_PYXIS_REPEATED_MOUNTS"),
-    (Valued::Env, c"_PYXIS_REPEATED_ENV"),
-    (Valued::Unshare, c"_PYXIS_REPEATED_UNSHARE"),
+    (Valued::Mounts, c"SLURM_PYXIS_REPEATED_MOUNTS"),
+    (Valued::Env, c"SLURM_PYXIS_REPEATED_ENV"),
+    (Valued::Unshare, c"SLURM_PYXIS_REPEATED_UNSHARE"),
 ];
 
 /// The arguments seen so far.
@@ -50,6 +51,12 @@ mod tests {
         repeats.note(Valued::Mounts, b"/a:/b");
         repeats.note(Valued::Mounts, b"/c:/d");
         let handed: Vec<_> = repeats.variables().collect();
-        assert_eq!(handed, [(c"_PYXIS_REPEATED_MOUNTS", c"/a:/b,/c:/d".to_owned())]);
+        assert_eq!(handed, [(c"SLURM_PYXIS_REPEATED_MOUNTS", c"/a:/b,/c:/d".to_owned())]);
+    }
+
+    /// `--export=NONE` keeps nothing else.
+    #[test]
+    fn variables_survive_an_empty_export() {
+        assert!(LISTS.iter().all(|(_, variable)| variable.to_bytes().starts_with(b"SLURM")));
     }
 }

@@ -149,9 +149,10 @@ fn every_option_without_a_container_is_reported() {
 
 #[test]
 fn the_command_line_wins_over_the_environment() {
-    let environment = |name: &CStr| match name.to_bytes() {
+    let mut environment = |name: &CStr| match name.to_bytes() {
         b"PYXIS_CONTAINER_IMAGE" => Some(b"env".to_vec()),
         b"PYXIS_CONTAINER_WORKDIR" => Some(b"/env".to_vec()),
+        b"PYXIS_CONTAINER_SAVE" => Some(Vec::new()),
         b"PYXIS_CONTAINER_MOUNTS" => Some(b"/env".to_vec()),
         b"PYXIS_CONTAINER_WRITABLE" => Some(b"maybe".to_vec()),
         b"PYXIS_CONTAINER_READONLY" => Some(b"yes".to_vec()),
@@ -161,7 +162,8 @@ fn the_command_line_wins_over_the_environment() {
     let mut options = Options::default();
     options.set(Valued::Image, b"cli").unwrap();
     options.switch(Switch::RemapRoot, false).unwrap();
-    options.apply_defaults(&environment).unwrap();
+    assert_eq!(options.apply_defaults(&mut environment), []);
+    assert_eq!(options.save, None, "an empty variable is none");
     assert_eq!(options.image, Some("cli".into()));
     assert_eq!(options.workdir, Some("/env".into()));
     assert_eq!(options.mounts.len(), 1);
@@ -172,9 +174,16 @@ fn the_command_line_wins_over_the_environment() {
 #[test]
 fn a_bad_default_is_an_error() {
     let mut options = Options::default();
-    let environment =
-        |name: &CStr| (name == c"PYXIS_CONTAINER_MOUNTS").then(|| b"nonsense".to_vec());
-    assert!(options.apply_defaults(&environment).is_err());
+    let mut environment = |name: &CStr| match name.to_bytes() {
+        b"PYXIS_CONTAINER_MOUNTS" => Some(b"nonsense".to_vec()),
+        b"PYXIS_CONTAINER_NAME" => Some(b":create".to_vec()),
+        b"PYXIS_CONTAINER_WORKDIR" => Some(b"/env".to_vec()),
+        _ => None,
+    };
+    let wrong = options.apply_defaults(&mut environment);
+    let of_name: Vec<bool> = wrong.iter().map(OptionError::is_of_name).collect();
+    assert_eq!(of_name, [false, true], "{wrong:?}");
+    assert_eq!(options.workdir, Some("/env".into()), "the others are taken");
 }
 
 #[test]

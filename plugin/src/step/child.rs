@@ -333,11 +333,6 @@ impl Exec<'_> {
         // SAFETY: async-signal-safe system calls on valid descriptors and prepared strings.
         unsafe {
             if self.redirect() && self.become_user() && self.die_with_parent() {
-                // slurmstepd protects itself from the OOM killer; the user's are not to be.
-                let oom = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY);
-                if oom >= 0 {
-                    libc::write(oom, c"0".as_ptr().cast(), 1);
-                }
                 close_from(SOCKET + c_int::from(self.socket >= 0));
                 libc::sigprocmask(libc::SIG_SETMASK, self.signals.as_ref(), std::ptr::null_mut());
                 libc::execvpe(
@@ -398,6 +393,13 @@ impl Exec<'_> {
         // SAFETY: plain system calls; the raw ones act on this process's one thread, where
         // glibc's would try to tell threads of the parent that are not here.
         unsafe {
+            // slurmstepd protects itself from the OOM killer; the user's are not to be. The file
+            // is root's once the process has changed its user.
+            let oom = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY);
+            if oom >= 0 {
+                libc::write(oom, c"0".as_ptr().cast(), 1);
+                libc::close(oom);
+            }
             if libc::geteuid() != 0 && libc::getuid() != 0 {
                 return true;
             }
@@ -501,5 +503,34 @@ mod tests {
         } else {
             assert!(log.starts_with(&uid.to_string()), "not root: nobody else to become");
         }
+    }
+    /// slurmstepd's own is -1000, and what it starts would be spared by the OOM killer, too.
+    #[test]
+    fn the_oom_score_of_slurmstepd_is_not_inherited() {
+        if !nix::unistd::geteuid().is_root() {
+            return; // an ordinary user can become nobody else
+        }
+        let own = "/proc/self/oom_score_adj";
+        let before = std::fs::read_to_string(own).unwrap();
+        std::fs::write(own, "123").unwrap();
+        let user = Credentials { uid: 4242, gid: 4343, groups: vec![] };
+        let environ = [c"PATH=/usr/bin:/bin".to_owned()];
+        let command = |script: &str, socket| Command {
+            program: Path::new("sh"),
+            arguments: vec!["-c".into(), script.into()],
+            environ: &environ,
+            user: &user,
+            socket,
+        };
+        let at_once = command("cat /proc/self/oom_score_adj", None).run().unwrap().log;
+        let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let script = "head -c 1 <&3; cat /proc/self/oom_score_adj >&3";
+        command(script, Some(theirs.as_fd())).spawn_on_demand().unwrap();
+        drop(theirs);
+        std::io::Write::write_all(&mut ours, b"x").unwrap();
+        let mut on_demand = String::new();
+        ours.read_to_string(&mut on_demand).unwrap();
+        std::fs::write(own, before.trim()).unwrap();
+        assert_eq!((at_once.as_str(), on_demand.as_str()), ("0\n", "0\n"));
     }
 }

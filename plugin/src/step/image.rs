@@ -71,7 +71,8 @@ fn mark_registry(image: &OsStr) -> OsString {
     let bytes = image.as_bytes();
     let slash = bytes.iter().position(|byte| *byte == b'/');
     let Some(slash) = slash.filter(|_| !bytes.contains(&b'#')) else { return image.to_owned() };
-    let start = bytes.iter().position(|byte| *byte == b'@').map_or(0, |at| at + 1);
+    // A digest has its own "@", after the slash.
+    let start = bytes[..slash].iter().rposition(|byte| *byte == b'@').map_or(0, |at| at + 1);
     let host = bytes.get(start..slash).unwrap_or_default();
     if host != b"localhost" && !host.contains(&b'.') && !host.contains(&b':') {
         return image.to_owned();
@@ -118,6 +119,8 @@ mod tests {
             ("me@reg.example/x", "docker://me@reg.example#x"),
             ("nvidia/cuda:12.0", "docker://nvidia/cuda:12.0"),
             ("library/x@sha256:ab", "docker://library/x@sha256:ab"),
+            ("nvcr.io/nvidia/x@sha256:ab", "docker://nvcr.io#nvidia/x@sha256:ab"),
+            ("me@reg.example/x@sha256:ab", "docker://me@reg.example#x@sha256:ab"),
         ];
         for (image, expected) in rows {
             assert_eq!(uri(image), expected);

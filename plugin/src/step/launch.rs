@@ -5,6 +5,7 @@ use super::backend::{Backend, Context, Existing, Resumed, Stored, Target};
 use super::image::Image;
 use super::importer;
 use super::lock::RecordLock;
+use super::plan::Plan;
 use super::shared::Shared;
 use crate::options::NameFlag;
 use nix::errno::Errno;
@@ -22,10 +23,8 @@ pub(crate) fn launch(
     socket: BorrowedFd<'_>,
 ) -> Result<(), StepError> {
     let plan = context.plan;
-    for mount in &plan.mounts {
-        check_source(Path::new(&mount.source))?;
-    }
     let Some(flag) = plan.named else {
+        check_sources(plan)?;
         return match fetch_and_create(context, backend, shared)? {
             Some(file) => {
                 let started = backend.start(context, Target::File(&file.path), socket);
@@ -37,7 +36,12 @@ pub(crate) fn launch(
             None => backend.start(context, Target::Name(&plan.name), socket),
         };
     };
-    match backend.resume(context, flag, socket)? {
+    // Who joins a running container has no mounts; only the runtime knows by now whether it does.
+    let resumed = backend.resume(context, flag, socket).map_err(|error| match error {
+        StepError::Start(_) => check_sources(plan).err().unwrap_or(error),
+        error => error,
+    });
+    match resumed? {
         None => {}
         Some(Resumed::Joined) => {
             reusing(true);
@@ -95,7 +99,7 @@ fn start_named(
     if !plan.mounts.is_empty() {
         ignoring_mounts();
     }
-    let plan = &super::plan::Plan { mounts: Vec::new(), ..plan.clone() };
+    let plan = &Plan { mounts: Vec::new(), ..plan.clone() };
     backend.start(Context { plan, ..context }, target, socket)
 }
 
@@ -131,11 +135,13 @@ fn named_target<'a>(
             Ok(Target::Running(name, pid))
         }
         (_, Some(_)) => {
+            check_sources(context.plan)?;
             reusing(false);
             Ok(Target::Name(name))
         }
         (_, None) if context.plan.image.is_none() => Err(StepError::NoSuchContainer(name.clone())),
         (_, None) => {
+            check_sources(context.plan)?;
             fetch_and_create(context, backend, shared)?;
             Ok(Target::Name(name))
         }
@@ -285,14 +291,14 @@ fn hint(image: &Image) {
 
 /// An absolute source that is not there is reported before anything is started; other troubles
 /// are the runtime's to report.
-fn check_source(source: &Path) -> Result<(), StepError> {
-    if !source.is_absolute() {
-        return Ok(());
+fn check_sources(plan: &Plan) -> Result<(), StepError> {
+    for source in plan.mounts.iter().map(|mount| Path::new(&mount.source)) {
+        let found = nix::sys::stat::stat(source);
+        if source.is_absolute() && matches!(found, Err(Errno::ENOENT | Errno::ENOTDIR)) {
+            return Err(StepError::MountSource(source.to_owned()));
+        }
     }
-    match nix::sys::stat::stat(source) {
-        Err(Errno::ENOENT | Errno::ENOTDIR) => Err(StepError::MountSource(source.to_owned())),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// One file for all names: each has a byte of it to lock.

@@ -23,12 +23,21 @@ struct Leftovers {
     helpers: Vec<OwnedFd>,
 }
 
+/// How the processes of a step are told from others.
+pub(super) struct Mark<'a> {
+    pub(super) job: &'a Job,
+    /// Which part of a heterogeneous step this is: the parts have one id, and cgroups of their own.
+    pub(super) component: Option<u32>,
+    /// Device and inode of the container's mount namespace.
+    pub(super) mounts: Option<(u64, u64)>,
+}
+
 /// Kills what the user left in the container `name` and waits for its helpers, for as long as
 /// other steps need them. Slurm's SIGKILL for the step, which they do get, ends the wait.
-pub(super) fn outstay(job: &Job, name: &str) {
+pub(super) fn outstay(step: &Mark<'_>, name: &str) {
     let mut told = false;
     loop {
-        let Leftovers { in_container, helpers } = find(job);
+        let Leftovers { in_container, helpers } = find(step);
         for process in &in_container {
             kill(process);
         }
@@ -46,9 +55,13 @@ pub(super) fn outstay(job: &Job, name: &str) {
     }
 }
 
-fn find(job: &Job) -> Leftovers {
+fn find(step: &Mark<'_>) -> Leftovers {
     let mut found = Leftovers::default();
-    let root = |pid: &str| fs::metadata(format!("/proc/{pid}/root")).map(|at| (at.dev(), at.ino()));
+    let job = step.job;
+    let at = |pid: &str, what: &str| {
+        fs::metadata(format!("/proc/{pid}/{what}")).map(|at| (at.dev(), at.ino()))
+    };
+    let root = |pid: &str| at(pid, "root");
     let (Ok(own_root), Ok(processes)) = (root("self"), fs::read_dir("/proc")) else {
         return found;
     };
@@ -64,14 +77,17 @@ fn find(job: &Job) -> Leftovers {
             continue;
         }
         let Some(descriptor) = open(pid) else { continue };
-        let theirs = root(text);
-        let ours = process.metadata().is_ok_and(|at| at.uid() == job.user.uid) && is_of(job, text);
+        let (theirs, mounts) = (root(text), at(text, "ns/mnt").ok());
+        let ours = process.metadata().is_ok_and(|at| at.uid() == job.user.uid) && is_of(step, text);
         // Alive until now, hence all of it was about this process.
         if !ours || wait_one(&descriptor, PollTimeout::ZERO) {
             continue;
         }
         match theirs {
-            Ok(theirs) if theirs == own_root => found.helpers.push(descriptor),
+            // With the node's root mounted in it, a process in the container can have that root.
+            Ok(theirs) if theirs == own_root && (mounts.is_none() || mounts != step.mounts) => {
+                found.helpers.push(descriptor);
+            }
             Ok(_) => found.in_container.push(descriptor),
             Err(_) => {}
         }
@@ -81,25 +97,41 @@ fn find(job: &Job) -> Leftovers {
 
 /// Whether a process belongs to the step: by its cgroup, or, where Slurm uses none, by the
 /// variables it was started with.
-fn is_of(job: &Job, pid: &str) -> bool {
+fn is_of(step: &Mark<'_>, pid: &str) -> bool {
     let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     if cgroups.contains("/job_") {
-        return in_cgroup(job, &cgroups);
+        return in_cgroup(step.job, &cgroups) == Some(step.component);
     }
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    has_variables(job, &environ)
+    has_variables(step.job, &environ)
 }
 
-fn in_cgroup(job: &Job, cgroups: &str) -> bool {
+/// Which part of the heterogeneous step `job` this process, one of its tasks, belongs to.
+pub(super) fn own_component(job: &Job) -> Option<u32> {
+    in_cgroup(job, &fs::read_to_string("/proc/self/cgroup").unwrap_or_default())?
+}
+
+/// Whether the step is among the cgroups, and if so which part of it: Slurm calls the cgroup
+/// `step_ID` or, in a heterogeneous step, `step_ID+PART`.
+fn in_cgroup(job: &Job, cgroups: &str) -> Option<Option<u32>> {
     let step = match job.step_id {
         StepId::BATCH => "batch".to_owned(),
+        StepId::INTERACTIVE => "interactive".to_owned(),
+        StepId::EXTERN => "extern".to_owned(),
         step => step.to_string(),
     };
     let step = format!("/job_{}/step_{step}", job.job_id);
-    cgroups.lines().any(|line| {
-        line.match_indices(&step)
-            .any(|(at, _)| matches!(line.as_bytes().get(at + step.len()), None | Some(b'/')))
-    })
+    for line in cgroups.lines() {
+        let Some((_, rest)) = line.split_once(&*step) else { continue };
+        let end = rest.split_once('/').map_or(rest, |(end, _)| end);
+        if end.is_empty() {
+            return Some(None);
+        }
+        if let Some(part) = end.strip_prefix('+').and_then(|part| part.parse().ok()) {
+            return Some(Some(part));
+        }
+    }
+    None
 }
 
 fn has_variables(job: &Job, environ: &[u8]) -> bool {
@@ -180,12 +212,31 @@ mod tests {
     fn a_process_belongs_to_the_step_of_its_cgroup() {
         let step = job(4, StepId(1));
         let v1 = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_64101/job_4/step_1\n0::/\n";
-        assert!(in_cgroup(&step, v1));
-        assert!(in_cgroup(&step, "0::/system.slice/slurmstepd.scope/job_4/step_1/user/task_0\n"));
+        assert_eq!(in_cgroup(&step, v1), Some(None));
+        let v2 = "0::/system.slice/slurmstepd.scope/job_4/step_1/user/task_0\n";
+        assert_eq!(in_cgroup(&step, v2), Some(None));
         for other in ["job_4/step_10", "job_44/step_1", "job_4/step_batch", "job_14/step_1"] {
-            assert!(!in_cgroup(&step, &format!("6:freezer:/slurm/uid_1/{other}\n")), "{other}");
+            let cgroups = format!("6:freezer:/slurm/uid_1/{other}\n");
+            assert_eq!(in_cgroup(&step, &cgroups), None, "{other}");
         }
-        assert!(in_cgroup(&job(4, StepId::BATCH), "6:freezer:/slurm/uid_1/job_4/step_batch\n"));
+        for (id, name) in [
+            (StepId::BATCH, "batch"),
+            (StepId::INTERACTIVE, "interactive"),
+            (StepId::EXTERN, "extern"),
+        ] {
+            let cgroups = format!("6:freezer:/slurm/uid_1/job_4/step_{name}\n");
+            assert_eq!(in_cgroup(&job(4, id), &cgroups), Some(None), "{name}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_heterogeneous_step_are_told_apart() {
+        let step = job(4, StepId(1));
+        let v1 = "6:freezer:/slurm/uid_1/job_4/step_1+2\n";
+        let v2 = "0::/system.slice/slurmstepd.scope/job_4/step_1+12/user/task_0\n";
+        assert_eq!(in_cgroup(&step, v1), Some(Some(2)));
+        assert_eq!(in_cgroup(&step, v2), Some(Some(12)));
+        assert_eq!(in_cgroup(&step, "6:freezer:/slurm/uid_1/job_4/step_1+x\n"), None);
     }
 
     #[test]
@@ -213,11 +264,27 @@ mod tests {
         let mut foreign = sleep(&other, "30");
         let mut helper = sleep(&mine, "0.8");
         let begin = Instant::now();
-        outstay(&mine, "pyxis_x");
+        outstay(&Mark { job: &mine, component: None, mounts: None }, "pyxis_x");
         assert!(begin.elapsed() > Duration::from_millis(600), "{:?}", begin.elapsed());
         assert!(helper.wait().unwrap().success());
         assert!(foreign.try_wait().unwrap().is_none());
         foreign.kill().unwrap();
         foreign.wait().unwrap();
+    }
+    /// As with `/:/host` mounted and `chroot /host` in the container.
+    #[test]
+    fn what_has_the_nodes_root_in_the_containers_namespace_is_in_the_container() {
+        let mine = job(4_000_000_002, StepId(1));
+        let mut inside = Command::new("sleep")
+            .arg("30")
+            .env("SLURM_JOB_ID", mine.job_id.to_string())
+            .env("SLURM_STEP_ID", "1")
+            .spawn()
+            .unwrap();
+        let mounts = fs::metadata("/proc/self/ns/mnt").map(|at| (at.dev(), at.ino())).ok();
+        let begin = Instant::now();
+        outstay(&Mark { job: &mine, component: None, mounts }, "pyxis_x");
+        assert!(!inside.wait().unwrap().success());
+        assert!(begin.elapsed() < Duration::from_secs(20));
     }
 }

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::options::Options;
 use backend::{Backend, Context};
 use job::{Job, runtime_environ};
+use leftovers::Mark;
 use plan::Plan;
 use shared::Shared;
 use spank_bindings::{Spank, StepId, log};
@@ -94,6 +95,7 @@ impl Step {
     ) -> Result<(), StepError> {
         let Planned { plan, backend, .. } = self.planned.as_ref().ok_or(StepError::NoContainer)?;
         let container = self.shared.start_once(|socket| {
+            self.shared.note_component(leftovers::own_component(&self.job))?;
             // Read again: by now it has what an MPI plugin sets.
             let environ = environ(spank, config, options, &self.job)?;
             let context = Context { config, job: &self.job, plan, environ: &environ };
@@ -116,8 +118,10 @@ impl Step {
             return Ok(());
         }
         // enroot leaves nothing that stands for its helpers. A container in use cannot be removed.
-        if !self.shared.release() || plan.named.is_some() || self.shared.created() {
-            leftovers::outstay(&self.job, &plan.name);
+        let (ended, mounts) = self.shared.release();
+        if !ended || plan.named.is_some() || self.shared.created() {
+            let component = self.shared.component();
+            leftovers::outstay(&Mark { job: &self.job, component, mounts }, &plan.name);
         }
         let context = Context { config, job: &self.job, plan, environ };
         let saved = match &plan.save {

@@ -5,7 +5,7 @@
 use super::StepError;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, SFlag, fstat, lstat, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, lstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchown, geteuid, mkdir};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -19,11 +19,17 @@ fn failed(operation: &'static str, path: &Path) -> impl Fn(Errno) -> StepError {
     move |errno| StepError::RuntimeDir { operation, path: path.clone(), problem: errno.desc() }
 }
 
+fn mode(bits: u32) -> Mode {
+    Mode::from_bits_truncate(bits)
+}
+
 /// Makes `path` (its last component only), mode 0755.
 pub(crate) fn create(path: &Path) -> Result<(), StepError> {
     check_way(path)?;
-    match mkdir(path, Mode::from_bits_truncate(0o755)) {
-        Ok(()) | Err(Errno::EEXIST) => open_trusted(path).map(drop),
+    match mkdir(path, mode(0o755)) {
+        // slurmd's umask may have closed it to the users.
+        Ok(()) => fchmod(open_trusted(path)?, mode(0o755)).map_err(failed("chmod", path)),
+        Err(Errno::EEXIST) => open_trusted(path).map(drop),
         Err(errno) => Err(failed("create", path)(errno)),
     }
 }
@@ -89,7 +95,7 @@ pub(crate) fn create_for_user(path: &Path, uid: u32, gid: u32) -> Result<PathBuf
     let parent = open_trusted(path)?;
     let name = uid.to_string();
     let full = path.join(&name);
-    match mkdirat(&parent, name.as_str(), Mode::from_bits_truncate(0o700)) {
+    match mkdirat(&parent, name.as_str(), mode(0o700)) {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(failed("create", &full)(errno)),
     }
@@ -103,7 +109,8 @@ pub(crate) fn create_for_user(path: &Path, uid: u32, gid: u32) -> Result<PathBuf
         let problem = "it belongs to another user";
         return Err(StepError::RuntimeDir { operation: "use", path: full, problem });
     }
-    // Just made by us, or by a step that died between the two calls.
+    // Just made by us, or by a step that died between the calls.
+    fchmod(&directory, mode(0o700)).map_err(failed("chmod", &full))?;
     fchown(&directory, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
         .map_err(failed("chown", &full))?;
     Ok(full)
@@ -131,6 +138,27 @@ mod tests {
         for _ in 0..2 {
             let user = create_for_user(&runtime, uid, uid).unwrap();
             assert_eq!(fs::metadata(user).unwrap().permissions().mode() & 0o7777, 0o700);
+        }
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn the_umask_of_slurmd_closes_neither() {
+        let base = scratch("umask");
+        let runtime = base.join("pyxis");
+        let made = runtime.clone();
+        let modes = std::thread::spawn(move || {
+            // A umask of this thread's own, for no other test shall have it.
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+            nix::sys::stat::umask(Mode::from_bits_truncate(0o177));
+            let uid = geteuid().as_raw();
+            let user = create_for_user(&made, if uid == 0 { 4242 } else { uid }, 4242);
+            [Ok(made), user].map(|path| fs::metadata(path.unwrap()).unwrap().permissions().mode())
+        });
+        let [all, user] = modes.join().unwrap().map(|mode| mode & 0o7777);
+        assert_eq!(all, 0o755);
+        if geteuid().is_root() {
+            assert_eq!(user, 0o700);
         }
         fs::remove_dir_all(base).unwrap();
     }

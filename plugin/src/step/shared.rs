@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
+use nix::sys::stat::fstat;
 use runtime::handover::{Handover, Part};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -31,6 +32,8 @@ const FETCHED: u64 = 1;
 const CREATED: u64 = 2;
 const MAKING: u64 = 3;
 const ENTERED: u64 = 4;
+/// One more than the part of a heterogeneous step, or 0.
+const COMPONENT: u64 = 8;
 
 /// The tasks' common ground.
 pub(crate) struct Shared {
@@ -49,7 +52,7 @@ impl Shared {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(failed)?;
         let state = File::from(state);
-        state.write_all_at(&[FRESH; 8], 0).map_err(StepError::Shared)?;
+        state.write_all_at(&[FRESH; 12], 0).map_err(StepError::Shared)?;
         Ok(Shared { state, sender, queue, broker: None })
     }
 
@@ -83,18 +86,24 @@ impl Shared {
     }
 
     /// Lets go of the container and waits for its helpers to notice, so that Slurm finds none
-    /// when it looks for what is left of the step. Returns whether they have ended.
-    pub(crate) fn release(&self) -> bool {
-        let Ok(Some(mut container)) = Handover::dequeue(self.queue.as_fd()) else { return true };
+    /// when it looks for what is left of the step. Returns whether they have ended, and device and
+    /// inode of the container's mount namespace.
+    pub(crate) fn release(&self) -> (bool, Option<(u64, u64)>) {
+        let Ok(Some(mut container)) = Handover::dequeue(self.queue.as_fd()) else {
+            return (true, None);
+        };
         let helpers = container.take(Part::Helpers);
+        let mounts = container.get(Part::Mount).and_then(|namespace| fstat(namespace).ok());
+        let mounts = mounts.map(|at| (at.st_dev, at.st_ino));
         drop(container);
         // The farewell: a step that ends without one has lost its slurmstepd.
         let _ =
             send(self.queue.as_raw_fd(), b"end", MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
-        helpers.is_none_or(|helpers| {
+        let ended = helpers.is_none_or(|helpers| {
             let mut hangup = [PollFd::new(helpers.as_fd(), PollFlags::POLLIN)];
             poll(&mut hangup, PollTimeout::from(HELPER_GRACE)).is_ok_and(|ready| ready > 0)
-        })
+        });
+        (ended, mounts)
     }
 
     /// Notes that an image is being got, which may leave something to release.
@@ -148,6 +157,19 @@ impl Shared {
         let mut bytes = [0; 4];
         let _ = self.state.read_exact_at(&mut bytes, ENTERED);
         u32::from_ne_bytes(bytes)
+    }
+
+    /// Notes which part of a heterogeneous step this is.
+    pub(crate) fn note_component(&self, component: Option<u32>) -> Result<(), StepError> {
+        let number = component.map_or(0, |component| component.wrapping_add(1));
+        self.state.write_all_at(&number.to_ne_bytes(), COMPONENT).map_err(StepError::Shared)
+    }
+
+    /// Which part of a heterogeneous step this is, if its first task has said so.
+    pub(crate) fn component(&self) -> Option<u32> {
+        let mut bytes = [0; 4];
+        let _ = self.state.read_exact_at(&mut bytes, COMPONENT);
+        u32::from_ne_bytes(bytes).checked_sub(1)
     }
 
     fn lock(&self, byte: u64) -> Result<RecordLock<'_>, StepError> {
