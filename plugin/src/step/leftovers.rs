@@ -5,6 +5,7 @@
 //! container, and Slurm kills all of a step: so the step stays.
 
 use super::job::Job;
+use super::text::after;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use spank_bindings::{StepId, log};
@@ -26,8 +27,6 @@ struct Leftovers {
 /// How the processes of a step are told from others.
 pub(super) struct Mark<'a> {
     pub(super) job: &'a Job,
-    /// Which part of a heterogeneous step this is: the parts have one id, and cgroups of their own.
-    pub(super) component: Option<u32>,
     /// Device and inode of the container's mount namespace.
     pub(super) mounts: Option<(u64, u64)>,
 }
@@ -99,21 +98,16 @@ fn find(step: &Mark<'_>) -> Leftovers {
 /// variables it was started with.
 fn is_of(step: &Mark<'_>, pid: &str) -> bool {
     let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    if cgroups.contains("/job_") {
-        return in_cgroup(step.job, &cgroups) == Some(step.component);
+    if after(cgroups.as_bytes(), b"/job_").is_some() {
+        return in_cgroup(step.job, &cgroups);
     }
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     has_variables(step.job, &environ)
 }
 
-/// Which part of the heterogeneous step `job` this process, one of its tasks, belongs to.
-pub(super) fn own_component(job: &Job) -> Option<u32> {
-    in_cgroup(job, &fs::read_to_string("/proc/self/cgroup").unwrap_or_default())?
-}
-
-/// Whether the step is among the cgroups, and if so which part of it: Slurm calls the cgroup
-/// `step_ID` or, in a heterogeneous step, `step_ID+PART`.
-fn in_cgroup(job: &Job, cgroups: &str) -> Option<Option<u32>> {
+/// Slurm calls the step's cgroup `step_ID` or, in a heterogeneous step, `step_ID+PART`. No two parts
+/// are on one node.
+fn in_cgroup(job: &Job, cgroups: &str) -> bool {
     let step = match job.step_id {
         StepId::BATCH => "batch".to_owned(),
         StepId::INTERACTIVE => "interactive".to_owned(),
@@ -121,17 +115,10 @@ fn in_cgroup(job: &Job, cgroups: &str) -> Option<Option<u32>> {
         step => step.to_string(),
     };
     let step = format!("/job_{}/step_{step}", job.job_id);
-    for line in cgroups.lines() {
-        let Some((_, rest)) = line.split_once(&*step) else { continue };
-        let end = rest.split_once('/').map_or(rest, |(end, _)| end);
-        if end.is_empty() {
-            return Some(None);
-        }
-        if let Some(part) = end.strip_prefix('+').and_then(|part| part.parse().ok()) {
-            return Some(Some(part));
-        }
-    }
-    None
+    cgroups.lines().any(|line| {
+        let rest = after(line.as_bytes(), step.as_bytes());
+        matches!(rest, Some([] | [b'/', ..] | [b'+', b'0'..=b'9', ..]))
+    })
 }
 
 fn has_variables(job: &Job, environ: &[u8]) -> bool {
@@ -212,12 +199,12 @@ mod tests {
     fn a_process_belongs_to_the_step_of_its_cgroup() {
         let step = job(4, StepId(1));
         let v1 = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_64101/job_4/step_1\n0::/\n";
-        assert_eq!(in_cgroup(&step, v1), Some(None));
+        assert!(in_cgroup(&step, v1));
         let v2 = "0::/system.slice/slurmstepd.scope/job_4/step_1/user/task_0\n";
-        assert_eq!(in_cgroup(&step, v2), Some(None));
+        assert!(in_cgroup(&step, v2));
         for other in ["job_4/step_10", "job_44/step_1", "job_4/step_batch", "job_14/step_1"] {
             let cgroups = format!("6:freezer:/slurm/uid_1/{other}\n");
-            assert_eq!(in_cgroup(&step, &cgroups), None, "{other}");
+            assert!(!in_cgroup(&step, &cgroups), "{other}");
         }
         for (id, name) in [
             (StepId::BATCH, "batch"),
@@ -225,18 +212,17 @@ mod tests {
             (StepId::EXTERN, "extern"),
         ] {
             let cgroups = format!("6:freezer:/slurm/uid_1/job_4/step_{name}\n");
-            assert_eq!(in_cgroup(&job(4, id), &cgroups), Some(None), "{name}");
+            assert!(in_cgroup(&job(4, id), &cgroups), "{name}");
         }
     }
 
     #[test]
-    fn parts_of_a_heterogeneous_step_are_told_apart() {
+    fn a_part_of_a_heterogeneous_step_is_of_the_step() {
         let step = job(4, StepId(1));
         let v1 = "6:freezer:/slurm/uid_1/job_4/step_1+2\n";
         let v2 = "0::/system.slice/slurmstepd.scope/job_4/step_1+12/user/task_0\n";
-        assert_eq!(in_cgroup(&step, v1), Some(Some(2)));
-        assert_eq!(in_cgroup(&step, v2), Some(Some(12)));
-        assert_eq!(in_cgroup(&step, "6:freezer:/slurm/uid_1/job_4/step_1+x\n"), None);
+        assert!(in_cgroup(&step, v1) && in_cgroup(&step, v2));
+        assert!(!in_cgroup(&step, "6:freezer:/slurm/uid_1/job_4/step_1+x\n"));
     }
 
     #[test]
@@ -264,7 +250,7 @@ mod tests {
         let mut foreign = sleep(&other, "30");
         let mut helper = sleep(&mine, "0.8");
         let begin = Instant::now();
-        outstay(&Mark { job: &mine, component: None, mounts: None }, "pyxis_x");
+        outstay(&Mark { job: &mine, mounts: None }, "pyxis_x");
         assert!(begin.elapsed() > Duration::from_millis(600), "{:?}", begin.elapsed());
         assert!(helper.wait().unwrap().success());
         assert!(foreign.try_wait().unwrap().is_none());
@@ -283,7 +269,7 @@ mod tests {
             .unwrap();
         let mounts = fs::metadata("/proc/self/ns/mnt").map(|at| (at.dev(), at.ino())).ok();
         let begin = Instant::now();
-        outstay(&Mark { job: &mine, component: None, mounts }, "pyxis_x");
+        outstay(&Mark { job: &mine, mounts }, "pyxis_x");
         assert!(!inside.wait().unwrap().success());
         assert!(begin.elapsed() < Duration::from_secs(20));
     }

@@ -19,6 +19,7 @@ mod plan;
 mod running;
 pub(crate) mod runtime_dir;
 mod shared;
+mod text;
 
 pub(crate) use epilog::remove_containers_of_job;
 pub(crate) use error::StepError;
@@ -95,7 +96,6 @@ impl Step {
     ) -> Result<(), StepError> {
         let Planned { plan, backend, .. } = self.planned.as_ref().ok_or(StepError::NoContainer)?;
         let container = self.shared.start_once(|socket| {
-            self.shared.note_component(leftovers::own_component(&self.job))?;
             // Read again: by now it has what an MPI plugin sets.
             let environ = environ(spank, config, options, &self.job)?;
             let context = Context { config, job: &self.job, plan, environ: &environ };
@@ -120,8 +120,7 @@ impl Step {
         // enroot leaves nothing that stands for its helpers. A container in use cannot be removed.
         let (ended, mounts) = self.shared.release();
         if !ended || plan.named.is_some() || self.shared.created() {
-            let component = self.shared.component();
-            leftovers::outstay(&Mark { job: &self.job, component, mounts }, &plan.name);
+            leftovers::outstay(&Mark { job: &self.job, mounts }, &plan.name);
         }
         let context = Context { config, job: &self.job, plan, environ };
         let saved = match &plan.save {

@@ -32,8 +32,6 @@ const FETCHED: u64 = 1;
 const CREATED: u64 = 2;
 const MAKING: u64 = 3;
 const ENTERED: u64 = 4;
-/// One more than the part of a heterogeneous step, or 0.
-const COMPONENT: u64 = 8;
 
 /// The tasks' common ground.
 pub(crate) struct Shared {
@@ -52,7 +50,7 @@ impl Shared {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(failed)?;
         let state = File::from(state);
-        state.write_all_at(&[FRESH; 12], 0).map_err(StepError::Shared)?;
+        state.write_all_at(&[FRESH; 8], 0).map_err(StepError::Shared)?;
         Ok(Shared { state, sender, queue, broker: None })
     }
 
@@ -89,21 +87,21 @@ impl Shared {
     /// when it looks for what is left of the step. Returns whether they have ended, and device and
     /// inode of the container's mount namespace.
     pub(crate) fn release(&self) -> (bool, Option<(u64, u64)>) {
-        let Ok(Some(mut container)) = Handover::dequeue(self.queue.as_fd()) else {
-            return (true, None);
-        };
-        let helpers = container.take(Part::Helpers);
-        let mounts = container.get(Part::Mount).and_then(|namespace| fstat(namespace).ok());
-        let mounts = mounts.map(|at| (at.st_dev, at.st_ino));
-        drop(container);
-        // The farewell: a step that ends without one has lost its slurmstepd.
+        let container = Handover::dequeue(self.queue.as_fd()).ok().flatten();
+        let (mut helpers, mut mounts) = (None, None);
+        if let Some(mut container) = container {
+            helpers = container.take(Part::Helpers);
+            mounts = container.get(Part::Mount).and_then(|namespace| fstat(namespace).ok());
+        }
+        // The farewell: a step that ends without one has lost its slurmstepd. A start that failed
+        // has left somebody who waits for it, too.
         let _ =
             send(self.queue.as_raw_fd(), b"end", MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
         let ended = helpers.is_none_or(|helpers| {
             let mut hangup = [PollFd::new(helpers.as_fd(), PollFlags::POLLIN)];
             poll(&mut hangup, PollTimeout::from(HELPER_GRACE)).is_ok_and(|ready| ready > 0)
         });
-        (ended, mounts)
+        (ended, mounts.map(|at| (at.st_dev, at.st_ino)))
     }
 
     /// Notes that an image is being got, which may leave something to release.
@@ -157,19 +155,6 @@ impl Shared {
         let mut bytes = [0; 4];
         let _ = self.state.read_exact_at(&mut bytes, ENTERED);
         u32::from_ne_bytes(bytes)
-    }
-
-    /// Notes which part of a heterogeneous step this is.
-    pub(crate) fn note_component(&self, component: Option<u32>) -> Result<(), StepError> {
-        let number = component.map_or(0, |component| component.wrapping_add(1));
-        self.state.write_all_at(&number.to_ne_bytes(), COMPONENT).map_err(StepError::Shared)
-    }
-
-    /// Which part of a heterogeneous step this is, if its first task has said so.
-    pub(crate) fn component(&self) -> Option<u32> {
-        let mut bytes = [0; 4];
-        let _ = self.state.read_exact_at(&mut bytes, COMPONENT);
-        u32::from_ne_bytes(bytes).checked_sub(1)
     }
 
     fn lock(&self, byte: u64) -> Result<RecordLock<'_>, StepError> {
@@ -265,6 +250,18 @@ mod tests {
         // Whoever polls has been awake in between.
         assert_eq!(switches(), before);
         assert_eq!((code(starter), code(waiter)), (0, 0));
+    }
+
+    /// Who looks after the container waits for it.
+    #[test]
+    fn a_start_that_failed_gets_its_farewell() {
+        let shared = Shared::new().unwrap();
+        let failed = shared.start_once(|_| Err(StepError::NoContainer));
+        assert!(failed.is_err());
+        assert_eq!(shared.release(), (true, None));
+        let mut word = [0; 8];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        assert_eq!(nix::sys::socket::recv(shared.sender.as_raw_fd(), &mut word, flags), Ok(3));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::step::StepError;
 use crate::step::child::{self, Command};
 use crate::step::conf::ConfFile;
 use crate::step::running;
+use crate::step::text::after;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -101,9 +102,9 @@ impl Backend for Enroot {
 /// Whether enroot's words are that there is no container of this name: it has no exit code for it.
 fn says_absent(log: &str, name: &str) -> bool {
     log.lines()
-        .filter_map(|line| line.split_once("No such file or directory: "))
-        .filter_map(|(_, path)| path.trim_end().strip_suffix(name))
-        .any(|parent| parent.ends_with('/'))
+        .filter_map(|line| after(line.as_bytes(), b"No such file or directory: "))
+        .filter_map(|path| path.trim_ascii_end().strip_suffix(name.as_bytes()))
+        .any(|parent| parent.ends_with(b"/"))
 }
 
 struct Monitor<'a> {

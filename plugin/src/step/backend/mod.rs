@@ -9,6 +9,7 @@ use super::child::{Command, Outcome};
 use super::image::Image;
 use super::job::Job;
 use super::plan::Plan;
+use super::text::after;
 use crate::config::{Config, RuntimeChoice};
 use crate::options::NameFlag;
 use nix::fcntl::Flock;
@@ -130,7 +131,11 @@ impl dyn Backend + '_ {
     /// The cause first, then all that the runtime said.
     pub(crate) fn report(&self, outcome: &Outcome, failing: &str) {
         let lines: Vec<&str> = outcome.lines().collect();
-        let cause = lines.iter().rev().find(|line| line.contains("ERROR")).or(lines.last());
+        let cause = lines
+            .iter()
+            .rev()
+            .find(|line| after(line.as_bytes(), b"ERROR").is_some())
+            .or(lines.last());
         match cause {
             Some(cause) => log::error!("pyxis: {failing}: {}", cause.trim_start()),
             None => log::error!("pyxis: {failing}: {} {}", self.name(), outcome.ending()),
