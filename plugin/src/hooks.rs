@@ -58,7 +58,7 @@ fn take_option(val: i32, arg: Option<&CStr>, remote: bool) -> Result<(), String>
             return Err(line);
         }
         if let (Some(which), Some(arg)) = (table::valued(val), arg) {
-            repeats.note(which, arg.to_bytes());
+            repeats.note(which, arg.to_bytes(), &own);
         }
         Ok(())
     })
@@ -89,9 +89,7 @@ fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
     for line in options.ignored() {
         log::error!("pyxis: {line}");
     }
-    for (name, list) in repeats.variables() {
-        set(name, Some(list.to_bytes()));
-    }
+    repeats.hand_on(&own, &mut |name, list| set(name, Some(list)));
     for (variable, name) in defaults::handed_on() {
         // Where none is to be there may be one of the allocation's.
         let value = own(variable).filter(|_| options.wants_container());

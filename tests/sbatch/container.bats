@@ -122,6 +122,23 @@ END
     output_lacks ran-anyway
 }
 
+@test "the mounts of srun replace those of its salloc" {
+    local script='srun --overlap -N1 -n1 --container-image="$0" "$@" sh -c "ls -d /one /two /three 2> /dev/null; true"'
+    salloc_with() {
+        # shellcheck disable=SC2086
+        run_logged salloc --quiet ${PYXIS_SRUN_ARGS:-} -N1 --container-image="$image" \
+            --container-mounts=/usr:/one --container-mounts=/usr:/two bash -c "$script" "$image" "$@"
+        ((status == 0))
+    }
+    salloc_with --container-mounts=/usr:/three
+    output_has /three
+    output_lacks /one
+    output_lacks /two
+    salloc_with --container-remap-root
+    if [[ $SUT == pyxis ]]; then output_has /one; fi
+    output_has /two
+}
+
 @test "a default of salloc that is unset in the allocation is gone" {
     # shellcheck disable=SC2086
     PYXIS_CONTAINER_IMAGE=$image run_logged salloc --quiet ${PYXIS_SRUN_ARGS:-} -N1 bash -c \

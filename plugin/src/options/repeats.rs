@@ -5,7 +5,8 @@
 //! begin with SLURM: so `--export=NONE` and `--export=NAME` leave them alone.
 
 use super::Valued;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 /// The list options and their variables.
 pub const LISTS: [(Valued, &CStr); 3] = [
@@ -14,26 +15,53 @@ pub const LISTS: [(Valued, &CStr); 3] = [
     (Valued::Unshare, c"SLURM_PYXIS_REPEATED_UNSHARE"),
 ];
 
+/// Where Slurm keeps those of an allocation, for the sruns in it.
+const INHERITED: [&CStr; LISTS.len()] = [
+    c"SLURM_SPANK__SLURM_SPANK_OPTION_pyxis_container_mounts",
+    c"SLURM_SPANK__SLURM_SPANK_OPTION_pyxis_container_env",
+    c"SLURM_SPANK__SLURM_SPANK_OPTION_pyxis_container_unshare",
+];
+
+/// A look into the environment.
+type Get<'a> = &'a dyn Fn(&CStr) -> Option<OsString>;
+
 /// The arguments seen so far.
 #[derive(Debug, Default)]
 pub struct Repeats {
     seen: [Vec<Vec<u8>>; LISTS.len()],
+    /// Whether the one that the allocation was made with has come.
+    inherited: [bool; LISTS.len()],
 }
 
 impl Repeats {
     /// Remembers one argument of a list option; of other options, nothing.
-    pub fn note(&mut self, which: Valued, argument: &[u8]) {
+    ///
+    /// In an allocation Slurm calls back for the last argument of salloc first, which it has in a
+    /// variable. As with any option, the command line of srun replaces it.
+    pub fn note(&mut self, which: Valued, argument: &[u8], get: Get<'_>) {
         let Some(list) = LISTS.iter().position(|(list, _)| *list == which) else { return };
-        if !self.seen[list].iter().any(|seen| seen == argument) {
-            self.seen[list].push(argument.to_vec());
+        let (seen, inherited) = (&mut self.seen[list], &mut self.inherited[list]);
+        if !*inherited && seen.is_empty() {
+            *inherited = true;
+            if get(INHERITED[list]).is_some_and(|theirs| theirs.as_bytes() == argument) {
+                return;
+            }
+        }
+        if !seen.iter().any(|seen| seen == argument) {
+            seen.push(argument.to_vec());
         }
     }
 
-    /// What to hand on: variable and list, for options with more than one argument.
-    pub fn variables(&self) -> impl Iterator<Item = (&'static CStr, CString)> {
-        LISTS.iter().zip(&self.seen).filter(|(_, seen)| seen.len() > 1).filter_map(
-            |((_, variable), seen)| Some((*variable, CString::new(seen.join(&b',')).ok()?)),
-        )
+    /// What to `hand` on: variable and list, for options with more than one argument, or with
+    /// others than the variable has already.
+    pub fn hand_on(&mut self, get: Get<'_>, hand: &mut dyn FnMut(&CStr, &[u8])) {
+        // The next component of a heterogeneous job gets the allocation's first again.
+        self.inherited = Default::default();
+        for ((_, variable), seen) in LISTS.iter().zip(&self.seen) {
+            if seen.len() > 1 || (seen.len() == 1 && get(variable).is_some()) {
+                hand(variable, &seen.join(&b','));
+            }
+        }
     }
 }
 
@@ -41,22 +69,51 @@ impl Repeats {
 mod tests {
     use super::*;
 
+    fn handed(repeats: &mut Repeats, get: Get<'_>) -> Vec<String> {
+        let mut all = Vec::new();
+        repeats.hand_on(get, &mut |variable, list| {
+            let list = String::from_utf8(list.to_vec()).unwrap();
+            all.push(format!("{}={list}", variable.to_str().unwrap()));
+        });
+        all
+    }
+
     #[test]
     fn only_what_slurm_would_lose_is_handed_on() {
+        let none = |_: &CStr| None;
         let mut repeats = Repeats::default();
-        repeats.note(Valued::Image, b"x");
-        repeats.note(Valued::Env, b"A,B");
-        repeats.note(Valued::Env, b"A,B"); // Slurm itself calls twice
-        assert_eq!(repeats.variables().count(), 0);
-        repeats.note(Valued::Mounts, b"/a:/b");
-        repeats.note(Valued::Mounts, b"/c:/d");
-        let handed: Vec<_> = repeats.variables().collect();
-        assert_eq!(handed, [(c"SLURM_PYXIS_REPEATED_MOUNTS", c"/a:/b,/c:/d".to_owned())]);
+        repeats.note(Valued::Image, b"x", &none);
+        repeats.note(Valued::Env, b"A,B", &none);
+        repeats.note(Valued::Env, b"A,B", &none); // Slurm itself calls twice
+        assert_eq!(handed(&mut repeats, &none), [""; 0]);
+        repeats.note(Valued::Mounts, b"/a:/b", &none);
+        repeats.note(Valued::Mounts, b"/c:/d", &none);
+        assert_eq!(handed(&mut repeats, &none), ["SLURM_PYXIS_REPEATED_MOUNTS=/a:/b,/c:/d"]);
     }
 
     /// `--export=NONE` keeps nothing else.
     #[test]
     fn variables_survive_an_empty_export() {
         assert!(LISTS.iter().all(|(_, variable)| variable.to_bytes().starts_with(b"SLURM")));
+    }
+
+    #[test]
+    fn srun_replaces_what_its_allocation_was_made_with() {
+        let salloc = |name: &CStr| match name.to_bytes() {
+            b"SLURM_SPANK__SLURM_SPANK_OPTION_pyxis_container_mounts" => Some("/b".into()),
+            b"SLURM_PYXIS_REPEATED_MOUNTS" => Some("/a,/b".into()),
+            _ => None,
+        };
+        let handed = |given: &[&str]| {
+            let mut repeats = Repeats::default();
+            for argument in given {
+                repeats.note(Valued::Mounts, argument.as_bytes(), &salloc);
+            }
+            handed(&mut repeats, &salloc)
+        };
+        // Nothing of srun's own: the whole list of salloc's stays.
+        assert_eq!(handed(&["/b"]), [""; 0]);
+        assert_eq!(handed(&["/b", "/c"]), ["SLURM_PYXIS_REPEATED_MOUNTS=/c"]);
+        assert_eq!(handed(&["/b", "/b", "/c"]), ["SLURM_PYXIS_REPEATED_MOUNTS=/b,/c"]);
     }
 }
