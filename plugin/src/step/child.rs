@@ -7,11 +7,11 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub(crate) struct Command<'a> {
 pub(crate) struct Outcome {
     pub(crate) status: WaitStatus,
     /// stdout, where it was asked for by itself.
-    pub(crate) output: String,
+    pub(crate) output: Vec<u8>,
     /// stderr, and stdout where it was not.
     pub(crate) log: String,
 }
@@ -65,6 +65,12 @@ impl Outcome {
         }
     }
 
+    /// The path that it printed, as its first line: any bytes but a newline.
+    pub(crate) fn path(&self) -> &Path {
+        let line = self.output.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Path::new(OsStr::from_bytes(line))
+    }
+
     /// Its lines that say something.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
         self.log.lines().map(str::trim_end).filter(|line| !line.is_empty())
@@ -79,10 +85,14 @@ pub(crate) fn log_file() -> Result<File, StepError> {
 }
 
 /// All that was written to it.
-pub(crate) fn read_log(mut log: &File) -> Result<String, StepError> {
+pub(crate) fn read_log(log: &File) -> Result<String, StepError> {
+    Ok(String::from_utf8_lossy(&read_bytes(log)?).into_owned())
+}
+
+fn read_bytes(mut log: &File) -> Result<Vec<u8>, StepError> {
     let mut text = Vec::new();
     log.rewind().and_then(|()| log.read_to_end(&mut text)).map_err(StepError::Process)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Ok(text)
 }
 
 impl Command<'_> {
@@ -90,14 +100,14 @@ impl Command<'_> {
     pub(crate) fn run(self) -> Result<Outcome, StepError> {
         let log = log_file()?;
         let status = self.wait(&log, &log)?;
-        self.outcome(status, String::new(), read_log(&log)?)
+        self.outcome(status, Vec::new(), read_log(&log)?)
     }
 
     /// As [`Command::run`], with stdout by itself.
     pub(crate) fn run_for_output(self) -> Result<Outcome, StepError> {
         let (output, log) = (log_file()?, log_file()?);
         let status = self.wait(&output, &log)?;
-        self.outcome(status, read_log(&output)?, read_log(&log)?)
+        self.outcome(status, read_bytes(&output)?, read_log(&log)?)
     }
 
     /// As [`Command::run_for_output`]; `tell` gets what it says on stderr line by line, once it
@@ -109,13 +119,13 @@ impl Command<'_> {
         let forwarding = Forwarding::begin().map_err(failed)?;
         let child = self.spawn(&output, &log, &forwarding.before)?;
         let status = forwarding.wait(child, Some(&mut || follower.look())).map_err(failed)?;
-        self.outcome(status, read_log(&output)?, read_log(&log)?)
+        self.outcome(status, read_bytes(&output)?, read_log(&log)?)
     }
 
     fn outcome(
         &self,
         status: WaitStatus,
-        output: String,
+        output: Vec<u8>,
         log: String,
     ) -> Result<Outcome, StepError> {
         match status {
@@ -469,7 +479,14 @@ mod tests {
         assert_eq!(shell("exit 3", false).ending(), "failed with error code 3");
         assert_eq!(shell("kill -9 $$", false).ending(), "terminated by SIGKILL");
         let separate = shell("echo path; echo words >&2", true);
-        assert_eq!((separate.output.as_str(), separate.log.as_str()), ("path\n", "words\n"));
+        assert_eq!((separate.path(), separate.log.as_str()), (Path::new("path"), "words\n"));
+    }
+
+    /// As an image's or an importer's path may be.
+    #[test]
+    fn a_path_need_not_be_utf_8() {
+        let outcome = shell("printf '/a\\377\\n/b\\n'", true);
+        assert_eq!(outcome.path().as_os_str().as_bytes(), b"/a\xff");
     }
 
     #[test]

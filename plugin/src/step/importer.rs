@@ -15,17 +15,17 @@ pub(crate) fn get(
     uri: OsString,
 ) -> Result<PathBuf, StepError> {
     let outcome = command(context, program, vec!["get".into(), uri]).run_for_output()?;
-    let path = outcome.output.lines().next().unwrap_or_default();
+    let path = outcome.path();
     if !outcome.success() {
         report(&outcome, &format!("importer get {}", outcome.ending()));
         return Err(StepError::Reported);
     }
-    if !path.starts_with('/') {
+    if !path.is_absolute() {
         report(&outcome, "importer did not return a squashfs path");
         return Err(StepError::Reported);
     }
-    log::verbose!("pyxis: importer squashfs path: {path}");
-    Ok(PathBuf::from(path))
+    log::verbose!("pyxis: importer squashfs path: {}", path.display());
+    Ok(path.to_owned())
 }
 
 /// Says that the file is no longer needed. A failure is reported and changes nothing.

@@ -73,9 +73,9 @@ fn ask(program: &std::path::Path, uri: &OsString) -> Result<String, String> {
     let arguments = arguments.into_iter().chain([uri.clone()]).collect();
     let command = Command { program, arguments, environ: &environ, user: &user, socket: None };
     let outcome = command.run_for_output().map_err(|error| error.to_string())?;
-    let digest = outcome.output.trim();
+    let digest = String::from_utf8_lossy(outcome.output.trim_ascii());
     if outcome.success() && is_digest(digest.as_bytes()) {
-        return Ok(digest.to_owned());
+        return Ok(digest.into_owned());
     }
     Err(outcome.lines().last().map_or_else(|| outcome.ending(), str::to_owned))
 }

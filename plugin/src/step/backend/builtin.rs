@@ -91,10 +91,10 @@ impl Backend for Builtin {
                     .report(&outcome, &format!("failed to import docker image: {shown}"));
                 return Err(StepError::Reported);
             }
-            let path = outcome.output.trim_end();
-            match open(PathBuf::from(path)) {
+            let path = outcome.path();
+            match open(path.to_owned()) {
                 Some(stored) => return Ok(Some(stored)),
-                None => log::verbose!("pyxis: {path} is gone again"),
+                None => log::verbose!("pyxis: {} is gone again", path.display()),
             }
         }
         Err(StepError::ImageVanished(shown.clone()))
