@@ -261,40 +261,19 @@ run_bats_as_root() {
         PYXIS_TEST_LINE="$line${*:+ $*}" bats --tap ${only:+-f "$only"} "$file"
 }
 
-suite_faults() {
+# A suite that is one of these files.
+cluster_suite() {
     test_cluster || return 1
-    run_bats_as_root tests/cluster/faults.bats
+    run_bats_as_root "tests/cluster/$1.bats"
 }
 
-suite_plugstack() {
-    test_cluster || return 1
-    run_bats_as_root tests/cluster/plugstack.bats
-}
-
-suite_superuser() {
-    test_cluster || return 1
-    run_bats_as_root tests/cluster/superuser.bats
-}
-
-suite_registry() {
-    test_cluster || return 1
-    run_bats_as_root tests/cluster/registry.bats
-}
-
-suite_races() {
-    test_cluster || return 1
-    run_bats_as_root tests/cluster/races.bats
-}
-
-suite_cancel() {
-    test_cluster || return 1
-    run_bats_as_root tests/cluster/cancel.bats
-}
-
-suite_hostile() {
-    test_cluster || return 1
-    run_bats_as_root tests/cluster/hostile.bats
-}
+suite_faults() { cluster_suite faults; }
+suite_plugstack() { cluster_suite plugstack; }
+suite_superuser() { cluster_suite superuser; }
+suite_registry() { cluster_suite registry; }
+suite_races() { cluster_suite races; }
+suite_cancel() { cluster_suite cancel; }
+suite_hostile() { cluster_suite hostile; }
 
 # The code path of enroot: the pyxis command, which takes enroot's arguments, stands in under its name. Containers are
 # kept on the node, as sites configure enroot; where hooks work is left to the command.

@@ -168,3 +168,38 @@ enroot_notes() {
     grep -qE '^import --output /run/pyxis/[0-9]+/[0-9]+\.0\.squashfs dockerd://x/y:z$' "$work/calls"
     [ "$(grep -cE '^import .*docker://localhost' "$work/calls")" -eq 0 ]
 }
+
+# Of a step with these options: the variables that the runtime's start has been called with, in $work/variables.
+start_notes() {
+    printf '%s\n' '#!/bin/bash' "if [[ \$1 == start ]]; then env > $work/variables; fi" "exec -a \"\${0##*/}\" $PYXIS_TEST_COMMAND \"\$@\"" > "$work/spy"
+    chmod 755 "$work/spy"
+    if [[ $PYXIS_TEST_RUNTIME == enroot ]]; then
+        [[ -e $work/noted ]] || enroot_notes
+        cp "$work/spy" "$CLUSTER_STATE/enroot/enroot"
+    fi
+    rm -f "$work/variables"
+    user env LD_LIBRARY_PATH=/nowhere ENROOT_DATA_PATH=/nowhere ENROOT_MAX_CONNECTIONS=1 OWN=1 srun -w n1 --container-image="$image" "$@" true
+}
+
+@test "the runtime is told of user and plugin, and of what the user has chosen" {
+    local line name
+    line=${PYXIS_TEST_LINE/"pyxis_path=$PYXIS_TEST_COMMAND"/"pyxis_path=$work/spy"}
+    cluster plugstack "$line"
+    start_notes
+    cat "$work/variables"
+    for line in "SLURM_JOB_UID=$(user id -u)" "SLURM_JOB_GID=$(user id -g)" PYXIS_RUNTIME_PATH=/run/pyxis OWN=1; do
+        grep -qx "$line" "$work/variables"
+    done
+    grep -qE '^PYXIS_VERSION=[0-9.]+$' "$work/variables"
+    # What the job may not say, and what nobody has said.
+    for name in LD_LIBRARY_PATH SLURM_PROCID SLURM_LOCALID SLURM_TASK_PID ENROOT_MAX_CONNECTIONS ENROOT_MOUNT_HOME ENROOT_REMAP_ROOT ENROOT_ROOTFS_WRITABLE ENROOT_UNSHARE_NET; do
+        if grep "^$name=" "$work/variables"; then return 1; fi
+    done
+    if grep -x 'ENROOT_DATA_PATH=/nowhere' "$work/variables"; then return 1; fi
+
+    start_notes --container-mount-home --no-container-remap-root --container-writable --container-unshare=net,uts
+    for line in ENROOT_MOUNT_HOME=y ENROOT_REMAP_ROOT=n ENROOT_ROOTFS_WRITABLE=y ENROOT_UNSHARE_NET=y ENROOT_UNSHARE_UTS=y; do
+        grep -qx "$line" "$work/variables"
+    done
+    if grep '^ENROOT_UNSHARE_IPC=' "$work/variables"; then return 1; fi
+}
