@@ -61,7 +61,8 @@ pub(super) fn fill(
         COVERED.iter().for_each(|directory| cover(upper, directory));
         for directory in COVERED_DIRECTORIES {
             let parent = Path::new(directory).parent().unwrap_or(Path::new(""));
-            let ours = parent.as_os_str().is_empty() || begun.iter().any(|have| parent == *have);
+            let ours =
+                parent.as_os_str().is_empty() || begun.iter().any(|have| parent == Path::new(have));
             let found = lstat(&Path::new("/lower").join(directory));
             let free = found.map_or_else(|errno| errno == nix::Error::ENOENT, |s| is_directory(&s));
             if ours && free {
