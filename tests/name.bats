@@ -39,6 +39,16 @@ teardown() { remove_container "$name"; }
     output_lacks ran-anyway
 }
 
+@test "a named container that cannot be started does not keep its step waiting" {
+    run_srun --container-image="$image" --container-name="$name" true
+    SECONDS=0
+    run_srun_unchecked --time=1 --container-name="$name" --container-mounts=/usr:../mnt echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+    output_lacks "another step is using"
+    ((SECONDS < 20))
+}
+
 @test "an image of which no container can be made is named" {
     echo "not a squashfs" > "$BATS_TEST_TMPDIR/broken.sqsh"
     run_srun_unchecked --container-image="$BATS_TEST_TMPDIR/broken.sqsh" --container-name="$name" echo ran-anyway
