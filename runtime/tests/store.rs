@@ -264,7 +264,7 @@ fn the_collector_leaves_what_another_process_namespace_writes() {
     // It is given a directory in the store, and time.
     let script = "#!/bin/sh\ncase \"$*\" in\n\
         -version) echo 'mksquashfs version 4.3 (2014/05/12)' ;;\n\
-        *) >begun; until [ -e go ]; do sleep 0.02; done; exec /usr/bin/mksquashfs \"$@\" ;;\nesac\n";
+        *) >begun; until [ -e go ] || [ ! -e begun ]; do sleep 0.02; done; exec /usr/bin/mksquashfs \"$@\" ;;\nesac\n";
     fs::write(place.path("mksquashfs"), script).unwrap();
     fs::set_permissions(place.path("mksquashfs"), fs::Permissions::from_mode(0o755)).unwrap();
     place.set("PATH", &format!("{}:/usr/sbin:/usr/bin:/bin", place.path("").display()));
