@@ -235,18 +235,22 @@ mod tests {
         assert!(has_variables(&job(4, StepId::BATCH), b"SLURM_JOB_ID=4\0"));
     }
 
+    /// A process of a step, which can be told from its variables: they are there a moment after exec.
+    fn sleep(step: &Job, seconds: &str) -> std::process::Child {
+        let child = Command::new("sleep")
+            .arg(seconds)
+            .env("SLURM_JOB_ID", step.job_id.to_string())
+            .env("SLURM_STEP_ID", step.step_id.to_string())
+            .spawn()
+            .unwrap();
+        while fs::read(format!("/proc/{}/environ", child.id())).unwrap().is_empty() {}
+        child
+    }
+
     #[test]
     fn helpers_are_waited_for_and_others_left_alone() {
         // Numbers that no job of Slurm has.
         let (mine, other) = (job(4_000_000_001, StepId(1)), job(4_000_000_001, StepId(2)));
-        let sleep = |step: &Job, seconds: &str| {
-            Command::new("sleep")
-                .arg(seconds)
-                .env("SLURM_JOB_ID", step.job_id.to_string())
-                .env("SLURM_STEP_ID", step.step_id.to_string())
-                .spawn()
-                .unwrap()
-        };
         let mut foreign = sleep(&other, "30");
         let mut helper = sleep(&mine, "0.8");
         let begin = Instant::now();
@@ -257,16 +261,12 @@ mod tests {
         foreign.kill().unwrap();
         foreign.wait().unwrap();
     }
+
     /// As with `/:/host` mounted and `chroot /host` in the container.
     #[test]
     fn what_has_the_nodes_root_in_the_containers_namespace_is_in_the_container() {
         let mine = job(4_000_000_002, StepId(1));
-        let mut inside = Command::new("sleep")
-            .arg("30")
-            .env("SLURM_JOB_ID", mine.job_id.to_string())
-            .env("SLURM_STEP_ID", "1")
-            .spawn()
-            .unwrap();
+        let mut inside = sleep(&mine, "30");
         let mounts = fs::metadata("/proc/self/ns/mnt").map(|at| (at.dev(), at.ino())).ok();
         let begin = Instant::now();
         outstay(&Mark { job: &mine, mounts }, "pyxis_x");
