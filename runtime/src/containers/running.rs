@@ -161,10 +161,7 @@ pub(super) fn borrow_root(mark: &str) -> io::Result<Option<OwnedFd>> {
     let Some(process) = Pinned::find(mark)? else { return Ok(None) };
     let namespaces =
         process.namespace("user").and_then(|user| Ok((user, process.namespace("mnt")?)));
-    if !process.is_alive() {
-        return Ok(None); // whatever came of it
-    }
-    let (user, mount) = namespaces?;
+    let Some((user, mount)) = unless_gone(&process, namespaces)? else { return Ok(None) };
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     // The way into the other namespaces has no return, hence a process for it.
@@ -267,6 +264,11 @@ fn collect(environ: Option<&Path>, process: &Pinned) -> io::Result<Option<Handov
         parts.push((Part::Environ, sys::memory_file("environ", &block)?));
         Ok(Handover::new(parts))
     })();
+    unless_gone(process, opened)
+}
+
+/// What was opened of a process, whatever came of it, if the process has not ended meanwhile.
+fn unless_gone<T>(process: &Pinned, opened: io::Result<T>) -> io::Result<Option<T>> {
     match opened {
         _ if !process.is_alive() => Ok(None),
         // It is about to be a zombie: its files go before it does.
