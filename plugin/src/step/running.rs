@@ -52,7 +52,7 @@ impl Joinable {
 /// Part, name below `ns/`, and whether it is joined even if it is our own.
 const NAMESPACES: [(Part, &str, bool); 6] = [
     (Part::User, "user", true),
-    (Part::Cgroup, "cgroup", true),
+    (Part::Cgroup, "cgroup", false),
     (Part::Mount, "mnt", true),
     (Part::Ipc, "ipc", false),
     (Part::Uts, "uts", false),

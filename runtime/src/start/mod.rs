@@ -188,9 +188,10 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     if !plan.writable {
         mounts::make_root_readonly(&roots)?;
     }
-    roots.leave_host()?;
-    // Made last, so that the view starts at the step's own cgroup.
+    // Made late, so that the view starts at the step's own cgroup; and before anybody could take us
+    // for the container and join the node's.
     let cgroup = unshare(CloneFlags::CLONE_NEWCGROUP).is_ok();
+    roots.leave_host()?;
     helpers.settle();
     let (own, privileged, helpers) = (plan.unshare, plan.privileged, helpers.ended);
     Ok(Container { own, privileged, cgroup, helpers, claim, launched, environ, cwd, script })
