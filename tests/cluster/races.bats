@@ -77,6 +77,18 @@ wait_for() {
     return 1
 }
 
+# The first step ends while the second, which has joined it, goes on and says at last that it is fine.
+first_ends() {
+    wait_for "$work/joined"
+    touch "$work/stop"
+    sleep 1
+    touch "$work/end"
+    wait $second
+    wait $first
+    cat "$work/first" "$work/second"
+    [ "$(grep -cx fine "$work/second")" -eq 1 ]
+}
+
 @test "a joined container outlives the step that started it" {
     local flag
     for flag in auto no_exec; do
@@ -87,14 +99,7 @@ wait_for() {
             > "$work/second" 2>&1 3>&- &
         second=$!
         [[ $flag == auto ]] || sleep 1 # it has mounts of its own, and /shared is one of them
-        wait_for "$work/joined"
-        touch "$work/stop"
-        sleep 1
-        touch "$work/end"
-        wait $second
-        wait $first
-        cat "$work/first" "$work/second"
-        [ "$(grep -cx fine "$work/second")" -eq 1 ]
+        first_ends
         [ "$(grep -cx written "$work/second")" -eq 1 ]
     done
 }
@@ -112,14 +117,7 @@ outlives_on() {
     user srun -w n1 --overlap --container-name="$name" sh -c 'touch /shared/joined; while [ ! -e /shared/end ]; do sleep 0.05; done; ls /bin/busybox && busybox sha256sum /bin/busybox && echo fine' \
         > "$work/second" 2>&1 3>&- &
     second=$!
-    wait_for "$work/joined"
-    touch "$work/stop"
-    sleep 1
-    touch "$work/end"
-    wait $second
-    wait $first
-    cat "$work/first" "$work/second"
-    [ "$(grep -cx fine "$work/second")" -eq 1 ]
+    first_ends
 }
 
 @test "a joined container outlives an interactive step" {
