@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
-use std::{env, fs, thread};
+use std::{env, fs, path, thread};
 
 /// Cargo locks its target directory, and rustc optimizes a whole program in one thread: with one
 /// directory per lane two cores have work.
@@ -174,7 +174,8 @@ impl Setup<'_> {
         let lane_dir = self.root.join(lane_dir);
         let program = self.zig.clone().map(PathBuf::into_os_string);
         let program = program.or_else(|| env::var_os("CARGO")).unwrap_or("cargo".into());
-        let mut cargo = Cargo::by(program, self.root, &args)
+        // Not the root: zig names what is below its directory from there, and build scripts run elsewhere.
+        let mut cargo = Cargo::by(program, &self.root.join("plugin"), &args)
             .env("PATH", &self.path)
             .env("CARGO_TARGET_DIR", &lane_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags(&lane_dir))
@@ -232,7 +233,7 @@ impl Setup<'_> {
         let remap = self.remapped(lane);
         let mut flags = vec!["-Clink-arg=-Wl,--build-id=sha1".to_owned()];
         let unwinder = self.unwinder.iter();
-        // Cargo and so the linker run in the root.
+        // The linker runs in the root.
         flags.extend(unwinder.map(|file| format!("-Clink-arg={}", file.display())));
         flags.extend(remap.into_iter().map(|map| format!("--remap-path-prefix={map}")));
         flags.join("\x1f")
@@ -265,7 +266,7 @@ fn setup<'a>(root: &'a Path, arch: Arch, floor: &'a str) -> Result<Setup<'a>, Er
     }
     let mut dirs: Vec<PathBuf> = env::split_paths(&old).collect();
     let cache = env::var_os("PYXIS_CACHE").map_or_else(|| root.join(".cache"), PathBuf::from);
-    let place = cache.join("zig");
+    let place = path::absolute(&cache).unwrap_or(cache).join("zig");
     // First: it looks for zig beside the first python3 of PATH.
     dirs.insert(0, place.join("bin"));
     let mut programs = dirs.iter().map(|dir| dir.join("cargo-zigbuild"));
