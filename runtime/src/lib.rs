@@ -22,6 +22,8 @@ pub mod environ;
 #[cfg(feature = "cli")]
 pub mod fstab;
 #[cfg(feature = "cli")]
+pub mod fuse;
+#[cfg(feature = "cli")]
 pub mod image;
 #[cfg(feature = "cli")]
 pub mod imageconf;
@@ -39,6 +41,8 @@ pub mod progress;
 pub mod registry;
 #[cfg(feature = "cli")]
 pub mod squash;
+#[cfg(feature = "cli")]
+pub mod squashfs;
 #[cfg(feature = "cli")]
 pub mod start;
 #[cfg(feature = "cli")]

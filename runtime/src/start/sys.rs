@@ -167,6 +167,12 @@ pub(crate) fn clock_ticks() -> i64 {
     unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1)
 }
 
+/// Bytes of a page.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: reads a constant of the system.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096).max(1)
+}
+
 /// A time as ps(1) shows when a process started: `15:04`, or `Jan02` on another day, or the year.
 pub(crate) fn local_time(time: i64, now: i64) -> String {
     let (then, today) = (broken_down(time), broken_down(now));

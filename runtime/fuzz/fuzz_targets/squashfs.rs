@@ -1,0 +1,49 @@
+//! An image: any bytes are files or errors, in bounded time and memory.
+#![no_main]
+
+use std::fs::File;
+use std::io::Write;
+
+use libfuzzer_sys::fuzz_target;
+use runtime::squashfs::{Cookie, Image, Kind};
+
+/// Files that are looked at, of an image that may have any number.
+const MOST: usize = 64;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut file: File = nix::sys::memfd::memfd_create("image", nix::sys::memfd::MFdFlags::empty())
+        .unwrap()
+        .into();
+    file.write_all(bytes).unwrap();
+    let Ok(image) = Image::open(file) else { return };
+    let mut waiting = vec![image.root()];
+    for _ in 0..MOST {
+        let Some(reference) = waiting.pop() else { return };
+        let Ok(inode) = image.inode(reference) else { continue };
+        if let Ok(attributes) = image.attributes(&inode) {
+            assert!(attributes.iter().all(|(name, _)| !name.contains(&0)));
+        }
+        match &inode.kind {
+            Kind::Directory(directory) => {
+                let Ok(listing) = image.list(directory, Cookie::default()) else { continue };
+                for entry in listing.take(MOST).map_while(Result::ok) {
+                    assert!(!entry.name.is_empty() && !entry.name.contains(&b'/'));
+                    let _ = image.lookup(directory, &entry.name);
+                    let rest = image.list(directory, Cookie::of(entry.next.number()));
+                    assert!(rest.is_err() || entry.next == Cookie::of(entry.next.number()));
+                    waiting.push(entry.reference);
+                }
+            }
+            Kind::File(contents) => {
+                let mut piece = [0; 5000];
+                for offset in [0, 4096, inode.size / 2] {
+                    if let Ok(count) = image.read(&inode, contents, offset, &mut piece) {
+                        assert!(offset.saturating_add(count as u64) <= inode.size.max(offset));
+                    }
+                }
+            }
+            Kind::Symlink(target) => drop(image.target(&inode, target)),
+            Kind::Device(_) | Kind::Pipe => {}
+        }
+    }
+});
