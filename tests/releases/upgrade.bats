@@ -150,7 +150,7 @@ survives() {
     # Of a job that has seen two upgrades the container and its programs live as well. Slurm is not told of its end: 24.11
     # does not understand what a slurmstepd of 22.05 says.
     ends oldest
-    wait_for 60 eval '[ -z "$(cluster node 1 -- pgrep squashfuse)" ]'
+    wait_for 60 eval '[ -z "$(cluster node 1 -- pgrep pyxis-image)" ]'
 
     touch "$work/enough"
     wait

@@ -131,7 +131,7 @@ impl Stage {
                 .create(&path)
                 .map_err(|error| ContainerError::file("create", &path, error))?;
         }
-        match start::can_layer(&self.path) {
+        match start::can_layer(file, &self.path) {
             Ok(()) => self.layer(file, image, hold).map(|()| self.path.clone()),
             Err(reason) => {
                 eprintln!("pyxis: {reason}; extracting {}", image.display());

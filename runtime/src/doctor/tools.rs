@@ -1,5 +1,5 @@
-//! The runtime that starts containers on this node, and the programs it wants: squashfuse and its
-//! device, mksquashfs, unsquashfs; or enroot.
+//! The runtime that starts containers on this node, and what it wants: FUSE's device, mksquashfs,
+//! unsquashfs, squashfuse for rare images; or enroot.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -40,9 +40,8 @@ pub(super) fn check(lines: &[PyxisLine], report: &mut Report) {
 }
 
 fn builtin(report: &mut Report) {
-    let unsquashfs = in_path("unsquashfs");
-    match (in_path("squashfuse"), &unsquashfs) {
-        (Some(program), _) => {
+    match in_path("squashfuse") {
+        Some(program) => {
             version(
                 "squashfuse",
                 "squashfuse-old",
@@ -52,18 +51,12 @@ fn builtin(report: &mut Report) {
             );
             linked(&program, report);
         }
-        (None, Some(_)) => report.warning(
-            "squashfuse-missing",
-            "no squashfuse in PATH: each start unpacks its image into memory",
-            "apt-get install squashfuse, or dnf install squashfuse",
-        ),
-        (None, None) => report.error(
-            "squashfuse-missing",
-            "neither squashfuse nor unsquashfs is in PATH: no image can be opened",
-            "apt-get install squashfuse squashfs-tools, or dnf install the same",
+        None => report.ok(
+            "squashfuse",
+            "no squashfuse in PATH: only images packed with xz or lzma would want it",
         ),
     }
-    if in_path("mksquashfs").is_none() || unsquashfs.is_none() {
+    if in_path("mksquashfs").is_none() || in_path("unsquashfs").is_none() {
         report.warning(
             "squashfs-tools-missing",
             "no mksquashfs and unsquashfs in PATH: images are neither imported nor saved",

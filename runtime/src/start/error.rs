@@ -64,18 +64,18 @@ pub enum StartError {
         /// From the kernel.
         source: io::Error,
     },
-    /// squashfuse did not serve the image.
-    #[error("squashfuse cannot serve {}: {log}", image.display())]
+    /// The image is not served.
+    #[error("cannot read {}: {log}", image.display())]
     Server {
         /// The image.
         image: PathBuf,
-        /// What squashfuse printed, or the kernel's answer.
+        /// What its server said, or the kernel's answer.
         log: String,
     },
     /// Neither FUSE nor extraction is possible.
     #[error(
         "cannot use {}: {reason}, and it cannot be extracted either: {extraction}; \
-         install squashfuse and make /dev/fuse accessible, or install squashfs-tools",
+         make /dev/fuse accessible, or install squashfs-tools",
         image.display()
     )]
     NoWayToRead {
@@ -160,8 +160,8 @@ mod tests {
         };
         let image = Path::new("broken.sqsh");
         let line = of(nix::libc::EIO, Some(image));
-        assert!(line.starts_with("squashfuse cannot serve broken.sqsh: cannot create /proc: "));
-        assert!(!of(nix::libc::EIO, None).contains("squashfuse"));
-        assert!(!of(nix::libc::ENOSPC, Some(image)).contains("squashfuse"));
+        assert!(line.starts_with("cannot read broken.sqsh: cannot create /proc: "));
+        assert!(!of(nix::libc::EIO, None).contains("cannot read"));
+        assert!(!of(nix::libc::ENOSPC, Some(image)).contains("cannot read"));
     }
 }

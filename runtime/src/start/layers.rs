@@ -1,5 +1,6 @@
 //! Whether changes of a container can be kept as a layer in a given directory.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +29,8 @@ pub(super) fn overlay_allowed() -> bool {
 }
 
 /// Tries it, with the empty directories `upper` and `work` in `directory`.
-pub(crate) fn can_layer(directory: &Path) -> Result<(), NoLayers> {
-    server::program().and_then(|_| server::device()).map_err(NoLayers::Image)?;
+pub(crate) fn can_layer(image: &File, directory: &Path) -> Result<(), NoLayers> {
+    server::reader(image).and_then(|_| server::device()).map_err(NoLayers::Image)?;
     let failed = |source| NoLayers::Overlay { directory: directory.to_owned(), source };
     if !overlay_allowed() {
         return Err(failed(io::Error::from_raw_os_error(nix::libc::ENODEV)));

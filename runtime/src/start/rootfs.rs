@@ -92,7 +92,7 @@ impl Ground {
 
 /// How the image's files are read.
 pub(super) enum Lower {
-    /// To be served by squashfuse.
+    /// To be served.
     Served(Server),
     /// Served at `/lower` of the stage.
     Mounted(Mounted),

@@ -1,8 +1,9 @@
-//! The process that serves a squashfs image to the kernel: squashfuse, on a `/dev/fuse`
-//! descriptor that is already mounted, so that nobody has to poll for the mount.
+//! The process that serves a squashfs image to the kernel, on a `/dev/fuse` descriptor that is
+//! already mounted, so that nobody has to poll for the mount. It reads the image itself, or is
+//! squashfuse for an image that only that can read.
 //!
 //! It stays in the host's namespaces. When the container's last process is gone, the container's
-//! mount namespace and with it the FUSE mount disappear, and squashfuse exits by itself. In the
+//! mount namespace and with it the FUSE mount disappear, and the server exits by itself. In the
 //! container's user namespace it would be a way to the host's files: whoever has capabilities there
 //! may follow `/proc/PID/root`.
 
@@ -18,13 +19,14 @@ use super::helpers::{exit_now, fail, inherit};
 use super::identity::Identity;
 use super::rootfs::Lower;
 use super::{StartError, channel, sys};
+use crate::fuse;
+use crate::squashfs::{self, SquashfsError};
 
 /// What is needed to serve an image: found before anything is forked.
 pub(super) struct Server {
     image: File,
     path: PathBuf,
-    program: PathBuf,
-    options: String,
+    reader: Reader,
     ids: (u32, u32),
     log: File,
     /// The device goes to the server through it, once it is mounted.
@@ -33,11 +35,21 @@ pub(super) struct Server {
     held: Option<File>,
 }
 
+/// Who reads an image.
+pub(super) enum Reader {
+    /// The server itself.
+    Own(Box<squashfs::Image>),
+    /// squashfuse.
+    Program(PathBuf),
+}
+
 /// Why FUSE cannot be used here; the image may still be extracted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unavailable {
-    #[error("squashfuse is not installed (not in PATH)")]
-    NotInstalled,
+    #[error(transparent)]
+    Unreadable(SquashfsError),
+    #[error("{0}, and squashfuse is not installed (not in PATH)")]
+    NotInstalled(SquashfsError),
     #[error(
         "{} is linked with libfuse 2, which takes no mounted device (squashfuse 0.1.105 is not)",
         .0.display()
@@ -52,8 +64,19 @@ pub(crate) enum Unavailable {
 /// An image that is served, or given back with the reason why it cannot be.
 pub(super) type Prepared = Result<Server, (File, Unavailable)>;
 
+/// Who can read the image, as far as its superblock says.
+pub(super) fn reader(image: &File) -> Result<Reader, Unavailable> {
+    let copy =
+        image.try_clone().map_err(|error| Unavailable::Unreadable(SquashfsError::Read(error)))?;
+    match squashfs::Image::open(copy) {
+        Ok(image) => Ok(Reader::Own(Box::new(image))),
+        Err(other @ SquashfsError::Unsupported(_)) => program(other).map(Reader::Program),
+        Err(error) => Err(Unavailable::Unreadable(error)),
+    }
+}
+
 /// squashfuse, where it can be used.
-pub(super) fn program() -> Result<PathBuf, Unavailable> {
+fn program(why: SquashfsError) -> Result<PathBuf, Unavailable> {
     let quick = find_in_path("squashfuse_ll").filter(|program| {
         let head = head(program);
         sys::contains(&head, OWNERS) && !sys::contains(&head, LIBFUSE_2)
@@ -61,7 +84,7 @@ pub(super) fn program() -> Result<PathBuf, Unavailable> {
     let program = match quick {
         Some(program) => program,
         None => {
-            let program = find_in_path("squashfuse").ok_or(Unavailable::NotInstalled)?;
+            let program = find_in_path("squashfuse").ok_or(Unavailable::NotInstalled(why))?;
             if sys::contains(&head(&program), LIBFUSE_2) {
                 return Err(Unavailable::OldLibrary(program));
             }
@@ -100,16 +123,15 @@ impl Server {
         held: Option<File>,
         log: &File,
     ) -> Result<Prepared, StartError> {
-        let program = match program() {
-            Ok(program) => program,
+        let reader = match reader(&image) {
+            Ok(reader) => reader,
             Err(reason) => return Ok(Err((image, reason))),
         };
         let (ours, theirs) = channel::pair().map_err(StartError::Process)?;
         Ok(Ok(Server {
             image,
             path: path.to_owned(),
-            program,
-            options: format!("uid={},gid={}", identity.inside_uid, identity.inside_gid),
+            reader,
             ids: (identity.inside_uid, identity.inside_gid),
             log: log.try_clone().map_err(StartError::Process)?,
             ours,
@@ -139,7 +161,7 @@ impl Server {
             fuse.as_raw_fd()
         );
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
-        mount(Some("squashfuse"), target, Some("fuse.squashfuse"), flags, Some(data.as_str()))
+        mount(Some("pyxis-image"), target, Some("fuse.squashfs"), flags, Some(data.as_str()))
             .map_err(|errno| StartError::mount("the image", target, errno))?;
         // With our copy closed, the server's death fails every request instead of hanging it.
         channel::send(&self.ours, &fuse).map_err(StartError::Process)?;
@@ -151,12 +173,39 @@ impl Server {
 pub(super) struct Serve<'a>(&'a Server);
 
 impl Serve<'_> {
-    /// Waits until the image is mounted and becomes squashfuse.
+    /// Waits until the image is mounted and answers for it until it no longer is.
     pub(super) fn serve(self, alive: &OwnedFd, log: &File) -> ! {
-        let Server { image, program, options, ours, theirs, held, .. } = self.0;
+        let Server { ours, theirs, .. } = self.0;
         // SAFETY: our copy of the other end; with it closed, a parent that gives up is noticed.
         unsafe { nix::libc::close(ours.as_raw_fd()) };
+        if let Reader::Own(image) = &self.0.reader {
+            // Asked for first of all, and read while there is time.
+            let _ = image.inode(image.root());
+        }
         let Ok(fuse) = channel::receive(theirs.as_raw_fd()) else { exit_now(1) };
+        match &self.0.reader {
+            Reader::Own(image) => self.answer(image, fuse, alive, log),
+            Reader::Program(program) => self.become_program(program, fuse, alive, log),
+        }
+    }
+
+    fn answer(&self, image: &squashfs::Image, fuse: OwnedFd, alive: &OwnedFd, log: &File) -> ! {
+        sys::name_process(c"pyxis-image");
+        let held = self.0.held.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        sys::close_all_but(&[image.descriptor(), fuse.as_raw_fd(), alive.as_raw_fd(), held]);
+        // A thread that is gone would leave its request, and whoever waits for it, hanging.
+        std::panic::set_hook(Box::new(|panic| {
+            eprintln!("{panic}");
+            exit_now(1);
+        }));
+        match fuse::Server::new(fuse, image, self.0.ids).run() {
+            Ok(()) => exit_now(0),
+            Err(error) => fail(log, &error),
+        }
+    }
+
+    fn become_program(&self, program: &Path, fuse: OwnedFd, alive: &OwnedFd, log: &File) -> ! {
+        let Server { image, held, ids: (user, group), .. } = self.0;
         let held = held.as_ref().map_or(Ok(()), inherit);
         for inherited in [inherit(image), inherit(&fuse), inherit(alive), held] {
             if let Err(error) = inherited {
@@ -164,7 +213,7 @@ impl Serve<'_> {
             }
         }
         let error = std::process::Command::new(program)
-            .args(["-f", "-o", options])
+            .args(["-f", "-o", &format!("uid={user},gid={group}")])
             .arg(format!("/proc/self/fd/{}", image.as_raw_fd()))
             .arg(format!("/dev/fd/{}", fuse.as_raw_fd()))
             .exec();

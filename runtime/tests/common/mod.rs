@@ -58,6 +58,11 @@ impl Place {
     /// A root filesystem of busybox, after `change`, as `NAME` and, owned by the user,
     /// `work/NAME.sqsh`.
     pub(crate) fn image(&self, name: &str, change: impl FnOnce(&Path)) -> PathBuf {
+        self.packed(name, "gzip", change)
+    }
+
+    /// The same with another compression.
+    pub(crate) fn packed(&self, name: &str, with: &str, change: impl FnOnce(&Path)) -> PathBuf {
         let root = self.path(name);
         for below in ["bin", "etc", "root", "tmp", "proc", "sys", "dev", "var", "run"] {
             fs::create_dir_all(root.join(below)).unwrap();
@@ -77,7 +82,7 @@ impl Place {
         let image = self.path("work").join(format!("{name}.sqsh"));
         let made = Command::new("mksquashfs")
             .args([&root, &image])
-            .args(["-all-root", "-noappend", "-quiet", "-no-progress"])
+            .args(["-all-root", "-noappend", "-quiet", "-no-progress", "-comp", with])
             .output()
             .expect("no mksquashfs");
         assert!(made.status.success(), "{made:?}");
