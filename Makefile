@@ -82,6 +82,7 @@ check: | need-cargo
 bench:
 	tests/bench/start
 	tests/bench/steps
+	tests/bench/import
 
 deps:
 	tests/deps

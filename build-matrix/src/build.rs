@@ -65,6 +65,7 @@ const LANES: usize = 2;
 /// Builds and verifies each; begins no other when one does not build.
 pub(crate) fn build(report: &Report, targets: &[Target], out: &Path) -> Result<(), Error> {
     let root = workspace::root()?;
+    let _alone = workspace::lock(&root)?;
     let progress = report.progress(targets.len());
     let queue = Mutex::new((0..targets.len()).rev().collect::<Vec<_>>());
     let results = Mutex::new(Vec::new());

@@ -1,6 +1,8 @@
 //! Where the source tree is.
 
 use crate::error::Error;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -9,6 +11,20 @@ pub(crate) fn root() -> Result<PathBuf, Error> {
     let start = env::current_dir().map_err(Error::io("find", Path::new(".")))?;
     let root = start.ancestors().find(|dir| dir.join("spank-bindings/releases").is_dir());
     root.map(Path::to_path_buf).ok_or(Error::NoWorkspace { start })
+}
+
+/// Held while something is built: a second run in the tree would overwrite what the first has made
+/// and not yet looked at. It waits, and says so.
+pub(crate) fn lock(root: &Path) -> Result<Flock<File>, Error> {
+    let path = root.join("target/build-matrix.lock");
+    fs::create_dir_all(root.join("target")).map_err(Error::io("make", &path))?;
+    let file = File::create(&path).map_err(Error::io("make", &path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .or_else(|(file, _)| {
+            eprintln!("waiting for another build-matrix in {}", root.display());
+            Flock::lock(file, FlockArg::LockExclusive)
+        })
+        .map_err(|(_, errno)| Error::io("lock", &path)(errno.into()))
 }
 
 /// Releases as the data files name them, oldest first. Not from the table compiled into this

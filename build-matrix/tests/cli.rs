@@ -3,9 +3,11 @@
 mod common;
 
 use common::{build_matrix, root, text};
+use nix::fcntl::{Flock, FlockArg};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Standard error of a run that must fail with one line.
 fn complaint(dir: &Path, args: &[&str]) -> String {
@@ -46,6 +48,28 @@ fn outside_of_the_source_tree_there_is_nothing_to_build() {
     let dir = tempfile::tempdir().unwrap();
     let error = complaint(dir.path(), &["build", "24.11"]);
     assert!(error.contains(&dir.path().display().to_string()), "{error}");
+}
+
+#[test]
+fn a_second_build_in_a_tree_waits_for_the_first() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir_all(tree.path().join("spank-bindings/releases")).unwrap();
+    fs::create_dir(tree.path().join("target")).unwrap();
+    let file = fs::File::create(tree.path().join("target/build-matrix.lock")).unwrap();
+    let first = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
+    let mut second = Command::new(env!("CARGO_BIN_EXE_build-matrix"))
+        .current_dir(tree.path())
+        .args(["build", "24.11"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(second.stderr.take().unwrap()).lines();
+    let line = said.next().unwrap().unwrap();
+    assert!(line.starts_with("waiting for another build-matrix in "), "{line}");
+    assert!(second.try_wait().unwrap().is_none());
+    drop(first);
+    // There is nothing to build in this tree.
+    assert!(!second.wait().unwrap().success());
 }
 
 #[test]

@@ -45,7 +45,9 @@ fn a_header_of_another_release_is_an_error_that_names_both() {
     let error = text(&output.stderr);
     assert!(!output.status.success());
     assert!(error.contains("is Slurm 22.05, but 24.11 was asked for"), "{error}");
-    assert_eq!(error.lines().count(), 1, "{error}");
+    // Other tests build in this tree, too.
+    let own = error.lines().filter(|line| !line.starts_with("waiting for another build-matrix"));
+    assert_eq!(own.count(), 1, "{error}");
 }
 
 /// A copy of a suite's headers with `from` replaced by `to` in spank.h.

@@ -12,9 +12,12 @@ use crate::elf::{self, Library};
 use crate::error::Error;
 use crate::report::{Progress, Report};
 use crate::verify;
+use crate::workspace;
+use nix::fcntl::Flock;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -31,6 +34,8 @@ pub(crate) struct Built {
     pub(crate) main: Option<Main>,
     /// By release.
     pub(crate) plugins: BTreeMap<String, Part>,
+    /// Until they are in packages.
+    _alone: Flock<File>,
 }
 
 /// The programs that are the same for all releases.
@@ -77,6 +82,7 @@ pub(crate) fn compile(
     }
     let progress = report.progress(jobs.len());
     let setup = setup(root, arch, floor)?;
+    let alone = workspace::lock(root)?;
     let queue = Mutex::new(jobs);
     let results = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -112,7 +118,7 @@ pub(crate) fn compile(
         }
     }
     let main = command.zip(loader).map(|(command, loader)| Main { command, loader });
-    Ok(Built { main, plugins })
+    Ok(Built { main, plugins, _alone: alone })
 }
 
 /// What a lane has built before it builds again soonest; it helps the other when out of work.
