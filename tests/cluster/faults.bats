@@ -15,7 +15,8 @@ setup() {
 
 teardown() {
     if [[ -n ${work:-} ]]; then
-        rm -rf "$work" "$CLUSTER_STATE/enroot/enroot"
+        rm -rf "$work"
+        [[ $PYXIS_TEST_RUNTIME == enroot ]] || rm -f "$CLUSTER_STATE/enroot/enroot"
         cluster plugstack "$PYXIS_TEST_LINE"
     fi
     on_node sh -c 'umount /usr/bin/unsquashfs /usr/bin/squashfuse* 2> /dev/null; chmod 666 /dev/fuse; true'
