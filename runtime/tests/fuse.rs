@@ -222,6 +222,8 @@ fn attributes() {
         |kernel| {
             let file = kernel.lookup(ROOT, "file");
             assert_eq!(kernel.attribute(file, 0, "user.x"), Err(nix::libc::ENOSYS));
+            let room = [&4096u32.to_ne_bytes()[..], &[0; 4]].concat();
+            assert_eq!(kernel.ask(LISTXATTR, file, &room).unwrap(), b"");
         },
     );
 }

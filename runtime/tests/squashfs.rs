@@ -14,7 +14,7 @@ use std::process::Command;
 
 use common::Place;
 use nix::sys::stat::Mode;
-use runtime::squashfs::{Cookie, Image, Inode, Kind, SquashfsError};
+use runtime::squashfs::{Image, Inode, Kind, SquashfsError};
 
 /// Every kind of file there is, contents around the ends of blocks, and directories large enough
 /// to have an index.
@@ -76,7 +76,7 @@ impl Comparison<'_> {
     fn directory(&mut self, reference: u64, path: &Path) {
         let inode = self.image.inode(reference).unwrap();
         let Kind::Directory(directory) = &inode.kind else { panic!("{path:?}: {inode:?}") };
-        let listing = self.image.list(directory, Cookie::default()).unwrap();
+        let listing = self.image.list(directory, 0).unwrap();
         let entries: Vec<_> = listing.map(Result::unwrap).collect();
         let mut names: Vec<_> = fs::read_dir(path)
             .unwrap()
@@ -169,6 +169,28 @@ fn every_file_is_as_it_was() {
     }
 }
 
+/// Small blocks were kept in the room of large ones.
+#[test]
+fn reading_many_small_files_takes_little_memory() {
+    let place = tempfile::tempdir().unwrap();
+    let (root, file) = (place.path().join("root"), place.path().join("x.sqsh"));
+    fs::create_dir(&root).unwrap();
+    for number in 0..5000 {
+        fs::write(root.join(number.to_string()), format!("{number} ").repeat(200)).unwrap();
+    }
+    pack(&root, &file, "-comp zstd -no-fragments");
+    let image = Image::open(File::open(&file).unwrap()).unwrap();
+    let Kind::Directory(directory) = image.inode(image.root()).unwrap().kind else { panic!() };
+    for entry in image.list(&directory, 0).unwrap() {
+        let inode = image.inode(entry.unwrap().reference).unwrap();
+        assert!(contents(&image, &inode).unwrap().len() >= 400);
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kibibytes: u32 = most.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kibibytes < 150_000, "{most}");
+}
+
 #[test]
 fn what_is_left_to_squashfuse_is_said() {
     let place = tempfile::tempdir().unwrap();
@@ -186,11 +208,12 @@ fn what_is_left_to_squashfuse_is_said() {
 fn read_all(image: &Image, reference: u64, budget: &mut usize) {
     let Ok(inode) = image.inode(reference) else { return };
     *budget = budget.saturating_sub(1);
-    let _ = image.attributes(&inode);
+    let _ = image.attribute_names(&inode);
+    let _ = image.attribute(&inode, b"user.x");
     match &inode.kind {
         Kind::Directory(directory) => {
             let _ = image.lookup(directory, b"many");
-            for entry in image.list(directory, Cookie::default()).into_iter().flatten().take(300) {
+            for entry in image.list(directory, 0).into_iter().flatten().take(300) {
                 let Ok(entry) = entry else { return };
                 if *budget > 0 {
                     read_all(image, entry.reference, budget);

@@ -1,12 +1,13 @@
 //! What the kernel is answered.
 
+use std::io::{self, Write};
 use std::sync::atomic::Ordering;
 
 use nix::Error as Errno;
 
 use super::request::{Arguments, Request, operation};
 use super::{MOST_BYTES, ROOT, Server};
-use crate::squashfs::{Cookie, Entry, Inode, Kind, SquashfsError};
+use crate::squashfs::{Entry, Inode, Kind, SquashfsError};
 use crate::start::sys;
 
 /// The protocol's version that answers are written in: Linux 5.4's.
@@ -57,7 +58,7 @@ impl Server<'_> {
             STATFS => Ok(self.statistics()),
             // Without any attributes the kernel need not ask for them one by one.
             GETXATTR if self.image.has_xattrs() => self.attribute(node, arguments),
-            LISTXATTR if self.image.has_xattrs() => self.attribute_names(node, arguments),
+            LISTXATTR => self.attribute_names(node, arguments),
             _ => Err(Errno::ENOSYS),
         }
     }
@@ -73,7 +74,8 @@ impl Server<'_> {
     /// What is wrong with the image is said once.
     fn complain(&self, error: &SquashfsError) -> Errno {
         if !self.complained.swap(true, Ordering::Relaxed) {
-            eprintln!("{error}");
+            // A limit on the size of files is one on the log, too.
+            let _ = writeln!(io::stderr(), "{error}");
         }
         Errno::EIO
     }
@@ -114,8 +116,7 @@ impl Server<'_> {
         let device = if let Kind::Device(number) = inode.kind { number } else { 0 };
         bytes.longs(&[inode.number.into(), inode.size, blocks, time, time, time]);
         bytes.words(&[0, 0, 0, inode.mode, inode.links, self.owner.0, self.owner.1, device]);
-        // The size of blocks as the kernel has it by itself; no flags.
-        bytes.words(&[0, 0]);
+        bytes.words(&[self.image.block_size(), 0]);
     }
 
     fn target(&self, node: u64) -> Result<Answer, Errno> {
@@ -152,15 +153,22 @@ impl Server<'_> {
                 bytes.name(number, at, nix::libc::DT_DIR.into(), name);
             }
         }
-        let from = Cookie::of(offset.saturating_sub(2));
+        let from = u32::try_from(offset.saturating_sub(2)).unwrap_or(u32::MAX);
         let entries = self.image.list(directory, from).map_err(|error| self.complain(&error))?;
         for entry in entries {
-            let entry = entry.map_err(|error| self.complain(&error))?;
             let before = bytes.0.len();
-            if plus {
-                self.entry(&mut bytes, &entry)?;
+            let entry = match entry.map_err(|error| self.complain(&error)) {
+                Ok(entry) => entry,
+                // What is before it can be read.
+                Err(_) if before > 0 => break,
+                Err(errno) => return Err(errno),
+            };
+            if plus && self.entry(&mut bytes, &entry).is_err() {
+                // The name alone: who wants more is told what is wrong.
+                bytes.0.truncate(before);
+                bytes.zeros(128);
             }
-            bytes.name(entry.number, entry.next.number() + 2, entry.kind, &entry.name);
+            bytes.name(entry.number, u64::from(entry.next) + 2, entry.kind, &entry.name);
             if bytes.0.len() > size {
                 bytes.0.truncate(before);
                 break;
@@ -181,19 +189,14 @@ impl Server<'_> {
 
     fn attribute(&self, node: u64, arguments: Arguments<'_>) -> Result<Answer, Errno> {
         let name = arguments.name(8).ok_or(Errno::EINVAL)?;
-        let all = self.image.attributes(&self.inode(node)?);
-        let all = all.map_err(|error| self.complain(&error))?;
-        let found = all.into_iter().find(|(other, _)| other == name);
-        sized(arguments, found.ok_or(Errno::ENODATA)?.1)
+        let found = self.image.attribute(&self.inode(node)?, name);
+        let found = found.map_err(|error| self.complain(&error))?;
+        sized(arguments, found.ok_or(Errno::ENODATA)?)
     }
 
     fn attribute_names(&self, node: u64, arguments: Arguments<'_>) -> Result<Answer, Errno> {
-        let all = self.image.attributes(&self.inode(node)?);
-        let all = all.map_err(|error| self.complain(&error))?;
-        sized(
-            arguments,
-            all.into_iter().flat_map(|(name, _)| name.into_iter().chain([0])).collect(),
-        )
+        let names = self.image.attribute_names(&self.inode(node)?);
+        sized(arguments, names.map_err(|error| self.complain(&error))?)
     }
 }
 

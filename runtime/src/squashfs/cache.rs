@@ -1,6 +1,7 @@
 //! What was unpacked a moment ago. Of several threads that want the same, one unpacks it.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Result;
@@ -12,9 +13,12 @@ pub(super) trait Weight {
 
 impl Weight for Vec<u8> {
     fn weight(&self) -> usize {
-        self.len()
+        self.capacity()
     }
 }
+
+/// Bytes that keeping something costs besides.
+const PLACE: usize = 256;
 
 /// Up to a number of bytes, and one thing at least.
 pub(super) struct Cache<V> {
@@ -24,47 +28,59 @@ pub(super) struct Cache<V> {
 
 struct Kept<V> {
     places: HashMap<u64, Place<V>>,
+    /// What was made, in the order in which it is looked at when room is wanted.
+    queue: VecDeque<u64>,
     weight: usize,
-    /// Counts up with each use.
-    clock: u64,
 }
 
+type Slot<V> = Arc<Mutex<Option<Arc<V>>>>;
+
 struct Place<V> {
-    value: Arc<Mutex<Option<Arc<V>>>>,
+    slot: Slot<V>,
     weight: usize,
-    used: u64,
+    /// Since it was looked at.
+    used: bool,
 }
 
 impl<V: Weight> Cache<V> {
     pub(super) fn new(most: usize) -> Cache<V> {
-        Cache { most, kept: Mutex::new(Kept { places: HashMap::new(), weight: 0, clock: 0 }) }
+        let (places, queue) = (HashMap::new(), VecDeque::new());
+        Cache { most, kept: Mutex::new(Kept { places, queue, weight: 0 }) }
     }
 
     /// What `key` stands for, made by `make` unless it is there.
     pub(super) fn get(&self, key: u64, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
-        let place = {
-            let mut kept = lock(&self.kept);
-            kept.clock += 1;
-            let used = kept.clock;
-            let place = kept.places.entry(key);
-            let place = place.or_insert_with(|| Place { value: Arc::default(), weight: 0, used });
-            place.used = used;
-            place.value.clone()
+        let slot = match lock(&self.kept).places.entry(key) {
+            Entry::Occupied(mut place) => {
+                place.get_mut().used = true;
+                place.get().slot.clone()
+            }
+            Entry::Vacant(place) => {
+                let slot = Slot::default();
+                place.insert(Place { slot: slot.clone(), weight: 0, used: false });
+                slot
+            }
         };
-        let mut value = lock(&place);
+        let mut value = lock(&slot);
         if let Some(value) = &*value {
             return Ok(value.clone());
         }
         let made = make().map(Arc::new);
         let mut kept = lock(&self.kept);
+        // Another thread that had waited for it, and failed, may have given the place up.
+        let ours = kept.places.get(&key).is_some_and(|place| Arc::ptr_eq(&place.slot, &slot));
         match made {
             Ok(made) => {
                 *value = Some(made.clone());
-                kept.weigh(key, made.weight().max(64), self.most);
+                if ours {
+                    kept.keep(key, made.weight() + PLACE, self.most);
+                }
                 Ok(made)
             }
             Err(error) => {
-                kept.places.remove(&key);
+                if ours {
+                    kept.places.remove(&key);
+                }
                 Err(error)
             }
         }
@@ -72,21 +88,23 @@ impl<V: Weight> Cache<V> {
 }
 
 impl<V> Kept<V> {
-    /// Notes the weight of what was made, and makes room by what was not used for the longest time.
-    fn weigh(&mut self, key: u64, weight: usize, most: usize) {
+    /// Notes what was made, and makes room by what was not used since it was last looked at.
+    fn keep(&mut self, key: u64, weight: usize, most: usize) {
         if let Some(place) = self.places.get_mut(&key) {
             place.weight = weight;
-            self.weight += weight;
         }
+        self.weight += weight;
         while self.weight > most {
-            let others =
-                self.places.iter().filter(|(other, place)| **other != key && place.weight > 0);
-            let Some(oldest) = others.min_by_key(|(_, place)| place.used).map(|(key, _)| *key)
-            else {
-                return;
-            };
-            self.weight -= self.places.remove(&oldest).map_or(0, |place| place.weight);
+            let Some(oldest) = self.queue.pop_front() else { break };
+            match self.places.get_mut(&oldest) {
+                Some(place) if place.used => {
+                    place.used = false;
+                    self.queue.push_back(oldest);
+                }
+                _ => self.weight -= self.places.remove(&oldest).map_or(0, |place| place.weight),
+            }
         }
+        self.queue.push_back(key);
     }
 }
 
@@ -102,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_was_used_last_is_kept() {
-        let cache = Cache::new(200);
+        let cache = Cache::new(200 + 2 * PLACE);
         let fresh = |key| {
             let mut made = false;
             let value = cache.get(key, || {

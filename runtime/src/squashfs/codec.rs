@@ -40,6 +40,8 @@ impl Codec {
             Codec::Zstd => zstd::bulk::decompress_to_buffer(packed, &mut output[..]).ok(),
         };
         output.truncate(length.ok_or(SquashfsError::Damaged("a packed block"))?);
+        // It may be kept: of a small file's block only a little is used.
+        output.shrink_to_fit();
         Ok(output)
     }
 }

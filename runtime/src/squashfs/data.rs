@@ -13,8 +13,16 @@ const MOST_BLOCKS: u64 = 1 << 22;
 /// Entries of the fragment table in a block of it, of 16 bytes each.
 const PER_BLOCK: usize = SIZE / 16;
 
+/// Blocks for each of which it is not said where they begin: that is added up.
+const STRIDE: usize = 64;
+
 /// Where the blocks of a file are.
-pub(super) struct Blocks(Vec<Block>);
+#[derive(Default)]
+pub(super) struct Blocks {
+    sizes: Vec<u32>,
+    /// Of every 64th block.
+    starts: Vec<u64>,
+}
 
 #[derive(Clone, Copy)]
 struct Block {
@@ -24,7 +32,16 @@ struct Block {
 
 impl Weight for Blocks {
     fn weight(&self) -> usize {
-        self.0.len() * size_of::<Block>()
+        self.sizes.capacity() * 4 + self.starts.capacity() * 8
+    }
+}
+
+impl Blocks {
+    fn get(&self, number: usize) -> Option<Block> {
+        let size = *self.sizes.get(number)?;
+        let before = &self.sizes[number / STRIDE * STRIDE..number];
+        let before: u64 = before.iter().map(|size| u64::from(size & !PLAIN)).sum();
+        Some(Block { start: self.starts[number / STRIDE].saturating_add(before), size })
     }
 }
 
@@ -52,8 +69,8 @@ impl Image {
             let (number, within) = (offset / block_size, (offset % block_size) as usize);
             let length = (inode.size - number * block_size).min(block_size) as usize;
             let (now, later) = rest.split_at_mut(rest.len().min(length - within));
-            match blocks.0.get(number as usize) {
-                Some(block) => self.read_block(*block, length, within, now)?,
+            match blocks.get(number as usize) {
+                Some(block) => self.read_block(block, length, within, now)?,
                 None => self.read_fragment(contents, within, now)?,
             }
             offset += now.len() as u64;
@@ -122,29 +139,36 @@ impl Image {
 
     /// The list is as long as the file: it is made once.
     fn blocks(&self, inode: &Inode, contents: &Contents) -> Result<std::sync::Arc<Blocks>> {
+        let block_size = u64::from(self.block_size);
+        let whole = match contents.fragment.0 {
+            NONE => inode.size.div_ceil(block_size),
+            _ => inode.size / block_size,
+        };
+        if whole == 0 {
+            return Ok(std::sync::Arc::default());
+        }
+        if whole > MOST_BLOCKS {
+            return Err(SquashfsError::Damaged("the number of a file's blocks"));
+        }
         let Position { block, offset } = contents.blocks;
         // A list that can be read is at neither of 2^48 and 2^13 bytes, or more.
         self.blocks.get(block << 14 | offset as u64, || {
-            let block_size = u64::from(self.block_size);
-            let whole = match contents.fragment.0 {
-                NONE => inode.size.div_ceil(block_size),
-                _ => inode.size / block_size,
-            };
-            if whole > MOST_BLOCKS {
-                return Err(SquashfsError::Damaged("the number of a file's blocks"));
-            }
-            let mut blocks = Vec::new();
+            let mut blocks = Blocks::default();
             let mut start = contents.start;
             let mut cursor = self.cursor(contents.blocks)?;
-            for _ in 0..whole {
+            for number in 0..whole as usize {
                 let size = cursor.u32()?;
                 if size & !PLAIN > self.block_size {
                     return Err(SquashfsError::Damaged("the size of a block"));
                 }
-                blocks.push(Block { start, size });
+                if number % STRIDE == 0 {
+                    blocks.starts.push(start);
+                }
+                blocks.sizes.push(size);
                 start = start.saturating_add(u64::from(size & !PLAIN));
             }
-            Ok(Blocks(blocks))
+            blocks.sizes.shrink_to_fit();
+            Ok(blocks)
         })
     }
 }

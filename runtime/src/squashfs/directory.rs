@@ -15,27 +15,8 @@ pub struct Entry {
     pub number: u32,
     /// The kind of file, as `d_type` has it.
     pub kind: u32,
-    /// Where the list goes on behind it.
-    pub next: Cookie,
-}
-
-/// A place in a directory's list: where its run begins, and entries of that run to pass over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cookie {
-    run: u32,
-    entry: u16,
-}
-
-impl Cookie {
-    /// For the kernel to keep.
-    pub fn number(self) -> u64 {
-        u64::from(self.run) << 16 | u64::from(self.entry)
-    }
-
-    /// Of what [`Cookie::number`] has given.
-    pub fn of(number: u64) -> Cookie {
-        Cookie { run: (number >> 16) as u32, entry: number as u16 }
-    }
+    /// Where the list goes on behind it, in bytes.
+    pub next: u32,
 }
 
 /// The entries of a directory.
@@ -44,30 +25,20 @@ pub struct Listing<'a> {
     length: u32,
     /// Bytes of the list so far.
     at: u32,
-    /// Where the run began, and entries of it so far and in all.
-    run: u32,
-    entry: u16,
-    entries: u16,
+    /// Entries of the run that are still to come.
+    left: u32,
     start: u32,
     number: u32,
 }
 
 impl Image {
-    /// The entries from a place on.
+    /// The entries from a place on: 0, or what an entry has said.
     ///
     /// # Errors
     /// [`SquashfsError`].
-    pub fn list(&self, directory: &Directory, from: Cookie) -> Result<Listing<'_>> {
-        let at = self.listing_position(directory)?;
-        let mut listing = self.listing(directory, at, 0)?;
-        if from.run > directory.length {
-            return Err(SquashfsError::Damaged("a place in a directory"));
-        }
-        listing.cursor.skip(if directory.length == 0 { 0 } else { from.run as usize })?;
-        listing.at = from.run;
-        for _ in 0..from.entry {
-            listing.advance()?;
-        }
+    pub fn list(&self, directory: &Directory, from: u32) -> Result<Listing<'_>> {
+        let mut listing = self.nearest(directory, |before, _| before <= from)?;
+        while listing.at < from && listing.advance()?.is_some() {}
         Ok(listing)
     }
 
@@ -76,8 +47,7 @@ impl Image {
     /// # Errors
     /// [`SquashfsError`].
     pub fn lookup(&self, directory: &Directory, name: &[u8]) -> Result<Option<Entry>> {
-        let (at, passed) = self.nearest(directory, name)?;
-        let mut listing = self.listing(directory, at, passed)?;
+        let mut listing = self.nearest(directory, |_, first| first <= name)?;
         while let Some(entry) = listing.advance()? {
             match entry.name.as_slice().cmp(name) {
                 std::cmp::Ordering::Less => {}
@@ -88,29 +58,32 @@ impl Image {
         Ok(None)
     }
 
-    /// Where the run with a name is at the earliest, by the index of a large directory, and the
-    /// bytes of the list before it.
-    fn nearest(&self, directory: &Directory, name: &[u8]) -> Result<(Position, u32)> {
+    /// The list from the last run of the index, which large directories have, that is still wanted:
+    /// by the bytes of the list before it and its first name.
+    fn nearest(
+        &self,
+        directory: &Directory,
+        wanted: impl Fn(u32, &[u8]) -> bool,
+    ) -> Result<Listing<'_>> {
         let first = self.listing_position(directory)?;
         let mut nearest = (first, 0);
         let (count, index) = directory.index;
-        if count == 0 {
-            return Ok(nearest);
-        }
-        let mut cursor = self.cursor(index)?;
-        for _ in 0..count {
-            let (passed, start, length) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
-            if length > 255 {
-                return Err(SquashfsError::Damaged("the index of a directory"));
+        if count > 0 {
+            let mut cursor = self.cursor(index)?;
+            for _ in 0..count {
+                let (before, start, length) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+                if length > 255 {
+                    return Err(SquashfsError::Damaged("the index of a directory"));
+                }
+                if !wanted(before, &cursor.bytes(length as usize + 1)?) {
+                    break;
+                }
+                let block = Image::position(self.directories, u64::from(start) << 16)?.block;
+                let offset = (before as usize + first.offset) % SIZE;
+                nearest = (Position { block, offset }, before);
             }
-            if cursor.bytes(length as usize + 1)?.as_slice() > name {
-                break;
-            }
-            let block = Image::position(self.directories, u64::from(start) << 16)?.block;
-            let offset = (passed as usize + first.offset) % SIZE;
-            nearest = (Position { block, offset }, passed);
         }
-        Ok(nearest)
+        self.listing(directory, nearest.0, nearest.1)
     }
 
     fn listing_position(&self, directory: &Directory) -> Result<Position> {
@@ -118,40 +91,33 @@ impl Image {
         Image::position(self.directories, reference)
     }
 
-    fn listing(&self, directory: &Directory, at: Position, passed: u32) -> Result<Listing<'_>> {
+    fn listing(&self, directory: &Directory, at: Position, before: u32) -> Result<Listing<'_>> {
+        let length = directory.length;
         // An empty directory's place may be behind the end.
-        let at = if directory.length == 0 { Image::position(self.inodes, self.root)? } else { at };
-        Ok(Listing {
-            cursor: self.cursor(at)?,
-            length: directory.length,
-            at: passed,
-            run: passed,
-            entry: 0,
-            entries: 0,
-            start: 0,
-            number: 0,
-        })
+        let at = if length == 0 { Image::position(self.inodes, self.root)? } else { at };
+        let cursor = self.cursor(at)?;
+        Ok(Listing { cursor, length, at: before, left: 0, start: 0, number: 0 })
     }
 }
 
 impl Listing<'_> {
     fn advance(&mut self) -> Result<Option<Entry>> {
-        if self.entry == self.entries {
+        if self.left == 0 {
             if self.at >= self.length {
                 return Ok(None);
             }
-            (self.run, self.entry) = (self.at, 0);
             let count = self.cursor.u32()?;
             (self.start, self.number) = (self.cursor.u32()?, self.cursor.u32()?);
             if count > 255 {
                 return Err(SquashfsError::Damaged("the length of a run of names"));
             }
-            self.entries = count as u16 + 1;
-            self.at += 12;
+            self.left = count + 1;
+            self.at = self.at.saturating_add(12);
         }
+        self.left -= 1;
         let offset = self.cursor.u16()?;
-        let number =
-            self.number.wrapping_add_signed(self.cursor.take().map(i16::from_le_bytes)?.into());
+        let beyond = self.cursor.take().map(i16::from_le_bytes)?;
+        let number = self.number.wrapping_add_signed(beyond.into());
         let kind = match self.cursor.u16()? {
             1 | 8 => nix::libc::DT_DIR,
             2 | 9 => nix::libc::DT_REG,
@@ -171,13 +137,8 @@ impl Listing<'_> {
             return Err(SquashfsError::Damaged("a name"));
         }
         self.at = self.at.saturating_add(8 + u32::from(length) + 1);
-        self.entry += 1;
-        let next = match self.entry == self.entries {
-            true => Cookie { run: self.at, entry: 0 },
-            false => Cookie { run: self.run, entry: self.entry },
-        };
         let reference = u64::from(self.start) << 16 | u64::from(offset);
-        Ok(Some(Entry { name, reference, number, kind: u32::from(kind), next }))
+        Ok(Some(Entry { name, reference, number, kind: u32::from(kind), next: self.at }))
     }
 }
 

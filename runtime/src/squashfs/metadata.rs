@@ -20,7 +20,7 @@ pub(super) struct Metadata {
 
 impl Weight for Metadata {
     fn weight(&self) -> usize {
-        self.bytes.len()
+        self.bytes.capacity()
     }
 }
 

@@ -18,7 +18,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 
 pub use codec::Codec;
-pub use directory::{Cookie, Entry, Listing};
+pub use directory::{Entry, Listing};
 pub use inode::{Inode, Kind};
 
 use cache::Cache;
@@ -33,7 +33,7 @@ const NO_TABLE: u64 = u64::MAX;
 const KEPT_METADATA: usize = 4 << 20;
 const KEPT_DATA: usize = 16 << 20;
 /// Bytes of the block lists of files.
-const KEPT_BLOCKS: usize = 8 << 20;
+const KEPT_BLOCKS: usize = 16 << 20;
 
 /// Why something cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::inode::{Inode, NONE};
-use super::metadata::{Position, SIZE};
+use super::metadata::{Cursor, Position, SIZE};
 use super::{Image, Result, SquashfsError};
 
 /// In an attribute's type: its value is stored elsewhere, with another's that is the same.
@@ -39,15 +39,61 @@ impl Table {
     }
 }
 
+/// The attributes of a file, one after the other.
+struct List<'a> {
+    cursor: Cursor<'a>,
+    left: u32,
+    /// Bytes of a value that nobody has read.
+    pending: usize,
+}
+
+/// What is said of a value before it.
+struct Value {
+    elsewhere: bool,
+    size: usize,
+}
+
 impl Image {
-    /// The names and values of a file's attributes.
+    /// The names of a file's attributes, each with a zero behind it.
     ///
     /// # Errors
     /// [`SquashfsError`].
-    pub fn attributes(&self, inode: &Inode) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let (Some(table), true) = (&self.xattrs, inode.xattr != NONE) else {
-            return Ok(Vec::new());
-        };
+    pub fn attribute_names(&self, inode: &Inode) -> Result<Vec<u8>> {
+        let mut names = Vec::new();
+        let Some((_, mut list)) = self.attribute_list(inode)? else { return Ok(names) };
+        while let Some((name, _)) = list.advance()? {
+            names.extend(name);
+            names.push(0);
+            if names.len() > MOST as usize {
+                return Err(SquashfsError::Damaged("the names of attributes"));
+            }
+        }
+        Ok(names)
+    }
+
+    /// The value of one.
+    ///
+    /// # Errors
+    /// [`SquashfsError`].
+    pub fn attribute(&self, inode: &Inode, wanted: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some((table, mut list)) = self.attribute_list(inode)? else { return Ok(None) };
+        while let Some((name, value)) = list.advance()? {
+            if name != wanted {
+                continue;
+            }
+            if !value.elsewhere {
+                return list.cursor.bytes(value.size).map(Some);
+            }
+            let reference = list.cursor.u64()?;
+            let mut cursor = self.cursor(Image::position(table.entries, reference)?)?;
+            let size = value_size(cursor.u32()?)?;
+            return cursor.bytes(size).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn attribute_list(&self, inode: &Inode) -> Result<Option<(&Table, List<'_>)>> {
+        let (Some(table), true) = (&self.xattrs, inode.xattr != NONE) else { return Ok(None) };
         if inode.xattr >= table.count {
             return Err(SquashfsError::Damaged("the number of a list of attributes"));
         }
@@ -56,37 +102,36 @@ impl Image {
         self.read_at(&mut start, table.lists.saturating_add(block as u64 * 8))?;
         let block = u64::from_le_bytes(start);
         let mut cursor = self.cursor(Position { block, offset: place })?;
-        let (reference, count) = (cursor.u64()?, cursor.u32()?);
-        if count > MOST_ATTRIBUTES {
+        let (reference, left) = (cursor.u64()?, cursor.u32()?);
+        let cursor = self.cursor(Image::position(table.entries, reference)?)?;
+        if left > MOST_ATTRIBUTES {
             return Err(SquashfsError::Damaged("the number of attributes"));
         }
-        let mut cursor = self.cursor(Image::position(table.entries, reference)?)?;
-        let (mut attributes, mut names) = (Vec::new(), 0);
-        for _ in 0..count {
-            let (kind, length) = (cursor.u16()?, cursor.u16()?);
-            let prefix: &[u8] = match kind & 0xff {
-                0 => b"user.",
-                1 => b"trusted.",
-                2 => b"security.",
-                _ => return Err(SquashfsError::Damaged("the kind of an attribute")),
-            };
-            let name = [prefix, &cursor.bytes(length.into())?].concat();
-            let size = cursor.u32()?;
-            let value = if kind & ELSEWHERE == 0 {
-                cursor.bytes(value_size(size)?)?
-            } else {
-                let reference = cursor.u64()?;
-                let mut value = self.cursor(Image::position(table.entries, reference)?)?;
-                let size = value.u32()?;
-                value.bytes(value_size(size)?)?
-            };
-            names += name.len() as u32 + 1;
-            if names > MOST || name.contains(&0) {
-                return Err(SquashfsError::Damaged("the names of attributes"));
-            }
-            attributes.push((name, value));
+        Ok(Some((table, List { cursor, left, pending: 0 })))
+    }
+}
+
+impl List<'_> {
+    /// The next name; the cursor is at its value.
+    fn advance(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
+        if self.left == 0 {
+            return Ok(None);
         }
-        Ok(attributes)
+        self.left -= 1;
+        self.cursor.skip(std::mem::take(&mut self.pending))?;
+        let (kind, length) = (self.cursor.u16()?, self.cursor.u16()?);
+        let prefix: &[u8] = match kind & 0xff {
+            0 => b"user.",
+            1 => b"trusted.",
+            2 => b"security.",
+            _ => return Err(SquashfsError::Damaged("the kind of an attribute")),
+        };
+        let name = [prefix, &self.cursor.bytes(length.into())?].concat();
+        if name.contains(&0) {
+            return Err(SquashfsError::Damaged("the name of an attribute"));
+        }
+        self.pending = value_size(self.cursor.u32()?)?;
+        Ok(Some((name, Value { elsewhere: kind & ELSEWHERE != 0, size: self.pending })))
     }
 }
 

@@ -8,7 +8,7 @@
 //! may follow `/proc/PID/root`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -184,23 +184,26 @@ impl Serve<'_> {
         }
         let Ok(fuse) = channel::receive(theirs.as_raw_fd()) else { exit_now(1) };
         match &self.0.reader {
-            Reader::Own(image) => self.answer(image, fuse, alive, log),
+            Reader::Own(image) => self.answer(image, fuse, alive),
             Reader::Program(program) => self.become_program(program, fuse, alive, log),
         }
     }
 
-    fn answer(&self, image: &squashfs::Image, fuse: OwnedFd, alive: &OwnedFd, log: &File) -> ! {
+    fn answer(&self, image: &squashfs::Image, fuse: OwnedFd, alive: &OwnedFd) -> ! {
         sys::name_process(c"pyxis-image");
         let held = self.0.held.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         sys::close_all_but(&[image.descriptor(), fuse.as_raw_fd(), alive.as_raw_fd(), held]);
         // A thread that is gone would leave its request, and whoever waits for it, hanging.
         std::panic::set_hook(Box::new(|panic| {
-            eprintln!("{panic}");
+            let _ = writeln!(io::stderr(), "{panic}");
             exit_now(1);
         }));
         match fuse::Server::new(fuse, image, self.0.ids).run() {
             Ok(()) => exit_now(0),
-            Err(error) => fail(log, &error),
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "{error}");
+                exit_now(1)
+            }
         }
     }
 
