@@ -358,6 +358,34 @@ fn the_images_server_is_asked_for_little() {
     }
 }
 
+/// It works for all tasks of a step; the one that starts it is bound to a part of the step's cores.
+#[test]
+fn the_images_server_has_the_cores_of_the_step() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert!(cores > 1, "there is nothing to be seen with one core");
+    let look = "for p in /proc/[0-9]*; do \
+        test \"$(cat $p/comm) $(stat -c %u $p)\" = \"pyxis-image $(id -u)\" && cat $p/status; \
+        done 2>/dev/null | grep ^Cpus_allowed:; grep ^Cpus_allowed: /proc/self/status";
+    // The server's, and the program's.
+    let masks = |given: &str| {
+        let place = Place::new();
+        place.image("image", |_| {});
+        let pyxis = place.path("pyxis");
+        let start = ["-c", "0", pyxis.to_str().unwrap(), "start", "./image.sqsh", "sh", "-c", look];
+        let mut command = place.command("/usr/bin/taskset", start);
+        let output = command.env("SLURM_CPUS_ON_NODE", given).output().unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let last = |line: &str| {
+            line.rsplit(['\t', ',']).next().unwrap().trim_start_matches('0').to_owned()
+        };
+        lines.lines().map(last).collect::<Vec<_>>()
+    };
+    let all = format!("{:x}", (1u64 << cores.min(32)) - 1);
+    assert_eq!(masks(&cores.to_string()), [all, "1".to_owned()]);
+    // No cpuset: the other cores are another job's.
+    assert_eq!(masks("1"), ["1", "1"]);
+}
+
 /// The program is read before it is executed.
 #[test]
 fn a_program_that_is_no_file_keeps_nobody_waiting() {

@@ -8,6 +8,7 @@ mod account;
 mod cgroups;
 mod channel;
 mod configure;
+mod cores;
 mod devices;
 mod error;
 mod export;

@@ -18,7 +18,7 @@ use nix::mount::{MsFlags, mount};
 use super::helpers::{exit_now, fail, inherit};
 use super::identity::Identity;
 use super::rootfs::Lower;
-use super::{StartError, channel, sys};
+use super::{StartError, channel, cores, sys};
 use crate::fuse;
 use crate::squashfs::{self, SquashfsError};
 
@@ -179,8 +179,10 @@ impl Serve<'_> {
         // SAFETY: our copy of the other end; with it closed, a parent that gives up is noticed.
         unsafe { nix::libc::close(ours.as_raw_fd()) };
         if let Reader::Own(image) = &self.0.reader {
-            // Asked for first of all, and read while there is time.
+            // While there is time. The root is asked for first of all.
             let _ = image.inode(image.root());
+            let given = std::env::var("SLURM_CPUS_ON_NODE").ok();
+            cores::of_the_step(given.and_then(|number| number.parse().ok()));
         }
         let Ok(fuse) = channel::receive(theirs.as_raw_fd()) else { exit_now(1) };
         match &self.0.reader {
