@@ -85,12 +85,14 @@ nothing_left() {
 }
 
 @test "the image's server killed: the task fails, the step ends" {
-    user srun -w n1 --container-image="$image" sh -c 'echo ready; while ls /bin > /dev/null; do sleep 0.1; done; exit 9' \
-        &> "$BATS_TEST_TMPDIR/out" &
+    # What was read before is the kernel's: a file that was not.
+    user srun -w n1 --container-image="$image" sh -c 'echo ready; while /bin/busybox pidof pyxis-image; do sleep 0.1; done > /dev/null
+        cat /etc/os-release && echo read-anyway' &> "$BATS_TEST_TMPDIR/out" &
     until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
     on_node pkill -KILL pyxis-image
     wait_status $!
     [ "$status" -ne 0 ]
+    [[ $(< "$BATS_TEST_TMPDIR/out") != *read-anyway* ]]
     nothing_left
 }
 
