@@ -151,9 +151,9 @@ pub struct Container {
 pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> {
     let identity = Identity::of_caller(plan.remap_root);
     let (ground, claim) = Ground::find(&plan.root)?;
-    let image = match &plan.root {
-        Root::Path(path) if path.is_file() => Some(path.clone()),
-        _ => None,
+    let image = match &ground {
+        Ground::Image { path, .. } => Some(path.clone()),
+        Ground::Directory(_) | Ground::Mount(_) => None,
     };
     let log = helper_log()?;
     let source = ground.prepare(&identity, &log)?;
