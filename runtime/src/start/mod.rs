@@ -182,10 +182,11 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     };
     let mark = plan.root.mark(plan.label.as_ref());
     let filling = |upper: &Path| upper::fill(&roots, upper, &identity, &host);
-    let early = rootfs::assemble(&roots, source, &mark, plan.writable, filling)?;
+    let damaged = |error: StartError| error.of_image(image.as_deref());
+    let early = rootfs::assemble(&roots, source, &mark, plan.writable, filling).map_err(damaged)?;
     let Configured { environ, launched, cwd, script } =
         configure(&mut roots, &plan, &identity, host, Prepared { early, ready })
-            .map_err(|e| e.of_image(image.as_deref()))?;
+            .map_err(damaged)?;
     if !plan.writable {
         mounts::make_root_readonly(&roots)?;
     }
