@@ -29,7 +29,7 @@ use metadata::{Metadata, Position};
 pub const MAGIC: [u8; 4] = *b"hsqs";
 /// What a table that is not there begins at.
 const NO_TABLE: u64 = u64::MAX;
-/// Bytes of unpacked metadata and of unpacked data that are kept: each a few dozen blocks.
+/// Bytes of unpacked metadata and of unpacked data that are kept.
 const KEPT_METADATA: usize = 4 << 20;
 const KEPT_DATA: usize = 16 << 20;
 /// Bytes of the block lists of files.
