@@ -10,7 +10,7 @@ mod request;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use crate::squashfs::Image;
 use answer::Answer;
@@ -34,15 +34,13 @@ pub struct Server<'a> {
     image: &'a Image,
     /// Whom everything belongs to.
     owner: (u32, u32),
-    requests: AtomicU32,
     complained: AtomicBool,
 }
 
 impl Server<'_> {
     /// For a descriptor of `/dev/fuse` that is mounted.
     pub fn new(device: OwnedFd, image: &Image, owner: (u32, u32)) -> Server<'_> {
-        let (requests, complained) = (AtomicU32::new(0), AtomicBool::new(false));
-        Server { device: device.into(), image, owner, requests, complained }
+        Server { device: device.into(), image, owner, complained: AtomicBool::new(false) }
     }
 
     /// Answers the kernel until the file system is unmounted.
@@ -51,9 +49,9 @@ impl Server<'_> {
     /// From the device.
     pub fn run(&self) -> io::Result<()> {
         std::thread::scope(|scope| {
-            let mut requests = Buffers::new();
-            while self.requests.fetch_add(1, Ordering::Relaxed) < WARM_UP {
-                if !self.serve_one(&mut requests)? {
+            let mut buffers = Buffers::new();
+            for _ in 0..WARM_UP {
+                if !self.serve_one(&mut buffers)? {
                     return Ok(());
                 }
             }
@@ -63,7 +61,7 @@ impl Server<'_> {
                 let builder = std::thread::Builder::new();
                 let _ = builder.spawn_scoped(scope, || self.serve_all(&mut Buffers::new()));
             }
-            self.serve_all(&mut requests)
+            self.serve_all(&mut buffers)
         })
     }
 
