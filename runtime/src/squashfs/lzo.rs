@@ -67,6 +67,7 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
+    #[inline(always)]
     fn byte(&mut self) -> Option<u8> {
         let byte = *self.packed.get(self.at)?;
         self.at += 1;
@@ -92,27 +93,50 @@ impl Stream<'_> {
         }
     }
 
+    #[inline(always)]
     fn literals(&mut self, count: usize) -> Option<()> {
-        let from = self.packed.get(self.at..self.at.checked_add(count)?)?;
-        self.output.get_mut(self.end..self.end + count)?.copy_from_slice(from);
+        let (from, to) = (self.packed.get(self.at..)?, self.output.get_mut(self.end..)?);
+        if !copy_short(from, to, count) {
+            to.get_mut(..count)?.copy_from_slice(from.get(..count)?);
+        }
         self.at += count;
         self.end += count;
         Some(())
     }
 
+    #[inline(always)]
     fn repeat(&mut self, distance: usize, length: usize) -> Option<()> {
         let from = self.end.checked_sub(distance)?;
-        let to = self.output.get_mut(from..self.end.checked_add(length)?)?;
-        if distance >= length {
-            to.copy_within(..length, distance);
-        } else {
-            // What is repeated is part of what is written.
-            for at in distance..to.len() {
-                to[at] = to[at - distance];
+        let (before, to) = self.output.get_mut(from..)?.split_at_mut_checked(distance)?;
+        if !copy_short(before, to, length) {
+            let all = self.output.get_mut(from..self.end.checked_add(length)?)?;
+            // What is repeated may be part of what is written.
+            let mut done = distance;
+            while done < all.len() {
+                let more = done.min(all.len() - done);
+                all.copy_within(..more, done);
+                done += more;
             }
         }
         self.end += length;
         Some(())
+    }
+}
+
+/// What fits into a register and is copied as a whole.
+const SHORT: usize = 16;
+
+/// Copies at least `count` bytes if they are few and there is room for more, which something else is
+/// written over. Most instructions are for a few bytes, and calling memcpy takes longer than all of
+/// the rest.
+#[inline(always)]
+fn copy_short(from: &[u8], to: &mut [u8], count: usize) -> bool {
+    match (from.first_chunk::<SHORT>(), to.first_chunk_mut()) {
+        (Some(from), Some(to)) if count <= SHORT => {
+            *to = *from;
+            true
+        }
+        _ => false,
     }
 }
 
