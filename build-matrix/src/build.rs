@@ -141,8 +141,7 @@ fn build_one(
         "--features",
         features.as_str(),
     ];
-    // What Slurm loads may have 500 KiB: one unit makes smaller code than the profile's two.
-    let mut cargo = Cargo::new(root, &args).env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
+    let mut cargo = Cargo::new(root, &args).small();
     if lane > 0 {
         cargo = cargo.env("CARGO_TARGET_DIR", root.join(format!("target/lane{lane}")));
     }

@@ -190,8 +190,11 @@ impl Setup<'_> {
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
             .env("CARGO_PROFILE_RELEASE_STRIP", "none")
             .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only");
-        if let Job::Plugin(Target { headers: Some(headers), .. }) = job {
-            cargo = cargo.env("SLURM_SPANK_INCLUDE", &headers.include);
+        if let Job::Plugin(target) = job {
+            cargo = cargo.small();
+            if let Some(headers) = &target.headers {
+                cargo = cargo.env("SLURM_SPANK_INCLUDE", &headers.include);
+            }
         }
         let messages = cargo.run(progress)?;
         let release = || self.arch.target().to_owned();
