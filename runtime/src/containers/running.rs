@@ -21,7 +21,7 @@ use nix::unistd::{ForkResult, fork, geteuid};
 
 use super::{Container, ContainerError, Name, State, directory_mark};
 use crate::handover::{Handover, Part};
-use crate::start::{launcher, sys};
+use crate::start::{detached, launcher, sys};
 
 /// The first process in each mount namespace but the caller's.
 #[derive(Clone, Debug)]
@@ -194,8 +194,8 @@ fn copy_root(user: Option<OwnedFd>, mount: Option<OwnedFd>) -> io::Result<OwnedF
     if let Some(mount) = mount {
         setns(mount, CloneFlags::CLONE_NEWNS)?;
     }
-    let root = sys::copy_mount(c"/")?;
-    sys::set_mount_writable(root.as_fd())?;
+    let root = detached::copy(OsStr::new("/"), false)?;
+    detached::make_writable(root.as_fd())?;
     Ok(root)
 }
 

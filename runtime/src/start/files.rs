@@ -11,6 +11,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, SFlag, fstat};
 
 /// More than any such file has; an image cannot fill the node's memory with one.
 const LARGEST: u64 = 16 << 20;
@@ -25,10 +26,13 @@ pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         }
         opened => File::from(opened?),
     };
-    if !file.metadata()?.is_file() {
+    // std's would ask for the time of birth, too, and FUSE its server for that.
+    let stat = fstat(&file)?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let mut text = Vec::new();
+    // Its end is found by the same call that reads it.
+    let mut text = Vec::with_capacity((stat.st_size as u64).min(LARGEST) as usize + 32);
     if file.take(LARGEST + 1).read_to_end(&mut text)? as u64 > LARGEST {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than 16 MiB"));
     }
@@ -39,12 +43,25 @@ pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 /// has open. Kernels before 5.6 cannot tell.
 pub(super) fn check_way(path: &Path) -> io::Result<()> {
     match open(path, OFlag::O_PATH) {
-        Err(Errno::ELOOP) => {
-            let text = "a link there leads out of the container, by /proc, or to itself";
-            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
-        }
+        Err(Errno::ELOOP) => Err(loops()),
         _ => Ok(()),
     }
+}
+
+/// Opens what is at `path`, as a place only, if [`check_way`] finds nothing.
+pub(super) fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    match open(path, OFlag::O_PATH) {
+        Err(Errno::ELOOP) => Err(loops()),
+        Err(Errno::ENOSYS) => {
+            Ok(nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+fn loops() -> io::Error {
+    let text = "a link there leads out of the container, by /proc, or to itself";
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 fn open(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {

@@ -9,6 +9,7 @@ mod cgroups;
 mod channel;
 mod configure;
 mod cores;
+pub(crate) mod detached;
 mod devices;
 mod error;
 mod export;
@@ -173,13 +174,8 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
         Ok((source, Host::look(&identity)))
     })?;
     // While the server starts, too.
-    let ready = match source.is_served() {
-        true => {
-            let entries = system::known_entries(&plan).chain(host.cgroups.iter().cloned());
-            Ready::make(&roots, entries)
-        }
-        false => Ready::default(),
-    };
+    let known = system::known_entries(&plan).chain(host.cgroups.iter().cloned());
+    let ready = Ready::make(&roots, known)?;
     let mark = plan.root.mark(plan.label.as_ref());
     let filling = |upper: &Path| upper::fill(&roots, upper, &identity, &host);
     let damaged = |error: StartError| error.of_image(image.as_deref());

@@ -14,7 +14,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, fchdir};
 
 use super::roots::Roots;
-use super::{StartError, files};
+use super::{StartError, detached, files};
 use crate::fstab::{Create, Entry};
 
 const NONE: Option<&str> = None;
@@ -55,12 +55,12 @@ fn carry_out(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
     roots.container(|| {
         create_target(entry, source.as_ref(), &target)?;
         check_way(&target)?;
-        mount_entry(entry, source.as_ref(), &target, Proc::Own)
+        mount_entry(entry, source.as_ref(), &target)
     })?
 }
 
 /// What is to be bound, if anything is.
-pub(super) fn open_source(roots: &Roots, entry: &Entry) -> Result<Option<OwnedFd>, StartError> {
+fn open_source(roots: &Roots, entry: &Entry) -> Result<Option<OwnedFd>, StartError> {
     if !entry.is_bind() {
         return Ok(None);
     }
@@ -69,27 +69,21 @@ pub(super) fn open_source(roots: &Roots, entry: &Entry) -> Result<Option<OwnedFd
     opened.map(Some).map_err(|source| StartError::Source { path, source })
 }
 
-/// The `/proc` by which an opened file can be named.
-#[derive(Clone, Copy)]
-pub(super) enum Proc {
-    /// Of the present root.
-    Own,
-    /// The host's, from the stage.
-    OfHost,
-}
-
-impl Proc {
-    pub(super) fn path(self) -> &'static str {
-        match self {
-            Proc::Own => "/proc",
-            Proc::OfHost => "/host/proc",
-        }
-    }
-}
-
 /// Of a target.
-pub(super) fn check_way(path: &Path) -> Result<(), StartError> {
+fn check_way(path: &Path) -> Result<(), StartError> {
     files::check_way(path).map_err(|error| StartError::file("mount something at", path, error))
+}
+
+/// Opens a target in the present root; what the entry says is made if there is nothing.
+pub(super) fn open_target(entry: &Entry, target: &Path) -> Result<OwnedFd, StartError> {
+    let failed = |error| StartError::file("mount something at", target, error);
+    match files::open_path(target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && entry.create.is_some() => {
+            create_target(entry, None, target)?;
+            files::open_path(target).map_err(failed)
+        }
+        opened => opened.map_err(failed),
+    }
 }
 
 /// Whether a path has more `..` than parts for them: a mistake, though nothing could come of it.
@@ -108,11 +102,7 @@ fn leaves_root(path: &Path) -> bool {
 /// Mode of what is made for a mount only: `export` leaves it out again, as enroot's does.
 const MOUNT_POINT: u32 = 0o000;
 
-pub(super) fn create_target(
-    entry: &Entry,
-    source: Option<&OwnedFd>,
-    target: &Path,
-) -> Result<(), StartError> {
+fn create_target(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Result<(), StartError> {
     let directory = match entry.create {
         None => return Ok(()),
         Some(Create::Directory) => true,
@@ -146,7 +136,7 @@ pub(super) fn create_target(
 
 /// `mkdir -p` that also makes what a dangling symbolic link points to (as `/var/run` does in
 /// images whose `/run` is empty).
-pub(super) fn create_directory(path: &Path) -> Result<(), StartError> {
+fn create_directory(path: &Path) -> Result<(), StartError> {
     create_directory_below(path, 16).map_err(|error| StartError::file("create", path, error))
 }
 
@@ -169,18 +159,13 @@ fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {
 }
 
 /// Mounts at a path of the present root.
-pub(super) fn mount_entry(
-    entry: &Entry,
-    source: Option<&OwnedFd>,
-    target: &Path,
-    proc: Proc,
-) -> Result<(), StartError> {
+fn mount_entry(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Result<(), StartError> {
     let failed =
         |errno| StartError::mount(entry.source.to_string_lossy(), &target.to_string_lossy(), errno);
     let per_mount = entry.flags - MsFlags::MS_BIND - MsFlags::MS_REC;
     match source {
         Some(source) => {
-            bind(source, target, entry.flags & (MsFlags::MS_BIND | MsFlags::MS_REC), proc)
+            bind(source, target, entry.flags & (MsFlags::MS_BIND | MsFlags::MS_REC))
                 .map_err(failed)?;
             if !per_mount.is_empty() {
                 let recursive = entry.flags.contains(MsFlags::MS_REC);
@@ -203,15 +188,16 @@ pub(super) fn mount_entry(
     Ok(())
 }
 
-/// Binds an opened path, whatever tree it is in, to `target` in the present root.
-fn bind(source: &OwnedFd, target: &Path, flags: MsFlags, proc: Proc) -> nix::Result<()> {
+/// Binds an opened path, whatever tree it is in, to `target` in the present root. A file is found by
+/// that root's `/proc`.
+fn bind(source: &OwnedFd, target: &Path, flags: MsFlags) -> nix::Result<()> {
     if is_directory(source) {
         fchdir(source)?;
         let bound = mount(Some("."), target, NONE, flags, NONE);
         chdir("/")?;
         return bound;
     }
-    let path = format!("{}/self/fd/{}", proc.path(), source.as_raw_fd());
+    let path = format!("/proc/self/fd/{}", source.as_raw_fd());
     mount(Some(path.as_str()), target, NONE, flags, NONE)
 }
 
@@ -223,7 +209,7 @@ pub(super) fn bind_directory(
 ) -> Result<(), StartError> {
     let mut flags = MsFlags::MS_BIND;
     flags.set(MsFlags::MS_REC, recursive);
-    bind(source, Path::new(target), flags, Proc::Own)
+    bind(source, Path::new(target), flags)
         .map_err(|errno| StartError::mount("a directory", target, errno))
 }
 
@@ -232,7 +218,7 @@ fn restrict(target: &Path, flags: MsFlags, recursive: bool) -> nix::Result<()> {
     if recursive && flags.contains(MsFlags::MS_RDONLY) {
         // Without this, file systems mounted below a read-only source would stay writable.
         // Kernels before 5.12 cannot; there the top mount alone is read-only, as with enroot.
-        let _ = super::sys::set_readonly_recursively(target);
+        let _ = detached::make_readonly_recursively(target);
     }
     let have = statvfs(target)?.flags();
     let mut all = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;

@@ -21,10 +21,10 @@ use super::helpers::{Child, fork_helpers};
 use super::identity::Identity;
 use super::layers::overlay_allowed;
 use super::mounts;
-use super::roots::{LOWER, Roots};
+use super::roots::{LOWER, Roots, TREE};
 use super::server::{Mounted, Server, Unavailable, find_in_path};
 use super::upper::begin_directories;
-use super::{Root, StartError, channel, sys};
+use super::{Root, StartError, channel, detached, sys};
 use crate::containers::{Claim, State};
 use crate::image::Image;
 
@@ -149,11 +149,6 @@ impl Source {
 }
 
 impl Source {
-    /// Whether there is a server to be waited for.
-    pub(super) fn is_served(&self) -> bool {
-        matches!(self, Source::Layers { lower: Lower::Served(_) | Lower::Mounted(_), .. })
-    }
-
     /// Has the server begin, which needs a while, before anything else is done: for
     /// [`Roots::enter`].
     pub(super) fn serve(self) -> Result<Source, StartError> {
@@ -220,8 +215,11 @@ pub(super) fn assemble<T>(
         Source::Layers { lower, changes } => (lower, changes),
         Source::Mount(mount) => {
             roots
-                .stage(|| sys::attach_mount(mount.as_fd(), c"/root"))?
-                .map_err(|error| StartError::file("attach the running root of", "/", error))?;
+                .stage(|| {
+                    let root = open(TREE, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+                    detached::attach(mount.as_fd(), root.as_fd())
+                })?
+                .map_err(|errno| StartError::file("attach the running root of", "/", errno))?;
             return Ok(None);
         }
         Source::Directory(path) => {

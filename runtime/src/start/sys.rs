@@ -87,59 +87,6 @@ pub(super) fn ends_within(pidfd: BorrowedFd<'_>, seconds: u32) -> io::Result<boo
     }
 }
 
-/// A copy of the mount at `path` that is mounted nowhere yet (Linux 5.2).
-pub(crate) fn copy_mount(path: &CStr) -> io::Result<OwnedFd> {
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-    // SAFETY: the path is NUL-terminated.
-    let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
-    owned(fd)
-}
-
-/// Mounts what [`copy_mount`] gave at `target`.
-pub(crate) fn attach_mount(mount: BorrowedFd<'_>, target: &CStr) -> io::Result<()> {
-    // SAFETY: both paths are NUL-terminated.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_FDCWD,
-            target.as_ptr(),
-            libc::MOVE_MOUNT_F_EMPTY_PATH,
-        )
-    };
-    check(result)
-}
-
-/// Takes read-only off a mount (Linux 5.12).
-pub(crate) fn set_mount_writable(mount: BorrowedFd<'_>) -> io::Result<()> {
-    mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH, 0, libc::MOUNT_ATTR_RDONLY)
-}
-
-/// Makes a mount and all mounts below it read-only (Linux 5.12).
-pub(crate) fn set_readonly_recursively(target: &Path) -> io::Result<()> {
-    let path = CString::new(target.as_os_str().as_bytes())?;
-    mount_setattr(libc::AT_FDCWD, &path, libc::AT_RECURSIVE, libc::MOUNT_ATTR_RDONLY, 0)
-}
-
-fn mount_setattr(fd: i32, path: &CStr, flags: i32, set: u64, clear: u64) -> io::Result<()> {
-    let attributes =
-        libc::mount_attr { attr_set: set, attr_clr: clear, propagation: 0, userns_fd: 0 };
-    // SAFETY: the path is NUL-terminated, the structure lives through the call and its size is
-    // given.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            fd,
-            path.as_ptr(),
-            flags,
-            &raw const attributes,
-            size_of::<libc::mount_attr>(),
-        )
-    };
-    check(result)
-}
-
 /// Sets an extended attribute.
 pub(crate) fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
     let (data, length) = (value.as_ptr().cast(), value.len());
