@@ -235,12 +235,12 @@ fn a_container_removed_while_running_runs_on() {
     place.ok(&["start", "-w", "c", "touch", "/mine"]);
     assert!(running.finish());
     place.run(&["start", "c", "test", "-e", "/late"]).fails(1);
-    // Its server needs a moment; the next removal that comes clears up.
-    for _ in 0..100 {
-        place.ok(&["create", "-f", "-n", "d", "image.sqsh"]);
+    // Its server clears up, and needs a moment.
+    for _ in 0..200 {
         if place.leftovers().is_empty() {
             return;
         }
+        std::thread::sleep(Duration::from_millis(50));
     }
     panic!("left: {:?}", place.leftovers());
 }

@@ -34,6 +34,7 @@ pub use exec::{Entered, Exec, ExecError};
 pub use export::{Export, ExportError, default_output};
 pub use metadata::Metadata;
 pub use name::Name;
+pub(crate) use remove::finish as finish_removal;
 pub(crate) use running::label_mark;
 pub use running::{Process, hand_over, hand_over_labelled};
 pub(crate) use usage::{Claim, State};

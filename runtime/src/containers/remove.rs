@@ -1,9 +1,11 @@
 //! Removing containers: renamed out of sight first, then deleted. A running container keeps its
-//! files until it ends; what is left then, or by a crash, goes with the next sweep.
+//! files until it ends, and its image's server deletes them. What a crash leaves, or a server that was
+//! killed, goes with the next sweep.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -84,6 +86,17 @@ fn discard(trash: &Path) -> bool {
     }
     let _ = remove_tree(trash);
     true
+}
+
+/// Deletes the container that `used` is of if it was removed while it ran: for its image's server, which
+/// has it locked to the last.
+pub(crate) fn finish(used: &File) {
+    let Ok(path) = fs::read_link(format!("/proc/self/fd/{}", used.as_raw_fd())) else { return };
+    let Some(container) = path.parent() else { return };
+    let name = container.file_name().unwrap_or_default();
+    if name.as_bytes().starts_with(TRASH.as_bytes()) {
+        let _ = remove_tree(container);
+    }
 }
 
 /// Deletes what crashes and containers removed while running have left.

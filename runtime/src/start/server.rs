@@ -19,8 +19,8 @@ use super::helpers::{exit_now, fail, inherit};
 use super::identity::Identity;
 use super::rootfs::Lower;
 use super::{StartError, channel, cores, sys};
-use crate::fuse;
 use crate::squashfs::{self, SquashfsError};
+use crate::{containers, fuse};
 
 /// What is needed to serve an image: found before anything is forked.
 pub(super) struct Server {
@@ -201,7 +201,10 @@ impl Serve<'_> {
             exit_now(1);
         }));
         match fuse::Server::new(fuse, image, self.0.ids).run() {
-            Ok(()) => exit_now(0),
+            Ok(()) => {
+                self.0.held.as_ref().map(containers::finish_removal);
+                exit_now(0)
+            }
             Err(error) => {
                 let _ = writeln!(io::stderr(), "{error}");
                 exit_now(1)
