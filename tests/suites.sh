@@ -299,7 +299,7 @@ END
     # Up to the program; what comes then is Slurm's and export's.
     only='^while (an image|a container|the entrypoint|the program runs)' run_bats_as_root tests/cluster/cancel.bats runtime=enroot
     # Those whose fault is not the built-in runtime's own: its keeper, its image server, its words.
-    only='^(one task|the end of a step|the runtime directory is|a runtime directory|the runtime directory lost in|runtime_path|no room for what|the memory)' \
+    only='^(one task|steps cancelled|the end of a step|the runtime directory is|a runtime directory|the runtime directory lost in|runtime_path|no room for what|the memory)' \
         run_bats_as_root tests/cluster/faults.bats runtime=enroot
     unset PYXIS_TEST_RUNTIME
     for node in n1 n2; do

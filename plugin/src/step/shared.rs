@@ -9,7 +9,9 @@ use super::lock::RecordLock;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, send, shutdown, socketpair,
+};
 use nix::sys::stat::fstat;
 use runtime::handover::{Handover, Part};
 use std::fs::File;
@@ -87,6 +89,8 @@ impl Shared {
     /// when it looks for what is left of the step. Returns whether they have ended, and device and
     /// inode of the container's mount namespace.
     pub(crate) fn release(&self) -> (bool, Option<(u64, u64)>) {
+        // A start that outlives its task would leave its container here, until slurmstepd ends.
+        let _ = shutdown(self.queue.as_raw_fd(), Shutdown::Read);
         let container = Handover::dequeue(self.queue.as_fd()).ok().flatten();
         let (mut helpers, mut mounts) = (None, None);
         if let Some(mut container) = container {
@@ -222,6 +226,8 @@ mod tests {
         assert_eq!(starts.metadata().unwrap().len(), 1);
         shared.release();
         assert!(Handover::peek(shared.queue.as_fd()).unwrap().is_none());
+        // Nobody would take it.
+        assert!(send_container(shared.sender.as_fd()).is_err());
     }
 
     #[test]

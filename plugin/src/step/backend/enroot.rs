@@ -218,7 +218,17 @@ impl Monitor<'_> {
             }
             _ => return Err(StepError::ExitedTooSoon),
         }
-        // It is our child and stopped: its PID cannot be reused.
+        let given = self.give(enroot, alive);
+        if given.is_err() {
+            // It would stay stopped.
+            let _ = kill(enroot, Signal::SIGKILL);
+            let _ = waitpid(enroot, None);
+        }
+        given.map(|()| enroot)
+    }
+
+    /// Hands over what the stopped child has. Its PID cannot be reused.
+    fn give(&self, enroot: Pid, alive: OwnedFd) -> Result<(), StepError> {
         let mut container = running::Process::open(enroot.as_raw())?.container()?;
         if let Target::Running(name, pid) = self.target {
             let started = running::Process::open(enroot.as_raw())?.pin()?;
@@ -226,8 +236,7 @@ impl Monitor<'_> {
             container = joinable.container(container)?;
         }
         container.put(Part::Helpers, alive);
-        container.send(self.socket).map_err(StepError::Process)?;
-        Ok(enroot)
+        container.send(self.socket).map_err(StepError::Process)
     }
 
     /// Lets enroot's process go: at once, or when the step ends if the file system needs it.
