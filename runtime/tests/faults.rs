@@ -435,6 +435,33 @@ fn a_redirect_to_another_port_gets_no_credentials() {
     assert_eq!(*leaked.lock().unwrap(), [""; 0]);
 }
 
+/// It could name a server of its own that asks for the user's password.
+#[test]
+fn who_is_redirected_to_is_not_logged_in_to() {
+    let mut place = place();
+    std::fs::create_dir_all(place.path("home/.config/enroot")).unwrap();
+    let file = place.path("home/.config/enroot/.credentials");
+    std::fs::write(file, "machine 127.0.0.1 login user password secret\n").unwrap();
+    place.set("PYXIS_IDLE_TIMEOUT", "5");
+    let image = image();
+    let token = Server::start(&image, |_| Reply::Body(br#"{"token": "abc"}"#.to_vec()));
+    let realm = format!("Bearer realm=\"http://{}/token\"", token.host);
+    let elsewhere = Server::start(&image, move |_| {
+        Reply::Status("401 Unauthorized", vec![("www-authenticate", realm.clone())])
+    });
+    let other = elsewhere.host.clone();
+    let server = Server::start(&image, move |request| match request.path.contains("/blobs/") {
+        true => {
+            Reply::Status("307 Temporary Redirect", vec![("location", format!("http://{other}/x"))])
+        }
+        false => Reply::Good,
+    });
+    let line = place.fails(&["pull", &server.uri()]);
+    let who = format!("{}, where {} redirects to, denies access", elsewhere.host, server.host);
+    assert!(line.contains(&who) && line.contains("no credentials are sent there"), "{line}");
+    assert_eq!(token.requests("/"), 0);
+}
+
 /// The manifest is remembered, the image is not to be had from where it is, and only the layer
 /// takes credentials.
 #[test]

@@ -14,6 +14,7 @@ use ureq::{Agent, Body};
 use super::auth::{self, Challenge};
 use super::credentials::Credentials;
 use super::manifest::{ACCEPT, Descriptor, Document};
+use super::redirects::Elsewhere;
 use super::{Blob, RegistryError, Settings};
 use crate::uri::Reference;
 
@@ -223,7 +224,8 @@ impl Client {
             (login.header.clone(), login.generation)
         };
         let mut response = send(header.as_deref())?;
-        if response.status() == StatusCode::UNAUTHORIZED {
+        let ours = response.extensions().get::<Elsewhere>().is_none();
+        if response.status() == StatusCode::UNAUTHORIZED && ours {
             if let Some(challenge) = Challenge::from_headers(response.headers()) {
                 drop(response);
                 let header = self.log_in(&challenge, generation)?;
@@ -286,10 +288,16 @@ impl Client {
         let mut body = Vec::new();
         let _ = response.body_mut().as_reader().take(16 << 10).read_to_end(&mut body);
         let detail = detail(&body);
-        let registry = self.host.clone();
+        let (registry, hint) = match response.extensions().get() {
+            None => (self.host.clone(), self.hint()),
+            Some(Elsewhere(host)) => {
+                let server = format!("{host}, where {} redirects to,", self.host);
+                (server, "no credentials are sent there".to_owned())
+            }
+        };
         match response.status() {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Denied {
-                hint: self.hint(),
+                hint,
                 repository: self.repository.clone(),
                 registry,
                 detail,

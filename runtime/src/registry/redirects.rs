@@ -13,14 +13,20 @@ const REDIRECTS: u32 = 8;
 /// No text of a redirect that is worth its connection is longer.
 const TEXT_LIMIT: u64 = 16 << 10;
 
+/// With a response that is another server's, its host. What it asks for is not the registry's wish.
+#[derive(Clone)]
+pub(super) struct Elsewhere(pub(super) String);
+
 impl Client {
     /// The answer to a request without a body. Where it leads to another scheme, host or port, it
     /// goes without its `Authorization`, and through the proxy for that place.
+    /// [`Elsewhere`] is then with it.
     pub(super) fn send(&self, mut request: Request<()>) -> Result<Response<Body>, Error> {
+        let mut elsewhere = None;
         for _ in 0..=REDIRECTS {
             let proxy = self.settings.proxies.of(request.uri())?;
             let sent = self.agent.configure_request(request.clone()).proxy(proxy).build();
-            let response = self.agent.run(sent)?;
+            let mut response = self.agent.run(sent)?;
             let location = match response.status() {
                 StatusCode::MOVED_PERMANENTLY
                 | StatusCode::FOUND
@@ -29,13 +35,17 @@ impl Client {
                 | StatusCode::PERMANENT_REDIRECT => response.headers().get(LOCATION),
                 _ => None,
             };
-            let Some(location) = location else { return Ok(response) };
+            let Some(location) = location else {
+                elsewhere.map(|host| response.extensions_mut().insert(Elsewhere(host)));
+                return Ok(response);
+            };
             let to = resolve(request.uri(), location.as_bytes())?;
             // Read to its end, so that the connection can be used again.
             let mut text = response.into_body().into_reader().take(TEXT_LIMIT);
             let _ = io::copy(&mut text, &mut io::sink());
             if origin(&to) != origin(request.uri()) {
                 request.headers_mut().remove(AUTHORIZATION);
+                elsewhere = to.authority().map(|authority| authority.to_string());
             }
             *request.uri_mut() = to;
         }
