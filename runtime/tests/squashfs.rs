@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::Place;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 use runtime::squashfs::{Image, Inode, Kind, SquashfsError};
 
@@ -310,4 +311,61 @@ fn programs_find_in_a_container_what_was_packed() {
         assert_eq!(*inside, on_host);
     }
     assert_eq!(inside.stdout.len(), on_host.stdout.len());
+}
+
+/// Against the kernel's own way with the directory that was packed as its root.
+#[test]
+fn paths_lead_where_the_kernel_goes() {
+    let place = Place::new();
+    let root = place.path("tree");
+    fs::create_dir_all(root.join("a/b")).unwrap();
+    fs::write(root.join("a/f"), "file").unwrap();
+    for (target, link) in [
+        ("a/b", "l"),
+        ("/a", "abs"),
+        ("../../..", "a/up"),
+        ("loop", "loop"),
+        ("/none", "a/b/to"),
+        ("f", "a/s"),
+    ] {
+        symlink(target, root.join(link)).unwrap();
+    }
+    let image = place.path("walk.sqsh");
+    pack(&root, &image, "-comp gzip");
+    let image = Image::open(File::open(image).unwrap()).unwrap();
+    let directory = File::open(&root).unwrap();
+    let kernel = |path: &Path, follow: bool| {
+        let mut flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        flags.set(OFlag::O_NOFOLLOW, !follow);
+        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        let found = openat2(&directory, path, how)?;
+        nix::sys::stat::fstat(&found)
+    };
+    let names = ["a", "b", "f", "s", "l", "abs", "up", "loop", "to", "..", ".", "none", ""];
+    let (mut paths, mut found) = (vec![String::new()], 0);
+    for _ in 0..4 {
+        paths = paths.iter().flat_map(|path| names.map(|name| format!("{path}/{name}"))).collect();
+        for path in paths.iter().map(Path::new) {
+            for follow in [true, false] {
+                let told = (path, follow);
+                match (kernel(path, follow), image.find(path, follow)) {
+                    (Ok(kernel), Ok(inode)) => {
+                        assert_eq!(kernel.st_mode, inode.mode, "{told:?}");
+                        assert_eq!(kernel.st_nlink as u32, inode.links, "{told:?}");
+                        found += 1;
+                    }
+                    (Err(errno), Err(error)) => {
+                        assert_eq!(error.raw_os_error(), Some(errno as i32), "{told:?}");
+                    }
+                    (kernel, image) => panic!("{told:?}: {kernel:?}, {image:?}"),
+                }
+            }
+        }
+    }
+    assert!(found > 1000, "{found}");
+    assert_eq!(image.contents(Path::new("/abs/s"), 4).unwrap(), b"file");
+    assert!(image.contents(Path::new("/abs/s"), 3).is_err());
+    assert!(image.contents(Path::new("/a"), 9).is_err());
+    assert_eq!(image.link(Path::new("/abs/up")).unwrap(), Path::new("../../.."));
+    assert!(image.link(Path::new("/a")).is_err());
 }

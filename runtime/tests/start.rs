@@ -346,7 +346,7 @@ fn the_images_server_is_asked_for_little() {
     place.ok(&["create", "-n", "c", "image.sqsh"]);
     place.ok(&["start", "c", "true"]);
     let pyxis = place.path("pyxis");
-    for (what, most) in [("./image.sqsh", 53), ("c", 51)] {
+    for (what, most) in [("./image.sqsh", 39), ("c", 49)] {
         let strace = ["-f", "-qq", "-e", "trace=writev", "-o", "trace"];
         let start = [pyxis.to_str().unwrap(), "start", what, "true"];
         let mut tracer = place.command("/usr/bin/strace", strace.iter().chain(&start));

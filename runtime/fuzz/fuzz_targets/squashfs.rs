@@ -1,8 +1,11 @@
 //! An image: any bytes are files or errors, in bounded time and memory.
 #![no_main]
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use runtime::squashfs::{Image, Kind};
@@ -43,7 +46,12 @@ fuzz_target!(|bytes: &[u8]| {
                     }
                 }
             }
-            Kind::Symlink(target) => drop(image.target(&inode, target)),
+            Kind::Symlink(target) => {
+                let Ok(target) = image.target(&inode, target) else { continue };
+                let path = Path::new(OsStr::from_bytes(&target));
+                let read = image.contents(path, 1 << 20);
+                assert!(read.is_err() || image.find(path, true).is_ok());
+            }
             Kind::Device(_) | Kind::Pipe => {}
         }
     }

@@ -10,6 +10,7 @@ mod directory;
 mod inode;
 mod lzo;
 mod metadata;
+mod walk;
 mod xattr;
 
 use std::fs::File;

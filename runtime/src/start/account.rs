@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::identity::{Account, Identity};
+use super::tree::Tree;
 use crate::environ::Environ;
 
 /// Ids that stand for everyone without a mapping.
@@ -18,12 +19,12 @@ const USER_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Names and contents of files in `/etc` that are to be changed.
 pub(super) type Files = Vec<(&'static str, String)>;
 
-/// What is to be in the files of accounts, so that the user is known inside; in the root that has
-/// them. One that cannot be read stays as it is.
-pub(super) fn files(identity: &Identity, account: &Account) -> Files {
+/// What is to be in the files of accounts, so that the user is known inside. One that cannot be read
+/// stays as it is.
+pub(super) fn files(tree: Tree<'_>, identity: &Identity, account: &Account) -> Files {
     let fallback = Path::new("/bin/sh");
     // To look costs up to six requests to the image's server.
-    let usable = account.shell == fallback || executable(&account.shell);
+    let usable = account.shell == fallback || tree.is_executable(&account.shell);
     let shell = if usable { &*account.shell } else { fallback };
     let shell = shell.display();
     let mut users = vec![
@@ -40,13 +41,13 @@ pub(super) fn files(identity: &Identity, account: &Account) -> Files {
         groups.push(format!("{}:x:{gid}:", account.group));
     }
     let files = [("passwd", users), ("group", groups)].into_iter();
-    files.filter_map(|(name, entries)| Some((name, with_entries(name, &entries)?))).collect()
+    files.filter_map(|(name, entries)| Some((name, with_entries(tree, name, &entries)?))).collect()
 }
 
 /// Makes the user known inside. A root filesystem that cannot be written (a read-only directory)
 /// is left as it is: programs then see a number for a name.
 pub(super) fn write(identity: &Identity, account: &Account) {
-    for (name, text) in files(identity, account) {
+    for (name, text) in files(Tree::Root, identity, account) {
         let _ = replace(&Path::new("/etc").join(name), &text);
     }
 }
@@ -54,8 +55,8 @@ pub(super) fn write(identity: &Identity, account: &Account) {
 /// The file of this name in `/etc`, with those entries whose name and id it does not have. `None`
 /// if it has all, or is none to read. The user's own come first: the first entry with an id is the
 /// one that gives it a name.
-fn with_entries(name: &str, entries: &[String]) -> Option<String> {
-    let old = match super::files::read(Path::new("/etc").join(name)) {
+fn with_entries(tree: Tree<'_>, name: &str, entries: &[String]) -> Option<String> {
+    let old = match tree.read(Path::new("/etc").join(name)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         result => result.ok()?,
     };
@@ -137,10 +138,6 @@ pub(super) fn create_home(environ: &Environ, writable: bool) {
             let _ = fs::copy(entry.path(), home.join(entry.file_name()));
         }
     }
-}
-
-fn executable(path: &Path) -> bool {
-    nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
 }
 
 #[cfg(test)]

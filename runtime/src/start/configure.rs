@@ -12,8 +12,9 @@ use super::identity::{Account, Identity};
 use super::launcher::Launcher;
 use super::ready::Ready;
 use super::roots::Roots;
+use super::tree::Tree;
 use super::upper::Early;
-use super::{Plan, StartError, account, cgroups, devices, files, fixes, mounts, system};
+use super::{Plan, StartError, account, cgroups, devices, fixes, mounts, system};
 use crate::environ::{self, Environ};
 use crate::fstab::Entry;
 
@@ -47,7 +48,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Looks, on the host's tree, of which the stage may cover a part.
+    /// Looks, before the stage covers a part of it.
     pub(super) fn look(identity: &Identity) -> Host {
         Host {
             account: identity.account(),
@@ -79,7 +80,7 @@ pub(super) fn configure(
     let Prepared { early, mut ready } = prepared;
     let (image, known) = match early {
         Some(Early { image, account }) => (image, account),
-        None => (roots.container(ImageFiles::read)?, false),
+        None => (roots.container(|| ImageFiles::read(Tree::Root))?, false),
     };
     let home = host.get(OsStr::new("HOME")).map_or(account.home.clone(), PathBuf::from);
     let inside_home = if plan.remap_root { PathBuf::from("/root") } else { home.clone() };
@@ -192,12 +193,11 @@ pub(super) struct ImageFiles {
 }
 
 impl ImageFiles {
-    /// In the container's root.
-    pub(super) fn read() -> ImageFiles {
+    pub(super) fn read(tree: Tree<'_>) -> ImageFiles {
         ImageFiles {
-            environment: files::read("/etc/environment").unwrap_or_default(),
-            fstab: files::read("/etc/fstab").unwrap_or_default(),
-            workdir: files::read("/etc/rc").ok().as_deref().and_then(workdir),
+            environment: tree.read("/etc/environment").unwrap_or_default(),
+            fstab: tree.read("/etc/fstab").unwrap_or_default(),
+            workdir: tree.read("/etc/rc").ok().as_deref().and_then(workdir),
         }
     }
 }

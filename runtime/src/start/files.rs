@@ -14,7 +14,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 /// More than any such file has; an image cannot fill the node's memory with one.
-const LARGEST: u64 = 16 << 20;
+pub(super) const LARGEST: u64 = 16 << 20;
 
 /// Contents of a small regular file. Anything else, such as a FIFO, where reading would wait for
 /// ever, or a device without an end, is an error.

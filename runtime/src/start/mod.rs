@@ -30,6 +30,7 @@ mod site;
 pub(crate) mod sys;
 mod system;
 mod tool;
+mod tree;
 mod upper;
 
 use std::ffi::OsString;
@@ -58,6 +59,8 @@ use identity::Identity;
 use ready::Ready;
 use rootfs::{Ground, helper_log};
 use roots::Roots;
+use tree::Tree;
+use upper::Seen;
 
 /// Namespaces that a container may have for itself, beside user, mount and cgroup.
 #[derive(Clone, Copy, Debug, Default)]
@@ -158,6 +161,9 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     };
     let log = helper_log()?;
     let source = ground.prepare(&identity, &log)?;
+    let host = Host::look(&identity);
+    // By ourselves, without the server; which then has unpacked already what it is asked for first.
+    let seen = source.image().map(|image| Seen::of(Tree::Image(image), &identity, &host.account));
     let mut helpers = source.fork_helpers(lease, &log)?;
     if !plan.privileged {
         identity.enter_user_namespace()?;
@@ -168,16 +174,12 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
         unshare(CloneFlags::CLONE_NEWPID).map_err(|errno| failed(errno.into()))?;
         supervise().map_err(failed)?;
     }
-    let (mut roots, (source, host)) = Roots::enter(&plan.unshare, || {
-        let source = source.serve()?;
-        // While the server starts.
-        Ok((source, Host::look(&identity)))
-    })?;
-    // While the server starts, too.
+    let (mut roots, source) = Roots::enter(&plan.unshare, || source.serve())?;
+    // While the server starts.
     let known = system::known_entries(&plan).chain(host.cgroups.iter().cloned());
     let ready = Ready::make(&roots, known)?;
     let mark = plan.root.mark(plan.label.as_ref());
-    let filling = |upper: &Path| upper::fill(&roots, upper, &identity, &host);
+    let filling = |upper: &Path| upper::fill(&roots, upper, seen, &identity, &host);
     let damaged = |error: StartError| error.of_image(image.as_deref());
     let early = rootfs::assemble(&roots, source, &mark, plan.writable, filling).map_err(damaged)?;
     let Configured { environ, launched, cwd, script } =

@@ -27,6 +27,7 @@ use super::upper::begin_directories;
 use super::{Root, StartError, channel, detached, sys};
 use crate::containers::{Claim, State};
 use crate::image::Image;
+use crate::squashfs;
 
 /// What there is to start from, before any namespace is entered.
 pub(super) enum Ground {
@@ -118,6 +119,14 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// The image below a layer that is new, if we can read it ourselves.
+    pub(super) fn image(&self) -> Option<&squashfs::Image> {
+        match self {
+            Source::Layers { lower: Lower::Served(server), changes: None } => server.image(),
+            _ => None,
+        }
+    }
+
     /// Forks the helpers that the container needs, before there are namespaces: a mount namespace
     /// they must not keep, and within the user namespace they would be the container's prey.
     pub(super) fn fork_helpers(
@@ -247,7 +256,7 @@ pub(super) fn assemble<T>(
         None => (MEMORY, Some(fill(Path::new(NEW))?)),
         Some(directory) => {
             bind_host_directory(roots, directory, "/data")?;
-            roots.stage(|| begin_directories(Path::new("/data/upper")))?;
+            begin_directories(roots, Path::new("/data/upper"))?;
             (KEPT, None)
         }
     };

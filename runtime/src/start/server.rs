@@ -140,6 +140,14 @@ impl Server {
         }))
     }
 
+    /// The image, if no program is needed to read it.
+    pub(super) fn image(&self) -> Option<&squashfs::Image> {
+        match &self.reader {
+            Reader::Own(image) => Some(image),
+            Reader::Program(_) => None,
+        }
+    }
+
     /// What the forked server runs.
     pub(super) fn serve(&self) -> Serve<'_> {
         Serve(self)

@@ -1,18 +1,19 @@
 //! What every container gets in its root filesystem, put into the layer above the image before the
 //! overlay is mounted. Through the overlay the same takes three times as many requests to the
-//! image's server, each as long as a dozen system calls.
+//! image's server.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use nix::sys::stat::{FileStat, Mode, SFlag, lstat};
+use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::mkdir;
 
 use super::configure::{Host, ImageFiles};
-use super::identity::Identity;
+use super::identity::{Account, Identity};
 use super::roots::Roots;
+use super::tree::Tree;
 use super::{StartError, account, sys, system};
 
 /// What has been read of the image and written above it.
@@ -31,58 +32,95 @@ const COVERED_DIRECTORIES: [&str; 3] = ["tmp", "var/run", "var/lock"];
 /// Links on the way to nearly every library. FUSE asks for their contents each time.
 const LINKS: [&str; 2] = ["lib", "lib64"];
 
-/// Makes the directories of an image in which every start makes something. What cannot be made
-/// here the overlay makes then. Returns those that are directories of the image.
-pub(super) fn begin_directories(upper: &Path) -> Vec<&'static str> {
-    let begun = DIRECTORIES.into_iter().filter(|directory| {
-        let Ok(found) = lstat(&Path::new("/lower").join(directory)) else { return false };
-        let made = upper.join(directory);
-        if is_directory(&found) && mkdir(&made, Mode::S_IRWXU).is_ok() {
-            let _ = fs::set_permissions(&made, fs::Permissions::from_mode(found.st_mode & 0o7777));
-        }
-        is_directory(&found)
-    });
-    begun.collect()
+/// What an image has in the places where something is made above it.
+pub(super) struct Seen {
+    directories: Vec<(&'static str, u32)>,
+    covered: Vec<&'static str>,
+    links: Vec<(&'static str, PathBuf)>,
+    image: ImageFiles,
+    accounts: account::Files,
 }
 
-fn is_directory(stat: &FileStat) -> bool {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
+impl Seen {
+    pub(super) fn of(tree: Tree<'_>, identity: &Identity, account: &Account) -> Seen {
+        let directories = directories(tree);
+        // Where nothing hinders.
+        let free = |path: &&str| {
+            let parent = Path::new(path).parent().unwrap_or(Path::new(""));
+            let ours = parent.as_os_str().is_empty()
+                || directories.iter().any(|(have, _)| parent == Path::new(have));
+            ours && match tree.mode(&Path::new("/").join(path)) {
+                Ok(mode) => is_directory(mode),
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            }
+        };
+        let covered = COVERED.into_iter().chain(COVERED_DIRECTORIES.into_iter().filter(free));
+        let links = LINKS.into_iter();
+        Seen {
+            covered: covered.collect(),
+            links: links
+                .filter_map(|link| Some((link, tree.link(&Path::new("/").join(link)).ok()?)))
+                .collect(),
+            image: ImageFiles::read(tree),
+            accounts: account::files(tree, identity, account),
+            directories,
+        }
+    }
+}
+
+/// Those of [`DIRECTORIES`] that are directories of the image, and their modes.
+fn directories(tree: Tree<'_>) -> Vec<(&'static str, u32)> {
+    let found = DIRECTORIES.into_iter().filter_map(|directory| {
+        let mode = tree.mode(&Path::new("/").join(directory)).ok()?;
+        is_directory(mode).then_some((directory, mode))
+    });
+    found.collect()
+}
+
+/// Makes the directories of an image in which every start makes something. What cannot be made
+/// here the overlay makes then.
+pub(super) fn begin_directories(roots: &Roots, upper: &Path) -> Result<(), StartError> {
+    let directories = roots.lower(|| directories(Tree::Root))?;
+    roots.stage(|| make_directories(upper, &directories))
+}
+
+fn make_directories(upper: &Path, directories: &[(&str, u32)]) {
+    for (directory, mode) in directories {
+        let made = upper.join(directory);
+        if mkdir(&made, Mode::S_IRWXU).is_ok() {
+            let _ = fs::set_permissions(&made, fs::Permissions::from_mode(mode & 0o7777));
+        }
+    }
+}
+
+fn is_directory(mode: u32) -> bool {
+    SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
 /// Fills an empty layer, which nobody else sees, at `upper` of the stage.
 pub(super) fn fill(
     roots: &Roots,
     upper: &Path,
+    seen: Option<Seen>,
     identity: &Identity,
     host: &Host,
 ) -> Result<Early, StartError> {
-    let begun = roots.stage(|| {
-        let begun = begin_directories(upper);
-        COVERED.iter().for_each(|directory| cover(upper, directory));
-        for directory in COVERED_DIRECTORIES {
-            let parent = Path::new(directory).parent().unwrap_or(Path::new(""));
-            let ours =
-                parent.as_os_str().is_empty() || begun.iter().any(|have| parent == Path::new(have));
-            let found = lstat(&Path::new("/lower").join(directory));
-            let free = found.map_or_else(|errno| errno == nix::Error::ENOENT, |s| is_directory(&s));
-            if ours && free {
-                cover(upper, directory);
-            }
+    let seen = match seen {
+        Some(seen) => seen,
+        None => roots.lower(|| Seen::of(Tree::Root, identity, &host.account))?,
+    };
+    let account = seen.directories.iter().any(|(directory, _)| *directory == "etc");
+    roots.stage(|| {
+        make_directories(upper, &seen.directories);
+        seen.covered.iter().for_each(|directory| cover(upper, directory));
+        for (link, target) in &seen.links {
+            let _ = symlink(target, upper.join(link));
         }
-        for link in LINKS {
-            if let Ok(target) = fs::read_link(Path::new("/lower").join(link)) {
-                let _ = symlink(target, upper.join(link));
-            }
+        if account {
+            fill_etc(&upper.join("etc"), seen.accounts, host);
         }
-        begun
     })?;
-    let (image, files) =
-        roots.lower(|| (ImageFiles::read(), account::files(identity, &host.account)))?;
-    let account = begun.contains(&"etc");
-    if account {
-        roots.stage(|| fill_etc(&upper.join("etc"), files, host))?;
-    }
-    Ok(Early { image, account })
+    Ok(Early { image: seen.image, account })
 }
 
 /// Makes a directory that hides what the image has there.
