@@ -363,6 +363,10 @@ fn paths_lead_where_the_kernel_goes() {
         }
     }
     assert!(found > 1000, "{found}");
+    // Not the root; and of one that has a name for each step of a long way, nothing.
+    let error = |path: &str| image.find(Path::new(path), true).unwrap_err().raw_os_error();
+    assert_eq!(error(""), Some(nix::libc::ENOENT));
+    assert_eq!(error(&"a/../".repeat(300)), Some(nix::libc::ELOOP));
     assert_eq!(image.contents(Path::new("/abs/s"), 4).unwrap(), b"file");
     assert!(image.contents(Path::new("/abs/s"), 3).is_err());
     assert!(image.contents(Path::new("/a"), 9).is_err());

@@ -366,8 +366,9 @@ fn an_old_kernel_gets_the_same_mounts() {
     place.image("image", |_| {});
     let pyxis = place.path("pyxis");
     let table = "cut -d ' ' -f 4- /proc/self/mountinfo | grep -v ' /sys/' | sort";
-    let start = [pyxis.to_str().unwrap(), "start", "./image.sqsh", "sh", "-c", table];
-    let with = |calls: &str| {
+    let with = |options: &[&str], calls: &str| {
+        let start = [pyxis.to_str().unwrap(), "start"];
+        let start = [&start, options, &["./image.sqsh", "sh", "-c", table]].concat();
         let inject = format!("inject={calls}");
         // Nothing of the image's server, which strace would stop and wait for.
         let trace = "trace=move_mount,open_tree,fsopen,mount_setattr,openat2";
@@ -377,15 +378,20 @@ fn an_old_kernel_gets_the_same_mounts() {
         (String::from_utf8(done.stdout).unwrap(), place.read("work/trace"))
     };
     let moved = |trace: &str| trace.lines().filter(|l| l.contains(" move_mount(")).count();
-    // None is denied: the 99th.
-    let (new, trace) = with("mount_setattr:error=ENOSYS:when=99");
-    assert!(moved(&trace) > 8, "{trace}");
-    assert!(new.lines().count() > 10, "{new}");
-    for old in ["mount_setattr", "open_tree,fsopen,move_mount,mount_setattr,openat2"] {
-        let old = format!("{old}:error=ENOSYS");
-        let (mounts, trace) = with(&old);
-        assert_eq!(moved(&trace), 0, "{old}: {trace}");
-        assert_eq!(mounts, new, "{old}");
+    for options in [&[][..], &["--pid", "--net", "--uts"]] {
+        // The 99th, which is to say none: strace is there, and everything works.
+        let (new, trace) = with(options, "mount_setattr:error=ENOSYS:when=99");
+        assert!(moved(&trace) > 8, "{trace}");
+        assert!(new.lines().count() > 10, "{new}");
+        for old in ["mount_setattr", "open_tree,fsopen,move_mount,mount_setattr,openat2"] {
+            let old = format!("{old}:error=ENOSYS");
+            let (mounts, trace) = with(options, &old);
+            assert_eq!(moved(&trace), 0, "{old}: {trace}");
+            assert_eq!(mounts, new, "{old}");
+        }
+        // Somebody who has rules for the new call only.
+        let (mounts, _) = with(options, "move_mount:error=EPERM");
+        assert_eq!(mounts, new);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Removing containers: renamed out of sight first, then deleted. A running container keeps its
-//! files until it ends, and its image's server deletes them. What a crash leaves, or a server that was
-//! killed, goes with the next sweep.
+//! files until it ends, when its image's server deletes them. What a crash leaves, a server that was
+//! killed or had no time, or squashfuse, which deletes nothing, goes with the next sweep.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -18,6 +18,8 @@ use crate::start::sys::{Lock, flock};
 
 /// Prefix of containers being removed.
 const TRASH: &str = ".pyxis.trash.";
+/// How long the end of a container may take for it: a step waits for its image's server.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
 /// How long a removal waits for the image server of a container that has just ended.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -95,7 +97,7 @@ pub(crate) fn finish(used: &File) {
     let Some(container) = path.parent() else { return };
     let name = container.file_name().unwrap_or_default();
     if name.as_bytes().starts_with(TRASH.as_bytes()) {
-        let _ = remove_tree(container);
+        let _ = remove_tree_until(container, Some(Instant::now() + LAST_MOMENT));
     }
 }
 
@@ -128,14 +130,27 @@ fn open_existing(path: &Path) -> io::Result<File> {
 
 /// Deletes a tree, whatever the modes of its directories are, on one file system only.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    remove_tree_until(path, None)
+}
+
+/// The same; when it takes longer, a part of the tree stays.
+fn remove_tree_until(path: &Path, end: Option<Instant>) -> io::Result<()> {
     let stat = match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         result => result?,
     };
-    remove_on(path, &stat, stat.dev())
+    remove_on(path, &stat, stat.dev(), end)
 }
 
-fn remove_on(path: &Path, stat: &fs::Metadata, device: u64) -> io::Result<()> {
+fn remove_on(
+    path: &Path,
+    stat: &fs::Metadata,
+    device: u64,
+    end: Option<Instant>,
+) -> io::Result<()> {
+    if end.is_some_and(|end| Instant::now() > end) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
     if stat.dev() != device {
         return Err(io::Error::other("another file system is mounted there"));
     }
@@ -156,7 +171,7 @@ fn remove_on(path: &Path, stat: &fs::Metadata, device: u64) -> io::Result<()> {
                 let entry = entry?;
                 match entry.metadata() {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    stat => remove_on(&entry.path(), &stat?, device)?,
+                    stat => remove_on(&entry.path(), &stat?, device, end)?,
                 }
             }
         }
@@ -200,6 +215,8 @@ mod tests {
         std::os::unix::fs::symlink("/", top.join("a/link")).unwrap();
         fs::set_permissions(top.join("a/b"), Permissions::from_mode(0o000)).unwrap();
         fs::set_permissions(top.join("a"), Permissions::from_mode(0o000)).unwrap();
+        let past = Instant::now() - Duration::from_secs(1);
+        assert!(remove_tree_until(&top, Some(past)).is_err());
         remove_tree(&top).unwrap();
         assert!(!top.exists() && Path::new("/etc").exists());
         remove_tree(&top).unwrap();

@@ -22,7 +22,7 @@ impl Client {
     /// goes without its `Authorization`, and through the proxy for that place.
     /// [`Elsewhere`] is then with it.
     pub(super) fn send(&self, mut request: Request<()>) -> Result<Response<Body>, Error> {
-        let mut elsewhere = None;
+        let first = request.uri().clone();
         for _ in 0..=REDIRECTS {
             let proxy = self.settings.proxies.of(request.uri())?;
             let sent = self.agent.configure_request(request.clone()).proxy(proxy).build();
@@ -36,7 +36,10 @@ impl Client {
                 _ => None,
             };
             let Some(location) = location else {
-                elsewhere.map(|host| response.extensions_mut().insert(Elsewhere(host)));
+                if origin(request.uri()) != origin(&first) {
+                    let elsewhere = Elsewhere(shown(request.uri()));
+                    response.extensions_mut().insert(elsewhere);
+                }
                 return Ok(response);
             };
             let to = resolve(request.uri(), location.as_bytes())?;
@@ -45,7 +48,6 @@ impl Client {
             let _ = io::copy(&mut text, &mut io::sink());
             if origin(&to) != origin(request.uri()) {
                 request.headers_mut().remove(AUTHORIZATION);
-                elsewhere = to.authority().map(|authority| authority.to_string());
             }
             *request.uri_mut() = to;
         }
@@ -62,6 +64,12 @@ fn origin(uri: &Uri) -> (Option<&str>, String, Option<u16>) {
         _ => None,
     };
     (scheme, uri.host().unwrap_or_default().to_ascii_lowercase(), uri.port_u16().or(usual))
+}
+
+/// Host and port, without what may be secret.
+fn shown(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default();
+    uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Where a `Location` leads (RFC 3986, section 5.2).

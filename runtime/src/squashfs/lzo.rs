@@ -126,9 +126,9 @@ impl Stream<'_> {
 /// What fits into a register and is copied as a whole.
 const SHORT: usize = 16;
 
-/// Copies at least `count` bytes if they are few and there is room for more, which something else is
-/// written over. Most instructions are for a few bytes, and calling memcpy takes longer than all of
-/// the rest.
+/// Copies `count` bytes if they are few and there is room for [`SHORT`], all of which may be written:
+/// what is behind them is overwritten later or cut off. Most instructions are for a few bytes, and to
+/// call memcpy takes longer than all of the rest.
 #[inline(always)]
 fn copy_short(from: &[u8], to: &mut [u8], count: usize) -> bool {
     match (from.first_chunk::<SHORT>(), to.first_chunk_mut()) {

@@ -10,6 +10,8 @@ use super::{Image, Inode, Kind};
 
 /// Symbolic links that the kernel follows for one path.
 const MOST_LINKS: usize = 40;
+/// Names that are looked up for one path, each in a list of any length. No honest path has more.
+const MOST_NAMES: usize = 256;
 
 impl Image {
     /// What is at a path; with `follow`, at the end of the last link.
@@ -17,20 +19,29 @@ impl Image {
     /// # Errors
     /// As from open(2).
     pub fn find(&self, path: &Path, follow: bool) -> io::Result<Inode> {
-        let mut links = 0;
-        // The directories that lead to here, and the names that lead on, the next one last.
-        let mut way = vec![self.inode(self.root()).map_err(io::Error::other)?];
+        if path.as_os_str().is_empty() {
+            Err(Errno::ENOENT)?;
+        }
+        let (mut links, mut looked_up) = (0, 0);
+        // What leads to here, and the names that lead on, the next one last.
+        let mut way = vec![(self.root(), self.inode(self.root()).map_err(io::Error::other)?)];
         let mut names = reversed(path.as_os_str().as_bytes());
         while let Some(name) = names.pop() {
-            let here = way.last().map(|inode| &inode.kind);
+            let here = way.last().map(|(_, inode)| &inode.kind);
             let Some(Kind::Directory(here)) = here else { Err(Errno::ENOTDIR)? };
             match name.as_slice() {
                 b"" | b"." => {}
                 b".." if way.len() > 1 => drop(way.pop()),
                 b".." => {}
                 name => {
+                    looked_up += 1;
                     let entry = self.lookup(here, name).map_err(io::Error::other)?;
                     let reference = entry.ok_or(Errno::ENOENT)?.reference;
+                    // As the kernel: no directory is in itself.
+                    let circle = way.iter().any(|(above, _)| *above == reference);
+                    if circle || looked_up > MOST_NAMES {
+                        Err(Errno::ELOOP)?;
+                    }
                     let inode = self.inode(reference).map_err(io::Error::other)?;
                     match &inode.kind {
                         Kind::Symlink(target) if follow || !names.is_empty() => {
@@ -44,12 +55,12 @@ impl Image {
                             }
                             names.extend(reversed(&target));
                         }
-                        _ => way.push(inode),
+                        _ => way.push((reference, inode)),
                     }
                 }
             }
         }
-        way.pop().ok_or_else(|| Errno::ENOENT.into())
+        way.pop().map(|(_, inode)| inode).ok_or_else(|| Errno::ENOENT.into())
     }
 
     /// The contents of a regular file with at most `most` bytes.

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::identity::{Account, Identity};
 use super::tree::Tree;
@@ -19,12 +19,37 @@ const USER_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Names and contents of files in `/etc` that are to be changed.
 pub(super) type Files = Vec<(&'static str, String)>;
 
+/// What an image knows of accounts.
+pub(super) struct Known {
+    passwd: io::Result<Vec<u8>>,
+    group: io::Result<Vec<u8>>,
+    /// The host's `SHELL`, if the image has such a program.
+    shell: Option<PathBuf>,
+}
+
+impl Known {
+    pub(super) fn of(tree: Tree<'_>) -> Known {
+        let shell = std::env::var_os("SHELL").map(PathBuf::from);
+        Known {
+            passwd: tree.read("/etc/passwd"),
+            group: tree.read("/etc/group"),
+            shell: shell.filter(|shell| tree.is_executable(shell)),
+        }
+    }
+}
+
 /// What is to be in the files of accounts, so that the user is known inside. One that cannot be read
-/// stays as it is.
-pub(super) fn files(tree: Tree<'_>, identity: &Identity, account: &Account) -> Files {
+/// stays as it is. `executable` says whether the image has another shell.
+pub(super) fn files(
+    known: Known,
+    identity: &Identity,
+    account: &Account,
+    executable: impl FnOnce(&Path) -> bool,
+) -> Files {
     let fallback = Path::new("/bin/sh");
-    // To look costs up to six requests to the image's server.
-    let usable = account.shell == fallback || tree.is_executable(&account.shell);
+    let shell = Some(&account.shell);
+    let usable =
+        account.shell == fallback || known.shell.as_ref() == shell || executable(&account.shell);
     let shell = if usable { &*account.shell } else { fallback };
     let shell = shell.display();
     let mut users = vec![
@@ -40,23 +65,24 @@ pub(super) fn files(tree: Tree<'_>, identity: &Identity, account: &Account) -> F
     if gid != 0 {
         groups.push(format!("{}:x:{gid}:", account.group));
     }
-    let files = [("passwd", users), ("group", groups)].into_iter();
-    files.filter_map(|(name, entries)| Some((name, with_entries(tree, name, &entries)?))).collect()
+    let files = [("passwd", known.passwd, users), ("group", known.group, groups)].into_iter();
+    files.filter_map(|(name, old, entries)| Some((name, with_entries(old, &entries)?))).collect()
 }
 
 /// Makes the user known inside. A root filesystem that cannot be written (a read-only directory)
 /// is left as it is: programs then see a number for a name.
 pub(super) fn write(identity: &Identity, account: &Account) {
-    for (name, text) in files(Tree::Root, identity, account) {
+    let known = Known::of(Tree::Root);
+    let executable = |shell: &Path| Tree::Root.is_executable(shell);
+    for (name, text) in files(known, identity, account, executable) {
         let _ = replace(&Path::new("/etc").join(name), &text);
     }
 }
 
-/// The file of this name in `/etc`, with those entries whose name and id it does not have. `None`
-/// if it has all, or is none to read. The user's own come first: the first entry with an id is the
-/// one that gives it a name.
-fn with_entries(tree: Tree<'_>, name: &str, entries: &[String]) -> Option<String> {
-    let old = match tree.read(Path::new("/etc").join(name)) {
+/// A file with those entries whose name and id it does not have. `None` if it has all, or is none to
+/// read. The user's own come first: the first entry with an id is the one that gives it a name.
+fn with_entries(old: io::Result<Vec<u8>>, entries: &[String]) -> Option<String> {
+    let old = match old {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         result => result.ok()?,
     };
@@ -143,6 +169,25 @@ pub(super) fn create_home(environ: &Environ, writable: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_that_the_image_lacks_is_none() {
+        let identity = Identity::of_caller(false);
+        let shown = |shell: Option<&str>, has: bool| {
+            let account = Account { shell: "/bin/zsh".into(), ..identity.account() };
+            let none = || Err(io::ErrorKind::NotFound.into());
+            let known = Known { passwd: none(), group: none(), shell: shell.map(PathBuf::from) };
+            let asked = std::cell::Cell::new(false);
+            let files = files(known, &identity, &account, |_| {
+                asked.set(true);
+                has
+            });
+            (files[0].1.contains(":/bin/zsh\n"), asked.get())
+        };
+        assert_eq!(shown(None, false), (false, true));
+        assert_eq!(shown(Some("/bin/bash"), true), (true, true));
+        assert_eq!(shown(Some("/bin/zsh"), false), (true, false));
+    }
 
     #[test]
     fn the_users_entry_comes_first_and_only_once() {

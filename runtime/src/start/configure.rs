@@ -48,7 +48,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Looks, before the stage covers a part of it.
+    /// Looks, on the host's tree, of which the stage may cover a part.
     pub(super) fn look(identity: &Identity) -> Host {
         Host {
             account: identity.account(),

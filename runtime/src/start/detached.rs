@@ -22,8 +22,14 @@ pub(crate) fn copy(path: &OsStr, recursive: bool) -> nix::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
 }
 
-/// A new file system; `data` are its options as mount(2) takes them.
-pub(super) fn create(fstype: &str, source: &OsStr, data: &str) -> nix::Result<OwnedFd> {
+/// A new file system; `data` are its options as mount(2) takes them. The mount has the flags of
+/// `change` from the beginning: without them the kernel could refuse what shows more than there was.
+pub(super) fn create(
+    fstype: &str,
+    source: &OsStr,
+    data: &str,
+    change: Change,
+) -> nix::Result<OwnedFd> {
     let fstype = terminated(fstype)?;
     // SAFETY: the type is NUL-terminated.
     let fs =
@@ -37,9 +43,13 @@ pub(super) fn create(fstype: &str, source: &OsStr, data: &str) -> nix::Result<Ow
         let command = if value.is_some() { SET_STRING } else { SET_FLAG };
         configure(&fs, command, Some(&terminated(key)?), value.as_deref())?;
     }
+    if change.add & libc::MOUNT_ATTR_RDONLY != 0 {
+        configure(&fs, SET_FLAG, Some(c"ro"), None)?;
+    }
     configure(&fs, CREATE, None, None)?;
+    let (fs, flags) = (fs.as_raw_fd(), libc::FSMOUNT_CLOEXEC);
     // SAFETY: numbers only.
-    owned(unsafe { libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), libc::FSMOUNT_CLOEXEC, 0) })
+    owned(unsafe { libc::syscall(libc::SYS_fsmount, fs, flags, change.add) })
 }
 
 fn configure(

@@ -39,7 +39,8 @@ impl Identity {
     }
 
     /// Looks the caller up in the host's user database, on the host's tree; an unknown uid gets
-    /// neutral values.
+    /// neutral values. Not as long as this process must have one thread: the modules of the
+    /// database may start others.
     pub(super) fn account(&self) -> Account {
         let Identity { uid, gid, .. } = *self;
         let account = Account::of_file(uid).unwrap_or_else(|| Account::of_database(uid));
@@ -91,7 +92,10 @@ impl Account {
                 .unwrap_or_default()
                 .to_owned(),
             home: user.as_ref().map_or_else(|| "/".into(), |user| user.dir.clone()),
-            shell: user.map_or_else(|| "/bin/sh".into(), |user| user.shell),
+            shell: user
+                .map(|user| user.shell)
+                .filter(|shell| !shell.as_os_str().is_empty())
+                .unwrap_or_else(|| "/bin/sh".into()),
         }
     }
 }

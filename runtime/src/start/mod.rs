@@ -161,9 +161,8 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     };
     let log = helper_log()?;
     let source = ground.prepare(&identity, &log)?;
-    let host = Host::look(&identity);
     // By ourselves, without the server; which then has unpacked already what it is asked for first.
-    let seen = source.image().map(|image| Seen::of(Tree::Image(image), &identity, &host.account));
+    let seen = source.image().map(|image| Seen::of(Tree::Image(image)));
     let mut helpers = source.fork_helpers(lease, &log)?;
     if !plan.privileged {
         identity.enter_user_namespace()?;
@@ -174,8 +173,12 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
         unshare(CloneFlags::CLONE_NEWPID).map_err(|errno| failed(errno.into()))?;
         supervise().map_err(failed)?;
     }
-    let (mut roots, source) = Roots::enter(&plan.unshare, || source.serve())?;
-    // While the server starts.
+    let (mut roots, (source, host)) = Roots::enter(&plan.unshare, || {
+        let source = source.serve()?;
+        // While the server starts.
+        Ok((source, Host::look(&identity)))
+    })?;
+    // While the server starts, too.
     let known = system::known_entries(&plan).chain(host.cgroups.iter().cloned());
     let ready = Ready::make(&roots, known)?;
     let mark = plan.root.mark(plan.label.as_ref());

@@ -37,7 +37,8 @@ pub(super) fn forgiving(entry: &Entry, result: Result<(), StartError>) -> Result
     }
 }
 
-fn carry_out(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
+/// Carries out one mount line.
+pub(super) fn carry_out(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
     let target = Path::new("/").join(&entry.target);
     if leaves_root(&target) {
         let shown = entry.target.to_string_lossy();

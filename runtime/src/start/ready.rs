@@ -17,7 +17,7 @@ pub(super) struct Ready(Vec<(Entry, OwnedFd)>);
 
 impl Ready {
     /// Makes those that can be made: what is wrong with another is said when its time comes. Before
-    /// Linux 5.12 there are none.
+    /// Linux 5.12 there are none, since each has something to be changed.
     pub(super) fn make(
         roots: &Roots,
         entries: impl IntoIterator<Item = Entry>,
@@ -55,7 +55,7 @@ fn make(entry: &Entry) -> nix::Result<OwnedFd> {
     let (here, below) = changes.ok_or(Errno::ENOTSUP)?;
     let mount = match entry.is_bind() {
         true => detached::copy(&entry.source, recursive)?,
-        false => detached::create(&entry.fstype, &entry.source, &entry.data)?,
+        false => detached::create(&entry.fstype, &entry.source, &entry.data, here)?,
     };
     here.apply(mount.as_fd(), false)?;
     below.apply(mount.as_fd(), true)?;
@@ -64,10 +64,10 @@ fn make(entry: &Entry) -> nix::Result<OwnedFd> {
 
 fn attach(roots: &Roots, entry: &Entry, mount: &OwnedFd) -> Result<(), StartError> {
     let target = Path::new("/").join(&entry.target);
-    roots.container(|| {
+    let attached = roots.container(|| {
         let opened = mounts::open_target(entry, &target)?;
-        detached::attach(mount.as_fd(), opened.as_fd()).map_err(|errno| {
-            StartError::mount(entry.source.to_string_lossy(), &target.to_string_lossy(), errno)
-        })
-    })?
+        Ok::<_, StartError>(detached::attach(mount.as_fd(), opened.as_fd()).is_ok())
+    })??;
+    // What the kernel has against it is said of the usual way, or it has nothing against that one.
+    if attached { Ok(()) } else { mounts::carry_out(roots, entry) }
 }

@@ -187,7 +187,7 @@ impl Serve<'_> {
         // SAFETY: our copy of the other end; with it closed, a parent that gives up is noticed.
         unsafe { nix::libc::close(ours.as_raw_fd()) };
         if let Reader::Own(image) = &self.0.reader {
-            // While there is time. The root is asked for first of all.
+            // While there is time, if nobody has looked yet. The root is asked for first of all.
             let _ = image.inode(image.root());
             let given = std::env::var("SLURM_CPUS_ON_NODE").ok();
             cores::of_the_step(given.and_then(|number| number.parse().ok()));

@@ -44,7 +44,7 @@ impl Tree<'_> {
     pub(super) fn is_executable(self, path: &Path) -> bool {
         match self {
             Tree::Root => access(path, AccessFlags::X_OK).is_ok(),
-            Tree::Image(image) => image.find(path, true).is_ok_and(|at| at.mode & 0o111 != 0),
+            Tree::Image(image) => image.find(path, true).is_ok_and(|at| at.mode & 0o100 != 0),
         }
     }
 }

@@ -11,7 +11,7 @@ use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::mkdir;
 
 use super::configure::{Host, ImageFiles};
-use super::identity::{Account, Identity};
+use super::identity::Identity;
 use super::roots::Roots;
 use super::tree::Tree;
 use super::{StartError, account, sys, system};
@@ -38,11 +38,11 @@ pub(super) struct Seen {
     covered: Vec<&'static str>,
     links: Vec<(&'static str, PathBuf)>,
     image: ImageFiles,
-    accounts: account::Files,
+    accounts: account::Known,
 }
 
 impl Seen {
-    pub(super) fn of(tree: Tree<'_>, identity: &Identity, account: &Account) -> Seen {
+    pub(super) fn of(tree: Tree<'_>) -> Seen {
         let directories = directories(tree);
         // Where nothing hinders.
         let free = |path: &&str| {
@@ -62,7 +62,7 @@ impl Seen {
                 .filter_map(|link| Some((link, tree.link(&Path::new("/").join(link)).ok()?)))
                 .collect(),
             image: ImageFiles::read(tree),
-            accounts: account::files(tree, identity, account),
+            accounts: account::Known::of(tree),
             directories,
         }
     }
@@ -107,8 +107,11 @@ pub(super) fn fill(
 ) -> Result<Early, StartError> {
     let seen = match seen {
         Some(seen) => seen,
-        None => roots.lower(|| Seen::of(Tree::Root, identity, &host.account))?,
+        None => roots.lower(|| Seen::of(Tree::Root))?,
     };
+    let executable =
+        |shell: &Path| roots.lower(|| Tree::Root.is_executable(shell)).unwrap_or(false);
+    let files = account::files(seen.accounts, identity, &host.account, executable);
     let account = seen.directories.iter().any(|(directory, _)| *directory == "etc");
     roots.stage(|| {
         make_directories(upper, &seen.directories);
@@ -117,7 +120,7 @@ pub(super) fn fill(
             let _ = symlink(target, upper.join(link));
         }
         if account {
-            fill_etc(&upper.join("etc"), seen.accounts, host);
+            fill_etc(&upper.join("etc"), files, host);
         }
     })?;
     Ok(Early { image: seen.image, account })
