@@ -365,14 +365,18 @@ fn redirects_end_somewhere() {
     assert!(line.contains("redirects"), "{line}");
 }
 
-#[test]
-fn a_redirect_to_another_host_gets_no_credentials() {
+fn place_with_credentials() -> Place {
     let mut place = place();
     std::fs::create_dir_all(place.path("home/.config/enroot")).unwrap();
     let file = place.path("home/.config/enroot/.credentials");
     std::fs::write(file, "machine 127.0.0.1 login user password secret\n").unwrap();
     place.set("PYXIS_IDLE_TIMEOUT", "5");
-    let image = image();
+    place
+}
+
+#[test]
+fn a_redirect_to_another_host_gets_no_credentials() {
+    let (place, image) = (place_with_credentials(), image());
     let leaked = Arc::new(Mutex::new(0));
     let (seen, blobs) = (Arc::clone(&leaked), image.blobs.clone());
     let elsewhere = Server::start(&image, move |request| {
@@ -438,12 +442,7 @@ fn a_redirect_to_another_port_gets_no_credentials() {
 /// It could name a server of its own that asks for the user's password.
 #[test]
 fn who_is_redirected_to_is_not_logged_in_to() {
-    let mut place = place();
-    std::fs::create_dir_all(place.path("home/.config/enroot")).unwrap();
-    let file = place.path("home/.config/enroot/.credentials");
-    std::fs::write(file, "machine 127.0.0.1 login user password secret\n").unwrap();
-    place.set("PYXIS_IDLE_TIMEOUT", "5");
-    let image = image();
+    let (place, image) = (place_with_credentials(), image());
     let token = Server::start(&image, |_| Reply::Body(br#"{"token": "abc"}"#.to_vec()));
     let realm = format!("Bearer realm=\"http://{}/token\"", token.host);
     let elsewhere = Server::start(&image, move |_| {
