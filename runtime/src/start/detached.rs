@@ -65,7 +65,7 @@ fn configure(
 }
 
 /// What is to be changed of mounts.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Change {
     /// Flags to add: those that [`Change::adding`] knows.
     add: u64,

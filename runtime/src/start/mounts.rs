@@ -245,7 +245,7 @@ pub(super) fn make_root_readonly(roots: &Roots) -> Result<(), StartError> {
         .map_err(|errno| StartError::mount("the root filesystem read-only", "/", errno))
 }
 
-pub(super) fn is_directory(fd: &OwnedFd) -> bool {
+fn is_directory(fd: &OwnedFd) -> bool {
     fstat(fd)
         .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
 }
