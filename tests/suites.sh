@@ -275,6 +275,13 @@ suite_races() { cluster_suite races; }
 suite_cancel() { cluster_suite cancel; }
 suite_hostile() { cluster_suite hostile; }
 
+# An attacker with a shell on the node beside root and a victim: a file per kind of fault.
+suite_attacks() {
+    test_cluster || return 1
+    local file
+    for file in tests/attacks/*.bats; do run_bats_as_root "$file"; done
+}
+
 # The code path of enroot: the pyxis command, which takes enroot's arguments, stands in under its name. Containers are
 # kept on the node, as sites configure enroot; where hooks work is left to the command.
 suite_enroot() {
