@@ -35,7 +35,7 @@ matrix     = $(CARGO) run -q --release -p build-matrix --
 all: | need-cargo
 	rm -rf $(built)
 	$(matrix) build $(SLURM) $(if $(SLURM_PREFIX),--slurm $(SLURM_PREFIX)) --out $(built)
-	$(CARGO) build --release -p runtime
+	$(CARGO) build --release -p pyxis
 
 # `sudo make install` after `make` compiles nothing: root often has no Rust toolchain.
 install:

@@ -99,7 +99,7 @@ let
       pname = "pyxis-command";
       buildPhase = ''
         runHook preBuild
-        cargo build --release --frozen --package runtime --bin pyxis
+        cargo build --release --frozen --package pyxis --bin pyxis
         runHook postBuild
       '';
       installPhase = ''

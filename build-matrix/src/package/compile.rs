@@ -161,7 +161,7 @@ impl Setup<'_> {
         let features;
         let made = match job {
             Job::Command => {
-                args.extend(["--release", "-p", "runtime", "--bin", "pyxis"]);
+                args.extend(["--release", "-p", "pyxis", "--bin", "pyxis"]);
                 "pyxis"
             }
             Job::Loader => {

@@ -51,7 +51,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 /// Ids of the packages that the three programs are linked from.
 fn shipped(metadata: &Value) -> BTreeSet<&str> {
     let named =
-        |id: &str| ["plugin", "loader", "runtime"].iter().any(|n| id.contains(&format!("/{n}#")));
+        |id: &str| ["plugin", "loader", "pyxis"].iter().any(|n| id.contains(&format!("/{n}#")));
     let mut todo: Vec<&str> = list(&metadata["workspace_members"])
         .filter_map(Value::as_str)
         .filter(|id| named(id))

@@ -246,7 +246,7 @@ fn generate(root: &Path, main: &Main, arch: Arch) -> Result<Vec<(String, Vec<u8>
                 "-q",
                 "--release",
                 "-p",
-                "runtime",
+                "pyxis",
                 "--",
             ]);
             cargo

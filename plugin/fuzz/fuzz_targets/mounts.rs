@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::fstab::Entry;
+use containers::fstab::Entry;
 use spank_pyxis::options::{Options, Valued};
 
 fuzz_target!(|list: &[u8]| {

@@ -1,7 +1,7 @@
 //! The task's environment: the container's variables over the job's.
 
 use super::StepError;
-use runtime::handover::{Handover, Part};
+use handover::{Handover, Part};
 use spank_bindings::Spank;
 use std::ffi::{CStr, CString, OsString};
 use std::fs::File;

@@ -2,9 +2,9 @@
 
 use super::StepError;
 use crate::options::Unshare;
+use handover::{Handover, Part};
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::{chdir, fchdir};
-use runtime::handover::{Handover, Part};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 

@@ -105,7 +105,7 @@ impl Step {
         environ::import(spank, &container, &plan.env)?;
         join::enter(container, plan.workdir.as_deref())?;
         if !self.job.privileged {
-            runtime::seccomp::install().map_err(StepError::Seccomp)?;
+            handover::seccomp::install().map_err(StepError::Seccomp)?;
         }
         self.shared.note_entered()
     }

@@ -2,11 +2,11 @@
 //! stand for the process, not for its PID.
 
 use super::StepError;
+use handover::{Handover, Part};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fstat};
-use runtime::handover::{Handover, Part};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};

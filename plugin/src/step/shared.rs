@@ -2,10 +2,11 @@
 //!
 //! The lock is a record lock on a memory file: the kernel frees it when its holder dies, and the
 //! others sleep in the kernel until then. The container is a message in a socket's queue, which
-//! each task looks at ([`runtime::handover`]). All three are made in slurmstepd before it forks.
+//! each task looks at ([`handover`]). All three are made in slurmstepd before it forks.
 
 use super::StepError;
 use super::lock::RecordLock;
+use handover::{Handover, Part};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -13,7 +14,6 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, send, shutdown, socketpair,
 };
 use nix::sys::stat::fstat;
-use runtime::handover::{Handover, Part};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::cdi::{Name, Visible, check};
+use containers::cdi::{Name, Visible, check};
 
 fuzz_target!(|text: &str| {
     if let Err(error) = check(text) {

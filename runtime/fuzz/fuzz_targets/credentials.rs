@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::registry::Credential;
-use runtime::registry::parsers::{challenge, docker_config, netrc};
+use images::registry::Credential;
+use images::registry::parsers::{challenge, docker_config, netrc};
 
 fuzz_target!(|text: &str| {
     for (machine, user) in netrc(text) {

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::imageconf::ImageConfig;
-use runtime::registry::{Document, Meaning, choose};
+use images::imageconf::ImageConfig;
+use images::registry::{Document, Meaning, choose};
 
 fuzz_target!(|bytes: &[u8]| {
     match Document::new(bytes.to_vec()).meaning() {

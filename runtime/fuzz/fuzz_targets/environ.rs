@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::environ::{Environ, is_name, parse, substitute, to_block};
+use linux::environ::{Environ, is_name, parse, substitute, to_block};
 use std::os::unix::ffi::OsStrExt;
 
 fuzz_target!(|text: &[u8]| {

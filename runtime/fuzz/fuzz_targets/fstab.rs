@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::fstab::{Entry, escape};
+use containers::fstab::{Entry, escape};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
-use runtime::handover::Handover;
+use handover::Handover;
 use std::fs::File;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, RawFd};

@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::layers::{
+use images::layers::{
     self, ArchiveSink, Index, Interpretation, LayerError, Limits, OwnFiles, Source, Tree,
 };
-use runtime::tarball::Reader;
+use images::tarball::Reader;
 use std::io::Read;
 
 /// More is a bomb here.

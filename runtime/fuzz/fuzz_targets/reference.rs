@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::uri::Uri;
+use images::uri::Uri;
 
 fuzz_target!(|text: &str| {
     match text.parse::<Uri>() {

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use runtime::squashfs::{Image, Kind};
+use squashfs::{Image, Kind};
 
 /// Files that are looked at, of an image that may have any number.
 const MOST: usize = 64;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::tarball::{Header, Kind, Reader, Writer};
+use images::tarball::{Header, Kind, Reader, Writer};
 use std::io::Read;
 
 /// Sparse files may claim any size; nobody reads them to their end here.

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runtime::config::{Config, User};
+use pyxis::config::{Config, User};
 use std::path::Path;
 
 fuzz_target!(|text: &str| {

@@ -1,0 +1,11 @@
+//! Containers: what is recorded of the named ones, how one is started, and what is done with one that
+//! runs. It knows nothing of registries: a root file system is a squashfs file or a directory.
+
+pub mod cdi;
+pub mod fstab;
+mod hint;
+pub mod launch;
+pub mod named;
+pub mod start;
+
+pub use hint::nearest;

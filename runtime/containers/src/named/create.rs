@@ -1,0 +1,226 @@
+//! Making a container: everything is put together under a hidden name, which the making process
+//! has locked, and appears under its own name by one rename.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+use super::hold::Hold;
+use super::metadata::Metadata;
+use super::remove::{remove_tree, sweep, to_trash};
+use super::usage::{is_at, open};
+use super::{Container, ContainerError, DataPath, Name};
+use crate::start;
+use linux::sys::{Lock, flock, memory_file};
+use squashfs::image::{Image, InUse};
+
+/// Prefix of containers being made.
+pub(super) const STAGE: &str = ".pyxis.create.";
+
+/// A container being made. Its lock is the container's own: those who start it wait for us.
+struct Stage {
+    path: PathBuf,
+    lock: File,
+}
+
+impl DataPath {
+    /// Makes a container over the squashfs file `image`; `force` replaces one that exists.
+    /// `in_use` is told of the image.
+    ///
+    /// Of several at once, one makes the container and the others find that it exists.
+    ///
+    /// A signal that ends the process ends it when what was begun is cleared away.
+    ///
+    /// # Errors
+    /// [`ContainerError::Exists`] and others; nothing is left then.
+    pub fn create(
+        &self,
+        name: &Name,
+        image: &Path,
+        force: bool,
+        in_use: InUse,
+    ) -> Result<Container, ContainerError> {
+        sweep(self);
+        let place = self.place(name);
+        let Image::Squashfs { file, .. } = Image::open(image, in_use)? else {
+            return Err(squashfs::image::ImageError::not_squashfs(image).into());
+        };
+        let stage = self.stage(name)?;
+        let hold = Hold::begin().map_err(|error| ContainerError::file("create", &place, error))?;
+        if place.symlink_metadata().is_ok() && !force {
+            stage.discard();
+            return Err(ContainerError::Exists { path: place });
+        }
+        let made = stage.fill(&file, image, &hold).and_then(|rootfs| {
+            // Read now: somebody may remove the container as soon as it is there.
+            let layered = Metadata::read(&rootfs)?;
+            publish(self, &rootfs, &place, force)?;
+            Ok(Container { name: name.clone(), path: place, layered })
+        });
+        stage.discard(); // what an extracted root leaves; a layered one took it along
+        made
+    }
+
+    /// The container called `name`, made over `image` if there is none.
+    ///
+    /// # Errors
+    /// As [`DataPath::create`], except that an existing container is none.
+    pub fn create_if_absent(
+        &self,
+        name: &Name,
+        image: &Path,
+        in_use: InUse,
+    ) -> Result<Container, ContainerError> {
+        match self.container(name) {
+            Err(ContainerError::Absent { .. }) => match self.create(name, image, false, in_use) {
+                Err(ContainerError::Exists { .. }) => self.container(name),
+                result => result,
+            },
+            result => result,
+        }
+    }
+
+    /// The right to make `name`, once nobody else is making it. What a crash left is cleared.
+    fn stage(&self, name: &Name) -> Result<Stage, ContainerError> {
+        let mut hidden = std::ffi::OsString::from(STAGE);
+        hidden.push(name.as_os_str());
+        let path = self.0.join(hidden);
+        loop {
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(ContainerError::file("create", &path, error));
+                }
+                _ => {}
+            }
+            let lock_path = path.join("lock");
+            let lock = match open(&lock_path) {
+                // Published or swept between the two calls.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                result => {
+                    result.map_err(|error| ContainerError::file("lock", &lock_path, error))?
+                }
+            };
+            flock(&lock, Lock::Exclusive)
+                .map_err(|error| ContainerError::file("lock", &lock_path, error))?;
+            if is_at(&lock, &lock_path) {
+                clear(&path)?;
+                return Ok(Stage { path, lock });
+            }
+        }
+    }
+}
+
+/// Removes everything but the lock.
+fn clear(stage: &Path) -> Result<(), ContainerError> {
+    let failed = |error| ContainerError::file("clear", stage, error);
+    for entry in fs::read_dir(stage).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name() != "lock" {
+            remove_tree(&entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+impl Stage {
+    /// Puts the container together. Returns the directory to be renamed.
+    fn fill(&self, file: &File, image: &Path, hold: &Hold) -> Result<PathBuf, ContainerError> {
+        for directory in ["upper", "work"] {
+            let path = self.path.join(directory);
+            // The root directory of the container: programs of any id inside may pass.
+            DirBuilder::new()
+                .mode(0o755)
+                .create(&path)
+                .map_err(|error| ContainerError::file("create", &path, error))?;
+        }
+        match start::can_layer(file, &self.path) {
+            Ok(()) => self.layer(file, image, hold).map(|()| self.path.clone()),
+            Err(reason) => {
+                eprintln!("pyxis: {reason}; extracting {}", image.display());
+                self.extract(image, hold)
+            }
+        }
+    }
+
+    fn layer(&self, file: &File, image: &Path, hold: &Hold) -> Result<(), ContainerError> {
+        let kept = self.path.join("image.sqsh");
+        let failed = |error| ContainerError::file("link or copy the image to", &kept, error);
+        let origin = fs::canonicalize(image).map_err(failed)?;
+        let linked = fs::hard_link(&origin, &kept).is_ok();
+        if !linked || !is_at(file, &kept) {
+            let _ = fs::remove_file(&kept);
+            let mut copy = File::create_new(&kept).map_err(failed)?;
+            hold.copy(&mut &*file, &mut copy).and_then(|()| copy.sync_all()).map_err(failed)?;
+        }
+        open(&self.path.join("used")).map_err(failed)?;
+        // As it is under its name: writing to it by another one comes after this.
+        let image = File::open(&kept).map_err(failed)?;
+        Metadata::new(&origin, &image)
+            .and_then(|metadata| metadata.write(&self.path))
+            .map_err(|error| ContainerError::file("write", &self.path, error))
+    }
+
+    /// As enroot does it, where the image cannot be mounted or changes cannot be layered.
+    fn extract(&self, image: &Path, hold: &Hold) -> Result<PathBuf, ContainerError> {
+        let rootfs = self.path.join("rootfs");
+        let failed = |problem| ContainerError::Extract { image: image.to_owned(), problem };
+        let log = memory_file("unsquashfs", b"").and_then(|log| Ok((log.try_clone()?, log)));
+        let (theirs, log) = log.map_err(|error| ContainerError::file("extract", image, error))?;
+        let mut unsquashfs = Command::new("unsquashfs");
+        unsquashfs.args(["-no-progress", "-user-xattrs", "-dest"]);
+        unsquashfs.args([rootfs.as_path(), image]);
+        unsquashfs.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);
+        let status = hold
+            .run(&mut unsquashfs)
+            .map_err(|error| failed(format!("unsquashfs: {error}; install squashfs-tools")))?;
+        // 2: some attributes (device nodes, foreign xattrs) could not be restored.
+        if !matches!(status.code(), Some(0 | 2)) {
+            let (mut log, mut text) = (File::from(log), String::new());
+            let _ = log.rewind().and_then(|()| log.read_to_string(&mut text));
+            return Err(failed(text.lines().last().unwrap_or("was killed").trim().to_owned()));
+        }
+        super::remove::make_accessible(&rootfs)
+            .map_err(|error| ContainerError::file("set permissions of", &rootfs, error))?;
+        Ok(rootfs)
+    }
+
+    /// Removes what is left below the hidden name, while others still wait for the lock.
+    fn discard(self) {
+        if is_at(&self.lock, &self.path.join("lock")) {
+            let _ = remove_tree(&self.path);
+        }
+    }
+}
+
+fn publish(
+    data: &DataPath,
+    rootfs: &Path,
+    place: &Path,
+    force: bool,
+) -> Result<(), ContainerError> {
+    loop {
+        match renameat2(AT_FDCWD, rootfs, AT_FDCWD, place, RenameFlags::RENAME_NOREPLACE) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EEXIST) if force => to_trash(data, place)?,
+            Err(Errno::EEXIST) => return Err(ContainerError::Exists { path: place.to_owned() }),
+            // NFS and others know no flags; a container is never empty, so rename(2) refuses too.
+            Err(Errno::EINVAL | Errno::ENOSYS) => match fs::rename(rootfs, place) {
+                Ok(()) => return Ok(()),
+                Err(error) if place.is_dir() && force => {
+                    to_trash(data, place)
+                        .map_err(|_| ContainerError::file("replace", place, error))?;
+                }
+                Err(_) if place.is_dir() => {
+                    return Err(ContainerError::Exists { path: place.to_owned() });
+                }
+                Err(error) => return Err(ContainerError::file("create", place, error)),
+            },
+            Err(errno) => return Err(ContainerError::file("create", place, errno)),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Why a named container cannot be made, found or removed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use squashfs::image::ImageError;
+
+/// Errors of [`super`].
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// The name cannot be a container's.
+    #[error("Invalid argument: {name:?}: a container's name {problem}")]
+    Name {
+        /// As given.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Neither `ENROOT_DATA_PATH` nor a home directory says where containers live.
+    #[error("no place for containers: set ENROOT_DATA_PATH, XDG_DATA_HOME or HOME")]
+    NoDataPath,
+    /// No such container.
+    #[error("No such file or directory: {}", path.display())]
+    Absent {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// The name is taken.
+    #[error("File already exists: {}", path.display())]
+    Exists {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The image cannot be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A file operation failed.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    File {
+        /// Such as "create" or "read".
+        operation: &'static str,
+        /// On the host.
+        path: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// The container's own files are not what this version wrote.
+    #[error(
+        "container {} is damaged ({problem}); `pyxis remove` it and create it again",
+        path.display()
+    )]
+    Damaged {
+        /// The container.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The image was overwritten below the container.
+    #[error(
+        "the image of container {} was changed in place after the container was made; \
+         `pyxis remove` it and create it again",
+        path.display()
+    )]
+    ImageChanged {
+        /// The container.
+        path: PathBuf,
+    },
+    /// In use where it cannot be reached.
+    #[error(
+        "container {} is in use by a process that cannot be seen from here \
+         (another node, or another user namespace)",
+        path.display()
+    )]
+    Busy {
+        /// The container.
+        path: PathBuf,
+    },
+    /// The container could not be unpacked.
+    #[error("cannot extract {}: {problem}", image.display())]
+    Extract {
+        /// The image.
+        image: PathBuf,
+        /// What unsquashfs said.
+        problem: String,
+    },
+}
+
+impl ContainerError {
+    pub(super) fn file(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        ContainerError::File { operation, path: path.to_owned(), source: source.into() }
+    }
+}

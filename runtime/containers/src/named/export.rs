@@ -1,0 +1,195 @@
+//! A squashfs file of a container's merged tree, made by the host's mksquashfs.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, FcntlArg, FdFlag, RenameFlags, fcntl, renameat2};
+
+use super::Container;
+use squashfs::image::InUse;
+
+use crate::start::{self, StartError};
+
+/// enroot's options: no compression of data, which starts fastest.
+const OPTIONS: &str = "-comp lzo -noD -exit-on-error";
+
+/// What to write where.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// The squashfs file to make.
+    pub output: PathBuf,
+    /// Replace a file that exists.
+    pub force: bool,
+    /// Options of mksquashfs, separated by spaces; `None` for enroot's.
+    pub options: Option<String>,
+    /// Is told of the image below the container.
+    pub in_use: InUse,
+    /// Processors to use; `None` for all.
+    pub processors: Option<u32>,
+}
+
+/// Why there is no export.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The output exists.
+    #[error("File already exists: {} (-f replaces it)", path.display())]
+    Exists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The container cannot be read.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A file operation failed.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    File {
+        /// Such as "create".
+        operation: &'static str,
+        /// On the host.
+        path: PathBuf,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// mksquashfs could not be run.
+    #[error("cannot run mksquashfs: {0}; install squashfs-tools")]
+    Program(io::Error),
+    /// mksquashfs failed.
+    #[error("cannot export to {}: mksquashfs: {log}", path.display())]
+    Failed {
+        /// The output.
+        path: PathBuf,
+        /// Its last words.
+        log: String,
+    },
+}
+
+impl Export {
+    /// Writes the container's tree, all of it owned by root, without what was made for mounts
+    /// only. The file appears when it is complete.
+    ///
+    /// # Errors
+    /// [`ExportError`]; nothing is left then. The process is in namespaces of its own afterwards
+    /// and should exit.
+    pub fn run(&self, container: &Container) -> Result<(), ExportError> {
+        let failed =
+            |operation, source| ExportError::File { operation, path: self.output.clone(), source };
+        if !self.force && self.output.symlink_metadata().is_ok() {
+            return Err(ExportError::Exists { path: self.output.clone() });
+        }
+        let output = std::path::absolute(&self.output).map_err(|e| failed("create", e))?;
+        let name = output
+            .file_name()
+            .ok_or_else(|| failed("create", io::Error::from(io::ErrorKind::IsADirectory)))?;
+        let mut hidden = OsString::from(format!(".pyxis.{}.", std::process::id()));
+        hidden.push(name);
+        let partial = output.with_file_name(hidden);
+
+        let merged = start::merged(container, self.in_use)?;
+        let tree = merged.tree.as_raw_fd();
+        fcntl(&merged.tree, FcntlArg::F_SETFD(FdFlag::empty()))
+            .map_err(|errno| failed("inherit", errno.into()))?;
+        let tree = PathBuf::from(format!("/proc/self/fd/{tree}/."));
+        // Only what was made here can be a mount point made here.
+        let made = match &container.layered {
+            Some(_) => container.path.join("upper"),
+            None => tree.clone(),
+        };
+        merged.on_host(|| {
+            let _ = fs::remove_file(&partial);
+            let result = self
+                .squash(&tree, &partial, &excluded(&made, &tree))
+                .and_then(|()| publish(&partial, &output, self.force));
+            if result.is_err() {
+                let _ = fs::remove_file(&partial);
+            }
+            result
+        })?
+    }
+
+    fn squash(&self, tree: &Path, output: &Path, excluded: &[OsString]) -> Result<(), ExportError> {
+        let options = self.options.as_deref().unwrap_or(OPTIONS);
+        let mut command = Command::new("mksquashfs");
+        command.arg(tree).arg(output).args(["-all-root", "-noappend", "-no-progress"]);
+        if let Some(processors) = self.processors {
+            command.arg("-processors").arg(processors.to_string());
+        }
+        command.args(options.split_whitespace());
+        if !excluded.is_empty() {
+            command.arg("-e").args(excluded);
+        }
+        let done = command.stdin(Stdio::null()).output().map_err(ExportError::Program)?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let log = String::from_utf8_lossy(&done.stderr);
+        let log = log.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>();
+        let log = if log.is_empty() { done.status.to_string() } else { log.join("; ") };
+        Err(ExportError::Failed { path: self.output.clone(), log })
+    }
+}
+
+/// What is not to be exported, relative to the root: the contents of `/dev`, mount points that a
+/// start has made (mode 0), enroot's lock and bundle.
+fn excluded(made: &Path, tree: &Path) -> Vec<OsString> {
+    let mut out: Vec<OsString> = fs::read_dir(tree.join("dev"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| Path::new("dev").join(entry.file_name()).into())
+        .collect();
+    for name in [".lock", ".enroot"] {
+        if tree.join(name).symlink_metadata().is_ok() {
+            out.push(name.into());
+        }
+    }
+    add_mount_points(made, Path::new(""), &mut out);
+    out
+}
+
+fn add_mount_points(top: &Path, below: &Path, out: &mut Vec<OsString>) {
+    let Ok(entries) = fs::read_dir(top.join(below)) else { return };
+    for entry in entries.flatten() {
+        let Ok(stat) = entry.metadata() else { continue };
+        let path = below.join(entry.file_name());
+        let unused = stat.mode() & 0o7777 == 0;
+        if unused && (stat.is_dir() || (stat.is_file() && stat.len() == 0)) {
+            out.push(path.into());
+        } else if stat.is_dir() && below.join(entry.file_name()) != Path::new("dev") {
+            add_mount_points(top, &path, out);
+        }
+    }
+}
+
+fn publish(partial: &Path, output: &Path, force: bool) -> Result<(), ExportError> {
+    let failed =
+        |source| ExportError::File { operation: "create", path: output.to_owned(), source };
+    if force {
+        return fs::rename(partial, output).map_err(failed);
+    }
+    match renameat2(AT_FDCWD, partial, AT_FDCWD, output, RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EEXIST) => Err(ExportError::Exists { path: output.to_owned() }),
+        // Without flags on this file system, a link does it where links are known.
+        Err(Errno::EINVAL | Errno::ENOSYS) => match fs::hard_link(partial, output) {
+            Ok(()) => fs::remove_file(partial).map_err(failed),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(ExportError::Exists { path: output.to_owned() })
+            }
+            Err(_) => fs::rename(partial, output).map_err(failed),
+        },
+        Err(errno) => Err(failed(errno.into())),
+    }
+}
+
+/// The name of an export that was given none.
+pub fn default_output(name: &OsStr) -> PathBuf {
+    let mut file = name.to_owned();
+    file.push(".sqsh");
+    file.into()
+}

@@ -1,0 +1,224 @@
+//! Removing containers: renamed out of sight first, then deleted. A running container keeps its
+//! files until it ends, when its image's server deletes them. What a crash leaves, a server that was
+//! killed or had no time, or squashfuse, which deletes nothing, goes with the next sweep.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::create::STAGE;
+use super::usage::is_at;
+use super::{Container, ContainerError, DataPath};
+use linux::sys::{Lock, flock};
+
+/// Prefix of containers being removed.
+const TRASH: &str = ".pyxis.trash.";
+/// How long the end of a container may take for it: a step waits for its image's server.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
+/// How long a removal waits for the image server of a container that has just ended.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+impl DataPath {
+    /// Removes a container. Returns whether its files are gone already; those of a running one
+    /// follow when it has ended.
+    ///
+    /// # Errors
+    /// [`ContainerError`].
+    pub fn remove(&self, container: &Container) -> Result<bool, ContainerError> {
+        let path = &container.path;
+        // A damaged container has no lock to take, and must be removable.
+        let lock = container.layered.is_some().then(|| container.lock());
+        match lock.transpose() {
+            Err(ContainerError::Absent { path }) => return Err(ContainerError::Absent { path }),
+            lock => {
+                let trash = hidden_away(self, path)?;
+                drop(lock);
+                let started = Instant::now();
+                let mut pause = Duration::from_millis(1);
+                while !discard(&trash) {
+                    if started.elapsed() > PATIENCE {
+                        return Ok(false);
+                    }
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(20));
+                }
+            }
+        }
+        sweep(self);
+        Ok(true)
+    }
+}
+
+/// Takes a container out of sight and deletes it if it is not in use.
+pub(super) fn to_trash(data: &DataPath, place: &Path) -> Result<(), ContainerError> {
+    let trash = hidden_away(data, place)?;
+    discard(&trash);
+    Ok(())
+}
+
+fn hidden_away(data: &DataPath, place: &Path) -> Result<std::path::PathBuf, ContainerError> {
+    for attempt in 0u32.. {
+        let mut name = OsString::from(format!("{TRASH}{}.{attempt}.", std::process::id()));
+        name.push(place.file_name().unwrap_or(OsStr::new("container")));
+        let trash = data.path().join(name);
+        match fs::rename(place, &trash) {
+            Ok(()) => return Ok(trash),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ContainerError::Absent { path: place.to_owned() });
+            }
+            // Left by an earlier process with our number.
+            Err(_) if trash.symlink_metadata().is_ok() => {}
+            Err(error) => return Err(ContainerError::file("remove", place, error)),
+        }
+    }
+    unreachable!("four billion leftovers")
+}
+
+/// Deletes what is out of sight, unless a container still runs on it.
+fn discard(trash: &Path) -> bool {
+    if let Ok(used) = open_existing(&trash.join("used")) {
+        if !matches!(flock(&used, Lock::TryExclusive), Ok(true)) {
+            return false;
+        }
+    }
+    let _ = remove_tree(trash);
+    true
+}
+
+/// Deletes the container that `used` is of if it was removed while it ran: for its image's server, which
+/// has it locked to the last.
+pub(crate) fn finish(used: &File) {
+    let Ok(path) = fs::read_link(format!("/proc/self/fd/{}", used.as_raw_fd())) else { return };
+    let Some(container) = path.parent() else { return };
+    let name = container.file_name().unwrap_or_default();
+    if name.as_bytes().starts_with(TRASH.as_bytes()) {
+        let _ = remove_tree_until(container, Some(Instant::now() + LAST_MOMENT));
+    }
+}
+
+/// Deletes what crashes and containers removed while running have left.
+pub(super) fn sweep(data: &DataPath) {
+    let Ok(entries) = fs::read_dir(data.path()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.as_bytes().starts_with(TRASH.as_bytes()) {
+            discard(&entry.path());
+        } else if name.as_bytes().starts_with(STAGE.as_bytes()) {
+            let lock = entry.path().join("lock");
+            match open_existing(&lock) {
+                // Its maker has it locked; without a maker it is ours to clear.
+                Ok(file) => {
+                    if matches!(flock(&file, Lock::TryExclusive), Ok(true)) && is_at(&file, &lock) {
+                        let _ = remove_tree(&entry.path());
+                    }
+                }
+                // Just begun, or left before it could be locked: empty, or rmdir refuses.
+                Err(_) => drop(fs::remove_dir(entry.path())),
+            }
+        }
+    }
+}
+
+fn open_existing(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+/// Deletes a tree, whatever the modes of its directories are, on one file system only.
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    remove_tree_until(path, None)
+}
+
+/// The same; when it takes longer, a part of the tree stays.
+fn remove_tree_until(path: &Path, end: Option<Instant>) -> io::Result<()> {
+    let stat = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        result => result?,
+    };
+    remove_on(path, &stat, stat.dev(), end)
+}
+
+fn remove_on(
+    path: &Path,
+    stat: &fs::Metadata,
+    device: u64,
+    end: Option<Instant>,
+) -> io::Result<()> {
+    if end.is_some_and(|end| Instant::now() > end) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    if stat.dev() != device {
+        return Err(io::Error::other("another file system is mounted there"));
+    }
+    let gone = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    };
+    if !stat.is_dir() {
+        return gone(fs::remove_file(path));
+    }
+    if stat.mode() & 0o700 != 0o700 {
+        gone(fs::set_permissions(path, Permissions::from_mode(0o700)))?;
+    }
+    match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => {
+            for entry in entries? {
+                let entry = entry?;
+                match entry.metadata() {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    stat => remove_on(&entry.path(), &stat?, device, end)?,
+                }
+            }
+        }
+    }
+    gone(fs::remove_dir(path))
+}
+
+/// Lets the owner read everything and write to all directories: some images rely on root's
+/// capabilities for that.
+pub(super) fn make_accessible(path: &Path) -> io::Result<()> {
+    let stat = path.symlink_metadata()?;
+    if stat.is_symlink() {
+        return Ok(());
+    }
+    let mode = stat.mode() & 0o7777;
+    let wanted = if stat.is_dir() {
+        mode | 0o700
+    } else {
+        mode | 0o400 | if mode & 0o111 != 0 { 0o100 } else { 0 }
+    };
+    if mode != wanted {
+        fs::set_permissions(path, Permissions::from_mode(wanted))?;
+    }
+    if stat.is_dir() {
+        for entry in fs::read_dir(path)? {
+            make_accessible(&entry?.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removes_what_modes_protect() {
+        let top = std::env::temp_dir().join(format!("pyxis-tree-{}", std::process::id()));
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        fs::write(top.join("a/b/file"), "x").unwrap();
+        std::os::unix::fs::symlink("/", top.join("a/link")).unwrap();
+        fs::set_permissions(top.join("a/b"), Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(top.join("a"), Permissions::from_mode(0o000)).unwrap();
+        let past = Instant::now() - Duration::from_secs(1);
+        assert!(remove_tree_until(&top, Some(past)).is_err());
+        remove_tree(&top).unwrap();
+        assert!(!top.exists() && Path::new("/etc").exists());
+        remove_tree(&top).unwrap();
+    }
+}

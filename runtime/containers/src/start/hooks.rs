@@ -1,0 +1,340 @@
+//! Hooks, and the functions of a configuration script (`start --conf`), run as enroot runs them:
+//! on the host's tree, with the container's at `ENROOT_ROOTFS`, as root of the container's user
+//! namespace, before the container's root is entered. Only with either is a shell started.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::fcntl::OFlag;
+use nix::mount::{MsFlags, mount};
+use nix::unistd::pipe2;
+
+use super::StartError;
+use super::roots::Roots;
+use crate::cdi::Hook;
+use linux::sys;
+
+/// Reads the configuration and calls its functions. Descriptors 8 and 9 say when to go on.
+const DRIVER: &str = r#"set -euo pipefail
+shopt -s lastpipe
+source "$1" < /dev/null
+if declare -F environ > /dev/null; then environ >> "$ENROOT_ENVIRON"; fi
+echo >&9
+read -r -n 1 <&8
+if declare -F hooks > /dev/null; then hooks > /dev/null; fi
+if declare -F mounts > /dev/null; then mounts > "$2"; fi
+if declare -F rc > /dev/null; then declare -f rc > "$3"; fi
+"#;
+/// Of the state that hooks of devices are told.
+const OCI_VERSION: &str = "1.0.2";
+const GO_FD: i32 = 8;
+const READY_FD: i32 = 9;
+/// Directories that can be covered for hooks, which hardly have anything there.
+const PLACES: [&str; 3] = ["/media", "/srv", "/mnt"];
+/// What hooks of enroot's expect of its library.
+const LIBRARY: &str = include_str!("common.sh");
+
+/// The place where hooks work, on the host's tree.
+pub(super) struct Workshop {
+    directory: PathBuf,
+    pid: u32,
+}
+
+/// What the configuration script added.
+#[derive(Default)]
+pub(super) struct Added {
+    /// Lines of variables: those given, and what the script and hooks wrote.
+    pub(super) environ: Vec<u8>,
+    /// Those of the lines that concern this step only.
+    pub(super) launched: Vec<u8>,
+    /// Mount lines of hooks.
+    pub(super) hook_mounts: Vec<u8>,
+    /// Mount lines of the script.
+    pub(super) mounts: Vec<u8>,
+    /// A command script.
+    pub(super) rc: Option<Vec<u8>>,
+}
+
+impl Workshop {
+    /// Makes a tmpfs on the runtime path and shows the container there.
+    pub(super) fn open(roots: &mut Roots) -> Result<Workshop, StartError> {
+        let directory = match roots.host(own_directory)?? {
+            Some(directory) => directory,
+            None => {
+                // Nobody has made a place. Hooks do without what there is in this one; what is
+                // mounted from it stays reachable.
+                roots.keep_uncovered()?;
+                let place = roots.host(|| PLACES.iter().find(|place| Path::new(place).is_dir()))?;
+                place.unwrap_or(&"/tmp").into()
+            }
+        };
+        roots.host(|| prepare(&directory))??;
+        roots.show_on_host(&directory.join("rootfs"))?;
+        Ok(Workshop { directory, pid: std::process::id() })
+    }
+
+    /// Runs the script's and the site's hooks. `environ` are the variables known so far, `wanted`
+    /// those of the command line, which the script's own precede; `launched` has what is to be
+    /// added to the lines it is given.
+    pub(super) fn run(
+        &self,
+        roots: &Roots,
+        conf: Option<&Path>,
+        hooks: &[PathBuf],
+        environ: &[u8],
+        wanted: &[u8],
+        launched: &dyn Fn(&[u8]) -> Vec<u8>,
+    ) -> Result<Added, StartError> {
+        roots.host(|| {
+            self.write("environment", environ)?;
+            self.write("fstab", b"")?;
+            let mut driver = conf.map(|conf| Driver::start(self, conf)).transpose()?;
+            if let Some(driver) = &mut driver {
+                driver.wait_until_ready()?;
+            }
+            let mut text = self.read("environment")?;
+            text.push(b'\n');
+            text.extend_from_slice(wanted);
+            let launched = launched(&text);
+            text.extend_from_slice(&launched);
+            self.write("environment", &linux::environ::formatted(&text))?;
+            for hook in hooks {
+                self.run_hook(hook)?;
+            }
+            if let Some(driver) = driver {
+                driver.finish()?;
+            }
+            let rc = fs::read(self.directory.join("rc")).ok();
+            Ok(Added {
+                environ: self.read("environment")?,
+                launched,
+                hook_mounts: self.read("fstab")?,
+                mounts: fs::read(self.directory.join("mounts")).unwrap_or_default(),
+                rc: rc.map(|text| body(&text)),
+            })
+        })?
+    }
+
+    /// Runs the hooks of devices, as an OCI runtime runs those before `pivot_root`: told the
+    /// container's state on stdin, with a bundle whose configuration names the root.
+    pub(super) fn run_for_devices(&self, roots: &Roots, hooks: &[Hook]) -> Result<(), StartError> {
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let mut hooks: Vec<&Hook> = hooks.iter().collect();
+        hooks.sort_by_key(|hook| hook.stage);
+        let root = self.directory.join("rootfs");
+        let configuration = serde_json::json!({
+            "ociVersion": OCI_VERSION,
+            "root": { "path": root.to_string_lossy() },
+            "process": { "cwd": "/", "args": [], "env": [] },
+        });
+        let state = serde_json::json!({
+            "ociVersion": OCI_VERSION,
+            "id": format!("pyxis-{}", self.pid),
+            "status": "creating",
+            "pid": self.pid,
+            "bundle": self.directory.to_string_lossy(),
+        });
+        roots.host(|| {
+            self.write("config.json", configuration.to_string().as_bytes())?;
+            hooks.into_iter().try_for_each(|hook| run_device_hook(hook, &state.to_string()))
+        })?
+    }
+
+    fn write(&self, name: &str, text: &[u8]) -> Result<(), StartError> {
+        let path = self.directory.join(name);
+        fs::write(&path, text).map_err(|error| StartError::file("write", &path, error))
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>, StartError> {
+        let path = self.directory.join(name);
+        fs::read(&path).map_err(|error| StartError::file("read", &path, error))
+    }
+
+    /// A program with the variables and the rights that hooks have.
+    fn command(&self, program: &OsStr) -> Command {
+        let mut path = self.directory.join("bin").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let mut command = Command::new(program);
+        // As enroot has it: what is off is not set.
+        for (name, value) in std::env::vars_os() {
+            let value = value.to_string_lossy();
+            let off = matches!(value.to_ascii_lowercase().as_str(), "n" | "no" | "f" | "false");
+            if name.as_bytes().starts_with(b"ENROOT_") && off {
+                command.env_remove(name);
+            }
+        }
+        let library = std::env::var_os("ENROOT_LIBRARY_PATH").filter(|path| !path.is_empty());
+        command
+            .env("PATH", path)
+            .env("ENROOT_PID", self.pid.to_string())
+            .env("ENROOT_ROOTFS", self.directory.join("rootfs"))
+            .env("ENROOT_ENVIRON", self.directory.join("environment"))
+            .env("ENROOT_MOUNTS", self.directory.join("fstab"))
+            .env("ENROOT_RUNTIME_PATH", &self.directory)
+            .env(
+                "ENROOT_LIBRARY_PATH",
+                library.unwrap_or_else(|| self.directory.join("lib").into()),
+            )
+            .stdin(Stdio::null())
+            // stdout belongs to the user's program.
+            .stdout(Stdio::null());
+        // SAFETY: only system calls on numbers and on memory of the closure's own.
+        unsafe { command.pre_exec(sys::raise_ambient_capabilities) };
+        command
+    }
+
+    fn run_hook(&self, hook: &Path) -> Result<(), StartError> {
+        let failed = |problem| StartError::Hook { path: hook.to_owned(), problem };
+        let status = self.command(hook.as_os_str()).status();
+        match status.map_err(|error| failed(error.to_string()))? {
+            status if status.success() => Ok(()),
+            status => Err(failed(status.to_string())),
+        }
+    }
+}
+
+fn run_device_hook(hook: &Hook, state: &str) -> Result<(), StartError> {
+    let failed = |problem| StartError::Hook { path: hook.path.clone(), problem };
+    let mut command = Command::new(&hook.path);
+    if let Some((name, arguments)) = hook.args.split_first() {
+        command.arg0(name).args(arguments);
+    }
+    command.env_clear().envs(hook.env.iter().filter_map(|variable| variable.split_once('=')));
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    // SAFETY: only system calls on numbers and on memory of the closure's own.
+    unsafe { command.pre_exec(sys::raise_ambient_capabilities) };
+    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    // A hook need not read; the state fits into a pipe.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(state.as_bytes()));
+    if let Some(seconds) = hook.timeout {
+        let ended = sys::pidfd_open(child.id() as i32).map_err(StartError::Process)?;
+        if !sys::ends_within(ended.as_fd(), seconds).map_err(StartError::Process)? {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failed(format!("it did not end within {seconds} s")));
+        }
+    }
+    match child.wait().map_err(|error| failed(error.to_string()))? {
+        status if status.success() => Ok(()),
+        status => Err(failed(status.to_string())),
+    }
+}
+
+/// A running configuration script.
+struct Driver {
+    conf: PathBuf,
+    bash: Child,
+    go: File,
+    ready: File,
+}
+
+impl Driver {
+    fn start(workshop: &Workshop, conf: &Path) -> Result<Driver, StartError> {
+        let failed = |problem| StartError::Conf { path: conf.to_owned(), problem };
+        let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()));
+        let ((waits, go), (ready, says)) = (pipe()?, pipe()?);
+        let conf = std::path::absolute(conf).map_err(|error| failed(error.to_string()))?;
+        let mut command = workshop.command(OsStr::new("bash"));
+        command.args(["--norc", "-c", DRIVER, "pyxis-conf"]).arg(&conf);
+        command.args([workshop.directory.join("mounts"), workshop.directory.join("rc")]);
+        let (from, to) = (sys::move_up(waits), sys::move_up(says));
+        let (from, to) = (from.map_err(StartError::Process)?, to.map_err(StartError::Process)?);
+        let place = [(from.as_raw_fd(), GO_FD), (to.as_raw_fd(), READY_FD)];
+        // SAFETY: only system calls on numbers; the descriptors are open until after the fork.
+        unsafe {
+            command.pre_exec(move || {
+                place.iter().try_for_each(|(fd, number)| sys::place_raw(*fd, *number))
+            });
+        }
+        let bash = command.spawn().map_err(|error| {
+            failed(format!("bash: {error}; configuration scripts need it on the host"))
+        })?;
+        let _: (OwnedFd, OwnedFd) = (from, to);
+        Ok(Driver { conf, bash, go: go.into(), ready: ready.into() })
+    }
+
+    /// Waits until the environment is written.
+    fn wait_until_ready(&mut self) -> Result<(), StartError> {
+        match self.ready.read(&mut [0]) {
+            Ok(1) => Ok(()),
+            _ => Err(self.failure()),
+        }
+    }
+
+    fn finish(mut self) -> Result<(), StartError> {
+        let _ = self.go.write_all(b"\n");
+        match self.bash.wait() {
+            Ok(status) if status.success() => Ok(()),
+            _ => Err(self.failure()),
+        }
+    }
+
+    fn failure(&mut self) -> StartError {
+        let problem = match self.bash.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        StartError::Conf { path: self.conf.clone(), problem }
+    }
+}
+
+/// The directory that the user or the system has for this; `None` if there is none.
+fn own_directory() -> Result<Option<PathBuf>, StartError> {
+    let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
+    if let Some(directory) = set("ENROOT_RUNTIME_PATH").map(PathBuf::from) {
+        fs::create_dir_all(&directory)
+            .map_err(|error| StartError::file("create (ENROOT_RUNTIME_PATH)", &directory, error))?;
+        return Ok(Some(directory));
+    }
+    let base = set("XDG_RUNTIME_DIR").map_or_else(|| "/run".into(), PathBuf::from);
+    let directory = base.join("enroot");
+    Ok(fs::create_dir_all(&directory).is_ok().then_some(directory))
+}
+
+/// On the host's tree: a tmpfs of our mount namespace with what hooks need.
+fn prepare(directory: &Path) -> Result<(), StartError> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("pyxis"), directory, Some("tmpfs"), flags, Some("mode=700"))
+        .map_err(|errno| StartError::mount("tmpfs", &directory.to_string_lossy(), errno))?;
+    let filled = (|| {
+        for below in ["rootfs", "bin", "lib"] {
+            fs::create_dir(directory.join(below))?;
+        }
+        fs::write(directory.join("lib/common.sh"), LIBRARY)?;
+        symlink(fs::read_link("/proc/self/exe")?, directory.join("bin/enroot-mount"))
+    })();
+    filled.map_err(|error: io::Error| StartError::file("fill", directory, error))
+}
+
+/// The commands of a function that bash has printed.
+fn body(function: &[u8]) -> Vec<u8> {
+    let lines: Vec<&[u8]> = function.trim_ascii().split(|byte| *byte == b'\n').collect();
+    let inner = lines.get(2..lines.len().saturating_sub(1)).unwrap_or_default();
+    let mut script = inner.join(&b'\n');
+    script.push(b'\n');
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_functions_commands_are_a_script() {
+        assert_eq!(
+            body(b"rc () \n{ \n    cd /x;\n    exec \"$@\"\n}\n"),
+            b"    cd /x;\n    exec \"$@\"\n"
+        );
+        assert_eq!(body(b""), b"\n");
+    }
+}

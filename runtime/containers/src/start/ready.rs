@@ -1,0 +1,73 @@
+//! Mounts that do not depend on the image, made while its server comes up, when there is no root yet
+//! to put them into. To attach them takes a tenth of the time.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::MsFlags;
+
+use super::roots::Roots;
+use super::{StartError, mounts};
+use crate::fstab::Entry;
+use linux::detached::{self, Change};
+
+/// Entries and their mounts.
+pub(super) struct Ready(Vec<(Entry, OwnedFd)>);
+
+impl Ready {
+    /// Makes those that can be made: what is wrong with another is said when its time comes. Before
+    /// Linux 5.12 there are none, since each has something to be changed.
+    pub(super) fn make(
+        roots: &Roots,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Result<Ready, StartError> {
+        roots.host(|| {
+            let made = entries.into_iter().filter_map(|entry| {
+                let mount = make(&entry).ok()?;
+                Some((entry, mount))
+            });
+            Ready(made.collect())
+        })
+    }
+
+    /// As [`mounts::apply`], by the mount that is ready where there is one.
+    pub(super) fn apply(&mut self, roots: &Roots, entry: &Entry) -> Result<(), StartError> {
+        match self.0.iter().position(|(made, _)| made == entry) {
+            Some(at) => mounts::forgiving(entry, attach(roots, entry, &self.0.swap_remove(at).1)),
+            None => mounts::apply(roots, entry),
+        }
+    }
+}
+
+/// Makes the mount, of a path of the present root or of a new file system.
+fn make(entry: &Entry) -> nix::Result<OwnedFd> {
+    let flags = entry.flags - MsFlags::MS_BIND - MsFlags::MS_REC;
+    let recursive = entry.flags.contains(MsFlags::MS_REC);
+    let spread = entry.propagation.contains(MsFlags::MS_REC);
+    let none = MsFlags::empty();
+    let (all, below) = match spread {
+        true => (none, entry.propagation),
+        false => (entry.propagation, none),
+    };
+    let read_only = if recursive { flags & MsFlags::MS_RDONLY } else { none };
+    let changes = Change::adding(flags, all).zip(Change::adding(read_only, below));
+    let (here, below) = changes.ok_or(Errno::ENOTSUP)?;
+    let mount = match entry.is_bind() {
+        true => detached::copy(&entry.source, recursive)?,
+        false => detached::create(&entry.fstype, &entry.source, &entry.data, here)?,
+    };
+    here.apply(mount.as_fd(), false)?;
+    below.apply(mount.as_fd(), true)?;
+    Ok(mount)
+}
+
+fn attach(roots: &Roots, entry: &Entry, mount: &OwnedFd) -> Result<(), StartError> {
+    let target = Path::new("/").join(&entry.target);
+    let attached = roots.container(|| {
+        let opened = mounts::open_target(entry, &target)?;
+        Ok::<_, StartError>(detached::attach(mount.as_fd(), opened.as_fd()).is_ok())
+    })??;
+    // What the kernel has against it is said of the usual way, or it has nothing against that one.
+    if attached { Ok(()) } else { mounts::carry_out(roots, entry) }
+}

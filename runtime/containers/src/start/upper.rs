@@ -1,0 +1,160 @@
+//! What every container gets in its root filesystem, put into the layer above the image before the
+//! overlay is mounted. Through the overlay the same takes three times as many requests to the
+//! image's server.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, SFlag};
+use nix::unistd::mkdir;
+
+use super::configure::{Host, ImageFiles};
+use super::identity::Identity;
+use super::roots::Roots;
+use super::tree::Tree;
+use super::{StartError, account, system};
+use linux::sys;
+
+/// What has been read of the image and written above it.
+pub(super) struct Early {
+    pub(super) image: ImageFiles,
+    /// Whether the user's account is in the container's files.
+    pub(super) account: bool,
+}
+
+/// In which every start makes something: the overlay would copy them from the image.
+const DIRECTORIES: [&str; 2] = ["etc", "var"];
+/// Covered by a mount in every container, whatever an image has there.
+const COVERED: [&str; 3] = ["proc", "sys", "dev"];
+/// Covered where it is a directory, or nothing yet.
+const COVERED_DIRECTORIES: [&str; 3] = ["tmp", "var/run", "var/lock"];
+/// Links on the way to nearly every library. FUSE asks for their contents each time.
+const LINKS: [&str; 2] = ["lib", "lib64"];
+
+/// What an image has in the places where something is made above it.
+pub(super) struct Seen {
+    directories: Vec<(&'static str, u32)>,
+    covered: Vec<&'static str>,
+    links: Vec<(&'static str, PathBuf)>,
+    image: ImageFiles,
+    accounts: account::Known,
+}
+
+impl Seen {
+    pub(super) fn of(tree: Tree<'_>) -> Seen {
+        let directories = directories(tree);
+        // Where nothing hinders.
+        let free = |path: &&str| {
+            let parent = Path::new(path).parent().unwrap_or(Path::new(""));
+            let ours = parent.as_os_str().is_empty()
+                || directories.iter().any(|(have, _)| parent == Path::new(have));
+            ours && match tree.mode(&Path::new("/").join(path)) {
+                Ok(mode) => is_directory(mode),
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            }
+        };
+        let covered = COVERED.into_iter().chain(COVERED_DIRECTORIES.into_iter().filter(free));
+        let links = LINKS.into_iter();
+        Seen {
+            covered: covered.collect(),
+            links: links
+                .filter_map(|link| Some((link, tree.link(&Path::new("/").join(link)).ok()?)))
+                .collect(),
+            image: ImageFiles::read(tree),
+            accounts: account::Known::of(tree),
+            directories,
+        }
+    }
+}
+
+/// Those of [`DIRECTORIES`] that are directories of the image, and their modes.
+fn directories(tree: Tree<'_>) -> Vec<(&'static str, u32)> {
+    let found = DIRECTORIES.into_iter().filter_map(|directory| {
+        let mode = tree.mode(&Path::new("/").join(directory)).ok()?;
+        is_directory(mode).then_some((directory, mode))
+    });
+    found.collect()
+}
+
+/// Makes the directories of an image in which every start makes something. What cannot be made
+/// here the overlay makes then.
+pub(super) fn begin_directories(roots: &Roots, upper: &Path) -> Result<(), StartError> {
+    let directories = roots.lower(|| directories(Tree::Root))?;
+    roots.stage(|| make_directories(upper, &directories))
+}
+
+fn make_directories(upper: &Path, directories: &[(&str, u32)]) {
+    for (directory, mode) in directories {
+        let made = upper.join(directory);
+        if mkdir(&made, Mode::S_IRWXU).is_ok() {
+            let _ = fs::set_permissions(&made, fs::Permissions::from_mode(mode & 0o7777));
+        }
+    }
+}
+
+fn is_directory(mode: u32) -> bool {
+    SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR
+}
+
+/// Fills an empty layer, which nobody else sees, at `upper` of the stage.
+pub(super) fn fill(
+    roots: &Roots,
+    upper: &Path,
+    seen: Option<Seen>,
+    identity: &Identity,
+    host: &Host,
+) -> Result<Early, StartError> {
+    let seen = match seen {
+        Some(seen) => seen,
+        None => roots.lower(|| Seen::of(Tree::Root))?,
+    };
+    let executable =
+        |shell: &Path| roots.lower(|| Tree::Root.is_executable(shell)).unwrap_or(false);
+    let files = account::files(seen.accounts, identity, &host.account, executable);
+    let account = seen.directories.iter().any(|(directory, _)| *directory == "etc");
+    roots.stage(|| {
+        make_directories(upper, &seen.directories);
+        seen.covered.iter().for_each(|directory| cover(upper, directory));
+        for (link, target) in &seen.links {
+            let _ = symlink(target, upper.join(link));
+        }
+        if account {
+            fill_etc(&upper.join("etc"), files, host);
+        }
+    })?;
+    Ok(Early { image: seen.image, account })
+}
+
+/// Makes a directory that hides what the image has there.
+fn cover(upper: &Path, directory: &str) {
+    let path = upper.join(directory);
+    if mkdir(&path, Mode::from_bits_truncate(0o755)).is_ok() {
+        // tmpfs has no such attributes before Linux 6.6; the image is then asked.
+        let _ = sys::mark_opaque(&path);
+    }
+}
+
+fn fill_etc(etc: &Path, files: account::Files, host: &Host) {
+    for (name, text) in files {
+        let path = etc.join(name);
+        let made = || -> io::Result<()> {
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
+        };
+        if made().is_err() {
+            let _ = fs::remove_file(&path);
+        }
+    }
+    // To be bound onto.
+    for name in system::host_files().filter(|name| host.files.contains(name)) {
+        let path = etc.join(name);
+        if fs::write(&path, "").is_ok() {
+            let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o000));
+        }
+    }
+    if let Some(timezone) = &host.timezone {
+        let _ = symlink(timezone.link(), etc.join("localtime"));
+    }
+}

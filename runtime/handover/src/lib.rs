@@ -1,0 +1,9 @@
+//! What the SPANK plugin and the `pyxis` command say to each other: the message by which a started
+//! container's descriptors reach the tasks that join it, and what a task in it may not do.
+//!
+//! Linked into the .so that Slurm's daemons load: it depends on libc and nix only.
+
+mod message;
+pub mod seccomp;
+
+pub use message::*;

@@ -1,0 +1,202 @@
+//! An image's configuration as the files that enroot keeps it in: `/etc/rc`, `/etc/environment`,
+//! `/etc/fstab`, readable by enroot and by [`containers::start`].
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The configuration of an image, as registries and engines have it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ImageConfig {
+    /// As Go names it.
+    #[serde(alias = "Architecture")]
+    pub architecture: Option<String>,
+    #[serde(alias = "Config")]
+    config: Option<Execution>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Execution {
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    env: Option<Vec<String>>,
+    working_dir: Option<String>,
+    labels: Option<BTreeMap<String, Option<String>>>,
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// The texts of the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// `/etc/rc`
+    pub rc: String,
+    /// `/etc/rc.local`
+    pub rc_local: String,
+    /// `/etc/environment`
+    pub environment: String,
+    /// `/etc/fstab`
+    pub fstab: String,
+}
+
+const RC_LOCAL: &str = "\
+# Read by /etc/rc before the container's command is run.
+# May change the entrypoint or the command.
+";
+
+impl ImageConfig {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the JSON.
+    pub fn parse(bytes: &[u8]) -> serde_json::Result<ImageConfig> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The directory that the image's command starts in.
+    pub fn working_directory(&self) -> &str {
+        let directory = self.config.as_ref().and_then(|config| config.working_dir.as_deref());
+        directory.filter(|path| !path.is_empty()).unwrap_or("/")
+    }
+
+    /// The files for an image from `origin`.
+    pub fn files(&self, origin: &str) -> Files {
+        let config = self.config.clone().unwrap_or_default();
+        Files {
+            rc: rc(&config, self.working_directory(), origin),
+            rc_local: RC_LOCAL.to_owned(),
+            environment: environment(&config.env.unwrap_or_default()),
+            fstab: fstab(config.volumes.unwrap_or_default().into_keys()),
+        }
+    }
+}
+
+fn rc(config: &Execution, directory: &str, origin: &str) -> String {
+    let mut out = format!("# enroot-provenance: {}\n", one_line(origin));
+    for (name, value) in config.labels.iter().flatten() {
+        let value = value.as_deref().unwrap_or_default();
+        out.push_str(&format!("# {} {}\n", one_line(name), one_line(value)));
+    }
+    let words = |words: &Option<Vec<String>>| -> String {
+        words.iter().flatten().map(|word| quoted(word) + " ").collect()
+    };
+    let entrypoint = words(&config.entrypoint);
+    let mut default = entrypoint.clone() + &words(&config.cmd);
+    if default.is_empty() {
+        default = "'/bin/sh' ".to_owned();
+    }
+    let directory = in_double_quotes(directory);
+    out.push_str(&format!(
+        "\nmkdir -p \"{directory}\" 2> /dev/null\n\
+         cd \"{directory}\" && unset OLDPWD || exit 1\n\n\
+         if [ -s /etc/rc.local ]; then\n    . /etc/rc.local\nfi\n\n\
+         if [ $# -gt 0 ]; then\n    exec {entrypoint}\"$@\"\nelse\n    exec {}\nfi\n",
+        default.trim_end()
+    ));
+    out
+}
+
+/// One `NAME=VALUE` per line. A line cannot hold a line break, and readers take off one pair of
+/// quotes, so that a value that has its own gets another.
+fn environment(variables: &[String]) -> String {
+    let mut out = String::new();
+    for variable in variables {
+        let variable = one_line(variable);
+        let Some((name, value)) = variable.split_once('=') else { continue };
+        let has_quotes = value.starts_with(['"', '\'']) && value.trim_end().ends_with(['"', '\'']);
+        let quote = if has_quotes { "\"" } else { "" };
+        out.push_str(&format!("{name}={quote}{value}{quote}\n"));
+    }
+    out
+}
+
+/// Volumes, as mounts of the image's own directories onto themselves.
+fn fstab(volumes: impl Iterator<Item = String>) -> String {
+    let mut out = String::new();
+    for volume in volumes.filter(|path| path.starts_with('/') && !path.contains(char::is_control)) {
+        let path = volume.replace('\\', "\\134").replace(' ', "\\040");
+        out.push_str(&format!(
+            "${{ENROOT_ROOTFS}}{path} {path} none x-create=dir,bind,rw,nosuid,nodev\n"
+        ));
+    }
+    out
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ").replace('\0', "")
+}
+
+/// As one word of a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\0', "").replace('\'', "'\\''"))
+}
+
+fn in_double_quotes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in one_line(text).chars() {
+        if matches!(char, '"' | '$' | '`' | '\\') {
+            out.push('\\');
+        }
+        out.push(char);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_enroots() {
+        let config = ImageConfig::parse(
+            br#"{"architecture": "amd64", "config": {
+                "Env": ["PATH=/usr/bin", "Q=\"quoted\"", "TWO=a\nb", "bad"],
+                "Entrypoint": ["/entry point", "it's"], "Cmd": ["a"], "WorkingDir": "/work \"x\"",
+                "Labels": {"maintainer": "a\nb"}, "Volumes": {"/data dir": {}, "relative": {}}
+            }}"#,
+        )
+        .unwrap();
+        let files = config.files("docker://h#a:b");
+        assert_eq!(
+            files.rc,
+            "# enroot-provenance: docker://h#a:b\n# maintainer a b\n\n\
+             mkdir -p \"/work \\\"x\\\"\" 2> /dev/null\n\
+             cd \"/work \\\"x\\\"\" && unset OLDPWD || exit 1\n\n\
+             if [ -s /etc/rc.local ]; then\n    . /etc/rc.local\nfi\n\n\
+             if [ $# -gt 0 ]; then\n    exec '/entry point' 'it'\\''s' \"$@\"\n\
+             else\n    exec '/entry point' 'it'\\''s' 'a'\nfi\n"
+        );
+        assert_eq!(files.environment, "PATH=/usr/bin\nQ=\"\"quoted\"\"\nTWO=a b\n");
+        assert_eq!(
+            files.fstab,
+            "${ENROOT_ROOTFS}/data\\040dir /data\\040dir none x-create=dir,bind,rw,nosuid,nodev\n"
+        );
+    }
+
+    #[test]
+    fn an_image_that_says_nothing_gets_a_shell() {
+        for text in ["{}", r#"{"config": null}"#, r#"{"Config": {"Cmd": null, "Env": null}}"#] {
+            let files = ImageConfig::parse(text.as_bytes()).unwrap().files("x");
+            assert!(files.rc.contains("cd \"/\" && unset OLDPWD || exit 1\n"));
+            assert!(
+                files.rc.ends_with("    exec \"$@\"\nelse\n    exec '/bin/sh'\nfi\n"),
+                "{}",
+                files.rc
+            );
+            assert_eq!(files.environment, "");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_read_as_the_image_has_it() {
+        let config = br#"{"config": {"Env": ["A='x'", "B=\"", "C= plain ", "D=x\"y"]}}"#;
+        let files = ImageConfig::parse(config).unwrap().files("x");
+        let read =
+            linux::environ::parse(files.environment.as_bytes(), &linux::environ::Environ::new());
+        let read: Vec<_> =
+            read.iter().map(|(name, value)| (name.to_str(), value.to_str())).collect();
+        let want = [("A", "'x'"), ("B", "\""), ("C", " plain "), ("D", "x\"y")];
+        assert_eq!(read, want.map(|(name, value)| (Some(name), Some(value))));
+    }
+}

@@ -1,0 +1,12 @@
+//! From the name of an image to a squashfs file: names, registries, layers, the store of images and
+//! the import into it. It makes no namespace and knows nothing of containers.
+
+pub mod imageconf;
+pub mod import;
+pub mod layers;
+pub mod progress;
+pub mod registry;
+pub mod squash;
+pub mod store;
+pub mod tarball;
+pub mod uri;

@@ -1,0 +1,8 @@
+//! System calls that neither std nor nix has, descriptors of processes, locks, and detached mounts.
+//! It knows nothing of containers and nothing of images.
+
+pub mod channel;
+pub mod detached;
+pub mod environ;
+pub mod processes;
+pub mod sys;

@@ -1,0 +1,106 @@
+//! `pyxis doctor`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use nix::unistd::{chdir, chroot};
+use pyxis::doctor::{Level, Report, Subject, examine, probe};
+use serde_json::json;
+
+use super::CliError;
+
+/// Exits with 0 if there is nothing to mend, else with 1.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print one JSON document, for monitoring
+    #[arg(long)]
+    json: bool,
+    /// Print what is as it should be, too
+    #[arg(short, long)]
+    verbose: bool,
+    /// Look at the image of a node in this directory; only root can. Kernel, devices and processes
+    /// are left out
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// A Slurm that is not in PATH or the usual places; may be given several times
+    #[arg(long, value_name = "PREFIX")]
+    slurm: Vec<PathBuf>,
+    /// Slurm's configuration, where it is not in one of the usual places
+    #[arg(long, value_name = "FILE")]
+    slurm_conf: Option<PathBuf>,
+    /// What the doctor has its child do
+    #[arg(long, hide = true)]
+    probe: bool,
+}
+
+impl DoctorArgs {
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        if self.probe {
+            probe();
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Some(root) = &self.root {
+            chroot(root)
+                .and_then(|()| chdir("/"))
+                .map_err(|errno| CliError::Root { path: root.clone(), source: errno.into() })?;
+        }
+        let subject =
+            Subject { slurm: self.slurm, conf: self.slurm_conf, live: self.root.is_none() };
+        let report = examine(&subject);
+        let text = if self.json { document(&report) } else { text(&report, self.verbose) };
+        // A reader that has seen enough (`| head`) is no error.
+        let _ = io::stdout().write_all(text.as_bytes());
+        Ok(if report.healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn document(report: &Report) -> String {
+    let document = json!({
+        "pyxis": env!("CARGO_PKG_VERSION"),
+        "healthy": report.healthy(),
+        "errors": report.count(Level::Error),
+        "warnings": report.count(Level::Warning),
+        "slurm": report.slurm,
+        "plugstack": report.plugstack,
+        "lines": report.lines,
+        "findings": report.findings,
+    });
+    format!("{document:#}\n")
+}
+
+fn text(report: &Report, verbose: bool) -> String {
+    let mut out = format!("pyxis {}\n", env!("CARGO_PKG_VERSION"));
+    for slurm in &report.slurm {
+        let programs: Vec<String> =
+            slurm.programs.iter().map(|program| program.display().to_string()).collect();
+        out += &format!("Slurm {}: {}\n", slurm.version, programs.join(" "));
+    }
+    for line in &report.lines {
+        out += &format!("{}: {}\n", line.place, line.text);
+        for (version, opened) in &line.loads {
+            out += &format!("    in Slurm {version}: {opened}\n");
+        }
+    }
+    out.push('\n');
+    for finding in &report.findings {
+        if finding.level == Level::Ok && !verbose {
+            continue;
+        }
+        out += &format!("{:<8} {}: {}\n", finding.level, finding.check, finding.text);
+        if let Some(mend) = &finding.mend {
+            out += &format!("         -> {mend}\n");
+        }
+    }
+    let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
+    let fine = report.count(Level::Ok);
+    out + &match (errors, warnings) {
+        (0, 0) => format!("healthy: {fine} checks\n"),
+        _ => {
+            let s = |count| if count == 1 { "" } else { "s" };
+            let (e, w) = (s(errors), s(warnings));
+            format!("{errors} error{e}, {warnings} warning{w}, {fine} checks are fine\n")
+        }
+    }
+}

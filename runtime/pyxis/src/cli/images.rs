@@ -1,0 +1,124 @@
+//! The image store's verbs: `pyxis pull`, `images`, `gc`, `du`.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Args, ValueEnum};
+use images::import::{ImportError, Importer, PullPolicy};
+use images::progress::{Progress, bytes};
+use images::store::{Policy, Store, StoreConfig};
+use images::uri::Uri;
+
+use super::CliError;
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// Architecture of the image [default: the host's]
+    #[arg(short, long)]
+    arch: Option<String>,
+    /// When to ask the registry which image a tag names [default: the site's, or always]
+    #[arg(long, value_enum)]
+    policy: Option<When>,
+    /// The digest that the tag has been found to name: it is not looked up again
+    #[arg(long, value_name = "DIGEST")]
+    resolved: Option<String>,
+    /// A socket to who fills the shared store
+    #[arg(long, hide = true, value_name = "FD")]
+    broker: Option<i32>,
+    /// An image, as for import
+    uri: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    Always,
+    Missing,
+    Never,
+}
+
+/// The policy of the command line, or else the site's.
+fn policy(given: Option<When>) -> Result<PullPolicy, ImportError> {
+    match given {
+        Some(When::Always) => Ok(PullPolicy::Always),
+        Some(When::Missing) => Ok(PullPolicy::Missing),
+        Some(When::Never) => Ok(PullPolicy::Never),
+        None => PullPolicy::from_environment(),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Bytes to keep at most
+    #[arg(long, value_name = "BYTES")]
+    max_size: Option<u64>,
+    /// Remove everything that is not in use
+    #[arg(long)]
+    all: bool,
+    /// Only say what would be removed
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl PullArgs {
+    /// Fetches an image into the store and prints where it is.
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let policy = policy(self.policy)?;
+        let mut uri: Uri = self.uri.parse().map_err(ImportError::from)?;
+        if let Some(digest) = &self.resolved {
+            uri.resolve_to(digest).map_err(ImportError::from)?;
+        }
+        let mut importer =
+            Importer::from_environment(self.arch.as_deref(), Progress::for_stderr())?;
+        if let Some(fd) = self.broker {
+            importer.set_broker(super::descriptor::given(fd)?);
+        }
+        println!("{}", importer.pull(&uri, policy)?.path.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Lists the images in the store.
+pub(crate) fn list() -> Result<ExitCode, CliError> {
+    let store = Store::open(StoreConfig::from_environment()?)?;
+    println!("{:<12}  {:>10}  {:>10}  ORIGIN", "DIGEST", "SIZE", "USED");
+    for (record, used) in store.images()? {
+        let digest = record.digest.trim_start_matches("sha256:");
+        let ago = SystemTime::now().duration_since(used).unwrap_or_default().as_secs();
+        let ago = match ago {
+            0..=119 => format!("{ago} s ago"),
+            120..=7199 => format!("{} min ago", ago / 60),
+            7200..=172_799 => format!("{} h ago", ago / 3600),
+            _ => format!("{} d ago", ago / 86400),
+        };
+        println!("{:<12.12}  {:>10}  {ago:>10}  {}", digest, bytes(record.size), record.origin);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl GcArgs {
+    /// Removes what is not wanted any more.
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let store = Store::open(StoreConfig::from_environment()?)?;
+        let policy = Policy { max_bytes: self.max_size, all: self.all, dry_run: self.dry_run };
+        let collected = store.collect(policy)?;
+        for path in &collected.removed {
+            println!("{}", path.display());
+        }
+        let verb = if self.dry_run { "would be removed" } else { "removed" };
+        eprintln!("{} {verb}, {} left", bytes(collected.bytes), bytes(collected.left));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Says how large the store is.
+pub(crate) fn usage() -> Result<ExitCode, CliError> {
+    let store = Store::open(StoreConfig::from_environment()?)?;
+    let usage = store.usage();
+    for (what, (count, size)) in
+        [("images", usage.images), ("layers", usage.blobs), ("leftovers", usage.leftovers)]
+    {
+        println!("{what:<10}  {count:>6}  {:>12}", bytes(size));
+    }
+    println!("{}", store.root().display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,77 @@
+//! `pyxis import`, `pyxis digest`: enroot's arguments and output.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use images::import::{ImportError, Importer, PullPolicy};
+use images::progress::Progress;
+use images::uri::Uri;
+
+use super::CliError;
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Architecture of the image [default: the host's]
+    #[arg(short, long)]
+    arch: Option<String>,
+    /// Name of the output image file [default: "URI.sqsh"]
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// docker://[USER@][REGISTRY#]IMAGE[:TAG], dockerd://IMAGE[:TAG], podman://IMAGE[:TAG],
+    /// oci:DIRECTORY[:TAG] or oci-archive:FILE[:TAG]
+    uri: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DigestArgs {
+    /// Architecture of the image [default: the host's]
+    #[arg(short, long)]
+    arch: Option<String>,
+    /// The digest that the tag itself names: where images for several architectures have the same
+    /// tag, that of their index
+    #[arg(long)]
+    index: bool,
+    /// docker://[USER@][REGISTRY#]IMAGE[:TAG], or a layout as for import
+    uri: String,
+}
+
+impl ImportArgs {
+    /// Imports an image to a file.
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
+        let output = self.output.unwrap_or_else(|| default_name(&uri));
+        let importer = Importer::from_environment(self.arch.as_deref(), Progress::for_stderr())?;
+        importer.import_to(&uri, &output)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl DigestArgs {
+    /// Prints the digest of an image.
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
+        let importer = Importer::from_environment(self.arch.as_deref(), Progress::Silent)?;
+        println!(
+            "{}",
+            if self.index {
+                importer.tag_digest(&uri, PullPolicy::from_environment()?)?
+            } else {
+                importer.digest(&uri)?
+            }
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+pub(super) fn default_name(uri: &Uri) -> PathBuf {
+    match uri {
+        Uri::Registry(reference) => reference.file_name().into(),
+        Uri::Engine { image, .. } => format!("{}.sqsh", image.replace([':', '/'], "+")).into(),
+        Uri::Layout { path, tag } => {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let tag = tag.as_ref().map(|tag| format!("+{}", tag.replace([':', '/'], "+")));
+            format!("{stem}{}.sqsh", tag.unwrap_or_default()).into()
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Arguments of the `pyxis` command, one file per verb. Its container verbs take enroot's, and
+//! under the name `enroot` it words its errors like that.
+
+pub(crate) mod broker;
+pub(crate) mod config;
+pub(crate) mod create;
+pub(crate) mod descriptor;
+pub(crate) mod doctor;
+pub(crate) mod exec;
+pub(crate) mod export;
+pub(crate) mod generate;
+pub(crate) mod images;
+pub(crate) mod import;
+pub(crate) mod list;
+pub(crate) mod load;
+pub(crate) mod mount;
+pub(crate) mod remove;
+pub(crate) mod start;
+pub(crate) mod version;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, FromArgMatches, Parser, Subcommand};
+
+use ::images::import::ImportError;
+use ::images::store::StoreError;
+use containers::cdi::CdiError;
+use containers::fstab::FstabError;
+use containers::launch::LaunchError;
+use containers::named::{ContainerError, DataPath, ExecError, ExportError, Name};
+use containers::start::StartError;
+use handover::ending;
+use linux::environ::is_name;
+use pyxis::config::{Config, ConfigError, User};
+use pyxis::directives::DirectiveError;
+
+/// An unprivileged container runtime for HPC nodes.
+#[derive(Debug, Parser)]
+#[command(name = "pyxis", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Create a container from a squashfs image
+    Create(create::CreateArgs),
+    /// Start a container, a squashfs image or a directory
+    Start(start::StartArgs),
+    /// Start the container that a configuration script names with #ENROOT_ROOTFS=
+    Batch(start::BatchArgs),
+    /// Run a command in a running container
+    Exec(exec::ExecArgs),
+    /// Make a squashfs image of a container
+    Export(export::ExportArgs),
+    /// List the containers
+    List(list::ListArgs),
+    /// Delete containers
+    Remove(remove::RemoveArgs),
+    /// Import an image from a registry, a local engine or an OCI layout
+    Import(import::ImportArgs),
+    /// Make a container of an image of a registry, a local engine or an OCI layout
+    Load(load::LoadArgs),
+    /// Print the digest of an image
+    Digest(import::DigestArgs),
+    /// Fetch an image into the image store and print its path
+    Pull(images::PullArgs),
+    /// Fetch an image to the shared store, as the account that owns it
+    #[command(hide = true)]
+    Broker,
+    /// List the images in the image store
+    Images,
+    /// Remove from the image store what is not wanted any more
+    Gc(images::GcArgs),
+    /// Show how large the image store is
+    Du,
+    /// Absent: a container is started from its image, no bundle is needed
+    #[command(hide = true)]
+    Bundle {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        _words: Vec<OsString>,
+    },
+    /// Print the effective settings and where each comes from
+    #[command(alias = "info")]
+    Config,
+    /// Find what is wrong with pyxis on this node
+    Doctor(doctor::DoctorArgs),
+    /// Write manual pages or completions
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
+    /// Print the version, or what a plugin's file says of itself
+    Version(version::VersionArgs),
+}
+
+impl Verb {
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        if let Verb::Version(args) = self {
+            return args.run();
+        }
+        // Wrong settings are among what it finds.
+        if let Verb::Doctor(args) = self {
+            return args.run();
+        }
+        if let Verb::Generate(args) = self {
+            return args.run();
+        }
+        let config = Config::load(&User::caller())?;
+        if let Verb::Config = self {
+            return config::show(&config);
+        }
+        config.into_environment();
+        match self {
+            Verb::Create(args) => args.run(),
+            Verb::Start(args) => args.run(),
+            Verb::Batch(args) => args.run(),
+            Verb::Exec(args) => args.run(),
+            Verb::Export(args) => args.run(),
+            Verb::List(args) => args.run(),
+            Verb::Remove(args) => args.run(),
+            Verb::Import(args) => args.run(),
+            Verb::Load(args) => args.run(),
+            Verb::Digest(args) => args.run(),
+            Verb::Pull(args) => args.run(),
+            Verb::Broker => broker::run(),
+            Verb::Images => images::list(),
+            Verb::Gc(args) => args.run(),
+            Verb::Du => images::usage(),
+            Verb::Bundle { .. } => Err(CliError::NoBundle),
+            Verb::Config | Verb::Doctor(_) | Verb::Generate(_) | Verb::Version(_) => {
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+/// Whatever ends the command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Cdi(#[from] CdiError),
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// Of one that is to be handed over.
+    #[error(transparent)]
+    Absent(ContainerError),
+    #[error("container {} does not run", .0.as_os_str().to_string_lossy())]
+    NotRunning(Name),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error(transparent)]
+    Fstab(#[from] FstabError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error("Invalid argument: {0}: it is no name of a variable")]
+    Variable(String),
+    #[error(transparent)]
+    Directive(#[from] DirectiveError),
+    #[error("Missing directive ENROOT_ROOTFS in {}", .0.display())]
+    NoRootfs(PathBuf),
+    #[error("unknown option {0}; see --help")]
+    Option(String),
+    #[error("cannot write {}: {source}", path.display())]
+    Generate { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {}: {source}", path.display())]
+    Script { path: PathBuf, source: std::io::Error },
+    #[error("a container with a PID namespace of its own cannot be handed over")]
+    PidHandover,
+    #[error(
+        "bundle: self-extracting bundles are not made here; copy the .sqsh file and \
+         `pyxis start` it, or use enroot's own bundle"
+    )]
+    NoBundle,
+    #[error("descriptor {0} is not usable: {1}")]
+    Descriptor(i32, nix::errno::Errno),
+    #[error("cannot look into {}: {source}", path.display())]
+    Root { path: PathBuf, source: std::io::Error },
+    #[error("{} {source}", path.display())]
+    Plugin { path: PathBuf, source: pyxis::doctor::FileError },
+    #[error("no answer to the question; use --force")]
+    Unanswered,
+}
+
+impl CliError {
+    /// What the command exits with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Launch(error) => error.exit_code(),
+            CliError::Absent(_) => ending::ABSENT,
+            CliError::NotRunning(_) => ending::NOT_RUNNING,
+            _ => 1,
+        }
+    }
+}
+
+/// What containers are started with, without the definitions of all other verbs: they take longer
+/// than all of the parsing. `None` for everything else, and for what is wrong: the whole
+/// definition words that.
+pub(crate) fn quickly() -> Option<Cli> {
+    let mut words = std::env::args_os();
+    let (name, verb) = (words.next()?, words.next()?);
+    if verb != "start" {
+        return None;
+    }
+    let command = start::StartArgs::augment_args(clap::Command::new("start"));
+    let matches = command.try_get_matches_from([name].into_iter().chain(words)).ok()?;
+    let args = start::StartArgs::from_arg_matches(&matches).ok()?;
+    Some(Cli { verb: Verb::Start(args) })
+}
+
+/// Whether the command was called `enroot`.
+pub(crate) fn as_enroot() -> bool {
+    called_as("enroot")
+}
+
+/// Whether `name` is the command's first word.
+pub(crate) fn called_as(name: &str) -> bool {
+    let word = std::env::args_os().next().unwrap_or_default();
+    Path::new(&word).file_name().is_some_and(|word| word == name)
+}
+
+/// Checks the words of `--env`.
+pub(crate) fn check_variables(words: &[OsString]) -> Result<(), CliError> {
+    for word in words {
+        let name = word.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        if !is_name(name) {
+            return Err(CliError::Variable(word.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// The data path, made if need be.
+pub(crate) fn data_path() -> Result<DataPath, ContainerError> {
+    DataPath::open(DataPath::of_environment().ok_or(ContainerError::NoDataPath)?)
+}
+
+/// Settings that enroot takes from the environment: anything but a "no" turns them on.
+pub(crate) fn enabled(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| is_yes(&value.to_string_lossy()))
+}
+
+/// Whether a value of such a setting turns it on.
+pub(crate) fn is_yes(value: &str) -> bool {
+    !matches!(value.to_ascii_lowercase().as_str(), "" | "n" | "no" | "f" | "false")
+}
+
+/// The name of a container that was given none: the image's.
+pub(crate) fn name_of(image: &Path) -> PathBuf {
+    match image.extension() {
+        Some(extension) if extension == "sqsh" => image.file_stem(),
+        _ => image.file_name(),
+    }
+    .map(PathBuf::from)
+    .unwrap_or_default()
+}

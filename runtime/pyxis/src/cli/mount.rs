@@ -1,0 +1,47 @@
+//! `enroot-mount [--root DIR] [--pass NUM] FSTAB...`, which hooks call: the command under that
+//! name.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use containers::start::enroot_mount;
+
+/// Carry out mount lines.
+#[derive(Debug, Parser)]
+#[command(name = "enroot-mount")]
+struct Arguments {
+    /// Directory that the targets are below
+    #[arg(long, default_value = "/")]
+    root: PathBuf,
+    /// The last number of the lines to carry out
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    pass: i32,
+    /// Files of mount lines; - for standard input
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut text = Vec::new();
+    for file in &arguments.files {
+        let read = match file.as_os_str().to_str() {
+            Some("-") => std::io::stdin().read_to_end(&mut text).map(drop),
+            _ => std::fs::read(file).map(|lines| text.extend(lines)),
+        };
+        if let Err(error) = read {
+            eprintln!("enroot-mount: failed to open: {}: {error}", file.display());
+            return ExitCode::FAILURE;
+        }
+        text.push(b'\n');
+    }
+    match enroot_mount(&arguments.root, arguments.pass, &text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("enroot-mount: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

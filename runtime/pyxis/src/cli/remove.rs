@@ -1,0 +1,47 @@
+//! `pyxis remove`.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use containers::named::{Container, Name};
+
+use super::{CliError, data_path, enabled};
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Names of the containers
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<OsString>,
+}
+
+impl RemoveArgs {
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let data = data_path()?;
+        let force = self.force || enabled("ENROOT_FORCE_OVERRIDE");
+        for name in self.names {
+            let container = data.find_to_remove(&Name::new(name)?)?;
+            if (force || confirmed(&container)?) && !data.remove(&container)? {
+                eprintln!(
+                    "pyxis: {} is running; its files are deleted after it has ended",
+                    container.path.display()
+                );
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn confirmed(container: &Container) -> Result<bool, CliError> {
+    eprint!("Do you really want to delete {}? [y/N] ", container.path.display());
+    let _ = io::stderr().flush();
+    let mut answer = String::new();
+    match io::stdin().lock().read_line(&mut answer) {
+        Ok(length) if length > 0 => Ok(matches!(answer.trim(), "y" | "Y")),
+        _ => Err(CliError::Unanswered),
+    }
+}

@@ -1,0 +1,72 @@
+//! `pyxis version [FILE]`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use pyxis::doctor::{Plugin, builds, dotted, look};
+use serde_json::json;
+
+use super::CliError;
+
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// A plugin to tell about, `/usr/lib64/slurm/spank_pyxis.so`; it is read, not loaded
+    file: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl VersionArgs {
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let Some(file) = &self.file else {
+            let version = env!("CARGO_PKG_VERSION");
+            if self.json {
+                println!("{}", json!({ "version": version }));
+            } else {
+                println!("{version}");
+            }
+            return Ok(ExitCode::SUCCESS);
+        };
+        let plugin =
+            look(file).map_err(|source| CliError::Plugin { path: file.clone(), source })?;
+        let rows: Vec<(&str, String)> = match &plugin {
+            Plugin::Build(stamp) => vec![
+                ("plugin", stamp.plugin.clone()),
+                ("version", stamp.version.clone()),
+                ("slurm", stamp.slurm.clone()),
+                ("number", format!("{:#08x} ({})", stamp.number, dotted(stamp.number))),
+                ("api", stamp.api.to_string()),
+                ("bindings", stamp.bindings.clone()),
+                ("target", stamp.target.clone()),
+            ],
+            Plugin::Loader => {
+                let (directory, found) = builds::beside(file);
+                let found: Vec<String> = found.into_iter().map(|build| build.name).collect();
+                vec![
+                    ("plugin", "pyxis, the loader".into()),
+                    ("slurm", "the running one, if a build for it is installed".into()),
+                    ("builds", directory.display().to_string()),
+                    ("installed", if found.is_empty() { "none".into() } else { found.join(" ") }),
+                ]
+            }
+            Plugin::Original(number) => vec![
+                ("plugin", "pyxis, the original in C".into()),
+                ("number", format!("{number:#08x} ({})", dotted(*number))),
+            ],
+            Plugin::Other { kind, number } => vec![
+                ("plugin", format!("not pyxis, but one of the kind {kind}")),
+                ("number", format!("{number:#08x} ({})", dotted(*number))),
+            ],
+        };
+        if self.json {
+            let object: serde_json::Map<String, serde_json::Value> =
+                rows.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+            println!("{}", serde_json::Value::Object(object));
+        } else {
+            rows.iter().for_each(|(key, value)| println!("{key:<9} {value}"));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,5 @@
+//! The `pyxis` command: its settings, and the doctor. Its arguments are in the program itself.
+
+pub mod config;
+pub mod directives;
+pub mod doctor;

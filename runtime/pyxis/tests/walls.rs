@@ -1,0 +1,109 @@
+//! Who may depend on whom. The walls between the crates are cargo's; this says where they stand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Each crate, and those of ours that it may use.
+const WALLS: [(&str, &[&str]); 7] = [
+    ("handover", &[]),
+    ("linux", &[]),
+    ("squashfs", &["linux"]),
+    ("images", &["linux", "squashfs"]),
+    ("containers", &["handover", "linux", "squashfs"]),
+    ("pyxis", &["containers", "handover", "images", "linux", "spank-bindings", "squashfs"]),
+    ("plugin", &["handover", "spank-bindings"]),
+];
+/// What a crate may link of others', where that is little: libc and nix, with what nix needs.
+const FOREIGN: [(&str, &[&str]); 3] = [
+    ("handover", &["libc", "nix", "bitflags", "cfg-if", "memoffset"]),
+    ("linux", &["libc", "nix", "bitflags", "cfg-if", "memoffset"]),
+    ("plugin", &["libc", "nix", "bitflags", "cfg-if", "memoffset"]),
+];
+/// What makes namespaces speaks no HTTP and reads no command line.
+const NOT_IN_CONTAINERS: [&str; 4] = ["ureq", "rustls", "ring", "clap"];
+
+/// What is linked into each package of the workspace as cargo builds it, by name: directly, and in all.
+struct Graph {
+    direct: BTreeMap<String, BTreeSet<String>>,
+    all: BTreeMap<String, BTreeSet<String>>,
+    ours: BTreeSet<String>,
+}
+
+fn graph() -> Graph {
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let output = Command::new(cargo)
+        .args([
+            "metadata",
+            "--locked",
+            "--offline",
+            "--format-version",
+            "1",
+            "--filter-platform",
+            &host,
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let names: BTreeMap<String, String> =
+        list(&metadata["packages"]).iter().map(|p| (text(&p["id"]), text(&p["name"]))).collect();
+    let ours =
+        list(&metadata["workspace_members"]).iter().map(|id| names[&text(id)].clone()).collect();
+    let mut direct: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for node in list(&metadata["resolve"]["nodes"]) {
+        let linked = list(&node["deps"]).into_iter().filter(|dependency| {
+            // "build" and "dev" are not linked. A macro is not, either, but is one all the same.
+            list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null())
+        });
+        let linked = linked.map(|dependency| names[&text(&dependency["pkg"])].clone()).collect();
+        direct.insert(names[&text(&node["id"])].clone(), linked);
+    }
+    let mut all = BTreeMap::new();
+    for name in direct.keys() {
+        let (mut found, mut todo) = (BTreeSet::<String>::new(), vec![name.clone()]);
+        while let Some(next) = todo.pop() {
+            for dependency in direct.get(&next).into_iter().flatten() {
+                if found.insert(dependency.clone()) {
+                    todo.push(dependency.clone());
+                }
+            }
+        }
+        all.insert(name.clone(), found);
+    }
+    Graph { direct, all, ours }
+}
+
+#[test]
+fn each_crate_uses_those_of_ours_that_it_may() {
+    let graph = graph();
+    for (name, allowed) in WALLS {
+        let used: BTreeSet<_> = graph.direct[name].intersection(&graph.ours).cloned().collect();
+        let allowed = allowed.iter().map(|name| (*name).to_owned()).collect();
+        assert!(used.is_subset(&allowed), "{name} uses {used:?}; it may use {allowed:?}");
+    }
+}
+
+#[test]
+fn what_slurms_daemons_load_links_next_to_nothing() {
+    let graph = graph();
+    for (name, allowed) in FOREIGN {
+        let foreign: BTreeSet<_> = graph.all[name].difference(&graph.ours).cloned().collect();
+        let allowed: BTreeSet<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
+        assert!(foreign.is_subset(&allowed), "{name} links {foreign:?}; it may link {allowed:?}");
+    }
+}
+
+#[test]
+fn what_makes_namespaces_speaks_to_nobody() {
+    let graph = graph();
+    let linked = &graph.all["containers"];
+    for name in NOT_IN_CONTAINERS {
+        assert!(!linked.contains(name), "containers links {name}");
+    }
+}

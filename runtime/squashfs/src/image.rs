@@ -1,0 +1,178 @@
+//! What may be started: a squashfs file or a directory.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// First bytes of every squashfs file (little endian `0x73717368`).
+const SQUASHFS_MAGIC: [u8; 4] = *b"hsqs";
+/// Size of the superblock; its last eight-byte field we read ends before.
+const SUPERBLOCK: usize = 96;
+
+/// Is told of each squashfs file that is opened: the store in which it may lie keeps what is in use.
+pub type InUse = fn(&Path, &File);
+
+/// An opened image.
+#[derive(Debug)]
+pub enum Image {
+    /// A squashfs file; the descriptor is what gets mounted, so that a path replaced meanwhile
+    /// cannot change the image.
+    Squashfs {
+        /// The opened file.
+        file: File,
+        /// Where it was found, for messages.
+        path: PathBuf,
+    },
+    /// A directory holding a root filesystem.
+    Directory(PathBuf),
+}
+
+/// Why an image cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The path cannot be opened.
+    #[error("cannot open image {path}: {source}")]
+    Open {
+        /// As given.
+        path: String,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// The file is no squashfs.
+    #[error("{path} is not a squashfs file (it does not start with \"hsqs\")")]
+    NotSquashfs {
+        /// As given.
+        path: String,
+    },
+    /// The file is shorter than its superblock says.
+    #[error("{path} is truncated: it should have {expected} bytes and has {actual}")]
+    Truncated {
+        /// As given.
+        path: String,
+        /// Bytes that the superblock promises.
+        expected: u64,
+        /// Bytes there are.
+        actual: u64,
+    },
+}
+
+impl ImageError {
+    /// For a directory where only a squashfs file will do.
+    pub fn not_squashfs(path: &Path) -> ImageError {
+        ImageError::NotSquashfs { path: path.display().to_string() }
+    }
+}
+
+impl Image {
+    /// Opens `path` and checks that it is something to start.
+    ///
+    /// # Errors
+    /// [`ImageError`], naming the path and what is wrong with it.
+    pub fn open(path: &Path, in_use: InUse) -> Result<Image, ImageError> {
+        let shown = path.display().to_string();
+        let open = |source| ImageError::Open { path: shown.clone(), source };
+        // O_NONBLOCK: a FIFO given as image must not hang the step.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
+            .open(path)
+            .map_err(open)?;
+        let metadata = file.metadata().map_err(open)?;
+        if metadata.is_dir() {
+            return Ok(Image::Directory(path.to_owned()));
+        }
+        let mut head = [0u8; 4];
+        // By position: whoever gets the file reads it from its beginning.
+        let read = file.read_at(&mut head, 0).map_err(open)?;
+        if read < 4 || head != SQUASHFS_MAGIC {
+            return Err(ImageError::NotSquashfs { path: shown });
+        }
+        let actual = metadata.len();
+        let mut superblock = [0u8; SUPERBLOCK];
+        let expected = match file.read_exact_at(&mut superblock, 0) {
+            Ok(()) => {
+                // bytes_used, at offset 40 of the superblock
+                u64::from_le_bytes(superblock[40..48].try_into().expect("eight bytes"))
+            }
+            Err(_) => SUPERBLOCK as u64,
+        };
+        if actual < expected {
+            return Err(ImageError::Truncated { path: shown, expected, actual });
+        }
+        in_use(path, &file);
+        Ok(Image::Squashfs { file, path: path.to_owned() })
+    }
+}
+
+/// The digest of everything in a squashfs file but the files' data: the superblock, and from the
+/// inode table to the end, with each file's size, time, place and block sizes. An image of another
+/// content has another one. `None` for a file that is too short for what its superblock says.
+///
+/// Layout: Documentation/filesystems/squashfs.rst of Linux and `squashfs_fs.h`.
+pub fn tables_digest(file: &File) -> io::Result<Option<String>> {
+    let mut superblock = [0u8; SUPERBLOCK];
+    if file.read_at(&mut superblock, 0)? < SUPERBLOCK {
+        return Ok(None);
+    }
+    let length = file.metadata()?.len();
+    // inode_table_start
+    let mut at = u64::from_le_bytes(superblock[64..72].try_into().expect("eight bytes"));
+    if at >= length {
+        return Ok(None);
+    }
+    let mut digest = Sha256::new();
+    digest.update(superblock);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read_at(&mut buffer, at) {
+            Ok(0) => break,
+            Ok(count) => {
+                digest.update(&buffer[..count]);
+                at += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, bytes: &[u8]) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("pyxis-image-{}-{name}", std::process::id()));
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_file() {
+        let missing = Image::open(Path::new("/nonexistent/x.sqsh"), |_, _| ()).unwrap_err();
+        assert!(missing.to_string().starts_with("cannot open image /nonexistent/x.sqsh: No such"));
+
+        let text = file("text", b"not an image");
+        assert!(Image::open(&text, |_, _| ()).unwrap_err().to_string().contains("not a squashfs"));
+        let empty = file("empty", b"");
+        assert!(Image::open(&empty, |_, _| ()).unwrap_err().to_string().contains("not a squashfs"));
+
+        let mut head = vec![0u8; 96];
+        head[..4].copy_from_slice(b"hsqs");
+        head[40..48].copy_from_slice(&4096u64.to_le_bytes());
+        let cut = file("cut", &head);
+        let error = Image::open(&cut, |_, _| ()).unwrap_err().to_string();
+        assert!(error.ends_with("should have 4096 bytes and has 96"), "{error}");
+        for path in [text, empty, cut] {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_directory_is_an_image() {
+        assert!(matches!(Image::open(Path::new("/"), |_, _| ()), Ok(Image::Directory(_))));
+    }
+}

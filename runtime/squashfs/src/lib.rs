@@ -1,0 +1,154 @@
+//! Reads squashfs 4.0 images, as Documentation/filesystems/squashfs.rst of Linux describes them.
+//!
+//! An image is whatever a user was given: every number in it is checked before it is used, and
+//! what an inconsistent one costs is an error, not a panic, an endless loop or all the memory.
+
+mod cache;
+mod codec;
+mod data;
+mod directory;
+pub mod fuse;
+pub mod image;
+mod inode;
+mod lzo;
+mod metadata;
+mod walk;
+mod xattr;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::FileExt;
+
+pub use codec::Codec;
+pub use directory::{Entry, Listing};
+pub use inode::{Inode, Kind};
+
+use cache::Cache;
+use data::Blocks;
+use metadata::{Metadata, Position};
+
+/// First bytes of every squashfs file (little endian `0x73717368`).
+pub const MAGIC: [u8; 4] = *b"hsqs";
+/// What a table that is not there begins at.
+const NO_TABLE: u64 = u64::MAX;
+/// Bytes of unpacked metadata and of unpacked data that are kept.
+const KEPT_METADATA: usize = 4 << 20;
+const KEPT_DATA: usize = 16 << 20;
+/// Bytes of the block lists of files.
+const KEPT_BLOCKS: usize = 16 << 20;
+
+/// Why something cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SquashfsError {
+    /// The file itself cannot be read.
+    #[error("cannot read the image: {0}")]
+    Read(io::Error),
+    /// A kind of image that is left to other programs.
+    #[error("squashfs {0} is not read here")]
+    Unsupported(String),
+    /// It contradicts itself.
+    #[error("the image is damaged: {0}")]
+    Damaged(&'static str),
+}
+
+type Result<T> = std::result::Result<T, SquashfsError>;
+
+/// An image that can be read from several threads at once.
+pub struct Image {
+    file: File,
+    codec: Codec,
+    block_size: u32,
+    /// Inodes there are, and bytes of the whole file system.
+    counts: (u32, u64),
+    root: u64,
+    inodes: u64,
+    directories: u64,
+    fragments: (u64, u32),
+    xattrs: Option<xattr::Table>,
+    metadata: Cache<Metadata>,
+    data: Cache<Vec<u8>>,
+    blocks: Cache<Blocks>,
+}
+
+impl Image {
+    /// Reads the superblock. Nothing else is looked at before it is asked for.
+    ///
+    /// # Errors
+    /// [`SquashfsError::Unsupported`] for compressions and versions that are left to others.
+    pub fn open(file: File) -> Result<Image> {
+        let mut head = [0; 96];
+        file.read_exact_at(&mut head, 0).map_err(SquashfsError::Read)?;
+        let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        let word = |at: usize| u32::from(short(at)) | u32::from(short(at + 2)) << 16;
+        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+        if head[..4] != MAGIC {
+            return Err(SquashfsError::Damaged("no squashfs"));
+        }
+        if (short(28), short(30)) != (4, 0) {
+            let version = format!("version {}.{}", short(28), short(30));
+            return Err(SquashfsError::Unsupported(version));
+        }
+        let codec = Codec::of(short(20))?;
+        let block_size = word(12);
+        if !block_size.is_power_of_two() || !(4096..=1 << 20).contains(&block_size) {
+            return Err(SquashfsError::Damaged("its block size"));
+        }
+        let mut image = Image {
+            file,
+            codec,
+            block_size,
+            counts: (word(4), long(40)),
+            root: long(32),
+            inodes: long(64),
+            directories: long(72),
+            fragments: (long(80), word(16)),
+            xattrs: None,
+            metadata: Cache::new(KEPT_METADATA),
+            data: Cache::new(KEPT_DATA),
+            blocks: Cache::new(KEPT_BLOCKS),
+        };
+        image.xattrs = match long(56) {
+            NO_TABLE => None,
+            start => xattr::Table::read(&image.file, start)?,
+        };
+        Ok(image)
+    }
+
+    /// The file's descriptor.
+    pub fn descriptor(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// The reference of the root directory's inode.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Bytes of a block.
+    pub fn block_size(&self) -> u32 {
+        self.block_size
+    }
+
+    /// Number of inodes.
+    pub fn inode_count(&self) -> u32 {
+        self.counts.0
+    }
+
+    /// Bytes of the file system, packed.
+    pub fn bytes(&self) -> u64 {
+        self.counts.1
+    }
+
+    /// Whether anything has an extended attribute.
+    pub fn has_xattrs(&self) -> bool {
+        self.xattrs.is_some()
+    }
+
+    /// Where a reference, 48 bits as inodes and directories have them, leads in a table.
+    fn position(table: u64, reference: u64) -> Result<Position> {
+        let block = table.checked_add(reference >> 16).filter(|_| reference >> 48 == 0);
+        let block = block.ok_or(SquashfsError::Damaged("a reference"))?;
+        Ok(Position { block, offset: (reference & 0xffff) as usize })
+    }
+}
