@@ -14,7 +14,7 @@ let
 
   # Every release that has its facts: 20.11, 21.08, ...
   releases = map (lib.removeSuffix ".toml") (
-    builtins.filter (lib.hasSuffix ".toml") (builtins.attrNames (builtins.readDir (src + "/spank-bindings/releases")))
+    builtins.filter (lib.hasSuffix ".toml") (builtins.attrNames (builtins.readDir (src + "/slurm-releases/releases")))
   );
 
   # 24.11.1.1 is of 24.11.

@@ -1,10 +1,14 @@
 //! Hands on the release's cfgs from spank-bindings and says how the .so is linked.
 
 fn main() {
-    let cfgs = [("KNOWN_CFGS", "rustc-check-cfg=cfg(NAME)"), ("CFGS", "rustc-cfg=NAME")];
-    for (list, line) in cfgs {
-        let names = std::env::var(format!("DEP_SLURM_SPANK_{list}")).unwrap_or_default();
-        for name in names.split(',').filter(|name| !name.is_empty()) {
+    for (list, line) in [("CHECK_CFGS", "rustc-check-cfg=cfg(NAME)"), ("CFGS", "rustc-cfg=NAME")] {
+        let variable = format!("DEP_SLURM_SPANK_{list}");
+        // Without them code for a release would be left out, and nobody told.
+        let Ok(names) = std::env::var(&variable) else {
+            println!("cargo::error={variable} is not set: spank-bindings no longer publishes it");
+            std::process::exit(1);
+        };
+        for name in names.split(',') {
             println!("cargo::{}", line.replace("NAME", name));
         }
     }

@@ -105,7 +105,7 @@ suite_matrix() {
     check "a spank.h with the same interface says so" announces "same interface as" ""
     check "one with another is shown, and refused" announces "^item *S_SITE *- *1$" 's/S_JOB_GID,/S_SITE, S_JOB_GID,/'
     check "as many builds as releases" test "$(find target/matrix -name spank_pyxis.so | wc -l)" -eq \
-        "$(find spank-bindings/releases -maxdepth 1 -type f | wc -l)"
+        "$(find slurm-releases/releases -maxdepth 1 -type f | wc -l)"
 }
 
 # All packages, deb and rpm, are in $PYXIS_DIST. Made once per run, unless PYXIS_DIST names some already.

@@ -26,8 +26,7 @@ pub(crate) fn bindings(report: &Report, check: bool) -> Result<(), Error> {
     let progress = report.progress(releases.len());
     for release in &releases {
         progress.start(release);
-        let feature = workspace::feature(release);
-        let features = format!("real-header,{feature}");
+        let features = format!("real-header,{}", slurm_releases::feature(release));
         let args = ["check", "-p", "spank-bindings", "--lib", "--features", features.as_str()];
         let messages =
             Cargo::new(&root, &args).env("SLURM_SPANK_INCLUDE", "facts").run(&progress)?;
@@ -35,7 +34,7 @@ pub(crate) fn bindings(report: &Report, check: bool) -> Result<(), Error> {
             .ok_or(Error::NoArtifact { what: "build script", release: release.clone() })?;
         let made = out.join("bindings.rs");
         let text = fs::read_to_string(&made).map_err(Error::io("read", &made))?;
-        let name = format!("spank-bindings/src/generated/{}.rs", feature.replace('-', "_"));
+        let name = format!("spank-bindings/{}", slurm_releases::bindings_file(release));
         changes.file(&name, |_| Some(text))?;
         progress.done(report, format_args!("{release}: {name}"));
     }
@@ -91,7 +90,7 @@ fn features(
     let mut lines: Vec<String> =
         manifest.lines().filter(|line| !is_release(line)).map(str::to_owned).collect();
     let list = releases.iter().map(|release| {
-        let feature = workspace::feature(release);
+        let feature = slurm_releases::feature(release);
         let enables = enables(&feature);
         format!("{feature} = [{enables}]")
     });

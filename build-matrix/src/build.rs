@@ -7,8 +7,8 @@ use crate::report::{Progress, Report};
 use crate::verify::{self, Verdict};
 use crate::workspace;
 use serde_json::{Value, json};
-use spank_bindings::stamp::Stamp;
-use spank_bindings::{RELEASES, Release};
+use slurm_releases::stamp::Stamp;
+use slurm_releases::{RELEASES, Release, bindings_hash};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -26,14 +26,14 @@ impl Target {
     /// Cargo features of the plugin.
     pub(crate) fn features(&self) -> String {
         let real = if self.headers.is_some() { ",spank-bindings/real-header" } else { "" };
-        workspace::feature(self.release.name) + real
+        self.release.feature() + real
     }
 }
 
 /// What the command line asks for.
 pub(crate) fn targets(asked: &[String], slurm: Option<&Path>) -> Result<Vec<Target>, Error> {
     let known = |name: &String| {
-        spank_bindings::release(name).ok_or_else(|| Error::NoRelease { asked: name.clone() })
+        slurm_releases::release(name).ok_or_else(|| Error::NoRelease { asked: name.clone() })
     };
     let releases: Vec<&'static Release> = match asked {
         [all] if all == "all" => RELEASES.iter().collect(),
@@ -54,7 +54,7 @@ pub(crate) fn targets(asked: &[String], slurm: Option<&Path>) -> Result<Vec<Targ
     if let Some(asked) = releases.first().filter(|asked| asked.name != found) {
         return Err(Error::OtherRelease { path, found, asked: asked.name.into() });
     }
-    let release = spank_bindings::release(&found).ok_or(Error::Unsupported { path, found })?;
+    let release = slurm_releases::release(&found).ok_or(Error::Unsupported { path, found })?;
     Ok(vec![Target { release, headers: Some(headers) }])
 }
 
@@ -154,7 +154,7 @@ fn build_one(
     let file = place(&made, &out.join(name))?;
 
     let mut verdict = verify::verify(&file, Some(name))?;
-    check_bindings(target, &file, &mut verdict)?;
+    check_bindings(target, root, &file, &mut verdict)?;
     Ok(verdict)
 }
 
@@ -168,18 +168,24 @@ fn place(made: &Path, dir: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Without a header it must be the committed bindings that were used, with one the header's number.
-fn check_bindings(target: &Target, file: &Path, verdict: &mut Verdict) -> Result<(), Error> {
+fn check_bindings(
+    target: &Target,
+    root: &Path,
+    file: &Path,
+    verdict: &mut Verdict,
+) -> Result<(), Error> {
     let bytes = fs::read(file).map_err(Error::io("read", file))?;
     let Ok(stamp) = Stamp::from_elf(&bytes) else { return Ok(()) };
     let number = target.headers.as_ref().map_or(target.release.number, |h| h.number);
     if stamp.number != number {
         verdict.faults.push(format!("stamped {:#08x}, not {number:#08x}", stamp.number));
     }
-    if target.headers.is_none() && stamp.bindings != target.release.bindings {
-        verdict.faults.push(format!(
-            "built with bindings {}, committed are {}",
-            stamp.bindings, target.release.bindings
-        ));
+    if target.headers.is_none() {
+        let committed = bindings_hash(&workspace::bindings(root, target.release.name)?);
+        if stamp.bindings != committed {
+            let built = &stamp.bindings;
+            verdict.faults.push(format!("built with bindings {built}, committed are {committed}"));
+        }
     }
     Ok(())
 }

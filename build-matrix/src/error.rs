@@ -1,6 +1,6 @@
 //! What goes wrong: each message says what, where, and what to do.
 
-use spank_bindings::RELEASES;
+use slurm_releases::RELEASES;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub(crate) enum Error {
     OneHeader,
     /// Not run below the workspace.
     #[error(
-        "no spank-bindings/releases in {} or above: run it in the source tree", start.display()
+        "no slurm-releases/releases in {} or above: run it in the source tree", start.display()
     )]
     NoWorkspace { start: PathBuf },
     /// Cargo could not be run, or said no; its own words went to stderr.

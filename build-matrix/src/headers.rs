@@ -1,7 +1,7 @@
 //! Finds the headers of a real Slurm, in whatever form they are given.
 
 use crate::error::Error;
-use spank_bindings::header::{release_name, version_number};
+use slurm_releases::header::{release_name, version_number};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -4,7 +4,8 @@ use crate::cargo::{self, Cargo};
 use crate::error::Error;
 use crate::headers;
 use crate::report::Progress;
-use spank_bindings::header::release_name;
+use crate::workspace;
+use slurm_releases::header::release_name;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -24,7 +25,7 @@ pub(crate) struct Interface {
 
 /// That of a release, or of the Slurm at a path.
 pub(crate) fn of(place: &str, root: &Path, progress: &Progress) -> Result<Interface, Error> {
-    match spank_bindings::release(place) {
+    match slurm_releases::release(place) {
         Some(release) => of_release(release.name, root),
         // A word without a slash is meant as a release.
         None if !place.contains('/') && !Path::new(place).exists() => {
@@ -39,10 +40,9 @@ pub(crate) fn of(place: &str, root: &Path, progress: &Progress) -> Result<Interf
 
 /// The committed one.
 pub(crate) fn of_release(release: &str, root: &Path) -> Result<Interface, Error> {
-    let name = format!("spank-bindings/src/generated/slurm_{}.rs", release.replace('.', "_"));
-    let path = root.join(name);
-    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    Ok(Interface { name: release.into(), release: release.into(), facts: facts(&text) })
+    let text = workspace::bindings(root, release)?;
+    let facts = facts(&String::from_utf8_lossy(&text));
+    Ok(Interface { name: release.into(), release: release.into(), facts })
 }
 
 /// That of a header, whether a plugin could be built for it or not.
@@ -157,7 +157,6 @@ fn statements(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace;
 
     #[test]
     fn every_kind_of_fact_is_read() {

@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use serde_json::json;
-use spank_bindings::RELEASES;
+use slurm_releases::RELEASES;
 
 pub(crate) fn list(report: &Report) {
     let rows: Vec<_> = RELEASES

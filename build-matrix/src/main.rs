@@ -4,7 +4,6 @@ mod bindings;
 mod build;
 mod cargo;
 mod diff;
-mod elf;
 mod error;
 mod headers;
 mod interface;
@@ -38,7 +37,7 @@ struct Cli {
 enum Verb {
     /// List the supported releases.
     List,
-    /// Make the committed bindings and the lists of cargo features from `spank-bindings/releases`.
+    /// Make the committed bindings and the lists of cargo features from `slurm-releases/releases`.
     Bindings {
         /// Change nothing; fail if anything would change.
         #[arg(long)]

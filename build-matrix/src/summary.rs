@@ -6,7 +6,7 @@ use crate::report::Report;
 use crate::results;
 use crate::workspace;
 use serde_json::{Value, json};
-use spank_bindings::RELEASES;
+use slurm_releases::RELEASES;
 use std::fs;
 use std::path::{Path, PathBuf};
 

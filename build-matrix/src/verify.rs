@@ -1,17 +1,15 @@
 //! `verify`: is a built plugin what it should be? Read from its file, nothing is loaded.
 
-use crate::elf::{self, Library};
 use crate::error::Error;
 use crate::package::hex;
 use crate::report::Report;
 use crate::{results, workspace};
-use object::Object;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use spank_bindings::Release;
-use spank_bindings::elf::Elf;
-use spank_bindings::stamp::{SYMBOL, Stamp};
+use slurm_releases::Release;
+use slurm_releases::elf::{AARCH64, Elf, Library, numbers};
+use slurm_releases::stamp::{SYMBOL, Stamp};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -105,14 +103,14 @@ pub(crate) fn verify(file: &Path, expected: Option<&str>) -> Result<Verdict, Err
         glibc: None,
         faults: Vec::new(),
     };
-    let library = match elf::library(&bytes) {
+    let library = match Library::read(&bytes) {
         Ok(library) => library,
         Err(e) => {
             verdict.faults.push(format!("no shared library: {e}"));
             return Ok(verdict);
         }
     };
-    verdict.glibc = newest_glibc(&library);
+    verdict.glibc = library.newest_glibc();
     verdict.faults.extend(too_large(&bytes));
     let faults = &mut verdict.faults;
     linking(&library, faults);
@@ -132,8 +130,7 @@ pub(crate) fn verify(file: &Path, expected: Option<&str>) -> Result<Verdict, Err
 
 /// More bytes than a plugin for its processor may have.
 fn too_large(bytes: &[u8]) -> Option<String> {
-    let aarch64 = object::File::parse(bytes)
-        .is_ok_and(|elf| elf.architecture() == object::Architecture::Aarch64);
+    let aarch64 = Elf::parse(bytes).is_some_and(|elf| elf.machine() == AARCH64);
     let most = if aarch64 { MOST_AARCH64 } else { MOST };
     let size = bytes.len() as u64;
     (size > most).then(|| format!("{size} bytes, more than {most}"))
@@ -161,7 +158,7 @@ fn stamped(
     expected: Option<&str>,
     faults: &mut Vec<String>,
 ) -> Option<&'static Release> {
-    let release = spank_bindings::release(&stamp.slurm)?;
+    let release = slurm_releases::release(&stamp.slurm)?;
     if let Some(expected) = expected.filter(|expected| *expected != stamp.slurm) {
         faults.push(format!("stamped for Slurm {}, built for {expected}", stamp.slurm));
     }
@@ -206,20 +203,9 @@ fn symbols(library: &Library, release: &Release, faults: &mut Vec<String>) {
     }
 }
 
-/// The newest version of glibc among those needed.
-pub(crate) fn newest_glibc(library: &Library) -> Option<String> {
-    let versions = library.versions.iter().filter_map(|v| v.strip_prefix("GLIBC_"));
-    versions.max_by_key(|v| numbers(v)).map(str::to_owned)
-}
-
 /// Is version `a` newer than `b`?
 pub(crate) fn newer(a: &str, b: &str) -> bool {
     numbers(a) > numbers(b)
-}
-
-/// `2.34` as numbers, which compare as versions do.
-pub(crate) fn numbers(version: &str) -> Vec<u32> {
-    version.split('.').filter_map(|part| part.parse().ok()).collect()
 }
 
 #[cfg(test)]

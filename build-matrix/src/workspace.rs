@@ -9,7 +9,7 @@ use std::{env, fs};
 /// The root of the source tree that the current directory is in.
 pub(crate) fn root() -> Result<PathBuf, Error> {
     let start = env::current_dir().map_err(Error::io("find", Path::new(".")))?;
-    let root = start.ancestors().find(|dir| dir.join("spank-bindings/releases").is_dir());
+    let root = start.ancestors().find(|dir| dir.join("slurm-releases/releases").is_dir());
     root.map(Path::to_path_buf).ok_or(Error::NoWorkspace { start })
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn lock(root: &Path) -> Result<Flock<File>, Error> {
 /// Releases as the data files name them, oldest first. Not from the table compiled into this
 /// program: a file may have been added since.
 pub(crate) fn releases(root: &Path) -> Result<Vec<String>, Error> {
-    let dir = root.join("spank-bindings/releases");
+    let dir = root.join("slurm-releases/releases");
     let mut names = Vec::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))? {
         let name = entry.map_err(Error::io("list", &dir))?.file_name();
@@ -41,7 +41,8 @@ pub(crate) fn releases(root: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// `slurm-24-11`
-pub(crate) fn feature(release: &str) -> String {
-    format!("slurm-{}", release.replace('.', "-"))
+/// The committed bindings of a release.
+pub(crate) fn bindings(root: &Path, release: &str) -> Result<Vec<u8>, Error> {
+    let path = root.join("spank-bindings").join(slurm_releases::bindings_file(release));
+    fs::read(&path).map_err(Error::io("read", &path))
 }

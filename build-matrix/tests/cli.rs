@@ -21,7 +21,7 @@ fn complaint(dir: &Path, args: &[&str]) -> String {
 #[test]
 fn list_is_a_table_and_a_document() {
     let table = text(&build_matrix(&root(), &["list"]).stdout);
-    assert_eq!(table.lines().count(), 1 + spank_bindings::RELEASES.len());
+    assert_eq!(table.lines().count(), 1 + slurm_releases::RELEASES.len());
     assert!(table.contains("24.11     42  libslurm.so.42 24.11.7   0x180b07"), "{table}");
 
     let document = build_matrix(&root(), &["list", "--json"]).stdout;
@@ -53,7 +53,7 @@ fn outside_of_the_source_tree_there_is_nothing_to_build() {
 #[test]
 fn a_second_build_in_a_tree_waits_for_the_first() {
     let tree = tempfile::tempdir().unwrap();
-    fs::create_dir_all(tree.path().join("spank-bindings/releases")).unwrap();
+    fs::create_dir_all(tree.path().join("slurm-releases/releases")).unwrap();
     fs::create_dir(tree.path().join("target")).unwrap();
     let file = fs::File::create(tree.path().join("target/build-matrix.lock")).unwrap();
     let first = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
@@ -115,7 +115,7 @@ fn without_zig_it_is_said_where_it_comes_from() {
 fn report_is_made_of_the_last_results() {
     let tree = tempfile::tempdir().unwrap();
     let results = tree.path().join("target/results");
-    fs::create_dir_all(tree.path().join("spank-bindings/releases")).unwrap();
+    fs::create_dir_all(tree.path().join("slurm-releases/releases")).unwrap();
     let error = complaint(tree.path(), &["report"]);
     assert!(error.contains("no results in target/results"), "{error}");
 

@@ -28,14 +28,23 @@ fn workspace(dir: &Path) {
         let status = Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap();
         assert!(status.success(), "cp {part}");
     };
-    ["Cargo.lock", "spank-bindings", "build-matrix", "plugin/Cargo.toml"].iter().for_each(copy);
+    [
+        "Cargo.lock",
+        "slurm-releases",
+        "spank-bindings",
+        "build-matrix",
+        "plugin/Cargo.toml",
+        "plugin/build.rs",
+    ]
+    .iter()
+    .for_each(copy);
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let members =
         |line: &&str| !line.starts_with("members") && !line.starts_with("default-members");
     let manifest: Vec<&str> = manifest.lines().filter(members).collect();
     let manifest = manifest.join("\n").replace(
         "[workspace]",
-        "[workspace]\nmembers = [\"spank-bindings\", \"build-matrix\", \"plugin\"]",
+        "[workspace]\nmembers = [\"slurm-releases\", \"spank-bindings\", \"build-matrix\", \"plugin\"]",
     );
     fs::write(dir.join("Cargo.toml"), manifest).unwrap();
 
@@ -54,21 +63,18 @@ fn workspace(dir: &Path) {
     kept.push_str("[dependencies]\nspank-bindings.workspace = true\n");
     fs::write(dir.join("plugin/Cargo.toml"), kept).unwrap();
     fs::create_dir_all(dir.join("plugin/src")).unwrap();
-    fs::write(dir.join("plugin/build.rs"), BUILD_RS).unwrap();
     fs::write(dir.join("plugin/src/lib.rs"), PLUGIN).unwrap();
 }
 
-const BUILD_RS: &str = r#"
-fn main() { println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete"); }
-"#;
-
-const PLUGIN: &str = r#"//! A plugin that does nothing.
+const PLUGIN: &str = r#"//! A plugin that does nothing, and does it differently from a release on.
+#![deny(unexpected_cfgs)]
 use spank_bindings::{Args, FailureMode, Spank};
 
 fn nothing(_: &Spank<'_>, _: Args<'_>) -> Result<(), String> {
     Ok(())
 }
 
+#[cfg(slurm_ge_27_05)]
 fn wrap(spank: &Spank<'_>, _: Args<'_>) -> Result<(), spank_bindings::SpankError> {
     spank.prepend_task_argv(&[c"wrap"])
 }
@@ -102,7 +108,7 @@ fn a_release_is_added_by_one_file_and_one_command() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     workspace(dir);
-    fs::write(dir.join("spank-bindings/releases/27.05.toml"), DATA).unwrap();
+    fs::write(dir.join("slurm-releases/releases/27.05.toml"), DATA).unwrap();
 
     let stale = build_matrix(dir, &["bindings", "--check"]);
     assert!(!stale.status.success());

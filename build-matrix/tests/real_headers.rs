@@ -3,7 +3,7 @@
 mod common;
 
 use common::{bindings_from, build_matrix, committed, headers, root, text};
-use spank_bindings::header::{release_name, version_number};
+use slurm_releases::header::{release_name, version_number};
 use std::fs;
 use std::path::{Path, PathBuf};
 

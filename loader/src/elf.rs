@@ -30,8 +30,8 @@ const MACHINE: u16 = 62;
 #[cfg(target_arch = "aarch64")]
 const MACHINE: u16 = 183;
 
-const NAME: &[u8] = b".pyxis.stamp\0";
-const FIRST_LINE: &[u8] = b"pyxis-stamp 1\nplugin=pyxis\n";
+include!(concat!(env!("OUT_DIR"), "/stamp.rs"));
+
 /// Bytes per entry of the section table, and more entries than a plugin has.
 const ENTRY: usize = 64;
 const ENTRIES: usize = 64;
@@ -91,7 +91,7 @@ pub(crate) fn stamp(file: c_int, size: u64) -> Result<Stamp, ElfFault> {
 
 /// The two values, from the lines `api=42` and `number=0x180b07`.
 fn parse(text: &[u8]) -> Option<Stamp> {
-    let rest = text.strip_prefix(FIRST_LINE)?;
+    let rest = text.strip_prefix(FIRST_LINES)?;
     let value = |key: &[u8], base| {
         let mut lines = rest.split(|byte| *byte == b'\n' || *byte == 0);
         number(lines.find_map(|line| line.strip_prefix(key))?, base)

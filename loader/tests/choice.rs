@@ -95,7 +95,7 @@ fn it_is_small_and_exports_what_slurm_looks_up() {
         "spank_options",
         "spank_plugin_version",
     ];
-    let newest = spank_bindings::RELEASES.last().unwrap();
+    let newest = slurm_releases::RELEASES.last().unwrap();
     expected.extend(newest.hooks);
     expected.sort_unstable();
     assert_eq!(exports, expected);
@@ -105,7 +105,7 @@ fn it_is_small_and_exports_what_slurm_looks_up() {
 #[test]
 fn it_costs_less_than_a_millisecond() {
     let tree = Tree::new(&[]);
-    for release in spank_bindings::RELEASES {
+    for release in slurm_releases::RELEASES {
         let number = format!("{:#x}", release.number);
         let (slurm, api) = (release.name, release.api);
         tree.add(&Build { slurm, api, number: &number, options: &[] });

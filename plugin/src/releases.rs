@@ -15,6 +15,15 @@ fn slurmstepd() -> MutexGuard<'static, ()> {
     alone
 }
 
+/// Where behaviour has to differ, a cfg decides; rustc knows all of their names (build.rs).
+#[test]
+fn the_cfgs_of_the_release_and_of_those_before_it_are_set() {
+    let set =
+        [cfg!(slurm_ge_20_11), cfg!(slurm_ge_22_05), cfg!(slurm_ge_24_11), cfg!(slurm_ge_26_05)];
+    let built = ["20.11", "22.05", "24.11", "26.05"].map(|name| name <= spank_bindings::RELEASE);
+    assert_eq!(set, built);
+}
+
 fn options() -> Options {
     state::with(|state| state.options.clone())
 }

@@ -3,11 +3,11 @@
 //! Slurm's own header is under the GPL and is not carried here; names, numbers and prototypes are
 //! enough for bindgen to give the same bytes (tests/real_headers.rs holds it to that).
 
-use crate::facts::Facts;
+use slurm_releases::Release;
 use std::fmt::Write;
 
 /// The text of `slurm/spank.h`.
-pub(crate) fn spank_h(f: &Facts) -> String {
+pub(crate) fn spank_h(f: &Release) -> String {
     let mut out = String::from("#include <slurm/slurm_version.h>\n");
     // Order decides the order of the bindings: a shared error enum comes with an #include.
     let own_errors = f.error_type.starts_with("enum ");
@@ -39,7 +39,7 @@ pub(crate) fn spank_h(f: &Facts) -> String {
          spank_opt_cb_f cb; };",
     );
     line(&mut out, &format!("#define SPANK_OPTION_MAXLEN {}", f.option_maxlen));
-    f.prototypes().for_each(|prototype| line(&mut out, &format!("extern {prototype};")));
+    f.prototypes.iter().for_each(|prototype| line(&mut out, &format!("extern {prototype};")));
     out
 }
 
@@ -49,9 +49,9 @@ pub(crate) fn version_h(number: u32) -> String {
 }
 
 /// 20.11 has an enum of its own; later releases share one with all of Slurm, success is a macro.
-fn errors(f: &Facts) -> String {
+fn errors(f: &Release) -> String {
     let mut values = String::new();
-    for (name, value) in f.error_values() {
+    for (name, value) in f.errors {
         let _ = write!(values, "{name} = {value}, ");
     }
     match f.error_type.strip_prefix("enum ") {

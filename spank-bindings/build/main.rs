@@ -1,7 +1,4 @@
-//! Picks the release, brings its bindings to OUT_DIR, and turns the data files into a Rust table.
-
-mod facts;
-mod table;
+//! Picks the release, brings its bindings to OUT_DIR, and says there what a plugin built with them is for.
 
 #[cfg(feature = "real-header")]
 mod header;
@@ -10,7 +7,8 @@ mod probe;
 #[cfg(feature = "real-header")]
 mod real;
 
-use facts::Facts;
+use slurm_releases::stamp::Stamp;
+use slurm_releases::{RELEASES, Release, bindings_file, bindings_hash};
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
@@ -24,17 +22,16 @@ fn main() {
 fn run() -> Result<(), String> {
     let home = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("no CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
-    for watched in ["build", "releases", "src/generated", "src/mock", "src/header.rs"] {
+    for watched in ["build", "src/generated", "src/mock"] {
         println!("cargo::rerun-if-changed={watched}");
     }
-    let all = facts::load(&home.join("releases"))?;
-    let chosen = choose(&all, &home)?;
-    write(&out.join("features.rs"), &one_release(&all))?;
+    let chosen = choose(&home)?;
+    write(&out.join("features.rs"), &one_release())?;
 
     let (bindings, number) = interface(chosen, &home, &out)?;
     write(&out.join("bindings.rs"), &bindings)?;
-    write(&out.join("table.rs"), &table::rust(&all, chosen, number, &bindings, &home))?;
-    tell_cfgs(&all, chosen);
+    write(&out.join("release.rs"), &release(chosen, number, &bindings))?;
+    tell_cfgs(chosen);
     #[cfg(feature = "mock")]
     compile_mock();
     Ok(())
@@ -43,23 +40,21 @@ fn run() -> Result<(), String> {
 /// The release asked for by feature; without one the newest whose bindings are there.
 ///
 /// Two features are reported by a `compile_error!` in the crate: that names the place to look.
-fn choose<'a>(all: &'a [Facts], home: &Path) -> Result<&'a Facts, String> {
-    if let Some(facts) = all.iter().rev().find(|f| asked(f)) {
-        return Ok(facts);
+fn choose(home: &Path) -> Result<&'static Release, String> {
+    if let Some(release) = RELEASES.iter().rev().find(|release| asked(release)) {
+        return Ok(release);
     }
-    all.iter()
-        .rev()
-        .find(|f| generated(home, f).exists())
-        .ok_or_else(|| "no bindings in src/generated: run `build-matrix bindings`".into())
+    let mut made = RELEASES.iter().rev().filter(|release| generated(home, release).exists());
+    made.next().ok_or_else(|| "no bindings in src/generated: run `build-matrix bindings`".into())
 }
 
-fn asked(facts: &Facts) -> bool {
-    env::var_os(format!("CARGO_FEATURE_SLURM_{}", facts.ident())).is_some()
+fn asked(release: &Release) -> bool {
+    env::var_os(format!("CARGO_FEATURE_SLURM_{}", release.ident())).is_some()
 }
 
 /// Rust that does not compile if more than one release is asked for.
-fn one_release(all: &[Facts]) -> String {
-    let asked: Vec<&str> = all.iter().filter(|f| asked(f)).map(|f| f.release.as_str()).collect();
+fn one_release() -> String {
+    let asked: Vec<&str> = RELEASES.iter().filter(|r| asked(r)).map(|r| r.name).collect();
     if asked.len() < 2 {
         return String::new();
     }
@@ -70,39 +65,68 @@ fn one_release(all: &[Facts]) -> String {
     )
 }
 
-fn generated(home: &Path, facts: &Facts) -> PathBuf {
-    home.join(format!("src/generated/slurm_{}.rs", facts.ident()))
+fn generated(home: &Path, release: &Release) -> PathBuf {
+    home.join(bindings_file(release.name))
+}
+
+/// What a plugin built with these bindings is for, as Rust: constants, and its stamp in three parts, between which the
+/// names of the plugin and of its version belong.
+fn release(chosen: &Release, number: u32, bindings: &str) -> String {
+    let hash = bindings_hash(bindings.as_bytes());
+    let target = env::var("TARGET").unwrap_or_default();
+    let stamp = Stamp {
+        plugin: "\0".into(),
+        version: "\0".into(),
+        slurm: chosen.name.into(),
+        number,
+        api: chosen.api,
+        bindings: hash.clone(),
+        target: target.clone(),
+    };
+    let text = stamp.text();
+    let parts: Vec<&str> = text.split('\0').collect();
+    format!(
+        "/// The release that this crate is compiled for.\n\
+         pub const RELEASE: &str = {:?};\n\
+         /// SLURM_VERSION_NUMBER of the header that the bindings come from.\n\
+         pub const SLURM_VERSION_NUMBER: u32 = {number:#08x};\n\
+         /// Hash of the text of the bindings in use.\n\
+         pub const BINDINGS_HASH: &str = {hash:?};\n\
+         /// The target triple this crate is compiled for.\n\
+         pub const TARGET: &str = {target:?};\n\
+         pub(crate) const STAMP: [&str; {}] = {parts:?};\n",
+        chosen.name,
+        parts.len(),
+    )
 }
 
 /// The text of the bindings and the number that plugins state as theirs.
 #[cfg(not(feature = "real-header"))]
-fn interface(facts: &Facts, home: &Path, _out: &Path) -> Result<(String, u32), String> {
+fn interface(release: &Release, home: &Path, _out: &Path) -> Result<(String, u32), String> {
     println!("cargo::rerun-if-env-changed=SLURM_SPANK_INCLUDE");
     if env::var_os("SLURM_SPANK_INCLUDE").is_some() {
         return Err("SLURM_SPANK_INCLUDE is set but spank-bindings is built without its feature \
                     `real-header`: add it, or unset the variable"
             .into());
     }
-    let path = generated(home, facts);
+    let path = generated(home, release);
     let text = fs::read_to_string(&path)
         .map_err(|e| format!("{}: {e}: run `build-matrix bindings` to make it", path.display()))?;
-    Ok((text, facts.number()))
+    Ok((text, release.number))
 }
 
 /// The same from a header at hand.
 #[cfg(feature = "real-header")]
-fn interface(facts: &Facts, _home: &Path, out: &Path) -> Result<(String, u32), String> {
+fn interface(release: &Release, _home: &Path, out: &Path) -> Result<(String, u32), String> {
     println!("cargo::rerun-if-env-changed=SLURM_SPANK_INCLUDE");
-    real::interface(facts, out)
+    real::interface(release, out)
 }
 
 /// `slurm_ge_XX_YY` for every release up to the chosen one, here and (as metadata) in dependents.
-fn tell_cfgs(all: &[Facts], chosen: &Facts) {
-    let names = |pick: &dyn Fn(&&Facts) -> bool| -> Vec<String> {
-        all.iter().filter(pick).map(|f| format!("slurm_ge_{}", f.ident())).collect()
-    };
-    let known = names(&|_| true);
-    let set = names(&|f| f.order() <= chosen.order());
+fn tell_cfgs(chosen: &Release) {
+    let known: Vec<String> = RELEASES.iter().map(Release::cfg).collect();
+    let set: Vec<String> =
+        RELEASES.iter().filter(|r| r.number <= chosen.number).map(Release::cfg).collect();
     for name in &known {
         println!("cargo::rustc-check-cfg=cfg({name})");
     }
@@ -112,7 +136,7 @@ fn tell_cfgs(all: &[Facts], chosen: &Facts) {
     println!("cargo::rustc-check-cfg=cfg(compared)");
     println!("cargo::metadata=CHECK_CFGS={}", known.join(","));
     println!("cargo::metadata=CFGS={}", set.join(","));
-    println!("cargo::metadata=RELEASE={}", chosen.release);
+    println!("cargo::metadata=RELEASE={}", chosen.name);
 }
 
 #[cfg(feature = "mock")]

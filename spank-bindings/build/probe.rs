@@ -1,21 +1,21 @@
 //! A C file that compiles only against a header that is what the facts say.
 
-use crate::facts::{Facts, function_name};
+use slurm_releases::Release;
 use std::fmt::Write;
 
 /// The text of the probe: each assertion names what it found wrong.
-pub(crate) fn source(f: &Facts) -> String {
+pub(crate) fn source(f: &Release) -> String {
     let mut out = String::from(
         "#include <stddef.h>\n#include <slurm/spank.h>\n\
          #define SAME(what, value) _Static_assert((what) == (value), #what \" is not \" #value)\n",
     );
-    for list in [&f.items, &f.contexts] {
+    for list in [f.items, f.contexts] {
         for (value, name) in list.iter().enumerate() {
             let _ = writeln!(out, "SAME({name}, {value});");
         }
     }
     let _ = writeln!(out, "SAME(ESPANK_SUCCESS, 0);");
-    for (name, value) in f.error_values() {
+    for (name, value) in f.errors {
         let _ = writeln!(out, "SAME({name}, {value});");
     }
     let _ = writeln!(out, "SAME(SPANK_OPTION_MAXLEN, {});", f.option_maxlen);
@@ -24,15 +24,14 @@ pub(crate) fn source(f: &Facts) -> String {
     // Named first, so that one the header lacks is an error; declared again, so that one of
     // another type is.
     let _ = writeln!(out, "const void *const probe_names[] = {{");
-    let names = f.prototypes().map(function_name).chain(f.hooks.iter().map(String::as_str));
-    for name in names.chain(f.data.iter().map(String::as_str)) {
+    for name in f.functions.iter().chain(f.hooks).chain(f.data) {
         let _ = writeln!(out, "    (const void *)&{name},");
     }
     let _ = writeln!(out, "}};");
-    f.prototypes().for_each(|prototype| {
+    f.prototypes.iter().for_each(|prototype| {
         let _ = writeln!(out, "extern {prototype};");
     });
-    for hook in &f.hooks {
+    for hook in f.hooks {
         let _ = writeln!(out, "extern int {hook}(spank_t spank, int ac, char *argv[]);");
     }
     f.data.iter().for_each(|name| {

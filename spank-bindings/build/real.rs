@@ -1,15 +1,11 @@
 //! The interface of a header at hand: checked by the C compiler, read by bindgen.
 
-use crate::facts::Facts;
 use crate::{header, probe, write};
 use bindgen::callbacks::{EnumVariantCustomBehavior, EnumVariantValue, ParseCallbacks};
+use slurm_releases::Release;
+use slurm_releases::header::{release_name, version_number};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
-use version::{release_name, version_number};
-
-#[path = "../src/header.rs"]
-#[allow(unreachable_pub)]
-mod version;
 
 /// The value of SLURM_SPANK_INCLUDE that stands for a header written from the facts themselves:
 /// how the committed bindings are made.
@@ -20,7 +16,7 @@ const FROM_FACTS: &str = "facts";
 const COMPARE: &str = "SLURM_SPANK_COMPARE";
 
 /// Bindings and SLURM_VERSION_NUMBER of the header below SLURM_SPANK_INCLUDE.
-pub(crate) fn interface(f: &Facts, out: &Path) -> Result<(String, u32), String> {
+pub(crate) fn interface(f: &Release, out: &Path) -> Result<(String, u32), String> {
     let given = env::var_os("SLURM_SPANK_INCLUDE").ok_or(
         "the feature `real-header` needs SLURM_SPANK_INCLUDE=DIR, where DIR/slurm/spank.h is the \
          header of the Slurm to build for",
@@ -42,29 +38,29 @@ pub(crate) fn interface(f: &Facts, out: &Path) -> Result<(String, u32), String> 
         return Ok((bindings(&include)?, number));
     }
     let found = release_name(number);
-    if found != f.release {
+    if found != f.name {
         return Err(format!(
             "the header in {} is Slurm {found}, but {} was asked for: ask for {found}, or give the \
              headers of {}",
             include.display(),
-            f.release,
-            f.release
+            f.name,
+            f.name
         ));
     }
     compile_probe(f, &include, out)?;
     Ok((bindings(&include)?, number))
 }
 
-fn from_facts(f: &Facts, out: &Path) -> Result<PathBuf, String> {
+fn from_facts(f: &Release, out: &Path) -> Result<PathBuf, String> {
     let include = out.join("facts");
     fs::create_dir_all(include.join("slurm")).map_err(|e| format!("{}: {e}", include.display()))?;
     write(&include.join("slurm/spank.h"), &header::spank_h(f))?;
-    write(&include.join("slurm/slurm_version.h"), &header::version_h(f.number()))?;
+    write(&include.join("slurm/slurm_version.h"), &header::version_h(f.number))?;
     Ok(include)
 }
 
 /// Compiles the probe; the compiler's own words say what differs.
-fn compile_probe(f: &Facts, include: &Path, out: &Path) -> Result<(), String> {
+fn compile_probe(f: &Release, include: &Path, out: &Path) -> Result<(), String> {
     let source = out.join("probe.c");
     write(&source, &probe::source(f))?;
     let mut build = cc::Build::new();
@@ -84,7 +80,7 @@ fn compile_probe(f: &Facts, include: &Path, out: &Path) -> Result<(), String> {
     Err(format!(
         "{}/slurm/spank.h is not the interface of Slurm {} that this plugin relies on ({} faults)",
         include.display(),
-        f.release,
+        f.name,
         faults.len()
     ))
 }

@@ -2,8 +2,8 @@
 //!
 //! * [`raw`]: what bindgen makes of that release's `slurm/spank.h`.
 //! * [`Spank`], [`log`], [`OptionSpec`], [`export_plugin!`]: a small safe layer over it.
-//! * [`RELEASES`]: the facts of every supported release; [`stamp`]: what a built plugin says of
-//!   itself, readable without Slurm.
+//! * [`stamp`]: what a plugin built with it says of itself. The crate slurm-releases reads that, and has the
+//!   facts of every supported release.
 //!
 //! The release is chosen by one of the features `slurm-20-11` ... `slurm-26-05`; none means the
 //! newest. With the feature `real-header` the interface is taken from the header below the
@@ -44,13 +44,8 @@ mod error;
 mod handle;
 mod items;
 mod options;
-mod release;
-
-pub mod elf;
 
 pub mod export;
-/// What the headers of a Slurm say of its version.
-pub mod header;
 pub mod log;
 pub mod stamp;
 
@@ -62,6 +57,5 @@ pub use export::FailureMode;
 pub use handle::{Args, Context, Spank, context};
 pub use items::StepId;
 pub use options::{HasArg, OptionCallback, OptionSpec};
-pub use release::{
-    BINDINGS_HASH, RELEASE, RELEASES, Release, SLURM_VERSION_NUMBER, TARGET, release,
-};
+
+include!(concat!(env!("OUT_DIR"), "/release.rs"));

@@ -10,7 +10,7 @@ setup_file() {
     mkdir "$HOME" "$NIX_CONF_DIR" "$BATS_FILE_TMPDIR/source"
     printf 'build-users-group =\nflake-registry =\n' > "$NIX_CONF_DIR/nix.conf"
     # What the flake reads when it is evaluated.
-    cp --parents -r nix-flake Cargo.toml Cargo.lock spank-bindings/releases "$BATS_FILE_TMPDIR/source"
+    cp --parents -r nix-flake Cargo.toml Cargo.lock slurm-releases/releases "$BATS_FILE_TMPDIR/source"
     # A flake in a folder of its repository is to be had from git only.
     git -C "$BATS_FILE_TMPDIR/source" init -q
     git -C "$BATS_FILE_TMPDIR/source" add .
@@ -56,7 +56,7 @@ every_one_is_written() {
     for system in x86_64-linux aarch64-linux; do
         all=$(derivations "packages.$system")
         every_one_is_written "$all"
-        [ "$(grep -c '^slurm[0-9]' <<< "$all")" -eq "$(find "$BATS_TEST_DIRNAME/../../spank-bindings/releases" -name '*.toml' | wc -l)" ]
+        [ "$(grep -c '^slurm[0-9]' <<< "$all")" -eq "$(find "$BATS_TEST_DIRNAME/../../slurm-releases/releases" -name '*.toml' | wc -l)" ]
         for name in command default loader pyxis; do grep -q "^$name " <<< "$all"; done
     done
 }
@@ -77,7 +77,7 @@ every_one_is_written() {
 
 @test "the whole has every build, and the line for plugstack.conf" {
     script=$(flake packages.x86_64-linux.pyxis --raw --apply 'p: p.script')
-    [ "$(grep -o -e '-pyxis-slurm[0-9.]*-[0-9.]*' <<< "$script" | sort -u | wc -l)" -eq "$(find "$BATS_TEST_DIRNAME/../../spank-bindings/releases" -name '*.toml' | wc -l)" ]
+    [ "$(grep -o -e '-pyxis-slurm[0-9.]*-[0-9.]*' <<< "$script" | sort -u | wc -l)" -eq "$(find "$BATS_TEST_DIRNAME/../../slurm-releases/releases" -name '*.toml' | wc -l)" ]
     [[ $script == *'required $out/lib/slurm/spank_pyxis.so pyxis_path=$out/bin/pyxis'* ]]
 }
 

@@ -6,7 +6,7 @@ source=$(realpath -- "$(dirname -- "${BASH_SOURCE[0]}")/../..")
 dist=${PYXIS_DIST:-$source/dist}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$source/Cargo.toml")
 # shellcheck disable=SC2034 # used by the suites
-releases=$(cd "$source/spank-bindings/releases" && for file in *.toml; do echo "${file%.toml}"; done)
+releases=$(cd "$source/slurm-releases/releases" && for file in *.toml; do echo "${file%.toml}"; done)
 
 # $root: the root of a suite, with a layer of its own on top. /packages has the debs, or the folder given.
 root_of() {

@@ -33,7 +33,7 @@ stamp() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '\
         [[ $(cat "$BATS_TEST_TMPDIR/through") != *job_prolog* ]]
         count=$((count + 1))
     done
-    [ "$count" -eq "$(find "$BATS_TEST_DIRNAME/../../spank-bindings/releases" -name '*.toml' | wc -l)" ]
+    [ "$count" -eq "$(find "$BATS_TEST_DIRNAME/../../slurm-releases/releases" -name '*.toml' | wc -l)" ]
 }
 
 @test "a Slurm of a release to come: refused, with the line that says what to do" {

@@ -8,13 +8,13 @@ use super::unwinder::unwinder;
 use super::verb::Arch;
 use crate::build::Target;
 use crate::cargo::{self, Cargo};
-use crate::elf::{self, Library};
 use crate::error::Error;
 use crate::report::{Progress, Report};
 use crate::verify;
 use crate::workspace;
 use nix::fcntl::Flock;
 use sha2::{Digest, Sha256};
+use slurm_releases::elf::Library;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -217,7 +217,7 @@ impl Setup<'_> {
                 return Err(Error::Unsound { path: file, faults: verdict.faults });
             }
         }
-        let library = elf::library(&split.stripped).unwrap_or_default();
+        let library = Library::read(&split.stripped).unwrap_or_default();
         let glibc = not_newer(&file, &library, self.floor)?;
         let libgcc = library.needed.iter().any(|name| name == "libgcc_s.so.1");
         Ok(Part { file, split, glibc, libgcc, seconds: start.elapsed().as_secs_f64() })
@@ -257,7 +257,7 @@ impl Setup<'_> {
 
 /// The newest glibc that a program needs, which must not be newer than `floor`.
 fn not_newer(file: &Path, library: &Library, floor: &str) -> Result<Option<String>, Error> {
-    let newest = verify::newest_glibc(library);
+    let newest = library.newest_glibc();
     match newest {
         Some(needed) if floor != "host" && verify::newer(&needed, floor) => {
             Err(Error::Glibc { path: file.into(), needed, floor: floor.into() })
@@ -295,8 +295,8 @@ mod tests {
     #[test]
     fn a_program_that_needs_a_newer_glibc_than_the_floor_is_refused() {
         let program = env::current_exe().unwrap();
-        let library = elf::library(&fs::read(&program).unwrap()).unwrap();
-        let needed = verify::newest_glibc(&library).unwrap();
+        let library = Library::read(&fs::read(&program).unwrap()).unwrap();
+        let needed = library.newest_glibc().unwrap();
         let error = not_newer(&program, &library, "2.4").unwrap_err().to_string();
         assert!(error.contains(&format!("needs glibc {needed}, more than 2.4")), "{error}");
         assert_eq!(not_newer(&program, &library, &needed).unwrap(), Some(needed.clone()));

@@ -6,8 +6,8 @@ use super::relations::{self, build_name};
 use super::verb::{Arch, Format};
 use super::{Entry, Package, Relations, What};
 use crate::error::Error;
-use crate::verify;
 use flate2::{Compression, GzBuilder};
+use slurm_releases::elf::numbers;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -74,7 +74,7 @@ pub(crate) fn packages(
         all.push(debug(&package, &[part], release, format));
         all.push(package);
     }
-    if built.plugins.len() == spank_bindings::RELEASES.len() {
+    if built.plugins.len() == slurm_releases::RELEASES.len() {
         let releases: Vec<&str> = built.plugins.keys().map(String::as_str).collect();
         let relations = relations::all(&releases);
         let package =
@@ -130,7 +130,7 @@ fn pyxis(
 /// What the programs want of the system.
 fn wants(relations: &mut Relations, parts: &[&Part]) {
     let newest = parts.iter().filter_map(|part| part.glibc.as_ref());
-    relations.glibc = newest.max_by_key(|version| verify::numbers(version)).cloned();
+    relations.glibc = newest.max_by_key(|version| numbers(version)).cloned();
     relations.libgcc = parts.iter().any(|part| part.libgcc);
 }
 

@@ -2,7 +2,7 @@
 
 use super::verb::Arch;
 use crate::error::Error;
-use object::Object;
+use slurm_releases::elf::Elf;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -31,8 +31,7 @@ pub(crate) fn split(file: &Path, arch: Arch) -> Result<Split, Error> {
     run(&["--only-keep-debug".as_ref(), file.as_ref(), symbols.as_ref()])?;
     run(&["--strip-all".as_ref(), file.as_ref(), stripped.as_ref()])?;
     let bytes = fs::read(&stripped).map_err(Error::io("read", &stripped))?;
-    let id =
-        object::File::parse(&*bytes).ok().and_then(|elf| elf.build_id().ok().flatten().map(hex));
+    let id = Elf::parse(&bytes).and_then(|elf| elf.build_id().map(hex));
     let id = id.filter(|id| id.len() > 2);
     let id = id.ok_or_else(|| Error::NoBuildId { path: file.to_path_buf() })?;
     let place = format!("usr/lib/debug/.build-id/{}/{}.debug", &id[..2], &id[2..]);

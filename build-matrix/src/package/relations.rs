@@ -1,7 +1,7 @@
 //! How the packages relate to each other, to Slurm and to the original pyxis.
 
 use super::Relations;
-use spank_bindings::RELEASES;
+use slurm_releases::RELEASES;
 
 /// The package of one build.
 pub(crate) fn build_name(release: &str) -> String {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use spank_bindings::stamp::Stamp;
+use slurm_releases::stamp::Stamp;
 
 fuzz_target!(|bytes: &[u8]| {
     for outcome in [Stamp::parse(bytes), Stamp::from_elf(bytes)] {

@@ -12,7 +12,7 @@ const WALLS: [(&str, &[&str]); 7] = [
     ("squashfs", &["linux"]),
     ("images", &["linux", "squashfs"]),
     ("containers", &["handover", "linux", "squashfs"]),
-    ("pyxis", &["containers", "handover", "images", "linux", "spank-bindings", "squashfs"]),
+    ("pyxis", &["containers", "handover", "images", "linux", "slurm-releases", "squashfs"]),
     ("plugin", &["handover", "spank-bindings"]),
 ];
 /// What a crate may link of others', where that is little: libc and nix, with what nix needs.

@@ -23,7 +23,7 @@ lib=usr/lib/aarch64-linux-gnu
     # The loader refuses what others than root could change.
     chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR"
     release=$(ls "$TREE/$lib/pyxis")
-    api=$(sed -n 's/^api = //p' "$source/spank-bindings/releases/$release.toml")
+    api=$(sed -n 's/^api = //p' "$source/slurm-releases/releases/$release.toml")
     run qemu "$BATS_TEST_TMPDIR/host" "$api" "$TREE/$lib/slurm/spank_pyxis.so"
     echo "$output"
     [ "$status" -eq 0 ]

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use spank_bindings::stamp::Stamp;
+use slurm_releases::stamp::Stamp;
 
 use super::file::{FileError, Plugin, look};
 

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use spank_bindings::elf::Elf;
-use spank_bindings::stamp::{SECTION, Stamp, StampError};
+use slurm_releases::elf::{AARCH64, Elf, X86_64};
+use slurm_releases::stamp::{SECTION, Stamp, StampError};
 
 /// No Slurm plugin is larger: what is there instead must not fill the memory.
 const MOST: u64 = 64 << 20;
 
-/// e_machine of this processor.
-const MACHINE: usize = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+/// This processor.
+const MACHINE: u16 = if cfg!(target_arch = "aarch64") { AARCH64 } else { X86_64 };
 
 /// What a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub fn look(path: &Path) -> Result<Plugin, FileError> {
 
 fn of_bytes(bytes: &[u8]) -> Result<Plugin, FileError> {
     let elf = Elf::parse(bytes).ok_or(FileError::NoElf)?;
-    if elf.machine() != Some(MACHINE) {
+    if elf.machine() != MACHINE {
         return Err(FileError::NoElf);
     }
     if let Some(text) = elf.section(SECTION).ok_or(FileError::Truncated)? {

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
-use spank_bindings::header::{release_name, version_number};
+use slurm_releases::header::{release_name, version_number};
 
 use super::builds::untrusted;
 use super::lines::PyxisLine;

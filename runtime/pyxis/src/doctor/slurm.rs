@@ -7,8 +7,8 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use spank_bindings::Release;
-use spank_bindings::elf::{Elf, RUNPATHS};
+use slurm_releases::Release;
+use slurm_releases::elf::Elf;
 
 use super::file::{Plugin, dotted, look};
 use super::report::{Report, SlurmSeen};
@@ -57,7 +57,7 @@ impl Slurm {
 
     /// `24.11`, known or not.
     pub(super) fn release_name(&self) -> String {
-        spank_bindings::header::release_name(self.number)
+        slurm_releases::header::release_name(self.number)
     }
 
     /// `/usr`, from `/usr/bin/srun`.
@@ -121,7 +121,7 @@ fn check(slurms: &[Slurm], report: &mut Report) {
             "pyxis doctor --slurm /opt/slurm/24.11",
         );
     }
-    let newest = spank_bindings::RELEASES.last();
+    let newest = slurm_releases::RELEASES.last();
     for slurm in slurms {
         report.slurm.push(SlurmSeen {
             version: slurm.version(),
@@ -150,10 +150,10 @@ fn library_of(program: &Path) -> Option<PathBuf> {
     let elf = Elf::parse(&bytes)?;
     let directory = program.parent()?;
     let origin = directory.display().to_string();
-    let texts = RUNPATHS.iter().filter_map(|tag| elf.dynamic(*tag)).flatten();
-    let linked = texts
-        .flat_map(|text| text.split(':'))
-        .map(|path| PathBuf::from(path.replace("$ORIGIN", &origin).replace("${ORIGIN}", &origin)));
+    let linked =
+        elf.run_paths().unwrap_or_default().into_iter().flat_map(|text| text.split(':')).map(
+            |path| PathBuf::from(path.replace("$ORIGIN", &origin).replace("${ORIGIN}", &origin)),
+        );
     let prefix = directory.parent().unwrap_or(Path::new("/")).to_path_buf();
     let usual = LIBRARIES.iter().map(|library| prefix.join(library));
     let mut candidates = linked.chain(usual).filter(|path| path.join("libslurmfull.so").exists());
@@ -181,8 +181,8 @@ fn release_of(directory: &Path, report: &mut Report) -> Option<u32> {
             format!(
                 "{} is of Slurm {}, the plugins beside it are of {}: an upgrade that did not end",
                 files.first().map(|file| file.display().to_string()).unwrap_or_default(),
-                spank_bindings::header::release_name(number << 8),
-                spank_bindings::header::release_name(most << 8),
+                slurm_releases::header::release_name(number << 8),
+                slurm_releases::header::release_name(most << 8),
             ),
             "finish the upgrade: apt-get -f install, or dnf distro-sync 'slurm*'",
         );

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 
-use spank_bindings::elf::{Elf, NEEDED};
+use slurm_releases::elf::Elf;
 
 use super::command::{in_path, output};
 use super::lines::PyxisLine;
@@ -132,7 +132,7 @@ fn version(
 
 fn linked(program: &Path, report: &mut Report) {
     let bytes = fs::read(program).unwrap_or_default();
-    let needed = Elf::parse(&bytes).and_then(|elf| elf.dynamic(NEEDED)).unwrap_or_default();
+    let needed = Elf::parse(&bytes).and_then(|elf| elf.needed()).unwrap_or_default();
     if needed.iter().any(|library| library.starts_with("libfuse.so.2")) {
         report.error(
             "squashfuse-old",

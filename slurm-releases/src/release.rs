@@ -23,6 +23,10 @@ pub struct Release {
     pub version_check: &'static str,
     /// What a plugin gains over the release before.
     pub adds: &'static [&'static str],
+    /// Names of `enum spank_item`, numbered from 0.
+    pub items: &'static [&'static str],
+    /// Names of `enum spank_context`, numbered from 0.
+    pub contexts: &'static [&'static str],
     /// Functions that Slurm calls in a plugin.
     pub hooks: &'static [&'static str],
     /// Data that Slurm reads from a plugin, beside its name and versions.
@@ -31,22 +35,55 @@ pub struct Release {
     pub version_symbols: &'static [&'static str],
     /// Functions that a plugin may call.
     pub functions: &'static [&'static str],
-    /// Hash of the committed bindings, as in a stamp.
-    pub bindings: &'static str,
+    /// The same, as C declares them.
+    pub prototypes: &'static [&'static str],
+    /// The C type behind `spank_err_t`.
+    pub error_type: &'static str,
     /// Error codes but success, which is 0.
     pub errors: &'static [(&'static str, u32)],
+    /// `SPANK_OPTION_MAXLEN`
+    pub option_maxlen: u32,
 }
 
 impl Release {
     /// The cargo feature that chooses it: `slurm-24-11`.
     pub fn feature(&self) -> String {
-        format!("slurm-{}", self.name.replace('.', "-"))
+        feature(self.name)
+    }
+
+    /// Its part of names in C and Rust: `24_11`.
+    pub fn ident(&self) -> String {
+        self.name.replace('.', "_")
+    }
+
+    /// The cfg that holds for this release and all later ones: `slurm_ge_24_11`.
+    pub fn cfg(&self) -> String {
+        format!("slurm_ge_{}", self.ident())
     }
 
     /// The release of a SLURM_VERSION_NUMBER, whatever its micro part.
     pub fn of_number(number: u32) -> Option<&'static Release> {
         RELEASES.iter().find(|r| r.major == number >> 16 & 0xff && r.minor == number >> 8 & 0xff)
     }
+}
+
+/// The cargo feature for a release of that name, known or not: `slurm-24-11`.
+pub fn feature(name: &str) -> String {
+    format!("slurm-{}", name.replace('.', "-"))
+}
+
+/// Where the committed bindings of a release of that name are, below the crate spank-bindings.
+pub fn bindings_file(name: &str) -> String {
+    format!("src/generated/slurm_{}.rs", name.replace('.', "_"))
+}
+
+/// The hash of the text of bindings that a stamp holds: FNV-1a, enough to tell two texts apart and no protection
+/// against anyone.
+pub fn bindings_hash(text: &[u8]) -> String {
+    let hash = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }
 
 /// The release of that name (`24.11`).
@@ -75,6 +112,13 @@ mod tests {
         assert_eq!((old.number, old.api), (0x14_0b09, 36));
         assert!(old.errors.contains(&("ESPANK_NOSPACE", 6)));
         assert!(!old.functions.contains(&"spank_prepend_task_argv"));
+        assert!(
+            old.prototypes.contains(&"int spank_remote(spank_t spank)"),
+            "{:?}",
+            old.prototypes
+        );
+        assert_eq!(old.functions.len(), old.prototypes.len());
+        assert_eq!((old.feature().as_str(), old.cfg().as_str()), ("slurm-20-11", "slurm_ge_20_11"));
         let new = release("26.05").unwrap();
         assert!(new.errors.contains(&("ESPANK_NOSPACE", 3005)));
         assert!(new.functions.contains(&"spank_prepend_task_argv"));

@@ -1,4 +1,4 @@
-// Shared with the build script, which cannot use the crate.
+//! What the headers of a Slurm say of its version.
 
 use std::fs;
 use std::path::Path;

@@ -28,11 +28,6 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// `24_11`
-    pub(crate) fn ident(&self) -> String {
-        self.release.replace('.', "_")
-    }
-
     /// Major and minor, for ordering.
     pub(crate) fn order(&self) -> (u32, u32) {
         let n = numbers(&self.release);
