@@ -119,6 +119,8 @@ test_dist() {
 
 suite_packages() {
     test_dist || return 1
+    # Root, which runs the tests, often has no Rust toolchain.
+    cargo build -q --release --locked -p build-matrix -p packaging || return 1
     run_bats as_root env PYXIS_DIST="$PYXIS_DIST" PYXIS_CACHE="${PYXIS_CACHE:-$PWD/.cache}" bats --tap tests/packages
 }
 
@@ -128,8 +130,8 @@ suite_aarch64() {
     packaging/zig || return 1
     [[ -d $(rustc --print sysroot)/lib/rustlib/aarch64-unknown-linux-gnu ]] || rustc=$(tests/packages/rust-aarch64) || return 1
     rm -rf target/dist-aarch64
-    cargo build -q --release --locked -p build-matrix || return 1
-    env ${rustc:+RUSTC="$rustc"} target/release/build-matrix package 24.11 --arch aarch64 --out target/dist-aarch64 || return 1
+    cargo build -q --release --locked -p packaging || return 1
+    env ${rustc:+RUSTC="$rustc"} target/release/packaging package 24.11 --arch aarch64 --out target/dist-aarch64 || return 1
     run_bats as_root env PYXIS_DIST="$PWD/target/dist-aarch64" bats --tap tests/packages/aarch64
 }
 

@@ -9,7 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Makes every file, or with `check` only compares.
-pub(crate) fn bindings(report: &Report, check: bool) -> Result<(), Error> {
+///
+/// # Errors
+/// One cannot be made, or with `check` is not as it would be made.
+pub fn bindings(report: &Report, check: bool) -> Result<(), Error> {
     let root = workspace::root()?;
     let releases = workspace::releases(&root)?;
     let mut changes = Changes { check, root: root.clone(), changed: Vec::new() };

@@ -16,22 +16,26 @@ use std::{fs, thread};
 
 /// One build to make.
 #[derive(Debug)]
-pub(crate) struct Target {
-    pub(crate) release: &'static Release,
+pub struct Target {
+    /// For this release.
+    pub release: &'static Release,
     /// The header that decides; without one, the committed bindings.
-    pub(crate) headers: Option<Headers>,
+    pub headers: Option<Headers>,
 }
 
 impl Target {
     /// Cargo features of the plugin.
-    pub(crate) fn features(&self) -> String {
+    pub fn features(&self) -> String {
         let real = if self.headers.is_some() { ",spank-bindings/real-header" } else { "" };
         self.release.feature() + real
     }
 }
 
 /// What the command line asks for.
-pub(crate) fn targets(asked: &[String], slurm: Option<&Path>) -> Result<Vec<Target>, Error> {
+///
+/// # Errors
+/// A release or a Slurm that is not there.
+pub fn targets(asked: &[String], slurm: Option<&Path>) -> Result<Vec<Target>, Error> {
     let known = |name: &String| {
         slurm_releases::release(name).ok_or_else(|| Error::NoRelease { asked: name.clone() })
     };
@@ -63,7 +67,10 @@ pub(crate) fn targets(asked: &[String], slurm: Option<&Path>) -> Result<Vec<Targ
 const LANES: usize = 2;
 
 /// Builds and verifies each; begins no other when one does not build.
-pub(crate) fn build(report: &Report, targets: &[Target], out: &Path) -> Result<(), Error> {
+///
+/// # Errors
+/// One does not build, or is not what it should be.
+pub fn build(report: &Report, targets: &[Target], out: &Path) -> Result<(), Error> {
     let root = workspace::root()?;
     let _alone = workspace::lock(&root)?;
     let progress = report.progress(targets.len());

@@ -10,35 +10,42 @@ use std::process::{Command, Stdio};
 use std::{env, thread};
 
 /// One run of cargo.
-pub(crate) struct Cargo(Command);
+#[derive(Debug)]
+pub struct Cargo(Command);
 
 impl Cargo {
     /// `cargo VERB ...` in the source tree, without what a cargo above this program has set.
-    pub(crate) fn new(root: &Path, args: &[&str]) -> Cargo {
+    pub fn new(root: &Path, args: &[&str]) -> Cargo {
         Cargo::by(env::var_os("CARGO").unwrap_or("cargo".into()), root, args)
     }
 
     /// The same by a program that takes cargo's arguments.
-    pub(crate) fn by(program: impl AsRef<OsStr>, root: &Path, args: &[&str]) -> Cargo {
+    pub fn by(program: impl AsRef<OsStr>, root: &Path, args: &[&str]) -> Cargo {
         let mut command = Command::new(program);
         command.current_dir(root).args(args).arg("--message-format=json-render-diagnostics");
         command.env_remove("SLURM_SPANK_INCLUDE").env_remove("SLURM_SPANK_COMPARE");
         Cargo(command)
     }
 
-    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Cargo {
+    /// With that variable set.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Cargo {
         self.0.env(name, value);
         self
     }
 
     /// What Slurm loads may have 500 KiB: smaller code than the release profile makes.
-    pub(crate) fn small(self) -> Cargo {
+    #[must_use]
+    pub fn small(self) -> Cargo {
         let one_unit = self.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
         one_unit.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "z")
     }
 
     /// Runs it: the messages, one JSON value each. If it fails, its words go to stderr.
-    pub(crate) fn run(mut self, progress: &Progress) -> Result<Vec<Value>, Error> {
+    ///
+    /// # Errors
+    /// It cannot be run, or fails.
+    pub fn run(mut self, progress: &Progress) -> Result<Vec<Value>, Error> {
         let args: Vec<_> = self.0.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
         let failed = |why| Error::Command { command: format!("cargo {}", args.join(" ")), why };
         let child = self.0.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -73,7 +80,7 @@ impl Cargo {
 }
 
 /// The OUT_DIR of a package's build script.
-pub(crate) fn out_dir(messages: &[Value], package: &str) -> Option<PathBuf> {
+pub fn out_dir(messages: &[Value], package: &str) -> Option<PathBuf> {
     let found = messages.iter().find(|m| {
         m["reason"] == "build-script-executed"
             && m["package_id"].as_str().is_some_and(|id| id.contains(package))
@@ -82,7 +89,7 @@ pub(crate) fn out_dir(messages: &[Value], package: &str) -> Option<PathBuf> {
 }
 
 /// The program or .so of the target `name`.
-pub(crate) fn artifact(messages: &[Value], name: &str) -> Option<PathBuf> {
+pub fn artifact(messages: &[Value], name: &str) -> Option<PathBuf> {
     let found = messages.iter().find(|m| {
         m["reason"] == "compiler-artifact" && m["target"]["name"].as_str() == Some(name)
     })?;
@@ -91,7 +98,7 @@ pub(crate) fn artifact(messages: &[Value], name: &str) -> Option<PathBuf> {
 }
 
 /// The .so of the library target `name`, if cargo made or has it.
-pub(crate) fn shared_library(messages: &[Value], name: &str) -> Option<PathBuf> {
+pub fn shared_library(messages: &[Value], name: &str) -> Option<PathBuf> {
     let found = messages.iter().find(|m| {
         m["reason"] == "compiler-artifact" && m["target"]["name"].as_str() == Some(name)
     })?;

@@ -18,8 +18,11 @@ struct Row {
     b: Option<String>,
 }
 
-/// Compares two releases, or Slurms at paths; fails if they differ.
-pub(crate) fn diff(report: &Report, a: &str, b: &str) -> Result<(), Error> {
+/// Compares two releases, or Slurms at paths.
+///
+/// # Errors
+/// They differ, or one cannot be read.
+pub fn diff(report: &Report, a: &str, b: &str) -> Result<(), Error> {
     let root = workspace::root()?;
     let progress = report.progress(2);
     let mut both = Vec::new();
@@ -41,7 +44,10 @@ pub(crate) fn diff(report: &Report, a: &str, b: &str) -> Result<(), Error> {
 
 /// Says of each Slurm at hand how its interface compares with its release's. The build decides
 /// whether that is enough.
-pub(crate) fn announce(report: &Report, targets: &[Target]) -> Result<(), Error> {
+///
+/// # Errors
+/// A header cannot be read.
+pub fn announce(report: &Report, targets: &[Target]) -> Result<(), Error> {
     let root = workspace::root()?;
     for target in targets {
         let Some(headers) = &target.headers else { continue };

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Any failure of a verb.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+#[expect(missing_docs, reason = "what a field is, its message says")]
+pub enum Error {
     /// A file or directory.
     #[error("cannot {what} {}: {source}", path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
@@ -48,38 +49,6 @@ pub(crate) enum Error {
     /// A data file.
     #[error("{}: {why}", path.display())]
     Data { path: PathBuf, why: String },
-    /// SOURCE_DATE_EPOCH
-    #[error("SOURCE_DATE_EPOCH={text} is no number of seconds")]
-    Epoch { text: String },
-    /// The linker for an old glibc.
-    #[error(
-        "cargo-zigbuild is not installed: packaging/zig fetches it; or package for the glibc of this \
-         machine: --glibc host"
-    )]
-    NoZig,
-    /// Newer than the floor.
-    #[error("{}: needs glibc {needed}, more than {floor}", path.display())]
-    Glibc { path: PathBuf, needed: String, floor: String },
-    /// A plugin that must not be shipped.
-    #[error("{}: {}", path.display(), faults.join("; "))]
-    Unsound { path: PathBuf, faults: Vec<String> },
-    /// Debuggers find symbols by it.
-    #[error("{}: has no build id", path.display())]
-    NoBuildId { path: PathBuf },
-    /// A package that could not be put together.
-    #[error("{package}: {source}")]
-    Rpm { package: String, source: Box<rpm::Error> },
-    /// Nothing to make a repository of.
-    #[error("no deb and no rpm in {}: `build-matrix package` writes them", path.display())]
-    NoPackages { path: PathBuf },
-    /// A program of the distribution.
-    #[error("{program} is not installed: it is in the package {package}")]
-    NoTool { program: &'static str, package: &'static str },
-    /// `report`
-    #[error(
-        "no results in target/results: build-matrix build, package and verify write them, and so does tests/run"
-    )]
-    NoResults,
     /// `diff`
     #[error("{a} and {b} differ in {count} places")]
     Differ { count: usize, a: String, b: String },
@@ -96,7 +65,7 @@ pub(crate) enum Error {
 
 impl Error {
     /// For `map_err`: an I/O error with what was done to which path.
-    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    pub fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_path_buf();
         move |source| Error::Io { what, path, source }
     }

@@ -11,22 +11,25 @@ const INSTALLED: &str = "/usr/include";
 
 /// Headers of one Slurm.
 #[derive(Debug)]
-pub(crate) struct Headers {
+pub struct Headers {
     /// The directory with `slurm/spank.h` and `slurm/slurm_version.h`.
-    pub(crate) include: PathBuf,
+    pub include: PathBuf,
     /// SLURM_VERSION_NUMBER
-    pub(crate) number: u32,
+    pub number: u32,
 }
 
 impl Headers {
     /// `24.11`
-    pub(crate) fn release(&self) -> String {
+    pub fn release(&self) -> String {
         release_name(self.number)
     }
 }
 
 /// The headers that are installed on this machine.
-pub(crate) fn installed() -> Result<Headers, Error> {
+///
+/// # Errors
+/// There are none.
+pub fn installed() -> Result<Headers, Error> {
     let spank_h = Path::new(INSTALLED).join("slurm/spank.h");
     if !spank_h.exists() {
         return Err(Error::NoHeader { looked: spank_h });
@@ -36,7 +39,10 @@ pub(crate) fn installed() -> Result<Headers, Error> {
 
 /// The headers at `path`: an include directory, a prefix, a source tree or tarball. What must be
 /// completed or unpacked goes below `scratch`.
-pub(crate) fn resolve(path: &Path, scratch: &Path) -> Result<Headers, Error> {
+///
+/// # Errors
+/// There are none.
+pub fn resolve(path: &Path, scratch: &Path) -> Result<Headers, Error> {
     let path = path.canonicalize().map_err(Error::io("open", path))?;
     if path.is_file() {
         let tree = unpack(&path, scratch)?;

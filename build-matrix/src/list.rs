@@ -4,7 +4,8 @@ use crate::report::Report;
 use serde_json::json;
 use slurm_releases::RELEASES;
 
-pub(crate) fn list(report: &Report) {
+/// Prints it.
+pub fn list(report: &Report) {
     let rows: Vec<_> = RELEASES
         .iter()
         .map(|r| {

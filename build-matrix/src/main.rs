@@ -1,26 +1,14 @@
 //! `build-matrix`: one plugin per Slurm release, and the checks that they are what they should be.
 
-mod bindings;
-mod build;
-mod cargo;
-mod diff;
-mod error;
-mod headers;
-mod interface;
-mod list;
-mod package;
-mod page;
-mod report;
-mod results;
-mod summary;
-mod verify;
-mod workspace;
-
+use build_matrix::error::Error;
+use build_matrix::report::Report;
+use build_matrix::{bindings, build, diff, list, verify, workspace};
 use clap::{Parser, Subcommand};
-use error::Error;
-use report::Report;
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 /// Lists Slurm releases, makes and checks their bindings, builds and verifies the plugin for each.
 #[derive(Parser)]
@@ -65,21 +53,15 @@ enum Verb {
         /// Another.
         b: String,
     },
-    /// Write deb and rpm packages of everything.
-    ///
-    /// Without RELEASE: for all. Needs zig for the old glibc: `packaging/zig` fetches it.
-    Package(package::Request),
-    /// Make folders of packages into repositories for apt and dnf.
-    ///
-    /// Needs apt-ftparchive (Debian's apt-utils) where there are debs, createrepo_c where there are
-    /// rpms.
-    Repo(package::Repository),
-    /// Write the last results of build, verify, package and tests/run as an HTML page and as markdown.
-    Report {
-        /// Where to put index.html and report.md.
-        #[arg(long, value_name = "DIR", default_value = "target/report")]
-        out: PathBuf,
-    },
+    /// Write deb and rpm packages of everything. (By the crate packaging, which is compiled for it.)
+    #[command(disable_help_flag = true)]
+    Package(Packaging),
+    /// Make folders of packages into repositories for apt and dnf. (As above.)
+    #[command(disable_help_flag = true)]
+    Repo(Packaging),
+    /// Write the last results of build, verify, package and tests/run as an HTML page and as markdown. (As above.)
+    #[command(disable_help_flag = true)]
+    Report(Packaging),
     /// Check built plugins.
     Verify {
         /// Plugins to look at.
@@ -88,9 +70,16 @@ enum Verb {
     },
 }
 
+/// Whatever follows, which is packaging's to understand.
+#[derive(clap::Args)]
+struct Packaging {
+    #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+    args: Vec<OsString>,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let report = Report::new(cli.json);
+    let report = Report::new("build-matrix", cli.json);
     match run(cli.verb, &report) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -115,9 +104,24 @@ fn run(verb: Verb, report: &Report) -> Result<(), Error> {
             build::build(report, &targets, &out)
         }
         Verb::Diff { a, b } => diff::diff(report, &a, &b),
-        Verb::Package(request) => package::package(report, &request),
-        Verb::Repo(request) => package::repository(report, &request),
-        Verb::Report { out } => summary::report(report, &out),
+        Verb::Package(rest) => Err(packaging("package", &rest, report)),
+        Verb::Repo(rest) => Err(packaging("repo", &rest, report)),
+        Verb::Report(rest) => Err(packaging("report", &rest, report)),
         Verb::Verify { files } => verify::verify_files(report, &files),
     }
+}
+
+/// Becomes the program of the crate packaging, in its present state. Returns if it cannot.
+///
+/// A crate of its own: it needs a newer Rust and much that nobody who only wants the plugin should have to compile.
+fn packaging(verb: &str, rest: &Packaging, report: &Report) -> Error {
+    let root = match workspace::root() {
+        Ok(root) => root,
+        Err(error) => return error,
+    };
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.args(["run", "--quiet", "--release", "--locked", "--package=packaging"]);
+    command.arg("--manifest-path").arg(root.join("Cargo.toml")).arg("--").arg(verb);
+    command.args(report.json().then_some("--json")).args(&rest.args);
+    Error::Command { command: "cargo run --package=packaging".into(), why: Some(command.exec()) }
 }

@@ -1,42 +1,51 @@
 //! What people see: progress on a terminal, plain lines elsewhere, one JSON document for machines.
 
-use crate::error::Error;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::time::Duration;
 
 /// Where output goes.
-pub(crate) struct Report {
+#[derive(Debug)]
+pub struct Report {
+    /// The program, in front of errors.
+    program: &'static str,
     json: bool,
 }
 
 impl Report {
-    pub(crate) fn new(json: bool) -> Report {
-        Report { json }
+    /// Of that program; with `json` one document and no lines.
+    pub fn new(program: &'static str, json: bool) -> Report {
+        Report { program, json }
+    }
+
+    /// Whether it is one document.
+    pub fn json(&self) -> bool {
+        self.json
     }
 
     /// A line for people.
-    pub(crate) fn line(&self, text: impl std::fmt::Display) {
+    pub fn line(&self, text: impl std::fmt::Display) {
         if !self.json {
             println!("{text}");
         }
     }
 
     /// The document for machines.
-    pub(crate) fn document(&self, value: &impl Serialize) {
+    pub fn document(&self, value: &impl Serialize) {
         if self.json {
             let text = serde_json::to_string_pretty(value).expect("plain data");
             println!("{text}");
         }
     }
 
-    pub(crate) fn error(&self, error: &Error) {
-        eprintln!("build-matrix: {error}");
+    /// One line, on stderr.
+    pub fn error(&self, error: &dyn std::error::Error) {
+        eprintln!("{}: {error}", self.program);
     }
 
     /// A bar of `steps` on a terminal, nothing elsewhere.
-    pub(crate) fn progress(&self, steps: usize) -> Progress {
+    pub fn progress(&self, steps: usize) -> Progress {
         if self.json || !std::io::stderr().is_terminal() {
             return Progress(None);
         }
@@ -49,11 +58,12 @@ impl Report {
 }
 
 /// A bar, or none.
-pub(crate) struct Progress(Option<ProgressBar>);
+#[derive(Debug)]
+pub struct Progress(Option<ProgressBar>);
 
 impl Progress {
     /// What is worked at.
-    pub(crate) fn start(&self, what: &str) {
+    pub fn start(&self, what: &str) {
         if let Some(bar) = &self.0 {
             bar.set_prefix(what.to_owned());
             bar.set_message("");
@@ -61,14 +71,14 @@ impl Progress {
     }
 
     /// The latest word about it.
-    pub(crate) fn message(&self, text: &str) {
+    pub fn message(&self, text: &str) {
         if let Some(bar) = &self.0 {
             bar.set_message(text.to_owned());
         }
     }
 
     /// One step done: its line stays above the bar.
-    pub(crate) fn done(&self, report: &Report, line: impl std::fmt::Display) {
+    pub fn done(&self, report: &Report, line: impl std::fmt::Display) {
         match &self.0 {
             Some(bar) => {
                 bar.suspend(|| report.line(line));
@@ -78,7 +88,8 @@ impl Progress {
         }
     }
 
-    pub(crate) fn finish(self) {
+    /// Takes the bar away.
+    pub fn finish(self) {
         if let Some(bar) = self.0 {
             bar.finish_and_clear();
         }

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 const DIR: &str = "target/results";
 
 /// Keeps `value` as the last result of that name.
-pub(crate) fn write(root: &Path, name: &str, value: &Value) -> Result<(), Error> {
+///
+/// # Errors
+/// It cannot be written.
+pub fn write(root: &Path, name: &str, value: &Value) -> Result<(), Error> {
     let dir = root.join(DIR);
     fs::create_dir_all(&dir).map_err(Error::io("make", &dir))?;
     let (file, new) = (dir.join(format!("{name}.json")), dir.join(format!(".{name}.new")));
@@ -19,7 +22,10 @@ pub(crate) fn write(root: &Path, name: &str, value: &Value) -> Result<(), Error>
 }
 
 /// Those whose name begins so, with the rest of it, by name.
-pub(crate) fn read(root: &Path, kind: &str) -> Result<Vec<(String, Value)>, Error> {
+///
+/// # Errors
+/// One cannot be read.
+pub fn read(root: &Path, kind: &str) -> Result<Vec<(String, Value)>, Error> {
     let dir = root.join(DIR);
     let Ok(entries) = fs::read_dir(&dir) else { return Ok(Vec::new()) };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();

@@ -1,7 +1,6 @@
 //! `verify`: is a built plugin what it should be? Read from its file, nothing is loaded.
 
 use crate::error::Error;
-use crate::package::hex;
 use crate::report::Report;
 use crate::{results, workspace};
 use serde::Serialize;
@@ -37,21 +36,28 @@ const MOST_AARCH64: u64 = 576 * 1024;
 
 /// What was found out about one file.
 #[derive(Debug, Serialize)]
-pub(crate) struct Verdict {
-    pub(crate) file: PathBuf,
-    pub(crate) size: u64,
-    pub(crate) sha256: String,
+pub struct Verdict {
+    /// The file.
+    pub file: PathBuf,
+    /// In bytes.
+    pub size: u64,
+    /// Of all of it.
+    pub sha256: String,
     /// From the stamp.
-    pub(crate) slurm: Option<String>,
+    pub slurm: Option<String>,
     /// The processor, from the stamp.
-    pub(crate) arch: Option<String>,
+    pub arch: Option<String>,
     /// The newest glibc it needs anything of, `2.34`.
-    pub(crate) glibc: Option<String>,
-    pub(crate) faults: Vec<String>,
+    pub glibc: Option<String>,
+    /// What is not as it should be, a line each.
+    pub faults: Vec<String>,
 }
 
-/// Reports on each file, and fails if one has a fault.
-pub(crate) fn verify_files(report: &Report, files: &[PathBuf]) -> Result<(), Error> {
+/// Reports on each file.
+///
+/// # Errors
+/// One has a fault, or cannot be read.
+pub fn verify_files(report: &Report, files: &[PathBuf]) -> Result<(), Error> {
     let verdicts: Vec<Verdict> =
         files.iter().map(|file| verify(file, None)).collect::<Result<_, _>>()?;
     for verdict in &verdicts {
@@ -69,13 +75,16 @@ pub(crate) fn verify_files(report: &Report, files: &[PathBuf]) -> Result<(), Err
 
 impl Verdict {
     /// Keeps a result about its plugin.
-    pub(crate) fn keep(&self, root: &Path, kind: &str, result: &Value) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(&self, root: &Path, kind: &str, result: &Value) -> Result<(), Error> {
         let (Some(release), Some(arch)) = (&self.slurm, &self.arch) else { return Ok(()) };
         results::write(root, &format!("{kind}-{release}-{arch}"), result)
     }
 
     /// One line for people.
-    pub(crate) fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         format!(
             "{}: for Slurm {}, {} KiB, needs glibc {}, {}",
             self.file.display(),
@@ -86,18 +95,22 @@ impl Verdict {
         )
     }
 
-    pub(crate) fn fault_line(&self, fault: &str) -> String {
+    /// One line about one of its faults.
+    pub fn fault_line(&self, fault: &str) -> String {
         format!("{}: {fault}", self.file.display())
     }
 }
 
 /// Looks at one file; `expected` is the release it was built for, where that is known.
-pub(crate) fn verify(file: &Path, expected: Option<&str>) -> Result<Verdict, Error> {
+///
+/// # Errors
+/// It cannot be read.
+pub fn verify(file: &Path, expected: Option<&str>) -> Result<Verdict, Error> {
     let bytes = fs::read(file).map_err(Error::io("read", file))?;
     let mut verdict = Verdict {
         file: file.to_path_buf(),
         size: bytes.len() as u64,
-        sha256: hex(&Sha256::digest(&bytes)),
+        sha256: workspace::hex(&Sha256::digest(&bytes)),
         slurm: None,
         arch: None,
         glibc: None,
@@ -204,7 +217,7 @@ fn symbols(library: &Library, release: &Release, faults: &mut Vec<String>) {
 }
 
 /// Is version `a` newer than `b`?
-pub(crate) fn newer(a: &str, b: &str) -> bool {
+pub fn newer(a: &str, b: &str) -> bool {
     numbers(a) > numbers(b)
 }
 

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// The root of the source tree that the current directory is in.
-pub(crate) fn root() -> Result<PathBuf, Error> {
+///
+/// # Errors
+/// It is in none.
+pub fn root() -> Result<PathBuf, Error> {
     let start = env::current_dir().map_err(Error::io("find", Path::new(".")))?;
     let root = start.ancestors().find(|dir| dir.join("slurm-releases/releases").is_dir());
     root.map(Path::to_path_buf).ok_or(Error::NoWorkspace { start })
@@ -15,7 +18,10 @@ pub(crate) fn root() -> Result<PathBuf, Error> {
 
 /// Held while something is built: a second run in the tree would overwrite what the first has made
 /// and not yet looked at. It waits, and says so.
-pub(crate) fn lock(root: &Path) -> Result<Flock<File>, Error> {
+///
+/// # Errors
+/// The file cannot be locked.
+pub fn lock(root: &Path) -> Result<Flock<File>, Error> {
     let path = root.join("target/build-matrix.lock");
     fs::create_dir_all(root.join("target")).map_err(Error::io("make", &path))?;
     let file = File::create(&path).map_err(Error::io("make", &path))?;
@@ -29,7 +35,10 @@ pub(crate) fn lock(root: &Path) -> Result<Flock<File>, Error> {
 
 /// Releases as the data files name them, oldest first. Not from the table compiled into this
 /// program: a file may have been added since.
-pub(crate) fn releases(root: &Path) -> Result<Vec<String>, Error> {
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn releases(root: &Path) -> Result<Vec<String>, Error> {
     let dir = root.join("slurm-releases/releases");
     let mut names = Vec::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))? {
@@ -42,7 +51,15 @@ pub(crate) fn releases(root: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// The committed bindings of a release.
-pub(crate) fn bindings(root: &Path, release: &str) -> Result<Vec<u8>, Error> {
+///
+/// # Errors
+/// They are not there.
+pub fn bindings(root: &Path, release: &str) -> Result<Vec<u8>, Error> {
     let path = root.join("spank-bindings").join(slurm_releases::bindings_file(release));
     fs::read(&path).map_err(Error::io("read", &path))
+}
+
+/// In hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -203,7 +203,7 @@ older() {
     gpg --batch --quiet --passphrase '' --quick-gen-key 'pyxis test <test@example.org>' rsa2048 sign never
     mkdir "$BATS_TEST_TMPDIR/from" "$BATS_TEST_TMPDIR/repo"
     cp "$dist"/pyxis_*.deb "$dist"/pyxis-slurm2[24]*[0-9]_*.deb "$BATS_TEST_TMPDIR/from"
-    "$source/target/release/build-matrix" repo "$BATS_TEST_TMPDIR/repo" --from "$BATS_TEST_TMPDIR/from" --sign test@example.org
+    "$source/target/release/packaging" repo "$BATS_TEST_TMPDIR/repo" --from "$BATS_TEST_TMPDIR/from" --sign test@example.org
     gpgconf --kill gpg-agent
     root_of bookworm "$BATS_TEST_TMPDIR/repo"
     rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*

@@ -10,7 +10,7 @@ load common
     (cd "$source" && git ls-files -z | xargs -0 tar -c) | tar -x -C "$elsewhere"
     what=(24.11 --builds-only)
     [[ ${PYXIS_REPRODUCE:-} != all ]] || what=(all)
-    (cd "$elsewhere" && "$source/target/release/build-matrix" package "${what[@]}" --out "$elsewhere/dist")
+    (cd "$elsewhere" && "$source/target/release/packaging" package "${what[@]}" --out "$elsewhere/dist")
     [ "$(find "$elsewhere/dist" -type f | wc -l)" -ge 4 ]
     for file in "$elsewhere"/dist/*; do cmp "$file" "$dist/$(basename "$file")"; done
 }

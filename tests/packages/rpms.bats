@@ -176,7 +176,7 @@ rpm_root() {
     gpg --batch --quiet --passphrase '' --quick-gen-key 'pyxis test <test@example.org>' rsa2048 sign never
     mkdir "$BATS_TEST_TMPDIR/from"
     cp "${main[@]}" "$BATS_TEST_TMPDIR/from"
-    "$source/target/release/build-matrix" repo "$BATS_TEST_TMPDIR/repo" --from "$BATS_TEST_TMPDIR/from" --sign test@example.org
+    "$source/target/release/packaging" repo "$BATS_TEST_TMPDIR/repo" --from "$BATS_TEST_TMPDIR/from" --sign test@example.org
     gpgconf --kill gpg-agent
     repo=$BATS_TEST_TMPDIR/repo/rpm
     # rpm -K with the key: signatures, not only digests.

@@ -1,11 +1,11 @@
 //! Which files are in which package.
 
-use super::compile::{Built, Main, Part};
-use super::facts::{Release, Words};
-use super::relations::{self, build_name};
-use super::verb::{Arch, Format};
-use super::{Entry, Package, Relations, What};
+use crate::compile::{Built, Main, Part};
 use crate::error::Error;
+use crate::facts::{Release, Words};
+use crate::package::{Entry, Package, Relations, What};
+use crate::relations::{self, build_name};
+use crate::verb::{Arch, Format};
 use flate2::{Compression, GzBuilder};
 use slurm_releases::elf::numbers;
 use std::fs;

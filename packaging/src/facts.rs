@@ -60,20 +60,22 @@ pub(crate) fn load(root: &Path) -> Result<Release, Error> {
         fs::read_to_string(&path).map_err(Error::io("read", &path))
     };
     let name = "packaging/packages.toml";
-    let facts: Facts = toml::from_str(&read(name)?)
-        .map_err(|e| Error::Data { path: root.join(name), why: e.to_string() })?;
+    let facts: Facts =
+        toml::from_str(&read(name)?).map_err(|e| Error::data(root.join(name), e.to_string()))?;
     let changelog = read("debian/changelog")?;
     let version = format!("{}-{}", env!("CARGO_PKG_VERSION"), facts.revision);
     let newest = changelog.lines().next().unwrap_or_default();
     if !newest.starts_with(&format!("pyxis ({version})")) {
         let why = format!("its newest entry is not for version {version}");
-        return Err(Error::Data { path: root.join("debian/changelog"), why });
+        return Err(Error::data(root.join("debian/changelog"), why));
     }
     let epoch = match env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => text.parse().map_err(|_| Error::Epoch { text })?,
-        Err(_) => changelog_date(&changelog).ok_or_else(|| Error::Data {
-            path: root.join("debian/changelog"),
-            why: "no date that can be read in its newest entry".into(),
+        Err(_) => changelog_date(&changelog).ok_or_else(|| {
+            Error::data(
+                root.join("debian/changelog"),
+                "no date that can be read in its newest entry",
+            )
         })?,
     };
     Ok(Release {

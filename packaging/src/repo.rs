@@ -3,7 +3,7 @@
 //! The lists are made by the distributions' own programs; a signature is the site's key's.
 
 use crate::error::Error;
-use crate::report::Report;
+use build_matrix::report::Report;
 use serde_json::json;
 use std::env;
 use std::ffi::OsStr;
@@ -151,10 +151,10 @@ fn run(
     command.current_dir(dir).args(args).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().map_err(|e| match e.kind() {
         ErrorKind::NotFound => Error::NoTool { program, package },
-        _ => Error::Command { command: program.into(), why: Some(e) },
+        _ => Error::command(program, Some(e)),
     })?;
     if output.status.success() {
         return Ok(output.stdout);
     }
-    Err(Error::Command { command: format!("{program} in {}", dir.display()), why: None })
+    Err(Error::command(format!("{program} in {}", dir.display()), None))
 }

@@ -3,15 +3,16 @@
 //! Paths of this machine are mapped to fixed ones, so that the same source gives the same bytes
 //! wherever it is built.
 
-use super::debug::{self, Split, hex};
-use super::unwinder::unwinder;
-use super::verb::Arch;
-use crate::build::Target;
-use crate::cargo::{self, Cargo};
+use crate::debug::{self, Split};
 use crate::error::Error;
-use crate::report::{Progress, Report};
-use crate::verify;
-use crate::workspace;
+use crate::unwinder::unwinder;
+use crate::verb::Arch;
+use build_matrix::build::Target;
+use build_matrix::cargo::{self, Cargo};
+use build_matrix::error::Error as Building;
+use build_matrix::report::{Progress, Report};
+use build_matrix::verify;
+use build_matrix::workspace;
 use nix::fcntl::Flock;
 use sha2::{Digest, Sha256};
 use slurm_releases::elf::Library;
@@ -198,8 +199,9 @@ impl Setup<'_> {
         }
         let messages = cargo.run(progress)?;
         let release = || self.arch.target().to_owned();
-        let made = cargo::artifact(&messages, made)
-            .ok_or_else(|| Error::NoArtifact { what: "program", release: release() })?;
+        let made = cargo::artifact(&messages, made).ok_or_else(|| {
+            Error::from(Building::NoArtifact { what: "program", release: release() })
+        })?;
         // The next build of the lane overwrites it.
         let dir = self.root.join("target/package").join(self.arch.name()).join(match job {
             Job::Plugin(target) => target.release.name,
@@ -281,7 +283,7 @@ fn setup<'a>(root: &'a Path, arch: Arch, floor: &'a str) -> Result<Setup<'a>, Er
     let mut programs = dirs.iter().map(|dir| dir.join("cargo-zigbuild"));
     let zig = programs.find(|program| program.is_file()).ok_or(Error::NoZig)?;
     let pins = fs::read(place.join("packages")).unwrap_or_default();
-    let linker = format!("{floor}-{}", &hex(&Sha256::digest(pins))[..6]);
+    let linker = format!("{floor}-{}", &workspace::hex(&Sha256::digest(pins))[..6]);
     let path = env::join_paths(dirs).unwrap_or(old);
     let dir = Path::new("target/package").join(format!("{}-{linker}", arch.name()));
     let unwinder = unwinder(root, &dir, arch, &zig, &path)?;

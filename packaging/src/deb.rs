@@ -1,8 +1,8 @@
 //! A deb: an ar archive of two gzipped tar archives, described in deb(5).
 
-use super::facts::Release;
-use super::{Entry, Package, Relations, What};
 use crate::error::Error;
+use crate::facts::Release;
+use crate::package::{Entry, Package, Relations, What};
 use flate2::{Compression, GzBuilder};
 use std::fmt::Write as _;
 use std::io::{self, Write};

@@ -4,8 +4,8 @@
 //! two of them, which do not understand each other's frames, and a plugin is 30 KiB larger. gcc's is
 //! wherever Slurm is; only its names are needed here.
 
-use super::verb::Arch;
 use crate::error::Error;
+use crate::verb::Arch;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
@@ -62,7 +62,7 @@ pub(crate) fn unwinder(
     command.args(["zig", "cc", "--", "-target", &format!("{}-linux-gnu", arch.name())]);
     command.args(["-shared", "-nostdlib", "-Wl,-soname,libgcc_s.so.1"]);
     command.args(["-Wl,--version-script=libgcc_s.map", "-o", "libgcc_s.so.1", "libgcc_s.c"]);
-    let failed = |why| Error::Command { command: "zig cc".into(), why };
+    let failed = |why| Error::command("zig cc", why);
     let status = command.status().map_err(|e| failed(Some(e)))?;
     if status.success() { Ok(dir.join("libgcc_s.so.1")) } else { Err(failed(None)) }
 }

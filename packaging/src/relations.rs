@@ -1,6 +1,6 @@
 //! How the packages relate to each other, to Slurm and to the original pyxis.
 
-use super::Relations;
+use crate::package::Relations;
 use slurm_releases::RELEASES;
 
 /// The package of one build.

@@ -1,15 +1,15 @@
 //! The verb itself: what is asked for, and what is reported.
 
-use super::compile::{self, Main};
-use super::contents::{self, Documents};
-use super::debug::hex;
-use super::{Package, What, Written, deb, facts, rpm, sbom};
-use crate::build;
-use crate::diff;
+use crate::compile::{self, Main};
+use crate::contents::{self, Documents};
 use crate::error::Error;
-use crate::report::Report;
-use crate::results;
-use crate::workspace;
+use crate::package::{Package, What, Written};
+use crate::{deb, facts, rpm, sbom};
+use build_matrix::build;
+use build_matrix::diff;
+use build_matrix::report::Report;
+use build_matrix::results;
+use build_matrix::workspace;
 use clap::ValueEnum;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -226,7 +226,7 @@ fn write(
     };
     let file = request.out.join(name);
     fs::write(&file, &bytes).map_err(Error::io("write", &file))?;
-    let sha256 = hex(&Sha256::digest(&bytes));
+    let sha256 = workspace::hex(&Sha256::digest(&bytes));
     Ok(Written { file, package: package.name.clone(), size: bytes.len() as u64, sha256 })
 }
 
@@ -251,7 +251,7 @@ fn generate(root: &Path, main: &Main, arch: Arch) -> Result<Vec<(String, Vec<u8>
             ]);
             cargo
         };
-        let failed = |why| Error::Command { command: format!("pyxis generate {what}"), why };
+        let failed = |why| Error::command(format!("pyxis generate {what}"), why);
         let status = command.args(["generate", what]).arg(&dir).status();
         if !status.map_err(|e| failed(Some(e)))?.success() {
             return Err(failed(None));

@@ -2,9 +2,9 @@
 
 use crate::error::Error;
 use crate::page;
-use crate::report::Report;
-use crate::results;
-use crate::workspace;
+use build_matrix::report::Report;
+use build_matrix::results;
+use build_matrix::workspace;
 use serde_json::{Value, json};
 use slurm_releases::RELEASES;
 use std::fs;

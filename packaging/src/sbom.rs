@@ -10,7 +10,7 @@ use std::process::Command;
 /// The document, from what cargo has resolved.
 pub(crate) fn sbom(root: &Path, target: &str, version: &str) -> Result<String, Error> {
     let args = ["metadata", "--locked", "--format-version", "1", "--filter-platform", target];
-    let failed = |why| Error::Command { command: format!("cargo {}", args.join(" ")), why };
+    let failed = |why| Error::command(format!("cargo {}", args.join(" ")), why);
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
     let output = cargo.current_dir(root).args(args).output().map_err(|e| failed(Some(e)))?;
     if !output.status.success() {

@@ -1,7 +1,8 @@
 //! Debug symbols, split off what is shipped.
 
-use super::verb::Arch;
 use crate::error::Error;
+use crate::verb::Arch;
+use build_matrix::workspace;
 use slurm_releases::elf::Elf;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,23 +25,19 @@ pub(crate) fn split(file: &Path, arch: Arch) -> Result<Split, Error> {
         let command = format!("{:?} {}", tool.get_program(), file.display());
         match tool.args(args).status() {
             Ok(status) if status.success() => Ok(()),
-            Ok(_) => Err(Error::Command { command, why: None }),
-            Err(e) => Err(Error::Command { command, why: Some(e) }),
+            Ok(_) => Err(Error::command(command, None)),
+            Err(e) => Err(Error::command(command, Some(e))),
         }
     };
     run(&["--only-keep-debug".as_ref(), file.as_ref(), symbols.as_ref()])?;
     run(&["--strip-all".as_ref(), file.as_ref(), stripped.as_ref()])?;
     let bytes = fs::read(&stripped).map_err(Error::io("read", &stripped))?;
-    let id = Elf::parse(&bytes).and_then(|elf| elf.build_id().map(hex));
+    let id = Elf::parse(&bytes).and_then(|elf| elf.build_id().map(workspace::hex));
     let id = id.filter(|id| id.len() > 2);
     let id = id.ok_or_else(|| Error::NoBuildId { path: file.to_path_buf() })?;
     let place = format!("usr/lib/debug/.build-id/{}/{}.debug", &id[..2], &id[2..]);
     let debug = fs::read(&symbols).map_err(Error::io("read", &symbols))?;
     Ok(Split { file: stripped, stripped: bytes, symbols: (place, debug) })
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The one that comes with rustc knows every processor; else the system's.

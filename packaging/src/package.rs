@@ -1,21 +1,4 @@
-//! `package`: deb and rpm packages, written by this program.
-
-mod compile;
-mod contents;
-mod deb;
-mod debug;
-mod facts;
-mod relations;
-mod repo;
-mod rpm;
-mod rpm_header;
-mod sbom;
-mod unwinder;
-mod verb;
-
-pub(crate) use debug::hex;
-pub(crate) use repo::{Repository, repository};
-pub(crate) use verb::{Request, package};
+//! A package, before it is a deb or an rpm.
 
 use std::path::PathBuf;
 
