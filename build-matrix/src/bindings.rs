@@ -2,6 +2,7 @@
 
 use crate::cargo::{self, Cargo};
 use crate::error::Error;
+use crate::lists::LISTS;
 use crate::report::Report;
 use crate::workspace;
 use serde_json::json;
@@ -18,10 +19,9 @@ pub fn bindings(report: &Report, check: bool) -> Result<(), Error> {
     let mut changes = Changes { check, root: root.clone(), changed: Vec::new() };
 
     // First, so that cargo knows the feature of a new release.
-    changes.file("spank-bindings/Cargo.toml", |old| features(old, &releases, |_| String::new()))?;
-    changes.file("plugin/Cargo.toml", |old| {
-        features(old, &releases, |feature| format!("\"spank-bindings/{feature}\""))
-    })?;
+    for (name, make) in LISTS {
+        changes.file(name, |old| make(old, &releases))?;
+    }
     if check && !changes.changed.is_empty() {
         return Err(Error::Stale(changes.changed));
     }
@@ -61,7 +61,7 @@ impl Changes {
     fn file(&mut self, name: &str, make: impl FnOnce(&str) -> Option<String>) -> Result<(), Error> {
         let path = self.root.join(name);
         let old = fs::read_to_string(&path).unwrap_or_default();
-        let new = make(&old).ok_or_else(|| Error::NoFeatures { path: path.clone() })?;
+        let new = make(&old).ok_or_else(|| Error::NoList { path: path.clone() })?;
         if new != old {
             self.changed.push(name.to_owned());
             if !self.check {
@@ -77,45 +77,4 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     let new = path.with_extension("new");
     fs::write(&new, text).map_err(Error::io("write", &new))?;
     fs::rename(&new, path).map_err(Error::io("write", path))
-}
-
-/// A manifest with one feature line per release where its first such line was.
-fn features(
-    manifest: &str,
-    releases: &[String],
-    enables: impl Fn(&str) -> String,
-) -> Option<String> {
-    let is_release = |line: &&str| {
-        line.strip_prefix("slurm-")
-            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    let place = manifest.lines().position(|line| is_release(&line))?;
-    let mut lines: Vec<String> =
-        manifest.lines().filter(|line| !is_release(line)).map(str::to_owned).collect();
-    let list = releases.iter().map(|release| {
-        let feature = slurm_releases::feature(release);
-        let enables = enables(&feature);
-        format!("{feature} = [{enables}]")
-    });
-    lines.splice(place..place, list);
-    Some(lines.join("\n") + "\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_list_of_features_is_replaced_where_it_is() {
-        let old = "[features]\nmock = []\nslurm-20-11 = []\nslurm-99-99 = []\n\n[lints]\n";
-        let releases = ["20.11".to_owned(), "21.08".to_owned()];
-        let new = features(old, &releases, |feature| format!("\"x/{feature}\"")).unwrap();
-        assert_eq!(
-            new,
-            "[features]\nmock = []\nslurm-20-11 = [\"x/slurm-20-11\"]\n\
-             slurm-21-08 = [\"x/slurm-21-08\"]\n\n[lints]\n"
-        );
-        assert_eq!(features(&new, &releases, |f| format!("\"x/{f}\"")).unwrap(), new);
-        assert!(features("[package]\n", &releases, |_| String::new()).is_none());
-    }
 }

@@ -55,9 +55,9 @@ pub enum Error {
     /// `bindings --check`
     #[error("not up to date: {}; run `build-matrix bindings`", .0.join(", "))]
     Stale(Vec<String>),
-    /// A Cargo.toml without a list of release features.
-    #[error("{}: no line `slurm-XX-YY = ...` to put the list of features at", path.display())]
-    NoFeatures { path: PathBuf },
+    /// A file that should list the releases.
+    #[error("{}: lists no releases, so that there is no place to put a new one at", path.display())]
+    NoList { path: PathBuf },
     /// Plugins with faults, each of them reported before.
     #[error("{faulty} of {total} plugins are not as they should be")]
     Faulty { faulty: usize, total: usize },

@@ -9,6 +9,7 @@ pub mod error;
 pub mod headers;
 mod interface;
 pub mod list;
+pub mod lists;
 pub mod report;
 pub mod results;
 pub mod verify;

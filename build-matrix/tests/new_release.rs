@@ -35,6 +35,8 @@ fn workspace(dir: &Path) {
         "build-matrix",
         "plugin/Cargo.toml",
         "plugin/build.rs",
+        "debian/control",
+        "rpm/pyxis.spec",
     ]
     .iter()
     .for_each(copy);
@@ -118,9 +120,17 @@ fn a_release_is_added_by_one_file_and_one_command() {
     let generated =
         fs::read_to_string(dir.join("spank-bindings/src/generated/slurm_27_05.rs")).unwrap();
     assert!(generated.contains("pub fn spank_made_up(spank: spank_t)"));
-    for manifest in ["spank-bindings/Cargo.toml", "plugin/Cargo.toml"] {
-        let text = fs::read_to_string(dir.join(manifest)).unwrap();
-        assert!(text.contains("\nslurm-27-05 = ["), "{text}");
+    for (file, line) in [
+        ("spank-bindings/Cargo.toml", "\nslurm-27-05 = ["),
+        ("plugin/Cargo.toml", "\nslurm-27-05 = ["),
+        ("debian/control", "\nPackage: pyxis-slurm27.05\n"),
+        ("debian/control", ", pyxis-slurm27.05 (= ${source:Version})\n"),
+        ("debian/control", "\nBreaks: slurmd (>= 27.06~), "),
+        ("rpm/pyxis.spec", " 27.05\n"),
+        ("rpm/pyxis.spec", "\nConflicts:      slurm >= 27.06\n"),
+    ] {
+        let text = fs::read_to_string(dir.join(file)).unwrap();
+        assert!(text.contains(line), "{line} is not in {file}: {text}");
     }
 
     let list = run(dir, &["list"]);

@@ -11,8 +11,7 @@ pub(crate) fn build_name(release: &str) -> String {
 /// Of the package `pyxis`; `slurm` are the names that Slurm's packages have.
 pub(crate) fn pyxis(slurm: &[String]) -> Relations {
     let newest = RELEASES.last().expect("there are releases");
-    // Any release after the newest; its own micro releases and their packaging are older.
-    let next = format!("{}.{:02}", newest.major, newest.minor + 1);
+    let next = slurm_releases::above(newest.name).expect("a release has two parts");
     Relations {
         recommends: vec![
             vec!["pyxis-all", "pyxis-slurm"],

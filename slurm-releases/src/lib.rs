@@ -12,4 +12,4 @@ pub mod header;
 mod release;
 pub mod stamp;
 
-pub use release::{RELEASES, Release, bindings_file, bindings_hash, feature, release};
+pub use release::{RELEASES, Release, above, bindings_file, bindings_hash, feature, release};

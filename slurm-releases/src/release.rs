@@ -67,6 +67,13 @@ impl Release {
     }
 }
 
+/// The first version that is newer than all of a release: 24.12 for `24.11`. Its micro releases and their packaging are
+/// older, and so are those before it.
+pub fn above(name: &str) -> Option<String> {
+    let (major, minor) = name.split_once('.')?;
+    Some(format!("{major}.{:02}", minor.parse::<u32>().ok()? + 1))
+}
+
 /// The cargo feature for a release of that name, known or not: `slurm-24-11`.
 pub fn feature(name: &str) -> String {
     format!("slurm-{}", name.replace('.', "-"))
@@ -124,5 +131,7 @@ mod tests {
         assert!(new.functions.contains(&"spank_prepend_task_argv"));
         assert_eq!(new.data, ["slurm_spank_init_failure_mode"]);
         assert!(release("24.12").is_none());
+        assert_eq!(above("26.05").as_deref(), Some("26.06"));
+        assert_eq!(above("26"), None);
     }
 }

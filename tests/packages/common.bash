@@ -7,6 +7,10 @@ dist=${PYXIS_DIST:-$source/dist}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$source/Cargo.toml")
 # shellcheck disable=SC2034 # used by the suites
 releases=$(cd "$source/slurm-releases/releases" && for file in *.toml; do echo "${file%.toml}"; done)
+# The newest of them, and the one that comes after it: May and November.
+newest=$(tail -n 1 <<< "$releases")
+# shellcheck disable=SC2034 # used by the suites
+if [[ $newest == *.05 ]]; then coming=${newest%.*}.11; else coming=$((${newest%.*} + 1)).05; fi
 
 # $root: the root of a suite, with a layer of its own on top. /packages has the debs, or the folder given.
 root_of() {

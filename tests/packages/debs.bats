@@ -61,13 +61,12 @@ made_up() {
     # Their real packages need much else.
     inside dpkg --purge --force-depends slurmctld slurmd slurm-client > /dev/null 2>&1
     inside dpkg -i /packages/pyxis_"$version"-1_amd64.deb > /dev/null
-    newest=$(tail -n 1 <<< "$releases")
     for name in slurmd slurm-client slurm-smd slurm-smd-client slurm-smd-slurmd; do
         for fine in 24.11.5-3 "$newest.0-1" "$newest.0~rc1-1" "$newest.5-1" "$newest.12-1~bpo13+1"; do
             made_up "$name" "$fine"
             inside dpkg -i "/tmp/${name}_$fine.deb" > /dev/null
         done
-        for next in "${newest%.*}.11.0-1" "${newest%.*}.11.0~rc1-1" 27.05.0-1; do
+        for next in "$coming.0-1" "$coming.0~rc1-1" "$((${coming%.*} + 1)).05.0-1"; do
             made_up "$name" "$next"
             run inside dpkg -i "/tmp/${name}_$next.deb"
             [ "$status" -ne 0 ]

@@ -154,12 +154,11 @@ rpm_root() {
     root=$BATS_TEST_TMPDIR/rpm
     rpm --root "$root" --initdb
     rpm --root "$root" --nodeps --noscripts -i "$dist/pyxis-$version-1.x86_64.rpm"
-    newest=$(tail -n 1 <<< "$releases")
     for name in slurm slurm-slurmd slurm-ohpc slurm-slurmd-ohpc; do
         made_up "$name" "$newest.5"
-        made_up "$name" "${newest%.*}.11.0"
+        made_up "$name" "$coming.0"
         rpm --root "$root" --test -i "$BATS_TEST_TMPDIR/made/noarch/$name-$newest.5-1.noarch.rpm"
-        run rpm --root "$root" --test -i "$BATS_TEST_TMPDIR/made/noarch/$name-${newest%.*}.11.0-1.noarch.rpm"
+        run rpm --root "$root" --test -i "$BATS_TEST_TMPDIR/made/noarch/$name-$coming.0-1.noarch.rpm"
         [ "$status" -ne 0 ]
         has "conflicts with"
     done
