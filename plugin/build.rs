@@ -14,5 +14,7 @@ fn main() {
     }
     // Rust's thread-local destructors would dangle after dlclose (SAFETY.md).
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    // One table of symbols: that which every glibc since 2.5 looks things up by.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,--hash-style=gnu");
     println!("cargo::rerun-if-changed=build.rs");
 }

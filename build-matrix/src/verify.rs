@@ -24,6 +24,9 @@ const HOOKS: &[&str] = &[
     "slurm_spank_exit",
 ];
 
+/// Those that are offered only where they are wanted.
+const OFFERED: &[&str] = &["slurm_spank_job_epilog"];
+
 /// Libraries that are there wherever Slurm is; an old glibc has parts in libraries of their own.
 const LIBRARIES: &[&str] =
     &["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libgcc_s.so.1", "ld-linux"];
@@ -203,6 +206,9 @@ fn symbols(library: &Library, release: &Release, faults: &mut Vec<String>) {
     let expected = || own.iter().chain(release.version_symbols).chain(release.data).chain(HOOKS);
     for name in expected().filter(|name| !library.exports.contains(**name)) {
         faults.push(format!("does not export {name}"));
+    }
+    for name in OFFERED.iter().filter(|name| !library.indirect.contains(**name)) {
+        faults.push(format!("{name} is always there: Slurm would start a process for each job"));
     }
     for name in &library.exports {
         if !expected().any(|known| known == name) {

@@ -76,6 +76,10 @@ fn nothing(_: &Spank<'_>, _: Args<'_>) -> Result<(), String> {
     Ok(())
 }
 
+fn wanted() -> bool {
+    false
+}
+
 #[cfg(slurm_ge_27_05)]
 fn wrap(spank: &Spank<'_>, _: Args<'_>) -> Result<(), spank_bindings::SpankError> {
     spank.prepend_task_argv(&[c"wrap"])
@@ -87,7 +91,7 @@ spank_bindings::export_plugin! {
     failure_mode: FailureMode::Job,
     hooks: {
         init => nothing, init_post_opt => nothing, local_user_init => nothing,
-        user_init => nothing, task_init => wrap, task_exit => nothing, job_epilog => nothing, exit => nothing,
+        user_init => nothing, task_init => wrap, task_exit => nothing, job_epilog => nothing where wanted, exit => nothing,
     }
 }
 "#;

@@ -83,13 +83,12 @@ fn relate(builder: &mut PackageBuilder, relations: &Relations, release: &Release
     }
 }
 
+/// The shell they want the crate adds.
 fn scripts(builder: &mut PackageBuilder, package: &Package) {
     if let Some(text) = &package.after_install {
-        builder.requires(Dependency::script_post("/bin/sh"));
         builder.post_install_script(Scriptlet::new(text.trim_end()).prog(vec!["/bin/sh"]));
     }
     if let Some(text) = &package.before_remove {
-        builder.requires(Dependency::script_preun("/bin/sh"));
         // 0: the last version goes, and this is no upgrade.
         let text = format!("[ \"$1\" = 0 ] || exit 0\n{}", text.trim_end());
         builder.pre_uninstall_script(Scriptlet::new(text).prog(vec!["/bin/sh"]));

@@ -6,6 +6,7 @@
 
 pub mod config;
 mod hooks;
+mod line;
 pub mod options;
 #[cfg(test)]
 mod releases;
@@ -23,7 +24,8 @@ spank_bindings::export_plugin! {
         user_init => hooks::user_init,
         task_init => hooks::task_init,
         task_exit => hooks::task_exit,
-        job_epilog => hooks::job_epilog,
+        // Of no use in the other scope, and Slurm pays for it with each job (docs/releases.md).
+        job_epilog => hooks::job_epilog where line::may_ask_for_job_scope,
         exit => hooks::exit,
     }
 }

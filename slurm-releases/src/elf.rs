@@ -119,6 +119,8 @@ impl<'a> Elf<'a> {
 pub struct Library {
     /// Symbols it offers.
     pub exports: BTreeSet<String>,
+    /// Those of them that are functions which say what `dlsym` hands out (`STT_GNU_IFUNC`).
+    pub indirect: BTreeSet<String>,
     /// Symbols it must get from somewhere and that have no version: not the C library's.
     pub wants: BTreeSet<String>,
     /// Versions it needs of the C library and its like, `GLIBC_2.34`.
@@ -150,6 +152,9 @@ impl Library {
                 continue;
             }
             if !symbol.is_undefined(endian) {
+                if symbol.st_type() == elf::STT_GNU_IFUNC {
+                    found.indirect.insert(name.clone().into_owned());
+                }
                 found.exports.insert(name.into_owned());
                 continue;
             }

@@ -7,10 +7,11 @@
 use crate::{Args, Spank, raw};
 use std::any::Any;
 use std::cell::Cell;
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 use std::fmt::Display;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null;
 use std::sync::{Once, OnceLock};
 
 /// What Slurm does when `init` of a required plugin fails in slurmstepd
@@ -131,6 +132,24 @@ fn describe(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic")
 }
 
+/// A hook as Slurm calls it.
+#[doc(hidden)]
+pub type Hook = unsafe extern "C" fn(raw::spank_t, c_int, *mut *mut c_char) -> c_int;
+
+/// What `dlsym` hands out for a hook that is not always wanted: the hook, or NULL, by which Slurm takes the plugin to have
+/// none. A panic in `wanted` is not told from true: a hook too many costs time, one that is missing costs its work.
+#[doc(hidden)]
+pub fn offer(hook: Hook, wanted: fn() -> bool) -> *const c_void {
+    let answer = Cell::new(true);
+    // As `guard` has it: one copy of the code.
+    let ask: &dyn Fn() -> Result<(), String> = &|| {
+        answer.set(wanted());
+        Ok(())
+    };
+    let _ = catch(ask);
+    if answer.get() { hook as *const c_void } else { null() }
+}
+
 /// `1.2.3` as `1 << 16 | 2 << 8 | 3`, the form of `spank_plugin_version`; a suffix is left out.
 #[doc(hidden)]
 pub const fn version_number(version: &str) -> u32 {
@@ -168,13 +187,16 @@ pub const fn version_number(version: &str) -> u32 {
 ///
 /// A hook is `fn(&Spank<'_>, Args<'_>) -> Result<(), E>` with `E: Display`. An `Err` or a panic is
 /// reported as one error line, and Slurm is told that the hook failed.
+///
+/// `job_epilog => hook where wanted` offers the hook only where `wanted`, a `fn() -> bool`, says so when Slurm looks it up:
+/// its being there costs time for every job, whatever it does. It is an *indirect function* (`STT_GNU_IFUNC`).
 #[macro_export]
 macro_rules! export_plugin {
     (
         name: $name:literal,
         version: $version:expr,
         $(failure_mode: $mode:expr,)?
-        hooks: { $($hook:ident => $run:path),* $(,)? }
+        hooks: { $($hook:ident => $run:path $(where $wanted:path)?),* $(,)? }
         $(,)?
     ) => {
         #[allow(missing_docs, non_upper_case_globals, unreachable_pub)]
@@ -197,7 +219,7 @@ macro_rules! export_plugin {
 
             $crate::__spank_plugin_version!($version);
             $($crate::__spank_failure_mode!($mode);)?
-            $($crate::__spank_hook!($name, $hook, $run);)*
+            $($crate::__spank_hook!($name, $hook, $run $(, $wanted)?);)*
         };
     };
 }
@@ -253,9 +275,14 @@ macro_rules! __spank_hook {
     ($n:literal, task_init, $f:path) => { $crate::__spank_export!($n, slurm_spank_task_init, $f); };
     ($n:literal, task_post_fork, $f:path) => { $crate::__spank_export!($n, slurm_spank_task_post_fork, $f); };
     ($n:literal, task_exit, $f:path) => { $crate::__spank_export!($n, slurm_spank_task_exit, $f); };
+    ($n:literal, job_epilog, $f:path, $w:path) => { $crate::__spank_offer!($n, slurm_spank_job_epilog, $f, $w); };
+    ($n:literal, job_prolog, $f:path, $w:path) => { $crate::__spank_offer!($n, slurm_spank_job_prolog, $f, $w); };
     ($n:literal, job_epilog, $f:path) => { $crate::__spank_export!($n, slurm_spank_job_epilog, $f); };
     ($n:literal, slurmd_exit, $f:path) => { $crate::__spank_export!($n, slurm_spank_slurmd_exit, $f); };
     ($n:literal, exit, $f:path) => { $crate::__spank_export!($n, slurm_spank_exit, $f); };
+    ($n:literal, $other:ident, $f:path, $w:path) => {
+        compile_error!(concat!("`", stringify!($other), "` cannot be left out: only job_prolog and job_epilog are looked up for each job"));
+    };
     ($n:literal, $other:ident, $f:path) => {
         compile_error!(concat!("SPANK has no hook `", stringify!($other), "`"));
     };
@@ -280,5 +307,40 @@ macro_rules! __spank_export {
             ::core::ffi::c_int,
             *mut *mut ::core::ffi::c_char,
         ) -> ::core::ffi::c_int = $crate::raw::$symbol;
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __spank_offer {
+    ($name:literal, $symbol:ident, $run:path, $wanted:path) => {
+        // Of one module, so that both parts of the symbol are in one object file.
+        mod $symbol {
+            #[allow(unused_imports)]
+            use super::*;
+
+            unsafe extern "C" fn hook(
+                spank: $crate::raw::spank_t,
+                ac: ::core::ffi::c_int,
+                argv: *mut *mut ::core::ffi::c_char,
+            ) -> ::core::ffi::c_int {
+                // SAFETY: only Slurm calls this, with its own handle and arguments.
+                unsafe {
+                    $crate::export::run_hook($name, stringify!($symbol), spank, ac, argv, $run)
+                }
+            }
+            /// Called by `dlsym`, which hands out what this returns.
+            #[unsafe(no_mangle)]
+            pub extern "C" fn $symbol() -> *const ::core::ffi::c_void {
+                $crate::export::offer(hook, $wanted)
+            }
+            ::core::arch::global_asm!(concat!(
+                ".type ",
+                stringify!($symbol),
+                ", %gnu_indirect_function"
+            ));
+            // The release has this hook, and with this type.
+            const _: $crate::export::Hook = $crate::raw::$symbol;
+        }
     };
 }

@@ -115,6 +115,36 @@ END
     return 1
 }
 
+# How many processes slurmd has started for the epilogs of three jobs.
+epilogs() {
+    cluster plugstack "$PYXIS_TEST_LINE $1"
+    : > "$work/calls"
+    local i
+    for i in 1 2 3; do user srun -w n1 true; done
+    # Until the last is through with it.
+    for ((i = 0; i < 100; i++)); do user squeue -h -t all -o %t | grep -q -v -x CD || break; sleep 0.1; done
+    grep -c 'spank epilog' "$work/calls" || true
+}
+
+@test "a job's end costs a process only with container_scope=job" {
+    local stepd
+    stepd=$(cluster node 1 -- sh -c 'ls /usr/sbin/slurmstepd /usr/lib/*/slurm*/sbin/slurmstepd 2> /dev/null | head -n 1')
+    cluster node 1 -- cp "$stepd" "$work/stepd.real"
+    # shellcheck disable=SC2016
+    printf '#!/bin/sh\necho "$*" >> %s/calls\nexec %s/stepd.real "$@"\n' "$work" "$work" > "$work/stepd"
+    chmod 755 "$work/stepd"
+    cluster node 1 -- mount --bind "$work/stepd" "$stepd"
+    local plain global job
+    plain=$(epilogs "")
+    global=$(epilogs container_scope=global)
+    job=$(epilogs container_scope=job)
+    cluster node 1 -- umount "$stepd"
+    echo "$plain $global $job"
+    [ "$plain" -eq 0 ]
+    [ "$global" -eq 0 ]
+    [ "$job" -eq 3 ]
+}
+
 @test "a wrong argument: slurmd says which and does not start, nor does srun" {
     run cluster plugstack "$PYXIS_TEST_LINE nonsense=1"
     run user srun true

@@ -182,24 +182,27 @@ refused() {
     done
 }
 
-@test "an epilog is the one fork per job that it is without the loader, and there is no prolog" {
+@test "an epilog is one fork per job, and only where the line asks for it, as without the loader; there is no prolog" {
     # slurmd starts `slurmstepd spank prolog|epilog` if a plugin has that hook: a slurmstepd that notes its arguments.
     epilogs() {
+        plugstack "$1"
         cluster restart slurmd 1
         rm -f "$CLUSTER_STATE/work/calls"
         user srun -w n1 true
-        for _ in $(seq 50); do grep -q -s epilog "$CLUSTER_STATE/work/calls" && break; sleep 0.1; done
+        for _ in $(seq 30); do grep -q -s epilog "$CLUSTER_STATE/work/calls" && break; sleep 0.1; done
         grep -o -E 'spank (prolog|epilog)' "$CLUSTER_STATE/work/calls" | sort | uniq -c
     }
     stepd=$(cluster login -- sh -c 'ls /usr/sbin/slurmstepd /usr/lib/*/slurm*/sbin/slurmstepd 2> /dev/null' | head -n 1)
     cluster login -- sh -c "mv $stepd $stepd.real; printf '#!/bin/sh\necho \"\$*\" >> $CLUSTER_STATE/work/calls\nexec $stepd.real \"\$@\"\n' > $stepd; chmod 755 $stepd"
-    through=$(epilogs)
-    plugstack "$build"
-    direct=$(epilogs)
+    through=$(epilogs "$line container_scope=job")
+    direct=$(epilogs "$build container_scope=job")
+    neither=$(epilogs "$line" && epilogs "$build")
     cluster login -- mv "$stepd.real" "$stepd"
     teardown
     cluster restart slurmd 1
-    echo "$through / $direct"
+    echo "$through / $direct / $neither"
     [ "$through" = "$direct" ]
-    [[ $through == *"1 spank epilog"* && $through != *prolog* ]]
+    [[ $through == *"1 spank epilog"* ]]
+    [[ $through != *prolog* ]]
+    [ -z "$neither" ]
 }
