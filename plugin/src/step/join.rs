@@ -2,27 +2,20 @@
 
 use super::StepError;
 use crate::options::Unshare;
+use handover::namespaces::Namespace;
 use handover::{Handover, Part};
-use nix::sched::{CloneFlags, setns};
 use nix::unistd::{chdir, fchdir};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// In the order in which they can be joined: the user namespace gives the right to the others.
-const NAMESPACES: [(Part, &str, CloneFlags); 6] = [
-    (Part::User, "user", CloneFlags::CLONE_NEWUSER),
-    (Part::Cgroup, "cgroup", CloneFlags::CLONE_NEWCGROUP),
-    (Part::Mount, "mount", CloneFlags::CLONE_NEWNS),
-    (Part::Ipc, "IPC", CloneFlags::CLONE_NEWIPC),
-    (Part::Uts, "UTS", CloneFlags::CLONE_NEWUTS),
-    (Part::Net, "network", CloneFlags::CLONE_NEWNET),
-];
-
-/// Joins the container's namespaces and goes to `workdir`, or where the container started.
+/// Joins the container's namespaces and goes to `workdir`, or where the container started. Nobody in
+/// there can trace the task until its program is executed: root's tasks, which Slurm's change of uid
+/// does not protect, as little as others.
 pub(super) fn enter(container: Handover, workdir: Option<&OsStr>) -> Result<(), StepError> {
-    for (part, namespace, kind) in NAMESPACES {
-        if let Some(fd) = container.get(part) {
-            setns(fd, kind).map_err(|source| StepError::Join { namespace, source })?;
+    for namespace in Namespace::ALL {
+        if let Some(fd) = namespace.part().and_then(|part| container.get(part)) {
+            let failed = |source| StepError::Join { namespace: namespace.title(), source };
+            namespace.join(fd).map_err(failed)?;
         }
     }
     match (workdir, container.get(Part::Cwd)) {

@@ -1,5 +1,5 @@
-//! A descriptor on its way from a starting container to a helper that was forked before there was
-//! such a thing.
+//! A descriptor on its way from one process of ours to another: from a starting container to a helper
+//! that was forked before there was such a thing, or out of a running one.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -4,5 +4,6 @@
 pub mod channel;
 pub mod detached;
 pub mod environ;
+pub mod home;
 pub mod processes;
 pub mod sys;

@@ -10,9 +10,33 @@ use std::path::Path;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::{Mode, umask};
 
 /// `ioctl` on a namespace's descriptor for the one above it (ioctl_ns(2)).
 const NS_GET_PARENT: libc::c_ulong = 0xb702;
+
+/// The mask that this process's own files are made with, as long as this lives: what is made for a
+/// container is what it is to be, whatever the user's mask takes from new files.
+#[derive(Debug)]
+pub struct Umask(Mode);
+
+impl Umask {
+    /// From now on.
+    pub fn ours() -> Umask {
+        Umask(umask(Mode::S_IWGRP | Mode::S_IWOTH))
+    }
+
+    /// The user's again, for a program that is about to be executed.
+    pub fn restore(&self) {
+        umask(self.0);
+    }
+}
+
+impl Drop for Umask {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
 
 /// Sets an environment variable of this process.
 pub fn set_variable(name: &str, value: &std::ffi::OsStr) {
@@ -249,13 +273,6 @@ pub fn place_raw(fd: RawFd, number: RawFd) -> io::Result<()> {
     }
 }
 
-/// Keeps this process, until it executes a program, from those who have its user's capabilities in
-/// a user namespace only.
-pub fn hide_from_tracers() {
-    // SAFETY: sets an attribute of this process.
-    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
-}
-
 /// Has the kernel kill this process when its parent dies.
 pub fn die_with_parent() -> io::Result<()> {
     // SAFETY: sets an attribute of this process.
@@ -337,18 +354,34 @@ pub fn raise_ambient_capabilities() -> io::Result<()> {
 
 /// Closes every descriptor except stdio and `kept`, in a process that will use no other.
 pub fn close_all_but(kept: &[RawFd]) {
+    let mut kept: Vec<RawFd> = kept.iter().copied().filter(|fd| *fd > 2).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().chain([RawFd::MAX]) {
+        if first < fd {
+            close_range(first, fd - 1);
+        }
+        first = fd.saturating_add(1);
+    }
+}
+
+/// Closes what is open from `first` to `last`.
+fn close_range(first: RawFd, last: RawFd) {
+    // SAFETY: nothing of this process uses these any more.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
+        return;
+    }
+    // Kernels before 5.9.
     let open: Vec<RawFd> = match std::fs::read_dir("/proc/self/fd") {
         Ok(entries) => entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
             .collect(),
-        Err(_) => (3..1024).collect(),
+        Err(_) => (first..last.min(1024)).collect(),
     };
-    for fd in open {
-        if fd > 2 && !kept.contains(&fd) {
-            // SAFETY: nothing of this process uses it any more; a closed one is an error at most.
-            unsafe { libc::close(fd) };
-        }
+    for fd in open.into_iter().filter(|fd| (first..=last).contains(fd)) {
+        // SAFETY: as above; a closed one is an error at most.
+        unsafe { libc::close(fd) };
     }
 }
 

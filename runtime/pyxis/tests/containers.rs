@@ -487,3 +487,28 @@ fn verbs_end_as_enroots_do() {
         }
     }
 }
+
+#[test]
+fn without_a_home_the_user_database_says_where_containers_are() {
+    if !nix::unistd::geteuid().is_root() {
+        panic!("this test has to be run as root");
+    }
+    let place = place();
+    // In /etc/passwd of a mount namespace only.
+    let (home, uid) = (place.path("home"), place.uid);
+    let passwd = format!("x:x:{uid}:{uid}::{}:/bin/sh\n", home.display());
+    fs::write(place.path("passwd"), fs::read_to_string("/etc/passwd").unwrap() + &passwd).unwrap();
+    let script = "mount --bind \"$1/passwd\" /etc/passwd && shift && exec \"$@\"";
+    for verb in [&["create", "-n", "c", "image.sqsh"][..], &["list"], &["remove", "-f", "c"]] {
+        let inner = place.pyxis(verb);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(place.path(""));
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env_remove("HOME").env_remove("ENROOT_DATA_PATH").current_dir(place.path(""));
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{verb:?}: {done:?}");
+        let made = home.join(".local/share/enroot/c").is_dir();
+        assert_eq!(made, verb[0] != "remove", "{verb:?}");
+    }
+}

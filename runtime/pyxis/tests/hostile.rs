@@ -93,3 +93,50 @@ fn a_command_script_that_is_none_keeps_nobody_waiting() {
         }
     }
 }
+
+#[test]
+fn an_images_fstab_gets_nothing_of_the_host() {
+    let place = Place::new();
+    let home = place.path("home");
+    fs::write(home.join("secret"), "of the host\n").unwrap();
+    place.give(&home);
+    let home = home.display();
+    let lines = [
+        format!("{home} /h1 none x-create=dir,rbind"),
+        format!("{home} x-create=dir,bind"),
+        format!("{home}/secret /h2 none x-create=file,bind,nofail"),
+        format!("o /h3 overlay x-create=dir,nofail,lowerdir={home}:/etc"),
+        "/ /h4 none x-create=dir,rbind 0 -1".to_owned(),
+        "none /sys none remount,rw".to_owned(),
+        "x /proc/sys none x-detach,nofail".to_owned(),
+        "tmpfs /own tmpfs x-create=dir,size=1m".to_owned(),
+    ];
+    place.image("image", |root| {
+        fs::write(root.join("etc/fstab"), lines.join("\n") + "\n").unwrap();
+    });
+    let look = "for d in /h1 /h2 /h3 /h4 $SEEN; do test -e $d && echo $d; done; \
+        stat -f -c %T /own; touch /sys/x 2>/dev/null || echo ro";
+    let seen = format!("SEEN={home}");
+    let start = ["start", "-r", "-e", &seen, "./image.sqsh", "sh", "-c", look];
+    let done = place.run(&start);
+    assert_eq!(done.ok(), "tmpfs\nro\n");
+    // One line says it, and what allows it.
+    let words = String::from_utf8(done.0.stderr.clone()).unwrap();
+    assert_eq!(words.lines().count(), 1, "{words}");
+    assert!(words.contains(", and 6 more; PYXIS_IMAGE_MOUNTS=y allows it"), "{words}");
+    // The named container's own, which its programs may have changed, is no other.
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    assert_eq!(place.ok(&["start", "-r", "-e", &seen, "c", "sh", "-c", look]), "tmpfs\nro\n");
+    // The user's word, or the site's.
+    place.image("asking", |root| {
+        fs::write(root.join("etc/fstab"), lines[0].clone() + "\n").unwrap();
+    });
+    let config = place.path("pyxis.toml");
+    fs::write(&config, "[container]\nimage_mounts = true\n").unwrap();
+    let config = config.to_str().unwrap();
+    for (name, value) in [("PYXIS_IMAGE_MOUNTS", "y"), ("PYXIS_CONFIG", config)] {
+        let mut allowed = place.pyxis(["start", "./asking.sqsh", "cat", "/h1/secret"]);
+        let done = allowed.env(name, value).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout), "of the host\n", "{done:?}");
+    }
+}

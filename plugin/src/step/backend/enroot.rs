@@ -12,12 +12,13 @@ use crate::step::conf::ConfFile;
 use crate::step::running;
 use crate::step::text::after;
 use handover::Part;
+use handover::fork::fork;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 use spank_bindings::{export, log};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -149,8 +150,7 @@ impl Monitor<'_> {
         let failed = |errno: nix::Error| StepError::Process(errno.into());
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         let (alive, running) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
-        // SAFETY: a task has one thread here; its copy may run Rust code.
-        match unsafe { fork() }.map_err(failed)? {
+        match fork().map_err(StepError::Process)? {
             ForkResult::Parent { child } => {
                 drop((writer, running));
                 waitpid(child, None).map_err(failed)?;
@@ -159,8 +159,8 @@ impl Monitor<'_> {
                 Ok(report)
             }
             ForkResult::Child => {
-                // SAFETY: as above. The monitor becomes init's child.
-                if let Ok(ForkResult::Child) = unsafe { fork() } {
+                // The monitor becomes init's child.
+                if let Ok(ForkResult::Child) = fork() {
                     let mut writer = File::from(writer);
                     drop(reader);
                     let done = export::catch(|| self.watch(&mut writer, alive, running));

@@ -12,10 +12,11 @@ use std::path::PathBuf;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, pipe2};
+use nix::unistd::{ForkResult, Pid, pipe2};
 
 use super::{Launch, LaunchError, confine};
-use crate::start::Container;
+use crate::start::{Container, files};
+use handover::fork::fork;
 use linux::environ::{self, Environ, is_name};
 use linux::sys;
 
@@ -32,13 +33,14 @@ const NOT_EXPORTED: [&[u8]; 3] = [b"_", b"SHLVL", b"OLDPWD"];
 /// [`LaunchError::Entrypoint`] if it never came to the command, and others.
 pub fn run_entrypoint(container: &mut Container, login: bool) -> Result<(), LaunchError> {
     let process = |errno: nix::Error| LaunchError::Process(errno.into());
+    // With capabilities it could put another thing in place of /proc.
+    container.keep_namespaces().map_err(LaunchError::Process)?;
     let (named, name) = pipe2(OFlag::O_CLOEXEC).map_err(process)?;
     let (wait, waited) = pipe2(OFlag::O_CLOEXEC).map_err(process)?;
     let script = format!("echo $$ >&{NAME_FD}; read x <&{WAIT_FD}");
     let launch =
         Launch { command: vec!["/bin/sh".into(), "-c".into(), script.into()], script: None, login };
-    // SAFETY: this process has one thread, so the child may allocate and run Rust code.
-    let child = match unsafe { fork() }.map_err(process)? {
+    let child = match fork().map_err(LaunchError::Process)? {
         ForkResult::Child => {
             drop((named, waited));
             let error = run(&launch, container, name, wait).unwrap_err();
@@ -52,7 +54,8 @@ pub fn run_entrypoint(container: &mut Container, login: bool) -> Result<(), Laun
     let mut line = String::new();
     // A line, not all there is: what the entrypoint leaves running keeps the pipe open.
     let _ = BufReader::new(File::from(named).take(32)).read_line(&mut line);
-    let Ok(pid) = line.trim().parse::<i32>() else {
+    // Its word, which may be any: no number of a group, or of all.
+    let Some(pid) = line.trim().parse::<i32>().ok().filter(|pid| *pid > 1) else {
         let status = waitpid(child, None).map_err(process)?;
         return Err(LaunchError::Entrypoint(match status {
             WaitStatus::Exited(_, code) => format!("exit code {code}"),
@@ -79,6 +82,7 @@ fn run(
     wait: OwnedFd,
 ) -> Result<std::convert::Infallible, LaunchError> {
     let invocation = launch.invocation(&container.environ)?;
+    container.restore_umask();
     confine(!container.privileged()).map_err(LaunchError::Confine)?;
     // Moved out of the way first: either may have the other's number.
     let placed = sys::move_up(name).and_then(|name| {
@@ -90,7 +94,7 @@ fn run(
 }
 
 fn read(pid: i32) -> io::Result<(Environ, PathBuf)> {
-    let block = fs::read(format!("/proc/{pid}/environ"))?;
+    let block = files::read(format!("/proc/{pid}/environ"))?;
     let mut environ = environ::from_block(&block);
     // Functions that bash exports have names that are none.
     environ.retain(|name, _| is_name(name.as_bytes()) && !NOT_EXPORTED.contains(&name.as_bytes()));

@@ -58,6 +58,7 @@ impl Launch {
     pub fn exec(&self, container: &mut Container) -> Result<Infallible, LaunchError> {
         container.complete();
         let invocation = self.invocation(&container.environ)?;
+        container.restore_umask();
         confine(!container.privileged()).map_err(LaunchError::Confine)?;
         Err(invocation.exec(&container.environ))
     }

@@ -16,7 +16,7 @@ use super::remove::{remove_tree, sweep, to_trash};
 use super::usage::{is_at, open};
 use super::{Container, ContainerError, DataPath, Name};
 use crate::start;
-use linux::sys::{Lock, flock, memory_file};
+use linux::sys::{Lock, Umask, flock, memory_file};
 use squashfs::image::{Image, InUse};
 
 /// Prefix of containers being made.
@@ -45,6 +45,7 @@ impl DataPath {
         force: bool,
         in_use: InUse,
     ) -> Result<Container, ContainerError> {
+        let _umask = Umask::ours();
         sweep(self);
         let place = self.place(name);
         let Image::Squashfs { file, .. } = Image::open(image, in_use)? else {

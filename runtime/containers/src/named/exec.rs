@@ -2,22 +2,20 @@
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::fcntl::OFlag;
-use nix::sched::{CloneFlags, setns};
-use nix::unistd::fchdir;
+use nix::unistd::{Gid, Uid, fchdir, geteuid, setgroups, setresgid, setresuid};
 
-use super::running::Pinned;
+use super::process::{Credentials, Pinned, unless_ours};
 use crate::launch::{LaunchError, confine};
 use crate::start::supervise;
+use handover::namespaces::{self, Namespace};
 use linux::environ::{self, Environ};
-use linux::sys;
 
 /// What to enter.
 #[derive(Debug)]
@@ -47,6 +45,29 @@ pub enum ExecError {
         /// From the kernel.
         source: io::Error,
     },
+    /// The process has another uid than whoever made its user namespace.
+    #[error(
+        "process {pid} is of uid {uid}, in a user namespace of uid {owner}: \
+         there is nobody whose rights a program there could have"
+    )]
+    Foreign {
+        /// The process.
+        pid: i32,
+        /// Its own.
+        uid: u32,
+        /// Of the user namespace.
+        owner: u32,
+    },
+    /// Root could not become the process's user.
+    #[error("cannot become uid {uid}, whose process {pid} is: {source}")]
+    Become {
+        /// The process.
+        pid: i32,
+        /// Its user.
+        uid: u32,
+        /// From the kernel.
+        source: io::Error,
+    },
     /// A namespace cannot be joined.
     #[error("cannot join the {which} namespace of process {pid}: {source}")]
     Join {
@@ -59,17 +80,6 @@ pub enum ExecError {
     },
 }
 
-/// In the order in which they can be joined.
-const NAMESPACES: [(&str, CloneFlags); 7] = [
-    ("user", CloneFlags::CLONE_NEWUSER),
-    ("pid", CloneFlags::CLONE_NEWPID),
-    ("mnt", CloneFlags::CLONE_NEWNS),
-    ("net", CloneFlags::CLONE_NEWNET),
-    ("ipc", CloneFlags::CLONE_NEWIPC),
-    ("uts", CloneFlags::CLONE_NEWUTS),
-    ("cgroup", CloneFlags::CLONE_NEWCGROUP),
-];
-
 /// The calling process, in the container.
 #[derive(Debug)]
 pub struct Entered {
@@ -78,7 +88,7 @@ pub struct Entered {
 }
 
 impl Exec {
-    /// Moves the calling process into the container.
+    /// Moves the calling process into the container. Root becomes the container's owner first.
     ///
     /// # Errors
     /// [`ExecError`].
@@ -86,30 +96,31 @@ impl Exec {
         let pid = self.pid;
         let process = Pinned::open(pid).map_err(|_| ExecError::NotFound { pid })?;
         let failed = |what| move |source| ExecError::Open { pid, what, source };
-        let mut found: Vec<(&str, CloneFlags, OwnedFd)> = Vec::new();
-        for (which, flag) in NAMESPACES {
+        let user = process.open_namespace(Namespace::User).map_err(failed("a namespace"))?;
+        // From here on with no other rights than the process has itself: all that it shows may be
+        // made by whoever runs there.
+        become_owner(pid, &process, &user)?;
+        let user = unless_ours(Namespace::User, user).map_err(failed("a namespace"))?;
+        let own_user = user.is_some();
+        let mut found: Vec<(Namespace, OwnedFd)> =
+            user.map(|user| (Namespace::User, user)).into_iter().collect();
+        for which in Namespace::ALL.into_iter().filter(|which| *which != Namespace::User) {
             let namespace = process.namespace(which).map_err(failed("a namespace"))?;
-            found.extend(namespace.map(|fd| (which, flag, fd)));
+            found.extend(namespace.map(|fd| (which, fd)));
         }
         let cwd = process.open_file("cwd", OFlag::O_PATH).map_err(failed("the directory"))?;
-        let environ =
-            process.open_file("environ", OFlag::O_RDONLY).map_err(failed("the environment"))?;
-        let mut block = Vec::new();
-        File::from(environ).read_to_end(&mut block).map_err(failed("the environment"))?;
+        let block = process.environ().map_err(failed("the environment"))?;
         if !process.is_alive() {
             return Err(ExecError::NotFound { pid });
         }
         let mut environ = environ::from_block(&block);
         environ::add_wanted(&mut environ, &self.env, &std::env::vars_os().collect());
 
-        // Between two namespaces its root is the host's.
-        sys::hide_from_tracers();
-        let own_user = found.iter().any(|(which, ..)| *which == "user");
-        let own_pid = found.iter().any(|(which, ..)| *which == "pid");
-        for (which, flag, namespace) in found {
-            setns(namespace, flag).map_err(|errno| ExecError::Join {
+        let own_pid = found.iter().any(|(which, _)| *which == Namespace::Pid);
+        for (which, namespace) in found {
+            which.join(namespace).map_err(|errno| ExecError::Join {
                 pid,
-                which,
+                which: which.file(),
                 source: errno.into(),
             })?;
         }
@@ -119,6 +130,34 @@ impl Exec {
         }
         Ok(Entered { environ, own_user })
     }
+}
+
+/// Has root become who the process is, where that is somebody else, for good. Whoever else the caller
+/// is may not enter somebody's namespaces anyway.
+fn become_owner(pid: i32, process: &Pinned, user: &OwnedFd) -> Result<(), ExecError> {
+    let failed = |what| move |source| ExecError::Open { pid, what, source };
+    let Credentials { uids, gid, groups } = process.credentials().map_err(failed("the status"))?;
+    let uid = uids[0];
+    let ours = Namespace::User.own().and_then(|own| namespaces::same(user.as_fd(), own));
+    let ours = ours.map_err(failed("a namespace"))?;
+    let owner = match ours {
+        true => uid,
+        false => namespaces::owner(user).map_err(failed("a namespace"))?,
+    };
+    if uids != [owner; 3] {
+        let uid = uids.into_iter().find(|uid| *uid != owner).unwrap_or(uid);
+        return Err(ExecError::Foreign { pid, uid, owner });
+    }
+    if !geteuid().is_root() || geteuid().as_raw() == owner {
+        return Ok(());
+    }
+    let groups: Vec<Gid> = groups.into_iter().map(Gid::from_raw).collect();
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    setgroups(&groups)
+        .and_then(|()| setresgid(group, group, group))
+        .and_then(|()| setresuid(user, user, user))
+        .and_then(|()| namespaces::hide())
+        .map_err(|errno| ExecError::Become { pid, uid, source: errno.into() })
 }
 
 impl Entered {

@@ -20,6 +20,7 @@ mod export;
 mod hold;
 mod metadata;
 mod name;
+mod process;
 mod remove;
 mod running;
 mod usage;
@@ -32,6 +33,8 @@ use std::path::{Path, PathBuf};
 pub use error::ContainerError;
 pub use exec::{Entered, Exec, ExecError};
 pub use export::{Export, ExportError, default_output};
+use linux::home::home;
+use linux::sys::Umask;
 pub use metadata::Metadata;
 pub use name::Name;
 pub(crate) use remove::finish as finish_removal;
@@ -61,6 +64,7 @@ impl DataPath {
     /// [`ContainerError::File`].
     pub fn open(path: impl Into<PathBuf>) -> Result<DataPath, ContainerError> {
         let path = path.into();
+        let _umask = Umask::ours();
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -69,12 +73,13 @@ impl DataPath {
         Ok(DataPath(path))
     }
 
-    /// enroot's choice: `ENROOT_DATA_PATH`, else below `XDG_DATA_HOME` or the home directory.
+    /// enroot's choice: `ENROOT_DATA_PATH`, else below `XDG_DATA_HOME` or the home directory, which is
+    /// the user database's where the environment has none.
     pub fn of_environment() -> Option<PathBuf> {
         let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
         set("ENROOT_DATA_PATH").map(PathBuf::from).or_else(|| {
             let base = set("XDG_DATA_HOME").map(PathBuf::from);
-            let base = base.or_else(|| Some(PathBuf::from(set("HOME")?).join(".local/share")));
+            let base = base.or_else(|| Some(home()?.join(".local/share")));
             Some(base?.join("enroot"))
         })
     }
@@ -147,7 +152,7 @@ impl Container {
         match &self.layered {
             Some(metadata) => format!("pyxis-{}", metadata.id),
             None => fs::metadata(&self.path)
-                .map_or_else(|_| "pyxis".to_owned(), |stat| directory_mark(&stat)),
+                .map_or_else(|_| "pyxis".to_owned(), |stat| directory_mark(stat.dev(), stat.ino())),
         }
     }
 
@@ -157,6 +162,6 @@ impl Container {
 }
 
 /// As [`Container::mark`], of a plain directory.
-fn directory_mark(stat: &fs::Metadata) -> String {
-    format!("pyxis-{:x}-{:x}", stat.dev(), stat.ino())
+fn directory_mark(device: u64, inode: u64) -> String {
+    format!("pyxis-{device:x}-{inode:x}")
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::create::STAGE;
 use super::usage::is_at;
 use super::{Container, ContainerError, DataPath};
-use linux::sys::{Lock, flock};
+use linux::sys::{Lock, Umask, flock};
 
 /// Prefix of containers being removed.
 const TRASH: &str = ".pyxis.trash.";
@@ -31,6 +31,7 @@ impl DataPath {
     /// [`ContainerError`].
     pub fn remove(&self, container: &Container) -> Result<bool, ContainerError> {
         let path = &container.path;
+        let _umask = Umask::ours();
         // A damaged container has no lock to take, and must be removable.
         let lock = container.layered.is_some().then(|| container.lock());
         match lock.transpose() {

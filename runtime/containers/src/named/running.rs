@@ -1,28 +1,29 @@
 //! Running containers, found by what `/proc` says about the caller's processes: a container needs
-//! no bookkeeping that a crash could falsify.
+//! no bookkeeping that a crash could falsify. Others' processes are not looked at ([`super::process`]).
 //!
 //! A PID may be reused between two looks. Everything taken from a process is therefore opened
 //! while a pidfd of it is held, and kept only if the process is still alive afterwards.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{fstat, fstatat};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, fork, geteuid};
+use nix::unistd::{ForkResult, geteuid};
 
+use super::process::{Own, Pinned, unless_ours};
 use super::{Container, ContainerError, Name, State, directory_mark};
-use crate::start::launcher;
+use crate::start::{files, launcher};
+use handover::fork::fork;
+use handover::namespaces::{self, Namespace};
 use handover::{Handover, Part};
-use linux::{detached, sys};
+use linux::{channel, detached, sys};
 
 /// The first process in each mount namespace but the caller's.
 #[derive(Clone, Debug)]
@@ -36,6 +37,9 @@ pub struct Process {
     marks: [String; 2],
 }
 
+/// Of a table of mounts, which may have as many lines as its owner likes.
+const LONGEST_TABLE: u64 = 32 << 20;
+
 /// Before the name of a container that has no directory, in the source of its root mount.
 const LABEL: &str = "pyxis:";
 
@@ -45,42 +49,32 @@ pub(crate) fn label_mark(label: &Name) -> String {
 }
 
 impl Process {
-    /// All that the caller may look into.
+    /// All that are the caller's own.
     pub fn all() -> Vec<Process> {
         let me = geteuid();
-        let own = namespace("self", "mnt");
+        let own = namespace("self", Namespace::Mount);
         let mut pids: Vec<i32> = fs::read_dir("/proc")
             .into_iter()
             .flatten()
             .flatten()
-            .filter(|entry| {
-                me.is_root() || entry.metadata().is_ok_and(|stat| stat.uid() == me.as_raw())
-            })
+            // Of others that cannot be traced, root is the owner there: this leaves out most of them.
+            .filter(|entry| entry.metadata().is_ok_and(|stat| stat.uid() == me.as_raw()))
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .collect();
         pids.sort_unstable();
         let mut seen = Vec::new();
         let mut found = Vec::new();
         for pid in pids {
-            let Some(mnt) = namespace(&pid.to_string(), "mnt") else { continue };
+            let Some(mnt) = namespace(&pid.to_string(), Namespace::Mount) else { continue };
             if Some(mnt) == own || seen.contains(&mnt) {
                 continue;
             }
+            let Ok(pinned) = Pinned::open(pid) else { continue };
+            let Some((process, _)) = look(pid, &pinned) else { continue };
             seen.push(mnt);
-            found.extend(Process::look(pid, mnt));
+            found.push(process);
         }
         found
-    }
-
-    fn look(pid: i32, mnt: u64) -> Option<Process> {
-        let user = namespace(&pid.to_string(), "user")?;
-        let table = fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
-        let source = root_source(&table)?;
-        let directory = fs::metadata(format!("/proc/{pid}/root")).ok()?;
-        let is_container =
-            source.starts_with("pyxis") || fs::metadata(format!("/proc/{pid}/root/.lock")).is_ok();
-        let marks = [source, directory_mark(&directory)];
-        Some(Process { pid, namespaces: (mnt, user), is_container, marks })
     }
 
     /// Whether it is in `container`.
@@ -98,8 +92,22 @@ impl Process {
     }
 }
 
-fn namespace(pid: &str, which: &str) -> Option<u64> {
-    let link = fs::read_link(format!("/proc/{pid}/ns/{which}")).ok()?;
+/// What is to be known of a process of the caller's own; `None` of others.
+fn look(pid: i32, process: &Pinned) -> Option<(Process, Own)> {
+    let own = process.own().ok()??;
+    let table = process.read("mountinfo", LONGEST_TABLE).ok()?;
+    let source = root_source(&table)?;
+    let root = process.open_file("root", OFlag::O_PATH | OFlag::O_DIRECTORY).ok()?;
+    let directory = fstat(&root).ok()?;
+    let is_container = source.starts_with("pyxis")
+        || fstatat(&root, ".lock", AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+    let marks = [source, directory_mark(directory.st_dev, directory.st_ino)];
+    let namespaces = (fstat(&own.mount).ok()?.st_ino, fstat(&own.user).ok()?.st_ino);
+    Some((Process { pid, namespaces, is_container, marks }, own))
+}
+
+fn namespace(pid: &str, which: Namespace) -> Option<u64> {
+    let link = fs::read_link(format!("/proc/{pid}/ns/{}", which.file())).ok()?;
     link.to_str()?.split_once('[')?.1.strip_suffix(']')?.parse().ok()
 }
 
@@ -111,75 +119,64 @@ fn root_source(table: &[u8]) -> Option<String> {
     tail.split(' ').nth(1).map(str::to_owned)
 }
 
-/// A process that cannot be mistaken for a later one with its number.
-pub(super) struct Pinned {
-    pidfd: OwnedFd,
-    directory: OwnedFd,
+/// A process of the caller's with the mark of a container.
+struct Found {
+    process: Pinned,
+    own: Own,
 }
 
-impl Pinned {
-    /// Holds on to the process with this number.
-    pub(super) fn open(pid: i32) -> io::Result<Pinned> {
-        let pidfd = sys::pidfd_open(pid)?;
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let directory = nix::fcntl::open(format!("/proc/{pid}").as_str(), flags, Mode::empty())?;
-        Ok(Pinned { pidfd, directory })
-    }
-
-    /// Finds a process with `mark` and holds on to it.
-    fn find(mark: &str) -> io::Result<Option<Pinned>> {
+impl Found {
+    /// Finds one and holds on to it.
+    fn with(mark: &str) -> io::Result<Option<Found>> {
         for process in Process::all().iter().filter(|process| process.has(mark)) {
             let Ok(pinned) = Pinned::open(process.pid) else { continue };
             // Looked at again, now that it is held.
-            let same = Process::look(process.pid, process.namespaces.0)
-                .is_some_and(|again| again.has(mark));
-            if same && pinned.is_alive() {
-                return Ok(Some(pinned));
+            let again = look(process.pid, &pinned);
+            match again {
+                Some((again, own)) if again.has(mark) && pinned.is_alive() => {
+                    return Ok(Some(Found { process: pinned, own }));
+                }
+                _ => {}
             }
         }
         Ok(None)
     }
 
-    pub(super) fn is_alive(&self) -> bool {
-        sys::is_alive(self.pidfd.as_fd())
-    }
-
-    pub(super) fn open_file(&self, what: &str, flags: OFlag) -> io::Result<OwnedFd> {
-        Ok(openat(&self.directory, what, flags | OFlag::O_CLOEXEC, Mode::empty())?)
-    }
-
     /// The namespace `which`, unless it is the caller's own.
-    pub(super) fn namespace(&self, which: &str) -> io::Result<Option<OwnedFd>> {
-        let theirs = self.open_file(&format!("ns/{which}"), OFlag::O_RDONLY)?;
-        let ours = fs::metadata(format!("/proc/self/ns/{which}"))?;
-        let stat = nix::sys::stat::fstat(&theirs)?;
-        Ok(((stat.st_dev, stat.st_ino) != (ours.dev(), ours.ino())).then_some(theirs))
+    fn namespace(&self, which: Namespace) -> io::Result<Option<OwnedFd>> {
+        // As they were when they were looked at: it may be in others by now.
+        match which {
+            Namespace::User => unless_ours(which, self.own.user.try_clone()?),
+            Namespace::Mount => unless_ours(which, self.own.mount.try_clone()?),
+            _ => self.process.namespace(which),
+        }
     }
 }
 
 /// A detached copy of the root mount of the running container with `mark`, writable.
 pub(super) fn borrow_root(mark: &str) -> io::Result<Option<OwnedFd>> {
-    let Some(process) = Pinned::find(mark)? else { return Ok(None) };
-    let namespaces =
-        process.namespace("user").and_then(|user| Ok((user, process.namespace("mnt")?)));
-    let Some((user, mount)) = unless_gone(&process, namespaces)? else { return Ok(None) };
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    let Some(found) = Found::with(mark)? else { return Ok(None) };
+    let namespaces = found
+        .namespace(Namespace::User)
+        .and_then(|user| Ok((user, found.namespace(Namespace::Mount)?)));
+    let Some((user, mount)) = unless_gone(&found.process, namespaces)? else { return Ok(None) };
+    let (theirs, ours) = channel::pair()?;
     // The way into the other namespaces has no return, hence a process for it.
-    // SAFETY: this process has one thread, so the child may allocate and run Rust code.
-    let status = match unsafe { fork() }? {
+    let status = match fork()? {
         ForkResult::Child => {
-            let copied = copy_root(user, mount)
-                .and_then(|root| Handover::new(vec![(Part::Mount, root)]).send(theirs.as_fd()));
+            let copied = copy_root(user, mount, &theirs);
             let code = copied.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
             // SAFETY: _exit never returns and touches no memory.
             unsafe { nix::libc::_exit(code.min(255)) }
         }
-        ForkResult::Parent { child } => waitpid(child, None)?,
+        ForkResult::Parent { child } => {
+            drop(theirs);
+            waitpid(child, None)?
+        }
     };
-    match Handover::dequeue(ours.as_fd())? {
-        Some(mut message) => Ok(message.take(Part::Mount)),
-        None => match status {
+    match channel::receive(ours.as_raw_fd()) {
+        Ok(root) => Ok(Some(root)),
+        Err(_) => match status {
             nix::sys::wait::WaitStatus::Exited(_, code) if code > 0 => {
                 Err(io::Error::from_raw_os_error(code))
             }
@@ -188,16 +185,25 @@ pub(super) fn borrow_root(mark: &str) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-fn copy_root(user: Option<OwnedFd>, mount: Option<OwnedFd>) -> io::Result<OwnedFd> {
+/// In a process of its own: among the container's programs, between two steps of which the first has
+/// its directories still on the host.
+fn copy_root(user: Option<OwnedFd>, mount: Option<OwnedFd>, to: &OwnedFd) -> io::Result<()> {
+    let needed: Vec<RawFd> = [user.as_ref(), mount.as_ref(), Some(to)]
+        .into_iter()
+        .flatten()
+        .map(AsRawFd::as_raw_fd)
+        .collect();
+    sys::close_all_but(&needed);
+    namespaces::hide()?;
     if let Some(user) = user {
-        setns(user, CloneFlags::CLONE_NEWUSER)?;
+        Namespace::User.join(user)?;
     }
     if let Some(mount) = mount {
-        setns(mount, CloneFlags::CLONE_NEWNS)?;
+        Namespace::Mount.join(mount)?;
     }
     let root = detached::copy(OsStr::new("/"), false)?;
     detached::make_writable(root.as_fd())?;
-    Ok(root)
+    channel::send(to, &root)
 }
 
 /// Sends the running `container`'s descriptors to `socket`. `false` when it does not run.
@@ -205,11 +211,12 @@ fn copy_root(user: Option<OwnedFd>, mount: Option<OwnedFd>) -> io::Result<OwnedF
 /// # Errors
 /// [`ContainerError::File`].
 pub fn hand_over(container: &Container, socket: BorrowedFd<'_>) -> Result<bool, ContainerError> {
+    let _umask = sys::Umask::ours();
     let mark = container.mark();
     let environ = container.environ_file();
     let look = || {
-        let process = Pinned::find(&mark)?;
-        process.map_or(Ok(None), |process| collect(Some(&environ), &process))
+        let found = Found::with(&mark)?;
+        found.map_or(Ok(None), |found| collect(Some(&environ), &found))
     };
     let message = if container.layered.is_some() {
         let _lock = container.lock()?; // waits for a start under way
@@ -230,35 +237,26 @@ pub fn hand_over(container: &Container, socket: BorrowedFd<'_>) -> Result<bool, 
 /// # Errors
 /// [`ContainerError::File`].
 pub fn hand_over_labelled(label: &Name, socket: BorrowedFd<'_>) -> Result<bool, ContainerError> {
-    let found = Pinned::find(&label_mark(label))
-        .and_then(|process| process.map_or(Ok(None), |process| collect(None, &process)))
+    let found = Found::with(&label_mark(label))
+        .and_then(|found| found.map_or(Ok(None), |found| collect(None, &found)))
         .and_then(|message| message.map(|message| message.send(socket)).transpose());
     let named = Path::new(label.as_os_str());
     found.map(|sent| sent.is_some()).map_err(|error| ContainerError::file("join", named, error))
 }
 
 /// `None` if the process ended before everything was opened.
-fn collect(environ: Option<&Path>, process: &Pinned) -> io::Result<Option<Handover>> {
+fn collect(environ: Option<&Path>, found: &Found) -> io::Result<Option<Handover>> {
+    let process = &found.process;
     let opened: io::Result<Handover> = (|| {
         let mut parts = Vec::new();
-        for (part, which) in [
-            (Part::User, "user"),
-            (Part::Cgroup, "cgroup"),
-            (Part::Mount, "mnt"),
-            (Part::Ipc, "ipc"),
-            (Part::Uts, "uts"),
-            (Part::Net, "net"),
-        ] {
-            parts.extend(process.namespace(which)?.map(|fd| (part, fd)));
-        }
-        let block = match environ.map(fs::read) {
-            Some(Ok(block)) => block,
-            _ => {
-                let mut block = Vec::new();
-                let file = process.open_file("environ", OFlag::O_RDONLY)?;
-                io::Read::read_to_end(&mut File::from(file), &mut block)?;
-                launcher::without_step(&block)
+        for namespace in Namespace::ALL {
+            if let Some(part) = namespace.part() {
+                parts.extend(found.namespace(namespace)?.map(|fd| (part, fd)));
             }
+        }
+        let block = match environ.map(files::read) {
+            Some(Ok(block)) => block,
+            _ => launcher::without_step(&process.environ()?),
         };
         let block = launcher::for_this_step(&block);
         parts.push((Part::Cwd, start_directory(process, &block)?));

@@ -14,7 +14,7 @@ use super::ready::Ready;
 use super::roots::Roots;
 use super::tree::Tree;
 use super::upper::Early;
-use super::{Plan, StartError, account, cgroups, devices, fixes, mounts, system};
+use super::{Plan, StartError, account, cgroups, devices, fixes, image_mounts, mounts, system};
 use crate::fstab::Entry;
 use linux::environ::{self, Environ};
 
@@ -34,6 +34,8 @@ pub(super) struct Configured {
 /// What was done while the image's server started, or right after.
 pub(super) struct Prepared {
     pub(super) early: Option<Early>,
+    /// By [`super::guard`].
+    pub(super) guarded: bool,
     pub(super) ready: Ready,
 }
 
@@ -77,7 +79,7 @@ pub(super) fn configure(
             Ok((plan.site.mount_lines(&host)?, plan.site.environ_lines(&host)?))
         })??,
     };
-    let Prepared { early, mut ready } = prepared;
+    let Prepared { early, mut ready, guarded } = prepared;
     let (image, known) = match early {
         Some(Early { image, account }) => (image, account),
         None => (roots.container(|| ImageFiles::read(Tree::Root))?, false),
@@ -89,8 +91,8 @@ pub(super) fn configure(
     let mut wanted = Environ::new();
     environ::add_wanted(&mut wanted, &plan.env, &host);
     let wanted = environ::to_lines(&wanted);
-    let said = [&variables[..], &site.1, &wanted].concat();
-    let devices = roots.host(|| devices::choose(&plan.devices, &host, &said))??;
+    let said = devices::Said { image: &variables, others: &[&site.1[..], &wanted].concat() };
+    let devices = roots.host(|| devices::choose(&plan.devices, &host, said))??;
     let mut more = |name: &str, value: &OsStr| {
         variables.extend([name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat());
     };
@@ -119,15 +121,21 @@ pub(super) fn configure(
     let hooked = plan.conf.is_some() || !plan.site.hooks.is_empty();
     let workshop =
         (hooked || !devices.hooks.is_empty()).then(|| Workshop::open(roots)).transpose()?;
-    let built_in = system::mount(roots, plan, &devices, &mut ready)?;
+    let built_in = system::mount(roots, plan, guarded, &devices, &mut ready)?;
     for entry in &cgroups {
         ready.apply(roots, entry)?;
     }
 
-    let mut lines = image_mounts(&image.fstab, &host)?;
-    lines.extend(mounts::parse_lines(OsStr::from_bytes(&site.0))?);
+    let mut lines = image_mounts::parse(&image.fstab, &host)?;
+    let mut site_lines = mounts::parse_lines(OsStr::from_bytes(&site.0))?;
     // enroot's own lines among the site's say what has been done already.
-    lines.retain(|entry| !built_in.iter().any(|line| is_line(entry, line)));
+    for lines in [&mut lines, &mut site_lines] {
+        lines.retain(|entry| !built_in.iter().any(|line| is_line(entry, line)));
+    }
+    if !plan.image_mounts {
+        image_mounts::leave_out_foreign(&mut lines, &[BEFORE_HOOKS, AFTER_HOOKS]);
+    }
+    lines.append(&mut site_lines);
     apply_pass(roots, &lines, BEFORE_HOOKS)?;
     apply_pass(roots, &devices::mount_entries(&devices)?, AFTER_HOOKS)?;
 
@@ -212,19 +220,6 @@ fn workdir(script: &[u8]) -> Option<PathBuf> {
     })
 }
 
-/// The image's own mount lines. `${ENROOT_ROOTFS}/x` means the image's own `/x`, which a volume
-/// binds onto itself; with a root of our own there is nothing to do for those.
-fn image_mounts(fstab: &[u8], host: &Environ) -> Result<Vec<Entry>, StartError> {
-    let mut lines = Vec::new();
-    for line in fstab.split(|byte| *byte == b'\n') {
-        if !line.trim_ascii_start().starts_with(b"${ENROOT_ROOTFS}") {
-            lines.extend_from_slice(&environ::substitute(line, host));
-            lines.push(b'\n');
-        }
-    }
-    mounts::parse_lines(OsStr::from_bytes(&lines))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,14 +230,5 @@ mod tests {
             cd \"/work dir\" && unset OLDPWD || exit 1\n\nexec \"$@\"\n";
         assert_eq!(workdir(script), Some("/work dir".into()));
         assert_eq!(workdir(b"exec \"$@\"\n"), None);
-    }
-
-    #[test]
-    fn an_images_volumes_need_no_mount() {
-        let host = Environ::from([("HOME".into(), "/home/u".into())]);
-        let fstab = b"${ENROOT_ROOTFS}/data /data none x-create=dir,bind\n${HOME} /h\n";
-        let got = image_mounts(fstab, &host).unwrap();
-        assert_eq!(got.len(), 1);
-        assert_eq!((got[0].source.to_str(), got[0].target.to_str()), (Some("/home/u"), Some("/h")));
     }
 }

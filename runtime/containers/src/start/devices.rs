@@ -30,10 +30,19 @@ pub struct Wanted {
     pub directories: Vec<PathBuf>,
 }
 
-/// Finds out what the container needs, on the host's tree. `lines` are the container's variables.
-pub(super) fn choose(wanted: &Wanted, host: &Environ, lines: &[u8]) -> Result<Edits, StartError> {
+/// The container's variables.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    /// Lines of the image.
+    pub(super) image: &'a [u8],
+    /// Lines of the site and of the user, which come after.
+    pub(super) others: &'a [u8],
+}
+
+/// Finds out what the container needs, on the host's tree.
+pub(super) fn choose(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Result<Edits, StartError> {
     let (visible, from_host) = match wanted.nvidia {
-        true => visible(host, lines)?,
+        true => visible(host, said)?,
         false => (Visible::Nothing, false),
     };
     if wanted.names.is_empty() && visible == Visible::Nothing {
@@ -61,18 +70,34 @@ pub(super) fn choose(wanted: &Wanted, host: &Environ, lines: &[u8]) -> Result<Ed
     checked(registry.devices(&names)?)
 }
 
-/// What the variable says: the host's, or else the container's last; and whether it is the host's.
-fn visible(host: &Environ, lines: &[u8]) -> Result<(Visible, bool), CdiError> {
+/// What the variable says: the host's, or else the container's last; and whether it is the host's. An
+/// image may ask for GPUs only: other devices, with mounts and hooks of their own, are not its choice.
+fn visible(host: &Environ, said: Said<'_>) -> Result<(Visible, bool), CdiError> {
     let text = |value: &OsString| value.to_string_lossy().into_owned();
     if let Some(value) = host.get(OsStr::new(VARIABLE)) {
         return Ok((Visible::parse(&text(value))?, true));
     }
-    let of_container = environ::entries(lines).filter(|(name, _)| name == VARIABLE).last();
-    if let Some((_, value)) = of_container {
+    let last = |lines| environ::entries(lines).filter(|(name, _)| name == VARIABLE).last();
+    if let Some((_, value)) = last(said.others) {
         return Ok((Visible::parse(&text(&value))?, false));
+    }
+    if let Some((_, value)) = last(said.image) {
+        return Ok((gpus_only(Visible::parse(&text(&value))?), false));
     }
     let of_slurm = OF_SLURM.iter().find_map(|name| host.get(OsStr::new(name)));
     Ok((of_slurm.map_or(Ok(Visible::Nothing), |value| Visible::parse(&text(value)))?, false))
+}
+
+fn gpus_only(visible: Visible) -> Visible {
+    let Visible::Devices(names) = visible else { return visible };
+    let (gpus, others): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| name.kind == Visible::kind());
+    if let Some(name) = others.first() {
+        eprintln!(
+            "pyxis: left out what the image asks for in {VARIABLE}: {name}; --device gives it"
+        );
+    }
+    if gpus.is_empty() { Visible::Nothing } else { Visible::Devices(gpus) }
 }
 
 /// The nodes must be there, and be what the specification says.
@@ -211,7 +236,7 @@ mod tests {
 
     fn chosen(host: &[(&str, &str)], lines: &str) -> (Visible, bool) {
         let host = host.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        visible(&host, lines.as_bytes()).unwrap()
+        visible(&host, Said { image: lines.as_bytes(), others: b"" }).unwrap()
     }
 
     #[test]
@@ -225,5 +250,15 @@ mod tests {
         assert_eq!(chosen(&[("SLURM_JOB_GPUS", "2,3")], ""), gpus("2,3"));
         assert_eq!(chosen(&[("SLURM_STEP_GPUS", "3")], image), gpus("1"));
         assert_eq!(chosen(&[], ""), (Visible::Nothing, false));
+        let said = Said { image: image.as_bytes(), others: b"NVIDIA_VISIBLE_DEVICES=a.com/b=c\n" };
+        let (theirs, _) = visible(&Environ::new(), said).unwrap();
+        assert_eq!(theirs, Visible::parse("a.com/b=c").unwrap());
+    }
+
+    #[test]
+    fn an_image_chooses_gpus_only() {
+        let gpus = |text| (Visible::parse(text).unwrap(), false);
+        assert_eq!(chosen(&[], "NVIDIA_VISIBLE_DEVICES=a.com/b=c,1\n"), gpus("1"));
+        assert_eq!(chosen(&[], "NVIDIA_VISIBLE_DEVICES=a.com/b=c\n"), (Visible::Nothing, false));
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cdi::CdiError;
 use crate::fstab::FstabError;
 use crate::named::ContainerError;
+use handover::namespaces::Namespace;
 use squashfs::image::ImageError;
 
 /// Errors of [`super::start`].
@@ -128,6 +129,10 @@ impl StartError {
         source: impl Into<io::Error>,
     ) -> Self {
         StartError::File { operation, path: path.as_ref().to_owned(), source: source.into() }
+    }
+
+    pub(super) fn namespace(which: Namespace, source: impl Into<io::Error>) -> Self {
+        StartError::Namespace { which: which.file(), source: source.into() }
     }
 
     /// What cannot be read of a container's files while it is made is a damaged image: some

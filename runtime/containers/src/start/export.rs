@@ -31,6 +31,7 @@ impl Merged {
 /// namespaces of its own afterwards, should do its work and end: a container that does not run
 /// cannot be started meanwhile.
 pub(crate) fn merged(container: &Container, in_use: InUse) -> Result<Merged, StartError> {
+    let _umask = linux::sys::Umask::ours();
     let identity = Identity::of_caller(true);
     let (ground, claim) = Ground::find(&super::Root::Container(container.clone()), in_use)?;
     if !nix::unistd::geteuid().is_root() {

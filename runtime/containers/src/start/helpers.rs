@@ -13,10 +13,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
+use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::StartError;
 use super::server::Serve;
+use handover::fork::fork;
 use linux::{channel, sys};
 
 /// What the caller has for a child now.
@@ -39,10 +40,8 @@ pub(super) fn fork_helpers(
     alive: &OwnedFd,
     log: &File,
 ) -> Result<Child, StartError> {
-    let process = |errno: nix::Error| StartError::Process(errno.into());
     let (tell, told) = channel::pair().map_err(StartError::Process)?;
-    // SAFETY: this process has one thread, so that the child may allocate and run Rust code.
-    match unsafe { fork() }.map_err(process)? {
+    match fork().map_err(StartError::Process)? {
         // With a lease the first child stays, and is init's when we exit or exec.
         ForkResult::Parent { child } if lease.is_none() => Ok(Child::Passing(child)),
         ForkResult::Parent { child } => Ok(Child::Keeper(child, tell)),
@@ -50,8 +49,7 @@ pub(super) fn fork_helpers(
             let mut serving = None;
             // First of all: the container's start waits for it.
             if let Some(server) = server {
-                // SAFETY: as above.
-                match unsafe { fork() } {
+                match fork() {
                     Ok(ForkResult::Child) => match detach(log) {
                         Ok(()) => server.serve(alive, log),
                         Err(error) => fail(log, &error),

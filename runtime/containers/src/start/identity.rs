@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
 use super::StartError;
+use handover::namespaces;
+use linux::home::entry;
 
 /// The calling user's ids, and those it is given inside the container.
 #[derive(Debug)]
@@ -51,19 +52,11 @@ impl Identity {
     }
 
     /// Enters a user namespace in which the caller has one uid and one gid, and all capabilities
-    /// until the next exec.
+    /// until the next exec. Nobody in there can trace it until then.
     pub(super) fn enter_user_namespace(&self) -> Result<(), StartError> {
-        let failed = |source: std::io::Error| StartError::UserNamespace {
-            hint: user_namespace_hint(),
-            source,
-        };
-        unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| failed(errno.into()))?;
-        // Without setgroups denied, the kernel refuses an unprivileged gid_map.
-        fs::write("/proc/self/setgroups", "deny").map_err(failed)?;
-        fs::write("/proc/self/uid_map", format!("{} {} 1", self.inside_uid, self.uid))
-            .map_err(failed)?;
-        fs::write("/proc/self/gid_map", format!("{} {} 1", self.inside_gid, self.gid))
-            .map_err(failed)
+        let (uid, gid) = (self.uid.as_raw(), self.gid.as_raw());
+        namespaces::new_user((self.inside_uid, uid), (self.inside_gid, gid))
+            .map_err(|source| StartError::UserNamespace { hint: user_namespace_hint(), source })
     }
 }
 
@@ -103,14 +96,6 @@ impl Account {
 fn group_of_file(gid: Gid) -> Option<String> {
     let text = fs::read_to_string("/etc/group").ok()?;
     entry(&text, 3, &gid.to_string()).map(|fields| fields[0].to_owned())
-}
-
-/// The first line with this id. Lines that begin with a sign belong to NIS.
-fn entry<'a>(text: &'a str, fields: usize, id: &str) -> Option<Vec<&'a str>> {
-    text.lines().filter(|line| !line.starts_with(['+', '-', '#'])).find_map(|line| {
-        let found: Vec<&str> = line.split(':').collect();
-        (found.len() >= fields && found[2] == id).then_some(found)
-    })
 }
 
 /// The sysctls that forbid user namespaces, as far as they do so here.

@@ -5,13 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, chdir, fork};
+use nix::unistd::{ForkResult, chdir};
 
 use super::helpers::exit_now;
 use super::identity::Identity;
 use super::server::{self, Unavailable};
+use handover::fork::fork;
+use handover::namespaces::Namespace;
 
 /// Why a container has to be extracted instead.
 #[derive(Debug, thiserror::Error)]
@@ -35,14 +36,13 @@ pub(crate) fn can_layer(image: &File, directory: &Path) -> Result<(), NoLayers> 
     if !overlay_allowed() {
         return Err(failed(io::Error::from_raw_os_error(nix::libc::ENODEV)));
     }
-    // SAFETY: this process has one thread, so the child may allocate and run Rust code.
-    let status = match unsafe { fork() } {
+    let status = match fork() {
         Ok(ForkResult::Child) => {
             let code = try_overlay(directory).err().and_then(|error| error.raw_os_error());
             exit_now(code.unwrap_or(0).min(255));
         }
         Ok(ForkResult::Parent { child }) => waitpid(child, None),
-        Err(errno) => Err(errno),
+        Err(error) => return Err(failed(error)),
     };
     match status {
         Ok(WaitStatus::Exited(_, 0)) => Ok(()),
@@ -57,7 +57,7 @@ fn try_overlay(directory: &Path) -> io::Result<()> {
         let identity = Identity::of_caller(false);
         identity.enter_user_namespace().map_err(io::Error::other)?;
     }
-    unshare(CloneFlags::CLONE_NEWNS)?;
+    Namespace::Mount.unshare()?;
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     // Relative, so that no character of the path has a meaning to overlayfs.

@@ -13,9 +13,11 @@ mod error;
 mod export;
 pub(crate) mod files;
 mod fixes;
+mod guard;
 mod helpers;
 mod hooks;
 mod identity;
+mod image_mounts;
 pub(crate) mod launcher;
 mod layers;
 mod mounts;
@@ -31,13 +33,10 @@ mod tree;
 mod upper;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, open};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
 
 pub use devices::Wanted;
 pub use error::StartError;
@@ -50,9 +49,11 @@ pub use tool::enroot_mount;
 use crate::fstab::Entry;
 use crate::named::{self, Claim};
 use configure::{Configured, Host, Prepared, configure};
+use handover::namespaces::Namespace;
 use handover::{Handover, Part};
 use identity::Identity;
 use linux::environ::{self, Environ};
+use linux::sys;
 use ready::Ready;
 use rootfs::{Ground, helper_log};
 use roots::Roots;
@@ -120,6 +121,8 @@ pub struct Plan {
     pub restrict_dev: bool,
     /// Devices by CDI.
     pub devices: Wanted,
+    /// Carry out all mount lines of the image's own `/etc/fstab`, those of the host's files, too.
+    pub image_mounts: bool,
     /// What the site adds.
     pub site: Site,
     /// A configuration script: bash with functions `environ`, `mounts`, `hooks` and `rc`.
@@ -129,6 +132,8 @@ pub struct Plan {
 /// A started container; the calling process is in it.
 #[derive(Debug)]
 pub struct Container {
+    umask: sys::Umask,
+    namespaces: Vec<(Part, OwnedFd)>,
     own: Namespaces,
     privileged: bool,
     cgroup: bool,
@@ -153,6 +158,7 @@ pub struct Container {
 /// [`StartError`]; the process is then in no usable state and should exit. Nothing is left
 /// behind: all mounts are in a namespace that goes with the process.
 pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> {
+    let umask = sys::Umask::ours();
     let identity = Identity::of_caller(plan.remap_root);
     let (ground, claim) = Ground::find(&plan.root, plan.in_use)?;
     let image = match &ground {
@@ -164,14 +170,19 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     // By ourselves, without the server; which then has unpacked already what it is asked for first.
     let seen = source.image().map(|image| Seen::of(Tree::Image(image)));
     let mut helpers = source.fork_helpers(lease, &log)?;
+    let guarded = geteuid().is_root() && !plan.privileged;
+    if guarded {
+        if plan.unshare.pid {
+            own_processes()?;
+        }
+        guard::hide_switches(plan.unshare.pid)?;
+    }
     if !plan.privileged {
         identity.enter_user_namespace()?;
         helpers.tell_keeper().map_err(StartError::Process)?;
     }
-    if plan.unshare.pid {
-        let failed = |source| StartError::Namespace { which: "pid", source };
-        unshare(CloneFlags::CLONE_NEWPID).map_err(|errno| failed(errno.into()))?;
-        supervise().map_err(failed)?;
+    if plan.unshare.pid && !guarded {
+        own_processes()?;
     }
     let (mut roots, (source, host)) = Roots::enter(&plan.unshare, || {
         let source = source.serve()?;
@@ -179,28 +190,74 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
         Ok((source, Host::look(&identity)))
     })?;
     // While the server starts, too.
-    let known = system::known_entries(&plan).chain(host.cgroups.iter().cloned());
+    let known = system::known_entries(&plan, guarded).chain(host.cgroups.iter().cloned());
     let ready = Ready::make(&roots, known)?;
     let mark = plan.root.mark(plan.label.as_ref());
     let filling = |upper: &Path| upper::fill(&roots, upper, seen, &identity, &host);
     let damaged = |error: StartError| error.of_image(image.as_deref());
     let early = rootfs::assemble(&roots, source, &mark, plan.writable, filling).map_err(damaged)?;
     let Configured { environ, launched, cwd, script } =
-        configure(&mut roots, &plan, &identity, host, Prepared { early, ready })
+        configure(&mut roots, &plan, &identity, host, Prepared { early, ready, guarded })
             .map_err(damaged)?;
     if !plan.writable {
         mounts::make_root_readonly(&roots)?;
     }
     // Made late, so that the view starts at the step's own cgroup; and before anybody could take us
     // for the container and join the node's.
-    let cgroup = unshare(CloneFlags::CLONE_NEWCGROUP).is_ok();
+    let cgroup = Namespace::Cgroup.unshare().is_ok();
     roots.leave_host()?;
     helpers.settle();
     let (own, privileged, helpers) = (plan.unshare, plan.privileged, helpers.ended);
-    Ok(Container { own, privileged, cgroup, helpers, claim, launched, environ, cwd, script })
+    Ok(Container {
+        umask,
+        namespaces: Vec::new(),
+        own,
+        privileged,
+        cgroup,
+        helpers,
+        claim,
+        launched,
+        environ,
+        cwd,
+        script,
+    })
+}
+
+/// Goes on as the first process of a new PID namespace.
+fn own_processes() -> Result<(), StartError> {
+    let failed = |source| StartError::namespace(Namespace::Pid, source);
+    Namespace::Pid.unshare().map_err(|errno| failed(errno.into()))?;
+    supervise().map_err(failed)
 }
 
 impl Container {
+    /// Opens the namespaces that are to be handed over, while `/proc` is what it says.
+    pub(crate) fn keep_namespaces(&mut self) -> std::io::Result<()> {
+        if !self.namespaces.is_empty() {
+            return Ok(());
+        }
+        for namespace in Namespace::ALL {
+            let wanted = match namespace {
+                Namespace::User => !self.privileged,
+                Namespace::Cgroup => self.cgroup,
+                Namespace::Mount => true,
+                Namespace::Ipc => self.own.ipc,
+                Namespace::Uts => self.own.uts,
+                Namespace::Net => self.own.net,
+                Namespace::Pid => false,
+            };
+            if let (Some(part), true) = (namespace.part(), wanted) {
+                self.namespaces.push((part, namespace.own()?));
+            }
+        }
+        Ok(())
+    }
+
+    /// The user's mask for new files again, for a program that is about to be executed.
+    pub(crate) fn restore_umask(&self) {
+        self.umask.restore();
+    }
+
     /// Whether it has no user namespace of its own.
     pub fn privileged(&self) -> bool {
         self.privileged
@@ -223,25 +280,12 @@ impl Container {
     pub fn hand_over(mut self, socket: BorrowedFd<'_>) -> Result<(), StartError> {
         let failed = StartError::Handover;
         self.complete();
-        let mut parts = Vec::new();
-        for (part, name, wanted) in [
-            (Part::User, "user", !self.privileged),
-            (Part::Cgroup, "cgroup", self.cgroup),
-            (Part::Mount, "mnt", true),
-            (Part::Ipc, "ipc", self.own.ipc),
-            (Part::Uts, "uts", self.own.uts),
-            (Part::Net, "net", self.own.net),
-        ] {
-            if wanted {
-                let file = File::open(format!("/proc/self/ns/{name}")).map_err(failed)?;
-                parts.push((part, file.into()));
-            }
-        }
-        let cwd = open(&self.cwd, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|errno| failed(errno.into()))?;
+        self.keep_namespaces().map_err(failed)?;
+        let mut parts = std::mem::take(&mut self.namespaces);
+        let cwd = files::open_path(&self.cwd).map_err(failed)?;
         parts.push((Part::Cwd, cwd));
         let block = environ::to_block(&self.environ);
-        parts.push((Part::Environ, linux::sys::memory_file("environ", &block).map_err(failed)?));
+        parts.push((Part::Environ, sys::memory_file("environ", &block).map_err(failed)?));
         if let Some(helpers) = self.helpers {
             parts.push((Part::Helpers, helpers));
         }

@@ -238,6 +238,18 @@ fn restrict(target: &Path, flags: MsFlags, recursive: bool) -> nix::Result<()> {
     mount(NONE, target, NONE, all, NONE)
 }
 
+/// Makes the mount at a path of the present root read-only, and those below, one by one.
+pub(super) fn readonly_below(path: &Path) -> nix::Result<()> {
+    let table = fs::read_to_string("/proc/self/mountinfo").map_err(|_| Errno::EIO)?;
+    let targets = table.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    // Where one cannot be reached, it is below another one.
+    targets
+        .filter(|target| target.starts_with(path))
+        .map(|target| restrict(target, MsFlags::MS_RDONLY, false))
+        .filter(|done| *done != Err(Errno::ENOENT))
+        .collect()
+}
+
 /// Makes the container's root read-only.
 pub(super) fn make_root_readonly(roots: &Roots) -> Result<(), StartError> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;

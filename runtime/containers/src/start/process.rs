@@ -4,9 +4,11 @@ use std::io;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::{ForkResult, Pid};
 
 use super::helpers::exit_now;
+use handover::fork::fork;
+use handover::namespaces;
 use linux::sys;
 
 /// Passed on to the other process. A hang-up is not, which the init of a PID namespace would not
@@ -25,14 +27,15 @@ pub(crate) fn supervise() -> io::Result<()> {
     watched.add(Signal::SIGCHLD);
     let mut old = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), Some(&mut old))?;
-    // SAFETY: this process has one thread, so the child may allocate and run Rust code.
-    match unsafe { fork() }? {
+    match fork()? {
         ForkResult::Parent { child } => {
             drop(parent);
             // What others wait for must not stay open here.
             sys::close_all_but(&[]);
             // Its root is the host's: nobody in the container may follow /proc/PID/root.
-            sys::hide_from_tracers();
+            if namespaces::hide().is_err() {
+                exit_now(1);
+            }
             stand_for(child, &watched, &old)
         }
         ForkResult::Child => {

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir, mkdir, pivot_root};
 
 use super::{Namespaces, StartError};
+use handover::namespaces::Namespace;
 use linux::sys;
 
 /// Where the tmpfs is put before it becomes the root. The directory shows again afterwards.
@@ -44,10 +44,11 @@ impl Roots {
         own: &Namespaces,
         early: impl FnOnce() -> Result<T, StartError>,
     ) -> Result<(Roots, T), StartError> {
-        let namespace = |which, flag| {
-            unshare(flag).map_err(|errno| StartError::Namespace { which, source: errno.into() })
+        let new = |which: Namespace| {
+            let failed = |errno: nix::Error| StartError::namespace(which, errno);
+            which.unshare().map_err(failed)
         };
-        namespace("mnt", CloneFlags::CLONE_NEWNS)?;
+        new(Namespace::Mount)?;
         let stage = |errno| StartError::mount("tmpfs", STAGE, errno);
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)
@@ -64,13 +65,11 @@ impl Roots {
         make(LOWER)?;
         let done = early()?;
         ["host", "root", "upper", "work", "data"].into_iter().try_for_each(make)?;
-        for (which, flag, wanted) in [
-            ("ipc", CloneFlags::CLONE_NEWIPC, own.ipc),
-            ("uts", CloneFlags::CLONE_NEWUTS, own.uts),
-            ("net", CloneFlags::CLONE_NEWNET, own.net),
-        ] {
+        for (which, wanted) in
+            [(Namespace::Ipc, own.ipc), (Namespace::Uts, own.uts), (Namespace::Net, own.net)]
+        {
             if wanted {
-                namespace(which, flag)?;
+                new(which)?;
             }
         }
         if own.net {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::StartError;
 use linux::environ::{self, Environ};
+use linux::home::home;
 
 /// Files of a site's and the user's folders, in the order in which they count.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +28,7 @@ impl Site {
         let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
         let user = variable("ENROOT_CONFIG_PATH").map(PathBuf::from).or_else(|| {
             let base = variable("XDG_CONFIG_HOME").map(PathBuf::from);
-            let base = base.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".config")));
+            let base = base.or_else(|| Some(home()?.join(".config")));
             Some(base?.join("enroot"))
         });
         let find = |name, below: &str, suffix: &str| {

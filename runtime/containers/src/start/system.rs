@@ -72,10 +72,10 @@ pub(super) fn host_files() -> impl Iterator<Item = &'static str> {
 }
 
 /// Those that do not depend on the image.
-pub(super) fn known_entries(plan: &Plan) -> impl Iterator<Item = Entry> {
+pub(super) fn known_entries(plan: &Plan, guarded: bool) -> impl Iterator<Item = Entry> {
     let own = &plan.unshare;
     let least = own.ipc || plan.restrict_dev;
-    let first = [if own.pid { OWN_PROC } else { PROC }, if own.net { OWN_SYS } else { SYS }];
+    let first = [proc(plan, guarded), if own.net { OWN_SYS } else { SYS }];
     let dev = DEV.into_iter().filter(move |_| !least);
     first
         .into_iter()
@@ -84,15 +84,22 @@ pub(super) fn known_entries(plan: &Plan) -> impl Iterator<Item = Entry> {
         .filter_map(|line| Entry::parse(OsStr::new(line)).ok()?)
 }
 
+/// `guarded`: the tree that is seen has a `/proc` of the container's PID namespace already
+/// ([`super::guard`]).
+fn proc(plan: &Plan, guarded: bool) -> &'static str {
+    if plan.unshare.pid && !guarded { OWN_PROC } else { PROC }
+}
+
 /// Mounts them all. Returns those lines that were carried out as they are.
 pub(super) fn mount(
     roots: &Roots,
     plan: &Plan,
+    guarded: bool,
     devices: &Edits,
     ready: &mut Ready,
 ) -> Result<Vec<&'static str>, StartError> {
     let own = &plan.unshare;
-    let mut lines = vec![if own.pid { OWN_PROC } else { PROC }];
+    let mut lines = vec![proc(plan, guarded)];
     lines.push(if own.net { OWN_SYS } else { SYS });
     let least = own.ipc || plan.restrict_dev;
     let renamed = match least || devices.nodes.is_empty() {

@@ -88,7 +88,7 @@ impl Credentials {
     pub fn of_caller() -> Credentials {
         let variable =
             |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = variable("HOME");
+        let home = linux::home::home();
         let below_home = |name: &str| home.as_ref().map(|home| home.join(name));
         let config = variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
         let enroot =

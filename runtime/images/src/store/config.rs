@@ -37,7 +37,7 @@ impl StoreConfig {
         let path = variable("PYXIS_STORE_PATH")
             .or_else(|| below("ENROOT_CACHE_PATH", "pyxis"))
             .or_else(|| below("XDG_CACHE_HOME", "pyxis"))
-            .or_else(|| below("HOME", ".cache/pyxis"))
+            .or_else(|| Some(linux::home::home()?.join(".cache/pyxis")))
             .filter(|path| path.is_absolute())
             .ok_or(StoreError::NoPlace)?;
         let lower = variable("PYXIS_STORE_LOWER").unwrap_or_default();

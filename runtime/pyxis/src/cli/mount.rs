@@ -25,6 +25,11 @@ struct Arguments {
 
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    // It is in the container's user namespace, and its root is the host's.
+    if let Err(errno) = handover::namespaces::hide() {
+        eprintln!("enroot-mount: {errno}");
+        return ExitCode::FAILURE;
+    }
     let mut text = Vec::new();
     for file in &arguments.files {
         let read = match file.as_os_str().to_str() {

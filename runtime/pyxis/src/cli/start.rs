@@ -109,6 +109,7 @@ impl StartArgs {
                 uts: self.uts || enabled("ENROOT_UNSHARE_UTS"),
             },
             restrict_dev: enabled("ENROOT_RESTRICT_DEV"),
+            image_mounts: enabled("PYXIS_IMAGE_MOUNTS"),
             site: Site::of_environment(),
             conf: self.conf.clone(),
             label: self.label.as_ref().and_then(|label| Name::new(label).ok()),

@@ -226,7 +226,7 @@ fn expand(template: &str, user: &User) -> Result<String, String> {
             Some('u') => out.push_str(&user.uid.to_string()),
             Some('g') => out.push_str(&user.gid.to_string()),
             Some('U') => out.push_str(&(user.name)(user.uid)),
-            Some('h') => out.push_str(&std::env::var("HOME").unwrap_or_default()),
+            Some('h') => out.push_str(&linux::home::home().unwrap_or_default().to_string_lossy()),
             Some('%') => out.push('%'),
             _ => return Err("after % comes u, g, U, h or %".to_owned()),
         }

@@ -75,6 +75,8 @@ settings! {
         "Be root inside.";
     "mount_home" Bool "ENROOT_MOUNT_HOME" "false"
         "Mount the home directory.";
+    "image_mounts" Bool "PYXIS_IMAGE_MOUNTS" "false"
+        "Mount what an image's own /etc/fstab asks for of the host.";
     "login_shell" Bool "ENROOT_LOGIN_SHELL" "true under the name enroot, else false"
         "Run command scripts in a login shell, which reads /etc/profile.";
     "restrict_dev" Bool "ENROOT_RESTRICT_DEV" "false"
