@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::Place;
+use common::{Place, next_uid};
 use handover::{Handover, Part, ending};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -248,6 +248,39 @@ fn roots_own_containers_are_seen_and_joined() {
         drop((running.stdin.take(), container));
         running.wait().unwrap();
     }
+}
+
+#[test]
+fn root_starts_nothing_where_others_can_change_it() {
+    let place = roots_place();
+    place.image("image", |_| {});
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    // Somebody has been there first, or may be any time.
+    let (squatted, open) = (place.path("squatted"), place.path("open"));
+    fs::create_dir(&squatted).unwrap();
+    chown(&squatted, Some(next_uid()), None).unwrap();
+    fs::create_dir_all(open.join("below")).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    std::os::unix::fs::symlink(&squatted, place.path("link")).unwrap();
+    for (data, part) in [
+        ("squatted", "squatted"),
+        ("open/below", "open"),
+        ("open/new", "open"),
+        ("link/x", "squatted"),
+    ] {
+        for verb in [&["list"][..], &["start", "c", "true"], &["create", "-n", "d", "image.sqsh"]] {
+            let mut refused = place.pyxis(verb);
+            let done = refused.env("ENROOT_DATA_PATH", place.path(data)).output().unwrap();
+            let text = String::from_utf8_lossy(&done.stderr);
+            let part = format!("others than root can change {};", place.path(part).display());
+            assert!(done.status.code() == Some(1) && text.contains(&part), "{data}: {text}");
+        }
+    }
+    assert!(!open.join("new").exists());
+    // As /tmp is, where what is root's is safe.
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+    let mut good = place.pyxis(["list"]);
+    assert!(good.env("ENROOT_DATA_PATH", open.join("below")).status().unwrap().success());
 }
 
 #[test]

@@ -19,6 +19,19 @@ pub enum ContainerError {
     /// Neither `ENROOT_DATA_PATH` nor a home directory says where containers live.
     #[error("no place for containers: set ENROOT_DATA_PATH, XDG_DATA_HOME or HOME")]
     NoDataPath,
+    /// Root's containers would be where others can change them.
+    #[error(
+        "root's containers are not looked for in {}: others than root can change {}; \
+         set ENROOT_DATA_PATH to a directory of root's own",
+        path.display(),
+        part.display()
+    )]
+    OthersPlace {
+        /// Where they would be.
+        path: PathBuf,
+        /// What is not root's alone, on the way there.
+        part: PathBuf,
+    },
     /// No such container.
     #[error("No such file or directory: {}", path.display())]
     Absent {

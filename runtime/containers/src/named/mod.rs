@@ -20,6 +20,7 @@ mod export;
 mod hold;
 mod metadata;
 mod name;
+mod place;
 mod process;
 mod remove;
 mod running;
@@ -58,18 +59,27 @@ pub struct Container {
 }
 
 impl DataPath {
-    /// A data path, made if need be.
+    /// A data path, made if need be. Root's is one that nobody else can change.
     ///
     /// # Errors
     /// [`ContainerError::File`].
     pub fn open(path: impl Into<PathBuf>) -> Result<DataPath, ContainerError> {
-        let path = path.into();
+        let mut path = path.into();
         let _umask = Umask::ours();
+        if place::is_root() {
+            place::check_way(&path)?;
+        }
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&path)
             .map_err(|error| ContainerError::file("create", &path, error))?;
+        if place::is_root() {
+            // Looked at again with what there is now, and used by the way that was looked at.
+            place::check_way(&path)?;
+            path = fs::canonicalize(&path)
+                .map_err(|error| ContainerError::file("look at", &path, error))?;
+        }
         Ok(DataPath(path))
     }
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use handover::namespaces::{self, Namespace};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, getegid, geteuid};
 
 /// One thing tried.
@@ -77,10 +77,8 @@ pub fn run() {
 
 fn namespace() -> io::Result<()> {
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
+    namespaces::new_user((0, uid.as_raw()), (0, gid.as_raw()))?;
+    Ok(Namespace::Mount.unshare()?)
 }
 
 /// A file system of our own to work in; /proc is a directory that is everywhere.

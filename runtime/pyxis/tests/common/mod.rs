@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 /// Users in no database, another one for each place: tests do not see each other's processes.
 static UID: AtomicU32 = AtomicU32::new(0);
 
-fn next_uid() -> u32 {
+pub(crate) fn next_uid() -> u32 {
     200_000 + std::process::id() % 10_000 * 100 + UID.fetch_add(1, Ordering::Relaxed)
 }
 
