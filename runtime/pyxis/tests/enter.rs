@@ -19,9 +19,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 const WAIT: &str = "echo ready; read x; true";
 
-/// A program of `tests/attack`.
+/// A program of `tests/attacks`.
 fn compiled(place: &Place, name: &str, options: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attack").join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/attacks").join(name);
     let made = place.path(name).with_extension("made");
     let done = Command::new("cc").args(options).arg("-o").arg(&made).arg(source).output();
     let done = done.expect("no C compiler");
