@@ -28,7 +28,7 @@ teardown() { attacks_teardown; }
     run attacker sh -c "umask 777; for i in 1 2; do srun -w n1 --container-image=$PYXIS_TEST_IMAGES/busybox.sqsh --container-name=masked sh -c 'ls / > /dev/null && umask' || exit 1; done"
     echo "$output"
     [ "$status" -eq 0 ]
-    attacker_on_node "$PYXIS_TEST_COMMAND" remove -f pyxis_masked
+    attacker_on_node env -u HOME "$PYXIS_TEST_COMMAND" remove -f pyxis_masked
 }
 
 @test "without HOME: containers, named or not, can be used" {

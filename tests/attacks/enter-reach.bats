@@ -20,7 +20,7 @@ setup() {
 }
 
 teardown() {
-    [[ -z ${tracer:-} ]] || kill "$tracer" 2> /dev/null || true
+    root pkill -KILL -x strace || true
     attacks_teardown
 }
 
@@ -34,7 +34,6 @@ teardown() {
 # Whoever joins a container from now on on node 1 stays for a second between any two namespaces.
 slow_joins() {
     root strace -f -qq -p "$(root pgrep -o slurmd)" -e trace=setns -e inject=setns:delay_exit=1000000 -o /dev/null 3>&- &> "$work/tracer" &
-    tracer=$!
     sleep 1
 }
 
@@ -50,7 +49,7 @@ spy='n=0; while [ $n -lt 400 ]; do for p in /proc/[0-9]*; do test -e $p/root/etc
     slow_joins
     run root env ENROOT_ALLOW_SUPERUSER=n timeout 60 srun --overlap -w n1 --container-name=reach echo joined
     echo "$output"
-    kill "$tracer"
+    root pkill -x strace
     wait "$spying" || true
     root rm /etc/slurm-was-here
     cat "$work/spy"

@@ -4,10 +4,10 @@
 use super::StepError;
 use super::plan::Plan;
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The file, removed when dropped.
@@ -31,6 +31,8 @@ impl ConfFile {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
+        // Whatever the job's mask has taken from it: the runtime opens it, too.
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
         file.write_all(&script(plan)).map_err(failed)?;
         Ok(ConfFile(path))
     }

@@ -10,9 +10,9 @@ use super::shared::Shared;
 use crate::options::NameFlag;
 use nix::errno::Errno;
 use spank_bindings::log;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Imports, creates and starts, as far as it is needed.
@@ -311,6 +311,8 @@ fn lock_file(directory: &Path) -> Result<File, StepError> {
         .truncate(false)
         .mode(0o600)
         .open(&path)
+        // Whatever the job's mask has taken from it: the next step opens it, too.
+        .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)).map(|()| file))
         .map_err(|source| StepError::Write { path, source })
 }
 
