@@ -3,7 +3,7 @@
 //! A process that enters a container's user namespace is in reach of whoever has capabilities there:
 //! its root, its directory and its descriptors may still be the host's. The kernel keeps everybody in
 //! there from a process that is not dumpable, by its memory's user namespace, which is the one it was
-//! executed in. So [`Namespace::join`] and [`new_user`] leave no process of ours dumpable; the next
+//! executed in. So [`Namespace::join`] and [`NewUser::enter`] leave no process of ours dumpable; the next
 //! program that is executed is again, and has its memory in the namespace that it is in.
 
 use std::fs;
@@ -117,7 +117,7 @@ impl Namespace {
     }
 
     /// Moves the calling process (of [`Namespace::Pid`], its children) to a new one. For a user
-    /// namespace there is [`new_user`].
+    /// namespace there is [`NewUser`].
     ///
     /// # Errors
     /// The kernel's.
@@ -138,22 +138,35 @@ impl Namespace {
     }
 }
 
-/// Enters a new user namespace, in which one uid and one gid of outside are known as those inside,
-/// with all capabilities in there until the next exec.
-///
-/// # Errors
-/// The kernel's.
-pub fn new_user((uid_inside, uid): (u32, u32), (gid_inside, gid): (u32, u32)) -> io::Result<()> {
-    // SAFETY: takes a number.
-    Errno::result(unsafe { libc::unshare(libc::CLONE_NEWUSER) })?;
-    // Only the owner of these files may write them, which of a process that is not dumpable is root.
-    // As yet nobody else is in this namespace.
-    // Without setgroups denied, the kernel refuses an unprivileged gid_map.
-    let mapped = fs::write("/proc/self/setgroups", "deny")
-        .and_then(|()| fs::write("/proc/self/uid_map", format!("{uid_inside} {uid} 1")))
-        .and_then(|()| fs::write("/proc/self/gid_map", format!("{gid_inside} {gid} 1")));
-    hide()?;
-    mapped
+/// A user namespace that is to be made, in which one uid and one gid of outside are known.
+#[derive(Debug)]
+pub struct NewUser {
+    uids: String,
+    gids: String,
+}
+
+impl NewUser {
+    /// With these ids inside and outside.
+    pub fn new((uid_inside, uid): (u32, u32), (gid_inside, gid): (u32, u32)) -> NewUser {
+        NewUser { uids: format!("{uid_inside} {uid} 1"), gids: format!("{gid_inside} {gid} 1") }
+    }
+
+    /// Makes it and enters it, with all capabilities in there until the next exec. It allocates nothing.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn enter(&self) -> io::Result<()> {
+        // SAFETY: takes a number.
+        Errno::result(unsafe { libc::unshare(libc::CLONE_NEWUSER) })?;
+        // Only the owner of these files may write them, which of a process that is not dumpable is root.
+        // As yet nobody else is in this namespace.
+        // Without setgroups denied, the kernel refuses an unprivileged gid_map.
+        let mapped = fs::write("/proc/self/setgroups", "deny")
+            .and_then(|()| fs::write("/proc/self/uid_map", &self.uids))
+            .and_then(|()| fs::write("/proc/self/gid_map", &self.gids));
+        hide()?;
+        mapped
+    }
 }
 
 /// Keeps the calling process, until it executes a program, from everybody who has capabilities in

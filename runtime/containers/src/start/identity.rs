@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
 use super::StartError;
-use handover::namespaces;
+use handover::namespaces::NewUser;
 use linux::home::entry;
 
 /// The calling user's ids, and those it is given inside the container.
@@ -55,7 +55,8 @@ impl Identity {
     /// until the next exec. Nobody in there can trace it until then.
     pub(super) fn enter_user_namespace(&self) -> Result<(), StartError> {
         let (uid, gid) = (self.uid.as_raw(), self.gid.as_raw());
-        namespaces::new_user((self.inside_uid, uid), (self.inside_gid, gid))
+        let user = NewUser::new((self.inside_uid, uid), (self.inside_gid, gid));
+        user.enter()
             .map_err(|source| StartError::UserNamespace { hint: user_namespace_hint(), source })
     }
 }

@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, chdir};
+use nix::unistd::{ForkResult, chdir, fork, getegid, geteuid};
 
 use super::helpers::exit_now;
-use super::identity::Identity;
 use super::server::{self, Unavailable};
-use handover::fork::fork;
-use handover::namespaces::Namespace;
+use handover::namespaces::{Namespace, NewUser};
 
 /// Why a container has to be extracted instead.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +34,18 @@ pub(crate) fn can_layer(image: &File, directory: &Path) -> Result<(), NoLayers> 
     if !overlay_allowed() {
         return Err(failed(io::Error::from_raw_os_error(nix::libc::ENODEV)));
     }
-    let status = match fork() {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let user = (uid != 0).then(|| NewUser::new((uid, uid), (gid, gid)));
+    // SAFETY: until it exits, the child makes system calls on what is there, and allocates nothing: what
+    // has fetched the image may have left threads.
+    let status = match unsafe { fork() } {
         Ok(ForkResult::Child) => {
-            let code = try_overlay(directory).err().and_then(|error| error.raw_os_error());
+            let code =
+                try_overlay(user.as_ref(), directory).err().and_then(|error| error.raw_os_error());
             exit_now(code.unwrap_or(0).min(255));
         }
         Ok(ForkResult::Parent { child }) => waitpid(child, None),
-        Err(error) => return Err(failed(error)),
+        Err(errno) => return Err(failed(errno.into())),
     };
     match status {
         Ok(WaitStatus::Exited(_, 0)) => Ok(()),
@@ -52,10 +55,9 @@ pub(crate) fn can_layer(image: &File, directory: &Path) -> Result<(), NoLayers> 
     }
 }
 
-fn try_overlay(directory: &Path) -> io::Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        let identity = Identity::of_caller(false);
-        identity.enter_user_namespace().map_err(io::Error::other)?;
+fn try_overlay(user: Option<&NewUser>, directory: &Path) -> io::Result<()> {
+    if let Some(user) = user {
+        user.enter()?;
     }
     Namespace::Mount.unshare()?;
     let none: Option<&str> = None;

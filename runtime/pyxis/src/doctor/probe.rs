@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use handover::namespaces::{self, Namespace};
+use handover::namespaces::{Namespace, NewUser};
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, getegid, geteuid};
 
@@ -77,7 +77,7 @@ pub fn run() {
 
 fn namespace() -> io::Result<()> {
     let (uid, gid) = (geteuid(), getegid());
-    namespaces::new_user((0, uid.as_raw()), (0, gid.as_raw()))?;
+    NewUser::new((0, uid.as_raw()), (0, gid.as_raw())).enter()?;
     Ok(Namespace::Mount.unshare()?)
 }
 
