@@ -1,9 +1,13 @@
 //! What `list -f` says about a process, in the words of ps(1).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::sys;
+
+/// Of a command line, in bytes: more than anybody reads.
+const LONGEST_LINE: u64 = 1 << 16;
 
 /// One process.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +36,10 @@ impl Row {
 
         let started = boot_time()? + field(22)? / sys::clock_ticks();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs() as i64;
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        // A process may show anything there, of any length.
+        let mut line = Vec::new();
+        let shown = File::open(format!("/proc/{pid}/cmdline")).ok()?;
+        shown.take(LONGEST_LINE).read_to_end(&mut line).ok()?;
         let line = String::from_utf8_lossy(&line).trim_end_matches('\0').replace('\0', " ");
         let command = if line.is_empty() { format!("[{name}]") } else { line };
         Some(Row {
