@@ -1,6 +1,8 @@
 //! Containers: what is recorded of the named ones, how one is started, and what is done with one that
 //! runs. It knows nothing of registries: a root file system is a squashfs file or a directory.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
 pub mod cdi;
 pub mod fstab;
 mod hint;

@@ -1,10 +1,10 @@
 //! What is going on: bars on a terminal, lines elsewhere. All of it on stderr.
 
-use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hygiene::console;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often a line says how far something is.
@@ -24,7 +24,7 @@ pub enum Progress {
 impl Progress {
     /// What suits stderr.
     pub fn for_stderr() -> Progress {
-        if std::io::stderr().is_terminal() { Progress::Bars } else { Progress::Lines }
+        if console::is_watched() { Progress::Bars } else { Progress::Lines }
     }
 
     /// Tells what happens next.
@@ -36,9 +36,8 @@ impl Progress {
 
     /// Tells what another process told.
     pub fn pass_on(&self, text: &str) {
-        use std::io::Write;
         if !matches!(self, Progress::Silent) {
-            let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+            console::tell(text);
         }
     }
 
@@ -71,10 +70,8 @@ impl Progress {
     }
 }
 
-/// Written at once: tasks of a step share their stderr.
 fn line(level: &str, text: &str) {
-    use std::io::Write;
-    let _ = std::io::stderr().write_all(format!("{level} {text}\n").as_bytes());
+    console::tell(format_args!("{level} {text}"));
 }
 
 /// A bar on a terminal, or a line now and then.

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use hygiene::unsecure;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::layers::{ArchiveSink, DirectorySink, LayerError, Meta, Sink};
@@ -163,7 +164,7 @@ impl Squash {
         let own = output.try_clone().map_err(SquashError::Tool)?;
         fcntl(&own, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| SquashError::Tool(errno.into()))?;
-        let mut command = Command::new("mksquashfs");
+        let mut command = unsecure::command("mksquashfs");
         // Since 4.4 it wants either this or options for times.
         command.env_remove("SOURCE_DATE_EPOCH");
         command.arg(input).arg(format!("/dev/fd/{}", own.as_raw_fd()));
@@ -273,7 +274,7 @@ fn reads_archives() -> io::Result<bool> {
     if let Some(known) = KNOWN.get() {
         return Ok(*known);
     }
-    let output = Command::new("mksquashfs").arg("-version").stdin(Stdio::null()).output()?;
+    let output = unsecure::command("mksquashfs").arg("-version").stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(*KNOWN.get_or_init(|| version(&text).is_some_and(|version| version >= (4, 5))))
 }

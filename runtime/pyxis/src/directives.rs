@@ -6,8 +6,9 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use hygiene::unsecure;
 use linux::sys;
 
 /// Why the script's settings cannot be used.
@@ -72,7 +73,7 @@ fn evaluate(value: &str) -> Result<OsString, String> {
     if value.bytes().all(plain) {
         return Ok(value.into());
     }
-    let output = Command::new("bash")
+    let output = unsecure::command("bash")
         .args(["--norc", "-c", &format!("echo {value}")])
         .stdin(Stdio::null())
         .output()

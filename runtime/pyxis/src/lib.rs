@@ -1,5 +1,7 @@
 //! The `pyxis` command: its settings, and the doctor. Its arguments are in the program itself.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
 pub mod config;
 pub mod directives;
 pub mod doctor;

@@ -1,10 +1,13 @@
 //! The `pyxis` command.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
 mod cli;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use hygiene::console;
 
 use cli::Cli;
 
@@ -14,12 +17,12 @@ fn main() -> ExitCode {
     }
     let as_enroot = cli::as_enroot();
     let cli = cli::quickly().map_or_else(Cli::try_parse, Ok).unwrap_or_else(|error| {
-        let _ = error.print();
+        cli::show(&error);
         // clap's own code for a usage error is 2, enroot's is 1.
         std::process::exit(if as_enroot && error.use_stderr() { 1 } else { error.exit_code() })
     });
     cli.verb.run().unwrap_or_else(|error| {
-        eprintln!("{} {error}", if as_enroot { "[ERROR]" } else { "pyxis:" });
+        console::tell(format_args!("{} {error}", if as_enroot { "[ERROR]" } else { "pyxis:" }));
         ExitCode::from(error.exit_code())
     })
 }

@@ -6,14 +6,18 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate, and those of ours that it may use.
-const WALLS: [(&str, &[&str]); 7] = [
+const WALLS: [(&str, &[&str]); 8] = [
+    ("hygiene", &[]),
     ("handover", &[]),
     ("linux", &[]),
-    ("squashfs", &["linux"]),
-    ("images", &["linux", "squashfs"]),
-    ("containers", &["handover", "linux", "squashfs"]),
-    ("pyxis", &["containers", "handover", "images", "linux", "slurm-releases", "squashfs"]),
-    ("plugin", &["handover", "spank-bindings"]),
+    ("squashfs", &["hygiene", "linux"]),
+    ("images", &["hygiene", "linux", "squashfs"]),
+    ("containers", &["handover", "hygiene", "linux", "squashfs"]),
+    (
+        "pyxis",
+        &["containers", "handover", "hygiene", "images", "linux", "slurm-releases", "squashfs"],
+    ),
+    ("plugin", &["handover", "hygiene", "spank-bindings"]),
 ];
 /// What a crate may link of others', where that is little: libc and nix, with what nix needs.
 const FOREIGN: [(&str, &[&str]); 3] = [

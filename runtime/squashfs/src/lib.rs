@@ -3,6 +3,8 @@
 //! An image is whatever a user was given: every number in it is checked before it is used, and
 //! what an inconsistent one costs is an error, not a panic, an endless loop or all the memory.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
 mod cache;
 mod codec;
 mod data;

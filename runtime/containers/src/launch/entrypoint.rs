@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use hygiene::console;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -44,7 +45,7 @@ pub fn run_entrypoint(container: &mut Container, login: bool) -> Result<(), Laun
         ForkResult::Child => {
             drop((named, waited));
             let error = run(&launch, container, name, wait).unwrap_err();
-            eprintln!("pyxis: {error}");
+            console::tell(format_args!("pyxis: {error}"));
             // SAFETY: _exit never returns and touches no memory.
             unsafe { nix::libc::_exit(error.exit_code().into()) }
         }

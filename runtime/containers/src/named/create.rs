@@ -5,8 +5,10 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use hygiene::console;
+use hygiene::unsecure;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
@@ -142,7 +144,8 @@ impl Stage {
         match start::can_layer(file, &self.path) {
             Ok(()) => self.layer(file, image, hold).map(|()| self.path.clone()),
             Err(reason) => {
-                eprintln!("pyxis: {reason}; extracting {}", image.display());
+                let image_shown = image.display();
+                console::tell(format_args!("pyxis: {reason}; extracting {image_shown}"));
                 self.extract(image, hold)
             }
         }
@@ -172,7 +175,7 @@ impl Stage {
         let failed = |problem| ContainerError::Extract { image: image.to_owned(), problem };
         let log = memory_file("unsquashfs", b"").and_then(|log| Ok((log.try_clone()?, log)));
         let (theirs, log) = log.map_err(|error| ContainerError::file("extract", image, error))?;
-        let mut unsquashfs = Command::new("unsquashfs");
+        let mut unsquashfs = unsecure::command("unsquashfs");
         unsquashfs.args(["-no-progress", "-user-xattrs", "-dest"]);
         unsquashfs.args([rootfs.as_path(), image]);
         unsquashfs.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);

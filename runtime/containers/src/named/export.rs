@@ -6,8 +6,9 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use hygiene::unsecure;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, FdFlag, RenameFlags, fcntl, renameat2};
 
@@ -114,7 +115,7 @@ impl Export {
 
     fn squash(&self, tree: &Path, output: &Path, excluded: &[OsString]) -> Result<(), ExportError> {
         let options = self.options.as_deref().unwrap_or(OPTIONS);
-        let mut command = Command::new("mksquashfs");
+        let mut command = unsecure::command("mksquashfs");
         command.arg(tree).arg(output).args(["-all-root", "-noappend", "-no-progress"]);
         if let Some(processors) = self.processors {
             command.arg("-processors").arg(processors.to_string());

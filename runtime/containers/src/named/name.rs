@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use hygiene::text::is_harmless;
+
 use super::ContainerError;
 
 /// Room for the prefixes of [`super::create`] in a file name.
@@ -28,7 +30,7 @@ impl Name {
             "does not start with \".\""
         } else if bytes.len() > LONGEST {
             "is at most 230 bytes long"
-        } else if bytes.iter().any(u8::is_ascii_control) {
+        } else if !is_harmless(bytes) {
             "has no control characters"
         } else {
             return Ok(Name(name));
@@ -54,6 +56,7 @@ mod tests {
             ("../x", "has no \"/\""),
             (".hidden", "does not start with"),
             ("a\nb", "control"),
+            ("a\u{9b}2J", "control"),
             (&"x".repeat(231), "at most 230"),
         ] {
             let error = Name::new(name).unwrap_err().to_string();

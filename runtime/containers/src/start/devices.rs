@@ -10,6 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use hygiene::console;
+
 use super::StartError;
 use crate::cdi::{CdiError, DeviceNode, Edits, Mount, Name, Registry, Visible};
 use crate::fstab::{Entry, escape};
@@ -63,7 +65,9 @@ pub(super) fn choose(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Result<
             let (found, absent): (Vec<_>, Vec<_>) = devices.into_iter().partition(wanted);
             names.extend(found);
             if let (Some(name), true) = (absent.first(), from_host) {
-                eprintln!("pyxis: no CDI specification on this node is about {name} ({VARIABLE})");
+                console::tell(format_args!(
+                    "pyxis: no CDI specification on this node is about {name} ({VARIABLE})"
+                ));
             }
         }
     }

@@ -12,6 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use hygiene::unsecure;
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::pipe2;
@@ -164,7 +165,7 @@ impl Workshop {
         let mut path = self.directory.join("bin").into_os_string();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
-        let mut command = Command::new(program);
+        let mut command = unsecure::command(program);
         // As enroot has it: what is off is not set.
         for (name, value) in std::env::vars_os() {
             let value = value.to_string_lossy();

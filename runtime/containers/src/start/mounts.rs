@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use hygiene::console;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{SFlag, fstat};
@@ -30,7 +31,7 @@ pub(super) fn forgiving(entry: &Entry, result: Result<(), StartError>) -> Result
     match result {
         Err(error) if entry.nofail => {
             if !entry.silent {
-                eprintln!("pyxis: {error}");
+                console::tell(format_args!("pyxis: {error}"));
             }
             Ok(())
         }

@@ -8,8 +8,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use hygiene::console;
+use hygiene::unsecure;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -270,7 +272,8 @@ pub(super) fn assemble<T>(
                 roots
                     .stage(|| umount2("/lower", MntFlags::MNT_DETACH))?
                     .map_err(|errno| StartError::mount("nothing (unmount)", "/lower", errno))?;
-                eprintln!("pyxis: {reason}; extracting {} into memory", image.display());
+                let name = image.display();
+                console::tell(format_args!("pyxis: {reason}; extracting {name} into memory"));
                 extract(roots, &file, &image, &reason)?;
             }
             bind_lower(roots).map(|()| None)
@@ -288,7 +291,8 @@ fn mount_lower(roots: &Roots, lower: Lower) -> Result<Option<Mounted>, StartErro
         Lower::Mounted(server) => Ok(Some(server)),
         Lower::Served(server) => mount_lower(roots, roots.stage(|| server.mount("/lower"))??),
         Lower::Extracted { file, path, reason } => {
-            eprintln!("pyxis: {reason}; extracting {} into memory", path.display());
+            let name = path.display();
+            console::tell(format_args!("pyxis: {reason}; extracting {name} into memory"));
             extract(roots, &file, &path, &reason)?;
             Ok(None)
         }
@@ -351,7 +355,7 @@ fn extract(
             .ok_or_else(|| impossible("unsquashfs is not installed (not in PATH)".to_owned()))?;
         fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| StartError::file("inherit", image, errno))?;
-        Command::new(program)
+        unsecure::command(program)
             .args(["-no-progress", "-user-xattrs", "-force", "-dest"])
             .arg(format!("/proc/self/fd/{}", lower.as_raw_fd()))
             .arg(format!("/proc/self/fd/{}", file.as_raw_fd()))

@@ -8,11 +8,13 @@
 //! may follow `/proc/PID/root`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
+use hygiene::console;
+use hygiene::unsecure;
 use nix::mount::{MsFlags, mount};
 
 use super::helpers::{exit_now, fail, inherit};
@@ -207,7 +209,7 @@ impl Serve<'_> {
         sys::close_all_but(&[image.descriptor(), fuse.as_raw_fd(), alive.as_raw_fd(), held]);
         // A thread that is gone would leave its request, and whoever waits for it, hanging.
         std::panic::set_hook(Box::new(|panic| {
-            let _ = writeln!(io::stderr(), "{panic}");
+            console::tell(panic);
             exit_now(1);
         }));
         match fuse::Server::new(fuse, image, self.0.ids).run() {
@@ -216,7 +218,7 @@ impl Serve<'_> {
                 exit_now(0)
             }
             Err(error) => {
-                let _ = writeln!(io::stderr(), "{error}");
+                console::tell(error);
                 exit_now(1)
             }
         }
@@ -230,7 +232,7 @@ impl Serve<'_> {
                 fail(log, &error);
             }
         }
-        let error = std::process::Command::new(program)
+        let error = unsecure::command(program)
             .args(["-f", "-o", &format!("uid={user},gid={group}")])
             .arg(format!("/proc/self/fd/{}", image.as_raw_fd()))
             .arg(format!("/dev/fd/{}", fuse.as_raw_fd()))

@@ -2,7 +2,9 @@
 //! started, exported, and removed.
 
 use std::io::{self, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+
+use hygiene::unsecure;
 
 use super::blobs::Slice;
 use super::build::Merged;
@@ -20,7 +22,7 @@ struct Container<'a> {
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
-        let _ = Command::new(self.engine)
+        let _ = unsecure::command(self.engine)
             .args(["rm", "-f", "-v", &self.name])
             .stdin(Stdio::null())
             .output();
@@ -64,7 +66,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<Vec<u8>, ImportError> {
         command: format!("{program} {}", arguments[0]),
         problem,
     };
-    let output = Command::new(program)
+    let output = unsecure::command(program)
         .args(arguments)
         .stdin(Stdio::null())
         .output()
@@ -79,7 +81,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<Vec<u8>, ImportError> {
 fn export(program: &str, name: &str, pending: &Pending) -> Result<(), ImportError> {
     let failed =
         |problem: String| ImportError::Engine { command: format!("{program} export"), problem };
-    let mut child: Child = Command::new(program)
+    let mut child: Child = unsecure::command(program)
         .args(["export", name])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use hygiene::unsecure;
 use serde::Deserialize;
 
 use super::{Credential, CredentialError};
@@ -142,7 +143,7 @@ fn ask(name: &str, host: &str) -> Result<Credential, CredentialError> {
     }
     let server = if host == DOCKER_HUB { "https://index.docker.io/v1/" } else { host };
     let run = || -> io::Result<std::process::Output> {
-        let mut child = Command::new(&program)
+        let mut child = unsecure::command(&program)
             .arg("get")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

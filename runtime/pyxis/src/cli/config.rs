@@ -3,32 +3,35 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use hygiene::console;
 use pyxis::config::{Config, FILE, Kind, Origin, Setting};
 
 use super::CliError;
 
 /// Prints the settings as a file would have them, and where each comes from.
 pub(crate) fn show(config: &Config) -> Result<ExitCode, CliError> {
-    match &config.path {
-        Some(path) => println!("# {}", path.display()),
-        None => println!("# {FILE} is not there"),
-    }
+    let mut lines = match &config.path {
+        Some(path) => vec![format!("# {}", path.display())],
+        None => vec![format!("# {FILE} is not there")],
+    };
     let mut section = "";
     for (setting, value, origin) in config.effective() {
         if setting.section != section {
             section = setting.section;
-            println!("\n[{section}]");
+            lines.extend([String::new(), format!("[{section}]")]);
         }
         let from = match origin {
             Origin::Environment => format!("environment, {}", setting.variable),
             Origin::File(path) => path.display().to_string(),
             Origin::Default => {
-                println!("# {} = {}  # default", setting.key, value.to_string_lossy());
+                let value = value.to_string_lossy();
+                lines.push(format!("# {} = {value}  # default", setting.key));
                 continue;
             }
         };
-        println!("{} = {}  # {from}", setting.key, literal(setting, &value));
+        lines.push(format!("{} = {}  # {from}", setting.key, literal(setting, &value)));
     }
+    console::print_lines(lines).map_err(CliError::Output)?;
     Ok(ExitCode::SUCCESS)
 }
 

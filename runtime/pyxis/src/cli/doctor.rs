@@ -1,10 +1,10 @@
 //! `pyxis doctor`.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use hygiene::console;
 use nix::unistd::{chdir, chroot};
 use pyxis::doctor::{Level, Report, Subject, examine, probe};
 use serde_json::json;
@@ -49,9 +49,12 @@ impl DoctorArgs {
         let subject =
             Subject { slurm: self.slurm, conf: self.slurm_conf, live: self.root.is_none() };
         let report = examine(&subject);
-        let text = if self.json { document(&report) } else { text(&report, self.verbose) };
-        // A reader that has seen enough (`| head`) is no error.
-        let _ = io::stdout().write_all(text.as_bytes());
+        if self.json {
+            console::print_json(&document(&report))
+        } else {
+            console::print_lines(lines(&report, self.verbose))
+        }
+        .map_err(CliError::Output)?;
         Ok(if report.healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -67,40 +70,41 @@ fn document(report: &Report) -> String {
         "lines": report.lines,
         "findings": report.findings,
     });
-    format!("{document:#}\n")
+    format!("{document:#}")
 }
 
-fn text(report: &Report, verbose: bool) -> String {
-    let mut out = format!("pyxis {}\n", env!("CARGO_PKG_VERSION"));
+fn lines(report: &Report, verbose: bool) -> Vec<String> {
+    let mut out = vec![format!("pyxis {}", env!("CARGO_PKG_VERSION"))];
     for slurm in &report.slurm {
         let programs: Vec<String> =
             slurm.programs.iter().map(|program| program.display().to_string()).collect();
-        out += &format!("Slurm {}: {}\n", slurm.version, programs.join(" "));
+        out.push(format!("Slurm {}: {}", slurm.version, programs.join(" ")));
     }
     for line in &report.lines {
-        out += &format!("{}: {}\n", line.place, line.text);
+        out.push(format!("{}: {}", line.place, line.text));
         for (version, opened) in &line.loads {
-            out += &format!("    in Slurm {version}: {opened}\n");
+            out.push(format!("    in Slurm {version}: {opened}"));
         }
     }
-    out.push('\n');
+    out.push(String::new());
     for finding in &report.findings {
         if finding.level == Level::Ok && !verbose {
             continue;
         }
-        out += &format!("{:<8} {}: {}\n", finding.level, finding.check, finding.text);
+        out.push(format!("{:<8} {}: {}", finding.level, finding.check, finding.text));
         if let Some(mend) = &finding.mend {
-            out += &format!("         -> {mend}\n");
+            out.push(format!("         -> {mend}"));
         }
     }
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
     let fine = report.count(Level::Ok);
-    out + &match (errors, warnings) {
-        (0, 0) => format!("healthy: {fine} checks\n"),
+    out.push(match (errors, warnings) {
+        (0, 0) => format!("healthy: {fine} checks"),
         _ => {
             let s = |count| if count == 1 { "" } else { "s" };
             let (e, w) = (s(errors), s(warnings));
-            format!("{errors} error{e}, {warnings} warning{w}, {fine} checks are fine\n")
+            format!("{errors} error{e}, {warnings} warning{w}, {fine} checks are fine")
         }
-    }
+    });
+    out
 }

@@ -1,9 +1,11 @@
 //! The image store's verbs: `pyxis pull`, `images`, `gc`, `du`.
 
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
+use hygiene::console;
 use images::import::{ImportError, Importer, PullPolicy};
 use images::progress::{Progress, bytes};
 use images::store::{Policy, Store, StoreConfig};
@@ -72,7 +74,8 @@ impl PullArgs {
         if let Some(fd) = self.broker {
             importer.set_broker(super::descriptor::given(fd)?);
         }
-        println!("{}", importer.pull(&uri, policy)?.path.display());
+        let image = importer.pull(&uri, policy)?.path;
+        console::print_bytes([image.as_os_str().as_bytes()]).map_err(CliError::Output)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -80,7 +83,7 @@ impl PullArgs {
 /// Lists the images in the store.
 pub(crate) fn list() -> Result<ExitCode, CliError> {
     let store = Store::open(StoreConfig::from_environment()?)?;
-    println!("{:<12}  {:>10}  {:>10}  ORIGIN", "DIGEST", "SIZE", "USED");
+    let mut lines = vec![format!("{:<12}  {:>10}  {:>10}  ORIGIN", "DIGEST", "SIZE", "USED")];
     for (record, used) in store.images()? {
         let digest = record.digest.trim_start_matches("sha256:");
         let ago = SystemTime::now().duration_since(used).unwrap_or_default().as_secs();
@@ -90,8 +93,10 @@ pub(crate) fn list() -> Result<ExitCode, CliError> {
             7200..=172_799 => format!("{} h ago", ago / 3600),
             _ => format!("{} d ago", ago / 86400),
         };
-        println!("{:<12.12}  {:>10}  {ago:>10}  {}", digest, bytes(record.size), record.origin);
+        let size = bytes(record.size);
+        lines.push(format!("{digest:<12.12}  {size:>10}  {ago:>10}  {}", record.origin));
     }
+    console::print_lines(lines).map_err(CliError::Output)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -101,11 +106,11 @@ impl GcArgs {
         let store = Store::open(StoreConfig::from_environment()?)?;
         let policy = Policy { max_bytes: self.max_size, all: self.all, dry_run: self.dry_run };
         let collected = store.collect(policy)?;
-        for path in &collected.removed {
-            println!("{}", path.display());
-        }
+        let removed = collected.removed.iter().map(|path| path.as_os_str().as_bytes());
+        console::print_bytes(removed).map_err(CliError::Output)?;
         let verb = if self.dry_run { "would be removed" } else { "removed" };
-        eprintln!("{} {verb}, {} left", bytes(collected.bytes), bytes(collected.left));
+        let (gone, left) = (bytes(collected.bytes), bytes(collected.left));
+        console::tell(format_args!("{gone} {verb}, {left} left"));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -114,11 +119,13 @@ impl GcArgs {
 pub(crate) fn usage() -> Result<ExitCode, CliError> {
     let store = Store::open(StoreConfig::from_environment()?)?;
     let usage = store.usage();
-    for (what, (count, size)) in
-        [("images", usage.images), ("layers", usage.blobs), ("leftovers", usage.leftovers)]
-    {
-        println!("{what:<10}  {count:>6}  {:>12}", bytes(size));
-    }
-    println!("{}", store.root().display());
+    let parts = [("images", usage.images), ("layers", usage.blobs), ("leftovers", usage.leftovers)];
+    let lines = parts.map(|(what, (count, size))| {
+        let size = bytes(size);
+        format!("{what:<10}  {count:>6}  {size:>12}")
+    });
+    console::print_lines(lines)
+        .and_then(|()| console::print_bytes([store.root().as_os_str().as_bytes()]))
+        .map_err(CliError::Output)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use hygiene::console;
 use images::import::{ImportError, Importer, PullPolicy};
 use images::progress::Progress;
 use images::uri::Uri;
@@ -52,14 +53,12 @@ impl DigestArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
         let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
         let importer = Importer::from_environment(self.arch.as_deref(), Progress::Silent)?;
-        println!(
-            "{}",
-            if self.index {
-                importer.tag_digest(&uri, PullPolicy::from_environment()?)?
-            } else {
-                importer.digest(&uri)?
-            }
-        );
+        let digest = if self.index {
+            importer.tag_digest(&uri, PullPolicy::from_environment()?)?
+        } else {
+            importer.digest(&uri)?
+        };
+        console::print(digest).map_err(CliError::Output)?;
         Ok(ExitCode::SUCCESS)
     }
 }

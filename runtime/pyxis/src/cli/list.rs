@@ -1,12 +1,14 @@
 //! `pyxis list`.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use clap::Args;
 use containers::named::{Container, ContainerError, DataPath, Process};
+use hygiene::console;
+use hygiene::text::escaped;
 use linux::processes::Row;
 
 use super::{CliError, data_path};
@@ -26,20 +28,15 @@ const UNNAMED: &str = "<unknown>";
 impl ListArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
         let data = data_path()?;
-        let text = if self.fancy { columns(&table(&data)?) } else { plain(&data)? };
-        // A reader that has seen enough (`| head`) is no error.
-        let _ = io::stdout().write_all(&text);
+        if self.fancy {
+            console::print_lines(columns(&table(&data)?))
+        } else {
+            let names = data.names()?;
+            console::print_bytes(names.iter().map(|name| name.as_os_str().as_bytes()))
+        }
+        .map_err(CliError::Output)?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn plain(data: &DataPath) -> Result<Vec<u8>, ContainerError> {
-    let mut text = Vec::new();
-    for name in data.names()? {
-        text.extend_from_slice(name.as_os_str().as_bytes());
-        text.push(b'\n');
-    }
-    Ok(text)
 }
 
 fn table(data: &DataPath) -> Result<Vec<Vec<String>>, ContainerError> {
@@ -90,22 +87,20 @@ fn add_rows(rows: &mut Vec<Vec<String>>, name: &OsStr, processes: &[Process]) {
     }
 }
 
-/// Columns two spaces apart, the last one ragged.
-fn columns(rows: &[Vec<String>]) -> Vec<u8> {
+/// Columns two spaces apart, the last one ragged; a process may have any name.
+fn columns(rows: &[Vec<String>]) -> Vec<String> {
+    let rows: Vec<Vec<Cow<'_, str>>> =
+        rows.iter().map(|row| row.iter().map(|cell| escaped(cell)).collect()).collect();
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
     };
     let widths: Vec<usize> = (0..HEADER.len()).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:width$}  "));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text.into_bytes()
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths);
+        let line: String = cells.map(|(cell, width)| format!("{cell:width$}  ")).collect();
+        line.trim_end().to_owned()
+    });
+    lines.collect()
 }
 
 #[cfg(test)]
@@ -117,7 +112,8 @@ mod tests {
         let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
         let rows: Vec<Vec<String>> =
             vec![row(&HEADER[..3]), row(&["long-name", "1", "sh"]), row(&["x"])];
-        let text = String::from_utf8(columns(&rows)).unwrap();
-        assert_eq!(text, "NAME       PID  COMM\nlong-name  1    sh\nx\n");
+        assert_eq!(columns(&rows), ["NAME       PID  COMM", "long-name  1    sh", "x"]);
+        let forged = vec![row(&["a", "b"]), row(&["\x1b[2J\n1", "root"])];
+        assert_eq!(columns(&forged), ["a            b", "\\x1b[2J\\n1  root"]);
     }
 }

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
+use hygiene::console;
 
 use ::images::import::ImportError;
 use ::images::store::StoreError;
@@ -192,6 +193,8 @@ pub(crate) enum CliError {
     Plugin { path: PathBuf, source: pyxis::doctor::FileError },
     #[error("no answer to the question; use --force")]
     Unanswered,
+    #[error("cannot write to standard output: {0}")]
+    Output(#[source] std::io::Error),
 }
 
 impl CliError {
@@ -203,6 +206,15 @@ impl CliError {
             CliError::NotRunning(_) => ending::NOT_RUNNING,
             _ => 1,
         }
+    }
+}
+
+/// What clap has to say: its help is ours, its errors repeat the words that were given.
+pub(crate) fn show(error: &clap::Error) {
+    if error.use_stderr() {
+        console::tell_lines(&error.render().to_string());
+    } else {
+        let _ = error.print();
     }
 }
 

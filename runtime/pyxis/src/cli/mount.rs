@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use containers::start::enroot_mount;
+use hygiene::console;
 
 /// Carry out mount lines.
 #[derive(Debug, Parser)]
@@ -24,10 +25,16 @@ struct Arguments {
 }
 
 pub(crate) fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            super::show(&error);
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+        }
+    };
     // It is in the container's user namespace, and its root is the host's.
     if let Err(errno) = handover::namespaces::hide() {
-        eprintln!("enroot-mount: {errno}");
+        console::error(format_args!("enroot-mount: {errno}"));
         return ExitCode::FAILURE;
     }
     let mut text = Vec::new();
@@ -37,7 +44,8 @@ pub(crate) fn run() -> ExitCode {
             _ => std::fs::read(file).map(|lines| text.extend(lines)),
         };
         if let Err(error) = read {
-            eprintln!("enroot-mount: failed to open: {}: {error}", file.display());
+            let file = file.display();
+            console::tell(format_args!("enroot-mount: failed to open: {file}: {error}"));
             return ExitCode::FAILURE;
         }
         text.push(b'\n');
@@ -45,7 +53,7 @@ pub(crate) fn run() -> ExitCode {
     match enroot_mount(&arguments.root, arguments.pass, &text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("enroot-mount: {error}");
+            console::tell(format_args!("enroot-mount: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -1,11 +1,12 @@
 //! `pyxis remove`.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::process::ExitCode;
 
 use clap::Args;
 use containers::named::{Container, Name};
+use hygiene::console;
 
 use super::{CliError, data_path, enabled};
 
@@ -26,10 +27,10 @@ impl RemoveArgs {
         for name in self.names {
             let container = data.find_to_remove(&Name::new(name)?)?;
             if (force || confirmed(&container)?) && !data.remove(&container)? {
-                eprintln!(
+                console::tell(format_args!(
                     "pyxis: {} is running; its files are deleted after it has ended",
                     container.path.display()
-                );
+                ));
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -37,8 +38,8 @@ impl RemoveArgs {
 }
 
 fn confirmed(container: &Container) -> Result<bool, CliError> {
-    eprint!("Do you really want to delete {}? [y/N] ", container.path.display());
-    let _ = io::stderr().flush();
+    let path = container.path.display();
+    console::ask(format_args!("Do you really want to delete {path}? [y/N] "));
     let mut answer = String::new();
     match io::stdin().lock().read_line(&mut answer) {
         Ok(length) if length > 0 => Ok(matches!(answer.trim(), "y" | "Y")),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use hygiene::console;
 use pyxis::doctor::{Plugin, builds, dotted, look};
 use serde_json::json;
 
@@ -23,10 +24,11 @@ impl VersionArgs {
         let Some(file) = &self.file else {
             let version = env!("CARGO_PKG_VERSION");
             if self.json {
-                println!("{}", json!({ "version": version }));
+                console::print_json(&json!({ "version": version }).to_string())
             } else {
-                println!("{version}");
+                console::print(version)
             }
+            .map_err(CliError::Output)?;
             return Ok(ExitCode::SUCCESS);
         };
         let plugin =
@@ -63,10 +65,11 @@ impl VersionArgs {
         if self.json {
             let object: serde_json::Map<String, serde_json::Value> =
                 rows.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
-            println!("{}", serde_json::Value::Object(object));
+            console::print_json(&serde_json::Value::Object(object).to_string())
         } else {
-            rows.iter().for_each(|(key, value)| println!("{key:<9} {value}"));
+            console::print_lines(rows.iter().map(|(key, value)| format!("{key:<9} {value}")))
         }
+        .map_err(CliError::Output)?;
         Ok(ExitCode::SUCCESS)
     }
 }

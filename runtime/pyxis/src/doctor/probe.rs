@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use handover::namespaces::{Namespace, NewUser};
+use hygiene::console;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, getegid, geteuid};
 
@@ -64,10 +65,11 @@ pub fn run() {
             Step::Overlay => overlay(),
             Step::Fuse => fuse(),
         };
-        match &tried {
-            Ok(()) => println!("{} yes", step.check()),
-            Err(error) => println!("{} no {error}", step.check()),
-        }
+        // Who asked reads no more if this fails.
+        let _ = match &tried {
+            Ok(()) => console::print(format_args!("{} yes", step.check())),
+            Err(error) => console::print(format_args!("{} no {error}", step.check())),
+        };
         // Without namespaces there is nothing to mount in.
         if tried.is_err() && matches!(step, Step::Namespace | Step::Mounts) {
             return;

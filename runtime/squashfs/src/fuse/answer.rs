@@ -1,8 +1,8 @@
 //! What the kernel is answered.
 
-use std::io::{self, Write};
 use std::sync::atomic::Ordering;
 
+use hygiene::console;
 use nix::Error as Errno;
 
 use super::request::{Arguments, Request, operation};
@@ -75,7 +75,7 @@ impl Server<'_> {
     fn complain(&self, error: &SquashfsError) -> Errno {
         if !self.complained.swap(true, Ordering::Relaxed) {
             // A limit on the size of files is one on the log, too.
-            let _ = writeln!(io::stderr(), "{error}");
+            console::tell(error);
         }
         Errno::EIO
     }
