@@ -13,7 +13,18 @@ pub const X86_64: u16 = elf::EM_X86_64.0;
 /// The other.
 pub const AARCH64: u16 = elf::EM_AARCH64.0;
 
+/// No library needs more, and no path is longer.
+const MOST_TEXTS: usize = 1000;
+const LONGEST: usize = 4096;
+
 type Header = FileHeader64<Endianness>;
+
+/// Whether a string is this one, found out by no more than its length: in a file of somebody's
+/// making all of many names may begin in one string without an end.
+fn is_at(strings: &[u8], at: u32, name: &str) -> bool {
+    let rest = strings.get(at as usize..).and_then(|rest| rest.strip_prefix(name.as_bytes()));
+    rest.is_some_and(|rest| rest.first() == Some(&0))
+}
 
 /// An ELF file.
 #[derive(Debug, Clone, Copy)]
@@ -45,8 +56,11 @@ impl<'a> Elf<'a> {
 
     /// The bytes of the section called `name`; `Some(None)` if there is none.
     pub fn section(&self, name: &str) -> Option<Option<&'a [u8]>> {
-        match self.sections()?.section_by_name(self.endian, name.as_bytes()) {
-            Some((_, section)) => self.content(section).map(Some),
+        let sections = self.sections()?;
+        let index = self.header.section_strings_index(self.endian, self.file).ok()?;
+        let names = self.content(sections.section(index).ok()?)?;
+        match sections.iter().find(|s| is_at(names, s.sh_name(self.endian), name)) {
+            Some(section) => self.content(section).map(Some),
             None => Some(None),
         }
     }
@@ -92,9 +106,10 @@ impl<'a> Elf<'a> {
     fn symbol(&self, name: &str) -> Option<Symbol<'a>> {
         let sections = self.sections()?;
         let symbols = sections.symbols(self.endian, self.file, elf::SHT_DYNSYM).ok()?;
-        let (index, symbol) = symbols.enumerate().find(|(_, symbol)| {
-            symbol.name(self.endian, symbols.strings()).is_ok_and(|found| found == name.as_bytes())
-        })?;
+        let names = self.content(sections.section(symbols.string_section()).ok()?)?;
+        let mut all = symbols.enumerate();
+        let (index, symbol) =
+            all.find(|(_, symbol)| is_at(names, symbol.st_name(self.endian), name))?;
         // None: it is somebody else's.
         let index = symbols.symbol_section(self.endian, symbol, index).ok()??;
         let section = sections.section(index).ok()?;
@@ -106,11 +121,15 @@ impl<'a> Elf<'a> {
     fn dynamic(&self, tags: &[elf::DynamicTag]) -> Option<Vec<&'a str>> {
         let sections = self.sections()?;
         let (entries, link) = sections.dynamic(self.endian, self.file).ok()??;
-        let names = sections.strings(self.endian, self.file, link).ok()?;
+        let names = self.content(sections.section(link).ok()?)?;
         let texts = entries.iter().filter(|entry| tags.contains(&entry.tag(self.endian)));
-        texts
-            .map(|entry| std::str::from_utf8(entry.string(self.endian, names).ok()?).ok())
-            .collect()
+        let text = |entry: &_| {
+            let at = usize::try_from(Dyn::val(entry, self.endian)).ok()?;
+            let rest = names.get(at..)?;
+            let path = rest[..rest.len().min(LONGEST)].split(|byte| *byte == 0).next()?;
+            std::str::from_utf8(path).ok()
+        };
+        texts.take(MOST_TEXTS).map(text).collect()
     }
 }
 
@@ -238,6 +257,41 @@ mod tests {
             other[at] = value;
             assert!(Elf::parse(&other).is_none());
         }
+    }
+
+    /// A file of many symbols whose names all begin in one string without an end: looked through
+    /// once per symbol, it would take hours.
+    #[test]
+    fn a_symbol_costs_no_more_than_its_name() {
+        let (symbols, strings) = (2_000_000, 40 << 20);
+        let mut file = vec![0; 0x40];
+        file[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1]);
+        let mut section = |kind: u32, entry: u64, content: &[u8]| {
+            let at = file.len() as u64;
+            file.extend_from_slice(content);
+            let mut header = vec![0; 64];
+            header[4..8].copy_from_slice(&kind.to_le_bytes());
+            header[0x18..0x20].copy_from_slice(&at.to_le_bytes());
+            header[0x20..0x28].copy_from_slice(&(content.len() as u64).to_le_bytes());
+            header[0x28..0x2c].copy_from_slice(&3u32.to_le_bytes());
+            header[0x38..0x40].copy_from_slice(&entry.to_le_bytes());
+            header
+        };
+        let needed = [1u64.to_le_bytes(), 0u64.to_le_bytes()].concat();
+        let headers = [
+            section(0, 0, &[]),
+            section(11, 24, &vec![0; 24 * symbols]),
+            section(6, 16, &needed.repeat(symbols)),
+            section(3, 0, &[&vec![b'a'; strings][..], &[0]].concat()),
+        ];
+        let at = file.len() as u64;
+        headers.iter().for_each(|header| file.extend_from_slice(header));
+        file[0x28..0x30].copy_from_slice(&at.to_le_bytes());
+        (file[0x34], file[0x3a], file[0x3c], file[0x3e]) = (64, 64, 4, 3);
+        let elf = Elf::parse(&file).unwrap();
+        assert_eq!(elf.number("plugin_version"), None);
+        assert_eq!(elf.section(".pyxis.stamp"), Some(None));
+        assert_eq!(elf.needed().unwrap().len(), MOST_TEXTS);
     }
 
     proptest! {

@@ -343,9 +343,19 @@ mends() {
     echo 1 > "$node/kernel/apparmor_restrict_unprivileged_userns"
     # They set what is not there now.
     rm -rf "$root"/usr/lib/sysctl.d "$root"/run/sysctl.d
-    finds error:kernel-setting
-    [[ $output == *"kernel.unprivileged_userns_clone is 0"* && $output == *"kernel.apparmor_restrict_unprivileged_userns is 1"* ]]
     mkdir -p "$root/etc/sysctl.d"
+    # Containers start all the same, as with a profile of AppArmor's: no fault, now or after the next boot.
+    echo 'kernel.apparmor_restrict_unprivileged_userns = 1' > "$root/etc/sysctl.d/90-hardening.conf"
+    healthy
+    rm "$root/etc/sysctl.d/90-hardening.conf"
+    # Where they do not start (in a chroot the kernel makes no user namespaces), the settings say why.
+    local whole
+    whole=$(declare -f inside)
+    inside() { chroot "$root" env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin "$@"; }
+    finds error:kernel-setting
+    [[ $output == *"kernel.unprivileged_userns_clone is 0"* ]]
+    [[ $output == *"kernel.apparmor_restrict_unprivileged_userns is 1"* ]]
+    eval "$whole"
     mends
     # For the next boot, too: one command does not take back the other.
     [ "$(grep -c '^kernel' "$root/etc/sysctl.d/60-pyxis.conf")" -eq 2 ]
@@ -367,6 +377,19 @@ mends() {
     echo 'user.max_user_namespaces = 0' > "$root/etc/sysctl.d/90-hardening.conf"
     finds warning:kernel-boot
     mends
+}
+
+@test "fault: no user namespaces after the next boot, by a package's file, which stays as it is" {
+    mkdir -p "$root/etc/sysctl.d" "$root/usr/lib/sysctl.d"
+    echo 'user.max_user_namespaces = 0' > "$root/usr/lib/sysctl.d/90-other.conf"
+    finds warning:kernel-boot
+    [[ $output != *"sed -i"* ]]
+    mends
+    [ "$(cat "$root/usr/lib/sysctl.d/90-other.conf")" = 'user.max_user_namespaces = 0' ]
+    # One of the same name in /etc takes its place.
+    rm "$root"/etc/sysctl.d/*pyxis.conf
+    echo '# nothing' > "$root/etc/sysctl.d/90-other.conf"
+    healthy
 }
 
 @test "fault: runtime_path" {

@@ -1,6 +1,9 @@
 //! System calls that neither std nor nix has, descriptors of processes, locks, and detached mounts.
 //! It knows nothing of containers and nothing of images.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
+pub mod bounded;
 pub mod channel;
 pub mod detached;
 pub mod environ;

@@ -1,13 +1,10 @@
 //! What `list -f` says about a process, in the words of ps(1).
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::sys;
-
-/// Of a command line, in bytes: more than anybody reads.
-const LONGEST_LINE: u64 = 1 << 16;
+use crate::{bounded, sys};
 
 /// One process.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +24,10 @@ pub struct Row {
 impl Row {
     /// Reads `/proc`; `None` when the process has ended.
     pub fn read(pid: i32) -> Option<Row> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let read = |name: &str| {
+            bounded::beginning(Path::new(&format!("/proc/{pid}/{name}")), bounded::OF_PROCESS).ok()
+        };
+        let stat = String::from_utf8_lossy(&read("stat")?).into_owned();
         // The name may hold anything, parentheses too.
         let (_, rest) = stat.split_once('(')?;
         let (name, rest) = rest.rsplit_once(')')?;
@@ -36,10 +36,7 @@ impl Row {
 
         let started = boot_time()? + field(22)? / sys::clock_ticks();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs() as i64;
-        // A process may show anything there, of any length.
-        let mut line = Vec::new();
-        let shown = File::open(format!("/proc/{pid}/cmdline")).ok()?;
-        shown.take(LONGEST_LINE).read_to_end(&mut line).ok()?;
+        let line = read("cmdline")?;
         let line = String::from_utf8_lossy(&line).trim_end_matches('\0').replace('\0', " ");
         let command = if line.is_empty() { format!("[{name}]") } else { line };
         Some(Row {

@@ -34,7 +34,7 @@ pub(crate) fn run() -> ExitCode {
     };
     // It is in the container's user namespace, and its root is the host's.
     if let Err(errno) = handover::namespaces::hide() {
-        console::error(format_args!("enroot-mount: {errno}"));
+        console::tell(format_args!("enroot-mount: {errno}"));
         return ExitCode::FAILURE;
     }
     let mut text = Vec::new();

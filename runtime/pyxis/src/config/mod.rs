@@ -8,10 +8,10 @@ mod error;
 mod table;
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use linux::bounded;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -73,7 +73,7 @@ impl Config {
     pub fn load(user: &User) -> Result<Config, ConfigError> {
         let named = std::env::var_os("PYXIS_CONFIG").filter(|path| !path.is_empty());
         let path = named.as_deref().map_or(Path::new(FILE), Path::new);
-        match fs::read_to_string(path) {
+        match bounded::read_text(path, bounded::CONFIGURATION) {
             Ok(text) => Config::parse(&text, path, user),
             Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
                 Ok(Config::default())

@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::builds::{self, untrusted};
+use super::builds;
+use super::copies;
 use super::lines::PyxisLine;
+use super::owner::{self, Untrusted, faults};
 use super::plugstack::Plugstack;
 use super::report::Report;
+use super::shell::quoted;
 
 /// Checks the configuration files, the plugins, the builds, and the directories they are in.
 pub(super) fn check(
@@ -24,28 +27,24 @@ pub(super) fn check(
         }
     }
     files.extend(command.map(Path::to_path_buf));
-    let mut files: Vec<PathBuf> =
-        files.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let mut files: Vec<PathBuf> = files.iter().filter_map(|path| owner::real(path)).collect();
     files.sort();
     files.dedup();
     let before = report.findings.len();
-    let mut seen: Vec<PathBuf> = Vec::new();
     for file in &files {
         readable(file, report);
-        let directory = file.parent().map(Path::to_path_buf);
-        for path in [Some(file.clone()), directory].into_iter().flatten() {
-            if seen.contains(&path) {
-                continue;
-            }
-            if let Some(why) = untrusted(&path, 0) {
-                let mend = why.mend();
-                // The loader's refusal has been reported.
-                if report.findings.iter().any(|finding| finding.mend.as_ref() == Some(&mend)) {
-                    continue;
-                }
+    }
+    // What a line could load that is not known.
+    let usual = copies::usual().filter_map(|path| owner::real(&path));
+    for file in files.iter().cloned().chain(usual) {
+        for why in faults(&file) {
+            let mend = why.mend();
+            // The loader's refusal has been reported.
+            let known = report.findings.iter().any(|finding| finding.mend.as_ref() == Some(&mend));
+            // What is not there, or closed to the caller, is another check's.
+            if !known && !matches!(why, Untrusted::Unseen { .. }) {
                 report.error("access-writable", format!("{why}; Slurm runs it as root"), mend);
             }
-            seen.push(path);
         }
     }
     if report.findings.len() == before {
@@ -67,7 +66,7 @@ fn readable(file: &Path, report: &mut Report) {
                 file.display(),
                 status.mode() & 0o7777
             ),
-            format!("chmod a+r {}", file.display()),
+            format!("chmod a+r {}", quoted(file)),
         );
     }
     let mut closed = file
@@ -82,7 +81,7 @@ fn readable(file: &Path, report: &mut Report) {
                 directory.display(),
                 file.display()
             ),
-            format!("chmod a+x {}", directory.display()),
+            format!("chmod a+x {}", quoted(directory)),
         );
     }
 }

@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 use slurm_releases::stamp::Stamp;
 
 use super::file::{FileError, Plugin, look};
+use super::owner;
+pub use super::owner::Untrusted;
+
+/// More builds than there will ever be releases.
+const MOST: usize = 200;
 
 /// One installed build.
 #[derive(Debug)]
@@ -20,37 +25,6 @@ pub struct Build {
     pub stamp: Result<Stamp, FileError>,
     /// Why it must not be used though it can be read.
     pub fault: Option<Untrusted>,
-}
-
-/// Why a file is not opened by programs that run as root.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Untrusted {
-    /// Somebody else than root owns it.
-    #[error("{} belongs to uid {uid}, not to root", path.display())]
-    Owner {
-        /// File or directory.
-        path: PathBuf,
-        /// Its owner.
-        uid: u32,
-    },
-    /// Its mode lets others write.
-    #[error("{} can be written by others than its owner (mode {mode:o})", path.display())]
-    Writable {
-        /// File or directory.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-}
-
-impl Untrusted {
-    /// The command that mends it.
-    pub fn mend(&self) -> String {
-        match self {
-            Untrusted::Owner { path, .. } => format!("chown root:root {}", path.display()),
-            Untrusted::Writable { path, .. } => format!("chmod go-w {}", path.display()),
-        }
-    }
 }
 
 /// Whether others than root and `owner` could change what is at `path`.
@@ -75,19 +49,24 @@ pub(super) enum Choice<'a> {
 
 /// The directory of builds of the loader at `path`, and those in it in the order of their names.
 pub fn beside(path: &Path) -> (PathBuf, Vec<Build>) {
-    let real = path.canonicalize().unwrap_or_else(|_| path.into());
+    let Some(real) = owner::real(path) else {
+        return (path.parent().and_then(Path::parent).unwrap_or(path).join("pyxis"), Vec::new());
+    };
     let owner = fs::metadata(&real).map_or(0, |status| status.uid());
     let directory = real.parent().and_then(Path::parent).unwrap_or(Path::new("/")).join("pyxis");
-    let holder = untrusted(&directory, owner);
-    let mut names: Vec<String> = fs::read_dir(&directory)
+    let seen = owner::real(&directory);
+    let holder = seen.as_ref().and_then(|seen| untrusted(seen, owner));
+    let mut names: Vec<String> = seen
+        .and_then(|seen| fs::read_dir(seen).ok())
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| !name.starts_with('.'))
+        .take(MOST)
         .collect();
     names.sort();
     let builds = names.into_iter().filter_map(|name| {
-        let path = directory.join(&name).join("spank_pyxis.so").canonicalize().ok()?;
+        let path = owner::real(&directory.join(&name).join("spank_pyxis.so"))?;
         let stamp = match look(&path) {
             Ok(Plugin::Build(stamp)) if stamp.plugin == "pyxis" => Ok(stamp),
             Ok(_) => Err(FileError::NoPlugin),

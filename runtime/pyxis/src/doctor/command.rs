@@ -1,50 +1,16 @@
 //! The `pyxis` command that the plugin runs, and srun's own word about the plugin.
 
 use std::env;
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
-use nix::unistd::pipe2;
-
+use super::ask;
 use super::conf::SlurmConf;
 use super::lines::PyxisLine;
+use super::owner;
 use super::report::Report;
+use super::shell::{quoted, replacement};
 use super::slurm::Slurm;
-
-/// No program asked here takes that long.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What a program printed to both of its outputs, or why that is not known.
-pub(super) fn output(command: &mut Command) -> Result<String, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| errno.desc().to_owned())?;
-    let error = writer.try_clone().map_err(|error| error.to_string())?;
-    command.stdin(Stdio::null()).stdout(writer).stderr(error);
-    let child = command.spawn().map_err(|error| format!("{name}: {error}"));
-    // The command holds the pipe's other end open as long as it lives.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = child?;
-    let reading = std::thread::spawn(move || {
-        let mut text = Vec::new();
-        let _ = File::from(reader).read_to_end(&mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    });
-    let begin = Instant::now();
-    while child.try_wait().map_err(|error| error.to_string())?.is_none() {
-        if begin.elapsed() > PATIENCE {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("{name} does not end"));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    reading.join().map_err(|_| format!("{name}: its output cannot be read"))
-}
 
 /// The file of a program in PATH.
 pub(super) fn in_path(name: &str) -> Option<PathBuf> {
@@ -54,7 +20,9 @@ pub(super) fn in_path(name: &str) -> Option<PathBuf> {
 }
 
 pub(super) fn executable(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|status| status.is_file() && status.mode() & 0o111 != 0)
+    owner::real(file)
+        .and_then(|file| std::fs::metadata(file).ok())
+        .is_some_and(|status| status.is_file() && status.mode() & 0o111 != 0)
 }
 
 /// Checks the command that the lines name; returns it.
@@ -66,14 +34,12 @@ pub(super) fn check(lines: &[PyxisLine], report: &mut Report) -> Option<PathBuf>
         Some(path) => {
             let mend =
                 env::current_exe().map_or("/usr/bin/pyxis".into(), |exe| exe.display().to_string());
+            let number = line.line.number;
+            let edit = format!("{number}s|pyxis_path=[^ ]*|pyxis_path={}|", replacement(&mend));
             report.error(
                 "command-missing",
                 format!("{place}: pyxis_path={path} is no program"),
-                format!(
-                    "sed -i '{}s|pyxis_path=[^ ]*|pyxis_path={mend}|' {}",
-                    line.line.number,
-                    line.line.file.display()
-                ),
+                format!("sed -i {} {}", quoted(edit), quoted(&line.line.file)),
             );
             return None;
         }
@@ -86,15 +52,21 @@ pub(super) fn check(lines: &[PyxisLine], report: &mut Report) -> Option<PathBuf>
                     format!(
                         "sed -i '{}s|$| pyxis_path=/usr/bin/pyxis|' {}",
                         line.line.number,
-                        line.line.file.display()
+                        quoted(&line.line.file)
                     ),
                 );
                 return None;
             }
         },
     };
+    // Whose it is, another check says.
+    if owner::fault(&command).is_some() {
+        return Some(command);
+    }
     let ours = env!("CARGO_PKG_VERSION");
-    match output(Command::new(&command).arg("version")) {
+    let mut program = ask::program(&command);
+    program.arg("version");
+    match ask::answer(program) {
         Ok(version) if version.trim() == ours => {
             report.ok("command", format!("{} is pyxis {ours}", command.display()));
         }
@@ -124,8 +96,17 @@ pub(super) fn ask_srun(
     }
     for slurm in slurms {
         let Some(srun) = slurm.program("srun") else { continue };
-        let help = output(Command::new(srun).arg("--help").env("SLURM_CONF", &conf.path));
-        match help {
+        if let Some(fault) = owner::fault(srun) {
+            report.warning(
+                "srun-untrusted",
+                format!("{}: {fault}: it is not asked", srun.display()),
+                fault.mend(),
+            );
+            continue;
+        }
+        let mut program = ask::program(srun);
+        program.arg("--help").env("SLURM_CONF", &conf.path);
+        match ask::answer(program) {
             Ok(text) if text.contains("--container-image") => {
                 report.ok("srun", format!("{} has the options --container-*", srun.display()));
             }
@@ -139,8 +120,8 @@ pub(super) fn ask_srun(
                     format!("{} has no option --container-image: {why}", srun.display()),
                     format!(
                         "SLURM_CONF={} {} --help | grep container",
-                        conf.path.display(),
-                        srun.display()
+                        quoted(&conf.path),
+                        quoted(srun)
                     ),
                 );
             }

@@ -1,8 +1,13 @@
 //! slurm.conf: where it is, and the two lines of it that matter here.
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use linux::bounded::CONFIGURATION;
+
+use super::owner::{self, Unread};
+use super::report::Report;
+use super::shell::quoted;
 use super::slurm::Slurm;
 
 /// Where it is looked for; the last two are a slurmd's that gets it from slurmctld.
@@ -21,8 +26,8 @@ pub(super) struct SlurmConf {
     pub(super) path: PathBuf,
     plugstack: Option<PathBuf>,
     plugin_dir: Option<String>,
-    /// Why it could not be read.
-    pub(super) unread: Option<std::io::Error>,
+    /// Files of it that were not read.
+    unread: Vec<(PathBuf, Unread)>,
 }
 
 impl SlurmConf {
@@ -39,7 +44,7 @@ impl SlurmConf {
         let candidates = SlurmConf::environment().into_iter().chain(running);
         let below = prefixes.iter().flat_map(|prefix| below(prefix));
         let mut candidates = candidates.chain(PLACES.map(PathBuf::from)).chain(below);
-        candidates.find(|path| path.exists()).map(SlurmConf::at)
+        candidates.find(|path| owner::real(path).is_some()).map(SlurmConf::at)
     }
 
     /// The one that every program of Slurm reads when started from here.
@@ -54,14 +59,10 @@ impl SlurmConf {
     }
 
     fn read(&mut self, path: &Path, depth: usize) {
-        let bytes = match fs::read(path) {
+        let bytes = match owner::read(path, CONFIGURATION) {
             Ok(bytes) => bytes,
-            Err(error) => {
-                if depth == 0 && error.kind() != std::io::ErrorKind::NotFound {
-                    self.unread = Some(error);
-                }
-                return;
-            }
+            Err(Unread::File(error)) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.unread.push((path.into(), error)),
         };
         let text = String::from_utf8_lossy(&bytes).replace("\\\n", " ");
         for line in text.lines() {
@@ -80,6 +81,33 @@ impl SlurmConf {
                 }
             }
         }
+    }
+
+    /// Reports what of it could not be read, or is not believed.
+    pub(super) fn check(&self, report: &mut Report) {
+        for (path, why) in &self.unread {
+            match why {
+                // It may be Slurm's own user's, whom Slurm trusts as it does root.
+                Unread::Untrusted(fault) => report.warning(
+                    "conf-untrusted",
+                    format!("{}: {fault}: root does not go by it", path.display()),
+                    format!("{} (or ask as a user: pyxis doctor)", fault.mend()),
+                ),
+                Unread::File(error) => report.error(
+                    "conf-unreadable",
+                    format!("{} cannot be read: {error}", path.display()),
+                    match error.kind() {
+                        io::ErrorKind::PermissionDenied => format!("chmod a+r {}", quoted(path)),
+                        _ => format!("ls -ld {}", quoted(path)),
+                    },
+                ),
+            }
+        }
+    }
+
+    /// Whether there is something in it that is not known.
+    pub(super) fn is_unread(&self) -> bool {
+        !self.unread.is_empty()
     }
 
     /// Its directory.
@@ -110,7 +138,9 @@ pub(super) fn shares(
     let mut all = vec![(first, Vec::new())];
     for slurm in slurms {
         let reads_first = named || runs.iter().any(|program| slurm.has(program));
-        let own = slurm.prefixes().find_map(|prefix| below(&prefix).find(|path| path.exists()));
+        let own = slurm
+            .prefixes()
+            .find_map(|prefix| below(&prefix).find(|path| owner::real(path).is_some()));
         let conf = own.filter(|_| !reads_first).map_or(all[0].0.path.clone(), real);
         match all.iter_mut().find(|(known, _)| real(known.path.clone()) == real(conf.clone())) {
             Some((_, share)) => share.push(slurm.clone()),
@@ -130,7 +160,7 @@ fn below(prefix: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 }
 
 fn real(path: PathBuf) -> PathBuf {
-    path.canonicalize().unwrap_or(path)
+    owner::real(&path).unwrap_or(path)
 }
 
 /// The rest of a line after a word, whatever its case.
@@ -142,6 +172,7 @@ fn keyword<'a>(line: &'a str, word: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn keys_of_any_case_and_included_files() {

@@ -1,10 +1,12 @@
 //! Copies of pyxis that no line loads: left by `make install`, an older package or the pyxis in C.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file::{Plugin, look};
 use super::lines::PyxisLine;
+use super::owner;
 use super::report::Report;
+use super::shell::quoted;
 use super::slurm::Slurm;
 
 /// Where copies of the plugin have been seen.
@@ -18,16 +20,19 @@ const PATTERNS: [&str; 7] = [
     "/opt/slurm/*/lib*/slurm/spank_pyxis.so",
 ];
 
+/// Those that there are, in the usual places.
+pub(super) fn usual() -> impl Iterator<Item = PathBuf> {
+    PATTERNS.iter().flat_map(|pattern| owner::glob(Path::new(pattern)))
+}
+
 /// Reports them.
 pub(super) fn check(lines: &[PyxisLine], slurms: &[Slurm], report: &mut Report) {
-    let globbed = PATTERNS.iter().flat_map(|pattern| glob::glob(pattern)).flatten().flatten();
     let beside = slurms.iter().map(|slurm| slurm.plugins.join("spank_pyxis.so"));
     let mut found: Vec<PathBuf> =
-        globbed.chain(beside).filter_map(|path| path.canonicalize().ok()).collect();
+        usual().chain(beside).filter_map(|path| owner::real(&path)).collect();
     found.sort();
     found.dedup();
-    let used: Vec<PathBuf> =
-        lines.iter().filter_map(|line| line.path.canonicalize().ok()).collect();
+    let used: Vec<PathBuf> = lines.iter().filter_map(|line| owner::real(&line.path)).collect();
     let unused: Vec<PathBuf> = found.into_iter().filter(|path| !used.contains(path)).collect();
     for path in &unused {
         let what = match look(path) {
@@ -38,7 +43,7 @@ pub(super) fn check(lines: &[PyxisLine], slurms: &[Slurm], report: &mut Report) 
                         "{} is the pyxis in C; no line loads it, but an old configuration may",
                         path.display()
                     ),
-                    format!("apt-get remove nvslurm-plugin-pyxis, or rm {}", path.display()),
+                    format!("apt-get remove nvslurm-plugin-pyxis, or rm {}", quoted(path)),
                 );
                 continue;
             }
@@ -53,7 +58,7 @@ pub(super) fn check(lines: &[PyxisLine], slurms: &[Slurm], report: &mut Report) 
         report.warning(
             "copy-unused",
             format!("{} is {what} that no line loads", path.display()),
-            format!("rm {}", path.display()),
+            format!("rm {}", quoted(path)),
         );
     }
     if unused.is_empty() {

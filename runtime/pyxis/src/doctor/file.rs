@@ -1,11 +1,14 @@
 //! What the file of a plugin is, read and not loaded.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
+use linux::bounded;
+use nix::unistd::geteuid;
 use slurm_releases::elf::{AARCH64, Elf, X86_64};
 use slurm_releases::stamp::{SECTION, Stamp, StampError};
+
+use super::owner::{self, Untrusted};
 
 /// No Slurm plugin is larger: what is there instead must not fill the memory.
 const MOST: u64 = 64 << 20;
@@ -59,14 +62,20 @@ pub enum FileError {
 /// # Errors
 /// [`FileError`], without the path.
 pub fn look(path: &Path) -> Result<Plugin, FileError> {
-    let file = File::open(path).map_err(FileError::Read)?;
-    let status = file.metadata().map_err(FileError::Read)?;
-    if !status.is_file() || status.len() > MOST {
-        return Err(FileError::NoFile);
+    of_bytes(&bytes_of(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => FileError::NoFile,
+        _ => FileError::Read(error),
+    })?)
+}
+
+/// A program or library, as far as anybody can have one. Root does not wait for a user's server.
+pub(super) fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    if geteuid().is_root() {
+        if let Some(fault @ Untrusted::Served { .. }) = owner::faults(path).pop() {
+            return Err(io::Error::other(fault.to_string()));
+        }
     }
-    let mut bytes = Vec::new();
-    file.take(MOST).read_to_end(&mut bytes).map_err(FileError::Read)?;
-    of_bytes(&bytes)
+    bounded::read(path, MOST)
 }
 
 fn of_bytes(bytes: &[u8]) -> Result<Plugin, FileError> {

@@ -1,18 +1,15 @@
-//! What containers need of the kernel: user namespaces, mounts and an overlay in them, FUSE. Read
-//! from its settings, and really tried, as a user who is not root.
+//! What containers need of the kernel: user namespaces, mounts and an overlay in them, FUSE. Really
+//! tried, as a user who is not root; where that fails, its settings say why.
 
-use std::fs;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use linux::bounded::{self, CONFIGURATION, OF_PROCESS};
 
-use super::command::output;
+use super::ask;
+use super::owner;
 use super::probe::{self, Step};
 use super::report::Report;
-
-/// Somebody without rights, where root asks.
-const NOBODY: u32 = 65534;
+use super::shell::quoted;
 
 /// Settings that forbid user namespaces: name, what forbids, what allows.
 const SETTINGS: [(&str, &str, &str); 3] = [
@@ -20,81 +17,123 @@ const SETTINGS: [(&str, &str, &str); 3] = [
     ("kernel.unprivileged_userns_clone", "0", "1"),
     ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
 ];
+/// Where files of such settings are; of two with one name the later folder's counts.
+const FOLDERS: [&str; 4] =
+    ["/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d"];
+/// Read last, whatever its name.
+const LAST: &str = "/etc/sysctl.conf";
 
-/// Reads the settings, then tries.
+/// Tries, then reads the settings.
 pub(super) fn check(report: &mut Report) {
+    let files = files();
+    let said = attempt();
+    let works = [Step::Namespace, Step::Mounts].iter().all(|step| {
+        said.as_ref().is_ok_and(|said| probe::result(said, *step).is_some_and(|(done, _)| done))
+    });
     for (name, bad, good) in SETTINGS {
         let path = format!("/proc/sys/{}", name.replacen('.', "/", 1));
-        if fs::read_to_string(path).is_ok_and(|value| value.trim() == bad) {
+        let now = bounded::beginning(Path::new(&path), OF_PROCESS).ok();
+        let forbids = now.is_some_and(|value| value.trim_ascii() == bad.as_bytes());
+        let last = files.iter().rfind(|file| file.value(name).is_some());
+        if forbids && !works {
             report.error(
                 "kernel-setting",
                 format!("{name} is {bad}: users cannot make user namespaces"),
-                format!("echo '{name} = {good}' >> /etc/sysctl.d/60-pyxis.conf && sysctl --system"),
+                format!("{} && sysctl --system", persist(name, good, last)),
             );
         }
-    }
-    configured(report);
-    attempt(report);
-}
-
-/// What will hold after the next boot.
-fn configured(report: &mut Report) {
-    let folders = ["/usr/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d"];
-    let mut files: Vec<_> = folders
-        .iter()
-        .flat_map(|folder| glob::glob(&format!("{folder}/*.conf")))
-        .flatten()
-        .flatten()
-        .collect();
-    // By name, whatever the folder; sysctl.conf comes last.
-    files.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
-    files.push("/etc/sysctl.conf".into());
-    for (name, bad, good) in SETTINGS {
-        let mut last = None;
-        for file in &files {
-            let text = fs::read_to_string(file).unwrap_or_default();
-            for line in text.lines() {
-                let Some((key, value)) = line.split_once('=') else { continue };
-                let key = key.trim().trim_start_matches('-').replace('/', ".");
-                if key == name {
-                    last = Some((file, value.trim() == bad));
-                }
+        // Where it holds already and containers start all the same (a profile of AppArmor's, say),
+        // it is no fault.
+        if let Some(file) = last.filter(|file| file.value(name) == Some(bad)) {
+            if !(forbids && works) {
+                report.warning(
+                    "kernel-boot",
+                    format!(
+                        "{} sets {name} to {bad} at boot: users cannot make user namespaces then",
+                        file.path.display()
+                    ),
+                    persist(name, good, last),
+                );
             }
         }
-        if let Some((file, true)) = last {
-            report.warning(
-                "kernel-boot",
-                format!(
-                    "{} sets {name} to {bad} at boot: users cannot make user namespaces then",
-                    file.display()
-                ),
-                format!("sed -i 's/^.*{name}.*/{name} = {good}/' {}", file.display()),
-            );
+    }
+    match said {
+        Ok(said) => tell(&said, report),
+        Err(error) => report.warning(
+            "kernel-probe",
+            format!("nothing could be tried: {error}"),
+            "pyxis doctor, as a user",
+        ),
+    }
+}
+
+/// A file of settings for the next boot.
+struct SettingsFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl SettingsFile {
+    /// What it sets `name` to.
+    fn value(&self, name: &str) -> Option<&str> {
+        let lines = self.text.lines().rev().filter_map(|line| line.split_once('='));
+        let mut fitting =
+            lines.filter(|(key, _)| key.trim().trim_start_matches('-').replace('/', ".") == name);
+        fitting.next().map(|(_, value)| value.trim())
+    }
+}
+
+/// What will hold after the next boot, in the order in which it is read.
+fn files() -> Vec<SettingsFile> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for folder in FOLDERS {
+        for path in owner::glob(&Path::new(folder).join("*.conf")) {
+            paths.retain(|known| known.file_name() != path.file_name());
+            paths.push(path);
         }
     }
+    paths.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    paths.push(LAST.into());
+    let read = |path: PathBuf| {
+        let text = owner::read(&path, CONFIGURATION).ok()?;
+        Some(SettingsFile { text: String::from_utf8_lossy(&text).into_owned(), path })
+    };
+    paths.into_iter().filter_map(read).collect()
+}
+
+/// The command that makes a setting last: the site's own file is corrected, a package's outvoted by
+/// one that is read after it.
+fn persist(name: &str, good: &str, last: Option<&SettingsFile>) -> String {
+    let ours = match last.map(|file| file.path.as_path()) {
+        None => "/etc/sysctl.d/60-pyxis.conf",
+        Some(path) if path.starts_with("/etc") => {
+            let edit = format!("s/^.*{}.*/{name} = {good}/", name.replace('.', "[./]"));
+            return format!("sed -i {} {}", quoted(edit), quoted(path));
+        }
+        Some(path) => {
+            let after = |name: &&str| path.file_name().is_none_or(|other| other < *name);
+            let names = ["60-pyxis.conf", "99-pyxis.conf", "zz-pyxis.conf"];
+            match names.iter().find(|name| after(name)) {
+                Some(&"60-pyxis.conf") => "/etc/sysctl.d/60-pyxis.conf",
+                Some(&"99-pyxis.conf") => "/etc/sysctl.d/99-pyxis.conf",
+                _ => "/etc/sysctl.d/zz-pyxis.conf",
+            }
+        }
+    };
+    format!("echo '{name} = {good}' >> {ours}")
 }
 
 /// A child process tries, because there is no way back.
-fn attempt(report: &mut Report) {
+fn attempt() -> Result<String, String> {
     // Not by its path, which may be closed to the user it becomes.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = ask::program("/proc/self/exe");
     command.args(["doctor", "--probe"]);
-    if geteuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    let text = match output(&mut command) {
-        Ok(text) => text,
-        Err(error) => {
-            report.warning(
-                "kernel-probe",
-                format!("nothing could be tried: {error}"),
-                "pyxis doctor, as a user",
-            );
-            return;
-        }
-    };
+    ask::answer(command)
+}
+
+fn tell(said: &str, report: &mut Report) {
     for step in probe::STEPS {
-        let Some((done, why)) = probe::result(&text, step) else { continue };
+        let Some((done, why)) = probe::result(said, step) else { continue };
         if done {
             report.ok(step.check(), format!("users can {}", step.what()));
             continue;
@@ -113,5 +152,30 @@ fn attempt(report: &mut Report) {
             Step::Fuse => report.warning(step.check(), text, step.mend()),
             _ => report.error(step.check(), text, step.mend()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_counts_and_a_packages_file_stays() {
+        let file = |path: &str, text: &str| SettingsFile { path: path.into(), text: text.into() };
+        let one = file("/usr/lib/sysctl.d/10-a.conf", "x.y=1\n# x.y = 2\n-x/y = 3\n");
+        assert_eq!((one.value("x.y"), one.value("x.z")), (Some("3"), None));
+        let mend = |path: &str| persist("x.y", "0", Some(&file(path, "")));
+        assert_eq!(persist("x.y", "0", None), "echo 'x.y = 0' >> /etc/sysctl.d/60-pyxis.conf");
+        for (path, ours) in [
+            ("/usr/lib/sysctl.d/10-a.conf", "60-pyxis.conf"),
+            ("/usr/lib/sysctl.d/90-a.conf", "99-pyxis.conf"),
+            ("/run/sysctl.d/99-zz.conf", "zz-pyxis.conf"),
+        ] {
+            assert_eq!(mend(path), format!("echo 'x.y = 0' >> /etc/sysctl.d/{ours}"));
+        }
+        assert_eq!(
+            mend("/etc/sysctl.d/90 a.conf"),
+            "sed -i 's/^.*x[./]y.*/x.y = 0/' '/etc/sysctl.d/90 a.conf'"
+        );
     }
 }

@@ -7,6 +7,7 @@ use super::builds::{self, Build, Choice};
 use super::file::{FileError, Plugin, dotted, look};
 use super::plugstack::{Line, Plugstack};
 use super::report::{LineSeen, Report};
+use super::shell::quoted;
 use super::slurm::Slurm;
 
 /// A line about pyxis.
@@ -45,15 +46,16 @@ pub(super) fn of_pyxis(stack: &Plugstack, directories: &[PathBuf]) -> Vec<PyxisL
 
 /// Checks them all.
 pub(super) fn check(lines: &[PyxisLine], slurms: &[Slurm], stack: &Plugstack, report: &mut Report) {
-    // Without a file another check has found something.
-    if let (true, Some(first)) = (lines.is_empty(), stack.files.first()) {
+    // Without a file, or one that is not believed, another check has found something.
+    let first = stack.files.first().filter(|_| lines.is_empty() && !stack.unread);
+    if let Some(first) = first {
         report.error(
             "line-missing",
             format!(
                 "{} and what it includes have no line for pyxis: Slurm does not load it",
                 first.display()
             ),
-            format!("echo 'include {}' >> {}", shipped().display(), first.display()),
+            format!("echo 'include {}' >> {}", shipped().display(), quoted(first)),
         );
     }
     if let [first, more @ ..] = lines {
@@ -65,7 +67,7 @@ pub(super) fn check(lines: &[PyxisLine], slurms: &[Slurm], stack: &Plugstack, re
                     line.line.place(),
                     first.line.place()
                 ),
-                format!("sed -i '{}d' {}", line.line.number, line.line.file.display()),
+                format!("sed -i '{}d' {}", line.line.number, quoted(&line.line.file)),
             );
         }
     }
@@ -89,7 +91,7 @@ fn one(line: &PyxisLine, slurms: &[Slurm], report: &mut Report) {
         report.warning(
             "line-optional",
             format!("{place} says optional: a plugin that does not load would leave programs running on the host"),
-            format!("sed -i '{}s/optional/required/' {}", line.line.number, line.line.file.display()),
+            format!("sed -i '{}s/optional/required/' {}", line.line.number, quoted(&line.line.file)),
         );
     }
     let loads = match &line.plugin {
@@ -113,7 +115,7 @@ fn one(line: &PyxisLine, slurms: &[Slurm], report: &mut Report) {
             report.error(
                 "line-original",
                 format!("{place} loads the pyxis in C (for Slurm {}), not this one", dotted(*number)),
-                format!("sed -i '{}d' {} (and remove nvslurm-plugin-pyxis)", line.line.number, line.line.file.display()),
+                format!("sed -i '{}d' {} (and remove nvslurm-plugin-pyxis)", line.line.number, quoted(&line.line.file)),
             );
             Vec::new()
         }
@@ -133,7 +135,7 @@ fn one(line: &PyxisLine, slurms: &[Slurm], report: &mut Report) {
                     FileError::Read(error) if error.kind() == std::io::ErrorKind::NotFound => {
                         "install the package pyxis (or make install), or correct the path".to_owned()
                     }
-                    FileError::Read(_) => format!("chmod a+r {}", line.path.display()),
+                    FileError::Read(_) => format!("chmod a+r {}", quoted(&line.path)),
                     _ => "install the package pyxis (or make install) again".to_owned(),
                 },
             );
@@ -207,7 +209,10 @@ fn broken(found: &[Build], report: &mut Report) {
             Err(error) => report.warning(
                 "build-broken",
                 format!("{} {error}", build.path.display()),
-                format!("install the package pyxis-slurm{} again", build.name),
+                format!(
+                    "install the package {} again",
+                    quoted(format!("pyxis-slurm{}", build.name))
+                ),
             ),
             Ok(stamp) if stamp.version != version => report.warning(
                 "build-stale",
@@ -216,7 +221,7 @@ fn broken(found: &[Build], report: &mut Report) {
                     build.path.display(),
                     stamp.version
                 ),
-                format!("upgrade the package pyxis-slurm{}", stamp.slurm),
+                format!("upgrade the package {}", quoted(format!("pyxis-slurm{}", stamp.slurm))),
             ),
             Ok(stamp) if stamp.slurm != build.name => report.warning(
                 "build-misplaced",
@@ -225,7 +230,7 @@ fn broken(found: &[Build], report: &mut Report) {
                     build.path.display(),
                     stamp.slurm
                 ),
-                format!("rm -r {}", build.path.parent().unwrap_or(&build.path).display()),
+                format!("rm -r {}", quoted(build.path.parent().unwrap_or(&build.path))),
             ),
             Ok(_) => {}
         }

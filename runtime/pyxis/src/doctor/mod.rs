@@ -3,6 +3,7 @@
 //! Each file has the checks of one topic. They look and try, and change nothing.
 
 mod access;
+mod ask;
 pub mod builds;
 mod command;
 mod conf;
@@ -11,10 +12,12 @@ mod daemons;
 mod file;
 mod kernel;
 mod lines;
+mod owner;
 mod places;
 mod plugstack;
 mod probe;
 mod report;
+mod shell;
 mod slurm;
 mod tools;
 
@@ -39,7 +42,8 @@ pub struct Subject {
 pub fn examine(subject: &Subject) -> Report {
     let mut report = Report::default();
     let daemons = if subject.live { daemons::find() } else { Vec::new() };
-    let programs: Vec<PathBuf> = daemons.iter().map(|daemon| daemon.program.clone()).collect();
+    let programs: Vec<PathBuf> =
+        daemons.iter().filter_map(|daemon| daemon.program.clone()).collect();
     let slurms = slurm::find(&subject.slurm, &programs, &mut report);
     daemons::check(&daemons, &mut report);
 
@@ -49,7 +53,7 @@ pub fn examine(subject: &Subject) -> Report {
     let runs: Vec<PathBuf> = daemons
         .iter()
         .filter(|daemon| running.is_some() && daemon.conf == running)
-        .map(|daemon| daemon.program.clone())
+        .filter_map(|daemon| daemon.program.clone())
         .collect();
     let mut lines = Vec::new();
     match conf::SlurmConf::find(subject.conf.as_deref(), running, &prefixes) {
@@ -71,7 +75,7 @@ pub fn examine(subject: &Subject) -> Report {
         kernel::check(&mut report);
     }
     places::runtime_path(&lines, subject.live, &mut report);
-    places::settings(&mut report);
+    places::settings(subject.live, &mut report);
     places::headers(&slurms, &mut report);
     report
 }
@@ -81,13 +85,7 @@ fn of_conf(
     slurms: &[slurm::Slurm],
     report: &mut Report,
 ) -> Vec<lines::PyxisLine> {
-    if let Some(error) = &conf.unread {
-        report.error(
-            "conf-unreadable",
-            format!("{} cannot be read: {error}", conf.path.display()),
-            format!("chmod a+r {}", conf.path.display()),
-        );
-    }
+    conf.check(report);
     let before = report.count(Level::Error);
     let stack = plugstack::read(conf, report);
     let mut directories: Vec<PathBuf> = conf.plugin_dirs().collect();

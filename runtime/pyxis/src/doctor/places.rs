@@ -2,17 +2,20 @@
 //! and copies of spank.h that a build would take for the installed Slurm's.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use linux::bounded::CONFIGURATION;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use slurm_releases::header::{release_name, version_number};
 
-use super::builds::untrusted;
 use super::lines::PyxisLine;
+use super::owner::{self, Unread, Untrusted};
 use super::report::Report;
+use super::shell::quoted;
 use super::slurm::Slurm;
-use crate::config::{Config, User};
+use crate::config::{Config, FILE, User};
 
 /// Less than this is not enough for an image that is imported.
 const LITTLE: u64 = 64 << 20;
@@ -23,31 +26,32 @@ pub(super) fn runtime_path(lines: &[PyxisLine], live: bool, report: &mut Report)
     let path = line.and_then(|line| line.line.argument("runtime_path")).unwrap_or("/run/pyxis");
     let path = Path::new(path);
     let parent = path.parent().unwrap_or(Path::new("/"));
+    // Looked at before it is asked anything: a user's server would not have to answer.
+    let faults = owner::faults(path);
+    if let Some(why) = faults.iter().find(|why| !matches!(why, Untrusted::Unseen { .. })) {
+        report.error(
+            "runtime-path",
+            format!("runtime_path: {why}; slurmstepd refuses it"),
+            why.mend(),
+        );
+        return;
+    }
     match fs::symlink_metadata(path) {
         Ok(status) if !status.is_dir() => {
             report.error(
                 "runtime-path",
                 format!("runtime_path {} is no directory", path.display()),
-                format!("rm {} (slurmd makes the directory)", path.display()),
+                format!("rm {} (slurmd makes the directory)", quoted(path)),
             );
             return;
         }
-        Ok(_) => {
-            if let Some(why) = untrusted(path, 0) {
-                report.error(
-                    "runtime-path",
-                    format!("runtime_path: {why}; slurmstepd refuses it"),
-                    why.mend(),
-                );
-                return;
-            }
-        }
+        Ok(_) => {}
         // slurmd makes the last component only.
         Err(_) if live && !parent.is_dir() => {
             report.error(
                 "runtime-path",
                 format!("runtime_path {}: {} does not exist", path.display(), parent.display()),
-                format!("install -d -m 755 {}", parent.display()),
+                format!("install -d -m 755 {}", quoted(parent)),
             );
             return;
         }
@@ -67,19 +71,19 @@ fn space(path: &Path, report: &mut Report) {
         report.error(
             "space",
             format!("{} is on a file system that is mounted read-only", path.display()),
-            format!("mount -o remount,rw {}", path.display()),
+            format!("mount -o remount,rw {}", quoted(path)),
         );
     } else if status.files() > 0 && status.files_available() == 0 {
         report.error(
             "space",
             format!("no inodes are free at {}", path.display()),
-            format!("df -i {}", path.display()),
+            format!("df -i {}", quoted(path)),
         );
     } else if free < LITTLE {
         report.warning(
             "space",
             format!("only {} MiB are free at {}", free >> 20, path.display()),
-            format!("du -xsh {}/* (or give runtime_path=DIR in plugstack.conf)", path.display()),
+            format!("du -xsh {}/* (or give runtime_path=DIR in plugstack.conf)", quoted(path)),
         );
     } else {
         report.ok("space", format!("{} MiB are free at {}", free >> 20, path.display()));
@@ -87,33 +91,49 @@ fn space(path: &Path, report: &mut Report) {
 }
 
 /// pyxis.toml: its errors end every command.
-pub(super) fn settings(report: &mut Report) {
-    match Config::load(&User::caller()) {
+pub(super) fn settings(live: bool, report: &mut Report) {
+    let named = std::env::var_os("PYXIS_CONFIG").filter(|path| !path.is_empty());
+    let path = PathBuf::from(named.unwrap_or_else(|| FILE.into()));
+    let faults = owner::faults(&path);
+    if let Some(why) = faults.iter().find(|why| !matches!(why, Untrusted::Unseen { .. })) {
+        report.error("settings", format!("{why}; every user's containers obey it"), why.mend());
+        return;
+    }
+    let mut user = User::caller();
+    if !live {
+        // The image's own libraries would be asked for names.
+        user.name = |uid| uid.to_string();
+    }
+    match Config::load(&user) {
         Err(error) => {
             report.error("settings", error.to_string(), "pyxis config, until it prints no error")
         }
         Ok(Config { path: None, .. }) => report.ok("settings", "no pyxis.toml: defaults hold"),
         Ok(Config { path: Some(path), .. }) => {
-            if let Some(why) = untrusted(&path, 0) {
-                report.error(
-                    "settings",
-                    format!("{why}; every user's containers obey it"),
-                    why.mend(),
-                );
-            } else if fs::metadata(&path).is_ok_and(|status| status.mode() & 0o004 == 0) {
+            if fs::metadata(&path).is_ok_and(|status| status.mode() & 0o004 == 0) {
                 report.error(
                     "settings",
                     format!(
                         "{} cannot be read by users: their containers do not start",
                         path.display()
                     ),
-                    format!("chmod a+r {}", path.display()),
+                    format!("chmod a+r {}", quoted(&path)),
                 );
             } else {
                 report.ok("settings", format!("{} is understood", path.display()));
             }
         }
     }
+}
+
+/// Whether the files that [`version_number`] reads can be read, and by root believed.
+fn is_header(header: &Path) -> bool {
+    let readable = |name: &str| match owner::read(&header.with_file_name(name), CONFIGURATION) {
+        Ok(_) => true,
+        Err(Unread::File(error)) => error.kind() == io::ErrorKind::NotFound,
+        Err(Unread::Untrusted(_)) => false,
+    };
+    owner::real(header).is_some() && readable("slurm_version.h") && readable("slurm.h")
 }
 
 /// Headers that a `make` on this node would find.
@@ -126,7 +146,7 @@ pub(super) fn headers(slurms: &[Slurm], report: &mut Report) {
     for prefix in prefixes {
         let include = prefix.join("include");
         let header = include.join("slurm/spank.h");
-        let Some(number) = header.exists().then(|| version_number(&include)).flatten() else {
+        let Some(number) = is_header(&header).then(|| version_number(&include)).flatten() else {
             continue;
         };
         // That of the Slurm in the same prefix; else any will do.

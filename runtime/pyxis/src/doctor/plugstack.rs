@@ -1,12 +1,15 @@
 //! plugstack.conf as Slurm reads it: lines `required|optional FILE [ARGUMENT...]` and
 //! `include PATTERN`.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use linux::bounded::CONFIGURATION;
+
 use super::conf::SlurmConf;
+use super::owner::{self, Unread};
 use super::report::Report;
+use super::shell::quoted;
 
 /// Deeper than any site includes.
 const DEEPEST: usize = 16;
@@ -44,7 +47,7 @@ impl Line {
     /// The file that Slurm opens; relative names are looked up in the directories of plugins.
     pub(super) fn path(&self, directories: &[PathBuf]) -> PathBuf {
         let candidates = directories.iter().map(|directory| directory.join(&self.plugin));
-        let mut found = candidates.filter(|path| path.exists());
+        let mut found = candidates.filter(|path| owner::real(path).is_some());
         // Joining an absolute path gives that path.
         found.next().unwrap_or_else(|| self.plugin.clone())
     }
@@ -56,26 +59,33 @@ pub(super) struct Plugstack {
     /// The first is Slurm's PlugStackConfig.
     pub(super) files: Vec<PathBuf>,
     pub(super) lines: Vec<Line>,
+    /// Whether some of the files could not be read, or were not believed.
+    pub(super) unread: bool,
 }
 
 /// Follows the configuration from its first file, and reports what cannot be read in it.
 pub(super) fn read(conf: &SlurmConf, report: &mut Report) -> Plugstack {
     let mut found = Plugstack::default();
     let first = conf.plugstack();
-    if !first.exists() {
+    if conf.is_unread() {
+        // It may name another.
+        found.unread = true;
+    } else if owner::real(&first).is_none() {
         report.error(
             "plugstack-missing",
             format!("{} does not exist: Slurm loads no plugin of SPANK", first.display()),
             format!(
-                "echo 'include {}/plugstack.conf.d/*.conf' > {}",
-                conf.dir().display(),
-                first.display()
+                "echo {} > {}",
+                quoted(format!("include {}/plugstack.conf.d/*.conf", conf.dir().display())),
+                quoted(&first)
             ),
         );
         return found;
     }
-    report.plugstack.get_or_insert_with(|| first.clone());
-    found.file(&first, 0, report);
+    if owner::real(&first).is_some() {
+        report.plugstack.get_or_insert_with(|| first.clone());
+        found.file(&first, 0, report);
+    }
     found
 }
 
@@ -85,25 +95,35 @@ impl Plugstack {
             report.error(
                 "plugstack-loop",
                 format!("{} includes itself", path.display()),
-                format!("sed -i '/^include/d' {}", path.display()),
+                format!("sed -i '/^include/d' {}", quoted(path)),
             );
             return;
         }
-        let bytes = match fs::read(path) {
+        let bytes = match owner::read(path, CONFIGURATION) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Said with all other files that others can change.
+            Err(Unread::Untrusted(_)) => {
+                self.files.push(path.into());
+                self.unread = true;
+                return;
+            }
+            Err(Unread::File(error)) if error.kind() == ErrorKind::NotFound => {
                 report.error(
                     "plugstack-dangling",
                     format!("{} is a link to a file that is gone", path.display()),
-                    format!("rm {}", path.display()),
+                    format!("rm {}", quoted(path)),
                 );
                 return;
             }
-            Err(error) => {
+            Err(Unread::File(error)) => {
+                self.unread = true;
                 report.error(
                     "plugstack-unreadable",
                     format!("{} cannot be read: {error}", path.display()),
-                    format!("chmod a+r {}", path.display()),
+                    match error.kind() {
+                        ErrorKind::PermissionDenied => format!("chmod a+r {}", quoted(path)),
+                        _ => format!("ls -ld {}", quoted(path)),
+                    },
                 );
                 return;
             }
@@ -132,7 +152,7 @@ impl Plugstack {
                         index + 1,
                         line.trim()
                     ),
-                    format!("sed -i '{}d' {}", index + 1, path.display()),
+                    format!("sed -i '{}d' {}", index + 1, quoted(path)),
                 ),
             }
         }
@@ -141,7 +161,7 @@ impl Plugstack {
     /// A pattern that matches nothing is no error of Slurm's.
     fn include(&mut self, from: &Path, pattern: &str, depth: usize, report: &mut Report) {
         let pattern = from.parent().unwrap_or(Path::new("/")).join(pattern);
-        for path in glob::glob(&pattern.to_string_lossy()).into_iter().flatten().flatten() {
+        for path in owner::glob(&pattern) {
             self.file(&path, depth + 1, report);
         }
     }
@@ -150,6 +170,7 @@ impl Plugstack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn includes_comments_and_arguments() {

@@ -7,10 +7,12 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use slurm_releases::Release;
 use slurm_releases::elf::Elf;
 
-use super::file::{Plugin, dotted, look};
+use super::file::{Plugin, bytes_of, dotted, look};
+use super::owner;
 use super::report::{Report, SlurmSeen};
 
 /// Programs that load plugins of SPANK.
@@ -35,6 +37,9 @@ const LIBRARIES: [&str; 6] = [
     "lib/aarch64-linux-gnu/slurm-wlm",
     "lib/aarch64-linux-gnu/slurm",
 ];
+
+/// More files than are beside any Slurm's plugins.
+const MOST: usize = 2000;
 
 /// One installed Slurm.
 #[derive(Debug, Clone)]
@@ -67,7 +72,7 @@ impl Slurm {
 
     /// Whether a program is one of its own.
     pub(super) fn has(&self, program: &Path) -> bool {
-        self.programs.iter().any(|own| own.canonicalize().is_ok_and(|own| own == program))
+        self.programs.iter().any(|own| owner::real(own).as_deref() == Some(program))
     }
 
     pub(super) fn program(&self, name: &str) -> Option<&PathBuf> {
@@ -77,27 +82,20 @@ impl Slurm {
 
 /// Finds them: in PATH, the usual places, below the prefixes named, and beside a running daemon.
 pub(super) fn find(prefixes: &[PathBuf], running: &[PathBuf], report: &mut Report) -> Vec<Slurm> {
-    let mut directories: Vec<PathBuf> = Vec::new();
-    for prefix in prefixes {
-        directories.extend([prefix.join("sbin"), prefix.join("bin")]);
-    }
-    directories.extend(running.iter().filter_map(|exe| exe.parent().map(Path::to_path_buf)));
-    directories.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    directories.extend(DIRECTORIES.map(PathBuf::from));
-    directories.extend(SEVERAL.iter().flat_map(|pattern| glob::glob(pattern)).flatten().flatten());
-
     let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
     let mut seen = Vec::new();
-    for directory in directories {
+    for directory in directories(prefixes, running) {
         for name in PROGRAMS {
             let program = directory.join(name);
             // Debian's are links to links.
-            let Ok(real) = program.canonicalize() else { continue };
+            let Some(real) = owner::real(&program) else { continue };
             if seen.contains(&real) {
                 continue;
             }
-            if let Some(library) = library_of(&real) {
-                found.entry(library).or_default().push(program);
+            if let Some(library) = believed(&program, report).then(|| library_of(&real)).flatten() {
+                if believed(&library, report) {
+                    found.entry(library).or_default().push(program);
+                }
             }
             seen.push(real);
         }
@@ -113,8 +111,38 @@ pub(super) fn find(prefixes: &[PathBuf], running: &[PathBuf], report: &mut Repor
     slurms
 }
 
+fn directories(prefixes: &[PathBuf], running: &[PathBuf]) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = Vec::new();
+    for prefix in prefixes {
+        directories.extend([prefix.join("sbin"), prefix.join("bin")]);
+    }
+    directories.extend(running.iter().filter_map(|exe| exe.parent().map(Path::to_path_buf)));
+    directories.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    directories.extend(DIRECTORIES.map(PathBuf::from));
+    directories.extend(SEVERAL.iter().flat_map(|pattern| owner::glob(Path::new(pattern))));
+    directories
+}
+
+/// Root goes by no Slurm that a user could have put there.
+fn believed(path: &Path, report: &mut Report) -> bool {
+    match owner::fault(path).filter(|_| geteuid().is_root()) {
+        None => true,
+        Some(fault) => {
+            report.error(
+                "slurm-untrusted",
+                format!(
+                    "{}: {fault}: whoever that is can have Slurm's daemons do anything",
+                    path.display()
+                ),
+                fault.mend(),
+            );
+            false
+        }
+    }
+}
+
 fn check(slurms: &[Slurm], report: &mut Report) {
-    if slurms.is_empty() {
+    if slurms.is_empty() && !report.has("slurm-untrusted") {
         report.error(
             "slurm-missing",
             "no Slurm found: neither slurmd nor srun is in PATH or the usual places",
@@ -146,7 +174,7 @@ fn check(slurms: &[Slurm], report: &mut Report) {
 
 /// The directory with Slurm's library that a program is linked to, and its plugins.
 fn library_of(program: &Path) -> Option<PathBuf> {
-    let bytes = fs::read(program).ok()?;
+    let bytes = bytes_of(program).ok()?;
     let elf = Elf::parse(&bytes)?;
     let directory = program.parent()?;
     let origin = directory.display().to_string();
@@ -156,15 +184,15 @@ fn library_of(program: &Path) -> Option<PathBuf> {
         );
     let prefix = directory.parent().unwrap_or(Path::new("/")).to_path_buf();
     let usual = LIBRARIES.iter().map(|library| prefix.join(library));
-    let mut candidates = linked.chain(usual).filter(|path| path.join("libslurmfull.so").exists());
-    candidates.next()?.canonicalize().ok()
+    let has = |path: &PathBuf| owner::real(&path.join("libslurmfull.so")).is_some();
+    linked.chain(usual).find(has).and_then(|path| owner::real(&path))
 }
 
 /// The release of the plugins in a directory; more than one is a fault.
 fn release_of(directory: &Path, report: &mut Report) -> Option<u32> {
     let mut numbers: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
     let mut files: Vec<PathBuf> =
-        fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).collect();
+        fs::read_dir(directory).ok()?.flatten().take(MOST).map(|entry| entry.path()).collect();
     files.sort();
     for path in files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "so")) {
         match look(&path) {

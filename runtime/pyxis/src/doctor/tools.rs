@@ -4,12 +4,14 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use std::process::Command;
 
 use slurm_releases::elf::Elf;
 
-use super::command::{in_path, output};
+use super::ask;
+use super::command::in_path;
+use super::file::bytes_of;
 use super::lines::PyxisLine;
+use super::owner;
 use super::report::Report;
 
 /// The first squashfuse that can be built with FUSE 3, which takes an open device.
@@ -30,7 +32,7 @@ pub(super) fn check(lines: &[PyxisLine], report: &mut Report) {
         ),
         ("enroot" | "auto", Some(program)) => {
             report.ok("runtime", format!("{} starts the containers", program.display()));
-            version("enroot", "enroot-old", Command::new(&program).arg("version"), ENROOT, report);
+            version(&program, "enroot", "enroot-old", "version", ENROOT, report);
         }
         _ => {
             report.ok("runtime", "the built-in runtime starts the containers");
@@ -42,13 +44,7 @@ pub(super) fn check(lines: &[PyxisLine], report: &mut Report) {
 fn builtin(report: &mut Report) {
     match in_path("squashfuse") {
         Some(program) => {
-            version(
-                "squashfuse",
-                "squashfuse-old",
-                Command::new(&program).arg("--version"),
-                SQUASHFUSE,
-                report,
-            );
+            version(&program, "squashfuse", "squashfuse-old", "--version", SQUASHFUSE, report);
             linked(&program, report);
         }
         None => report.ok(
@@ -95,14 +91,25 @@ pub(super) fn device(report: &mut Report) {
 
 /// Whether a program says that it is new enough.
 fn version(
+    program: &Path,
     name: &str,
     check: &'static str,
-    command: &mut Command,
+    argument: &str,
     least: [u32; 3],
     report: &mut Report,
 ) {
+    if let Some(fault) = owner::fault(program) {
+        report.warning(
+            "tool-untrusted",
+            format!("{fault}: {name} is not asked for its version"),
+            fault.mend(),
+        );
+        return;
+    }
+    let mut command = ask::program(program);
+    command.arg(argument);
     let least_text = least.map(|part| part.to_string()).join(".");
-    match output(command) {
+    match ask::answer(command) {
         Ok(text) => match numbers(&text) {
             Some(found) if found < least => {
                 let found = found.map(|part| part.to_string()).join(".");
@@ -131,7 +138,7 @@ fn version(
 }
 
 fn linked(program: &Path, report: &mut Report) {
-    let bytes = fs::read(program).unwrap_or_default();
+    let bytes = bytes_of(program).unwrap_or_default();
     let needed = Elf::parse(&bytes).and_then(|elf| elf.needed()).unwrap_or_default();
     if needed.iter().any(|library| library.starts_with("libfuse.so.2")) {
         report.error(
