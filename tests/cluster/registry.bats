@@ -223,7 +223,7 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     done
     push secret
     cluster login -- sed -i "s/^http = .*/http = [\"$registry\", \"127.0.0.1:$port\"]/" /etc/pyxis/pyxis.toml
-    user sh -c 'mkdir -p ~/.config/enroot && echo "machine 127.0.0.1 login user password secret" > ~/.config/enroot/.credentials'
+    user sh -c 'mkdir -p ~/.config/enroot && echo "machine 127.0.0.1:$1 login user password secret" > ~/.config/enroot/.credentials' sh "$port"
     run user srun -w n1 --container-image="127.0.0.1:$port#secret" cat /which
     echo "$output"
     [ "$status" -eq 0 ]

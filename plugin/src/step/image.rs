@@ -1,5 +1,6 @@
 //! Where the image of a container comes from, as the user wrote it.
 
+use hygiene::userinfo::without_password;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +15,7 @@ pub(crate) enum Image {
     Remote {
         /// As enroot takes it.
         uri: OsString,
-        /// As the user wrote it, for messages.
+        /// As the user wrote it, but for a password; for messages.
         shown: String,
     },
 }
@@ -22,10 +23,12 @@ pub(crate) enum Image {
 impl Image {
     /// Reads `--container-image`.
     pub(crate) fn parse(image: &OsStr) -> Image {
-        let bytes = image.as_bytes();
-        if matches!(bytes, [b'.' | b'/', ..]) {
+        if matches!(image.as_bytes(), [b'.' | b'/', ..]) {
             return Image::File(PathBuf::from(image));
         }
+        // Arguments of the runtime, logs and errors are for everybody to see.
+        let bytes = &*without_password(image.as_bytes());
+        let image = OsStr::from_bytes(bytes);
         let shown = image.to_string_lossy().into_owned();
         let uri = if bytes.starts_with(b"docker://") || bytes.starts_with(b"dockerd://") {
             image.to_owned()
@@ -37,7 +40,7 @@ impl Image {
         Image::Remote { uri, shown }
     }
 
-    /// As the user wrote it.
+    /// As the user wrote it, but for a password.
     pub(crate) fn shown(&self) -> Cow<'_, str> {
         match self {
             Image::File(path) => path.to_string_lossy(),
@@ -104,6 +107,9 @@ mod tests {
             ("docker://ubuntu", "docker://ubuntu"),
             ("dockerd://ubuntu", "dockerd://ubuntu"),
             ("user@nvcr.io#x", "docker://user@nvcr.io#x"),
+            ("user:pw@nvcr.io#x:1", "docker://user@nvcr.io#x:1"),
+            ("user:p/w@nvcr.io/x", "docker://user@nvcr.io#x"),
+            ("docker://user:p@w@nvcr.io#x", "docker://user@nvcr.io#x"),
         ];
         for (image, expected) in rows {
             assert_eq!(uri(image), expected);
@@ -125,6 +131,13 @@ mod tests {
         for (image, expected) in rows {
             assert_eq!(uri(image), expected);
         }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let image = Image::parse(OsStr::new("user:pw@reg.example#x"));
+        assert_eq!(image.shown(), "user@reg.example#x");
+        assert!(!format!("{image:?}").contains("pw"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::image::Image;
 use super::job::Credentials;
 use crate::config::Config;
 use crate::options::Options;
+use hygiene::userinfo::without_password;
 use nix::unistd::{getegid, geteuid, getgroups};
 use spank_bindings::log;
 use std::ffi::{CStr, CString, OsString};
@@ -50,7 +51,7 @@ pub(crate) fn look_up(
     let digest = ask(program, uri).map_err(|why| {
         log::verbose!("pyxis: {}: each node looks it up: {why}", image.shown());
     });
-    let value = [digest.ok()?.as_bytes(), b" ", asked.as_bytes()].concat();
+    let value = [digest.ok()?.as_bytes(), b" ", &*without_password(asked.as_bytes())].concat();
     CString::new(value).ok()
 }
 
@@ -86,7 +87,8 @@ pub(crate) fn digest_for(variable: &CStr, image: &OsString) -> Option<OsString> 
     let text = variable.to_bytes();
     let space = text.iter().position(|byte| *byte == b' ')?;
     let (digest, of) = (&text[..space], &text[space + 1..]);
-    (of == image.as_bytes() && is_digest(digest)).then(|| OsString::from_vec(digest.to_vec()))
+    (of == &*without_password(image.as_bytes()) && is_digest(digest))
+        .then(|| OsString::from_vec(digest.to_vec()))
 }
 
 fn is_digest(text: &[u8]) -> bool {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use hygiene::userinfo::without_password;
+
 /// The registry meant where none is named.
 pub const DOCKER_HUB: &str = "registry-1.docker.io";
 
@@ -141,6 +143,9 @@ impl FromStr for Uri {
     type Err = UriError;
 
     fn from_str(uri: &str) -> Result<Uri, UriError> {
+        // Neither used nor shown.
+        let uri = without_password(uri.as_bytes());
+        let uri = &*String::from_utf8_lossy(&uri);
         let part = |problem| UriError::Part { uri: uri.to_owned(), problem };
         if uri.chars().any(char::is_control) {
             return Err(UriError::Part {
@@ -307,6 +312,7 @@ mod tests {
             ("localhost:5000/a", "- localhost:5000 a latest"),
             ("localhost/a", "- localhost a latest"),
             ("[::1]:5000#a", "- [::1]:5000 a latest"),
+            ("me:pass:word@host:5000#a", "me host:5000 a latest"),
         ];
         for (uri, want) in cases {
             assert_eq!(shown(&format!("docker://{uri}")), want, "{uri}");
@@ -334,6 +340,8 @@ mod tests {
             ("podman://a b", "no name"),
             ("oci:", "PATH[:TAG]"),
             ("docker://a\nb", "control"),
+            ("me:secret@host#a", "me@host#a: expected docker://"),
+            ("docker://me:secret@ho st#a", "reference: docker://me@ho st#a: this is no host"),
         ] {
             let error = uri.parse::<Uri>().unwrap_err().to_string();
             assert!(error.contains(want), "{uri}: {error}");

@@ -365,18 +365,17 @@ fn redirects_end_somewhere() {
     assert!(line.contains("redirects"), "{line}");
 }
 
-fn place_with_credentials() -> Place {
-    let mut place = place();
+fn log_in(place: &Place, machines: &[&str]) {
     std::fs::create_dir_all(place.path("home/.config/enroot")).unwrap();
     let file = place.path("home/.config/enroot/.credentials");
-    std::fs::write(file, "machine 127.0.0.1 login user password secret\n").unwrap();
-    place.set("PYXIS_IDLE_TIMEOUT", "5");
-    place
+    let line = |machine: &&str| format!("machine {machine} login user password secret\n");
+    std::fs::write(file, machines.iter().map(line).collect::<String>()).unwrap();
 }
 
 #[test]
 fn a_redirect_to_another_host_gets_no_credentials() {
-    let (place, image) = (place_with_credentials(), image());
+    let (mut place, image) = (place(), image());
+    place.set("PYXIS_IDLE_TIMEOUT", "5");
     let leaked = Arc::new(Mutex::new(0));
     let (seen, blobs) = (Arc::clone(&leaked), image.blobs.clone());
     let elsewhere = Server::start(&image, move |request| {
@@ -400,6 +399,7 @@ fn a_redirect_to_another_host_gets_no_credentials() {
             None => Reply::Good,
         }
     });
+    log_in(&place, &[&server.host, &elsewhere.host, "127.0.0.1", "localhost"]);
     place.ok(&["pull", &server.uri()]);
     assert!(elsewhere.requests("/") >= 2);
     assert_eq!(*leaked.lock().unwrap(), 0);
@@ -439,10 +439,63 @@ fn a_redirect_to_another_port_gets_no_credentials() {
     assert_eq!(*leaked.lock().unwrap(), [""; 0]);
 }
 
+/// Another program may listen there, perhaps another user's, and ask for a password.
+#[test]
+fn a_password_is_for_one_port() {
+    let (place, image) = (place(), image());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&seen);
+    let server = Server::start(&image, move |request| match &request.authorization {
+        None => {
+            let challenge = vec![("www-authenticate", "Basic realm=\"x\"".to_owned())];
+            Reply::Status("401 Unauthorized", challenge)
+        }
+        Some(header) => {
+            all.lock().unwrap().push(header.clone());
+            Reply::Good
+        }
+    });
+    log_in(&place, &["127.0.0.1", "127.0.0.1:1"]);
+    let line = place.fails(&["pull", &server.uri()]);
+    let hint = format!("machine {} login USER password", server.host);
+    assert!(line.contains("denies access") && line.contains(&hint), "{line}");
+    assert_eq!(*seen.lock().unwrap(), [""; 0]);
+    log_in(&place, &["127.0.0.1", &server.host]);
+    place.ok(&["pull", &server.uri()]);
+    assert!(!seen.lock().unwrap().is_empty());
+}
+
+/// A registry may be talked to without TLS, and name a token server that nobody said that of.
+#[test]
+fn a_password_does_not_go_over_plain_http_to_who_was_not_named() {
+    let (mut place, image) = (place(), image());
+    let seen = Arc::new(Mutex::new(0));
+    let all = Arc::clone(&seen);
+    let token = Server::start(&image, move |request| {
+        *all.lock().unwrap() += usize::from(request.authorization.is_some());
+        Reply::Body(br#"{"token": "abc"}"#.to_vec())
+    });
+    let realm = format!("Bearer realm=\"http://{}/token\"", token.host);
+    let server = Server::start(&image, move |request| match request.authorization.as_deref() {
+        Some("Bearer abc") => Reply::Good,
+        _ => Reply::Status("401 Unauthorized", vec![("www-authenticate", realm.clone())]),
+    });
+    log_in(&place, &[&server.host]);
+    place.set("ENROOT_ALLOW_HTTP", "no");
+    place.set("PYXIS_HTTP_REGISTRIES", &server.host);
+    let line = place.fails(&["pull", &server.uri()]);
+    assert!(line.contains("plain http has to be allowed"), "{line}");
+    assert_eq!((*seen.lock().unwrap(), token.requests("/")), (0, 0));
+    place.set("PYXIS_HTTP_REGISTRIES", &format!("{},{}", server.host, token.host));
+    place.ok(&["pull", &server.uri()]);
+    assert!(*seen.lock().unwrap() > 0);
+}
+
 /// It could name a server of its own that asks for the user's password.
 #[test]
 fn who_is_redirected_to_is_not_logged_in_to() {
-    let (place, image) = (place_with_credentials(), image());
+    let (mut place, image) = (place(), image());
+    place.set("PYXIS_IDLE_TIMEOUT", "5");
     let token = Server::start(&image, |_| Reply::Body(br#"{"token": "abc"}"#.to_vec()));
     let realm = format!("Bearer realm=\"http://{}/token\"", token.host);
     let elsewhere = Server::start(&image, move |_| {
@@ -455,6 +508,7 @@ fn who_is_redirected_to_is_not_logged_in_to() {
         }
         false => Reply::Good,
     });
+    log_in(&place, &[&server.host, &elsewhere.host, &token.host, "127.0.0.1"]);
     let line = place.fails(&["pull", &server.uri()]);
     let who = format!("{}, where {} redirects to, denies access", elsewhere.host, server.host);
     assert!(line.contains(&who) && line.contains("no credentials are sent there"), "{line}");
@@ -475,9 +529,7 @@ fn an_image_made_again_is_as_private_as_what_it_took() {
     });
     let mode = |path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     for place in [&admin, &user] {
-        std::fs::create_dir_all(place.path("home/.config/enroot")).unwrap();
-        let file = place.path("home/.config/enroot/.credentials");
-        std::fs::write(file, "machine 127.0.0.1 login user password secret\n").unwrap();
+        log_in(place, &[&server.host]);
         std::fs::create_dir(place.path("store")).unwrap();
         mode(place.path("store"), 0o755);
     }

@@ -133,7 +133,7 @@ fn credentials_are_those_of_enroot_and_docker() {
     let config = place.path("home/.config/enroot");
     fs::create_dir_all(&config).unwrap();
     let write = |password: &str| {
-        let line = format!("machine 127.0.0.1 login user password {password}\n");
+        let line = format!("machine {} login user password {password}\n", registry.host);
         fs::write(config.join(".credentials"), line).unwrap();
     };
     write("wrong");

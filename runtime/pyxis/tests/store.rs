@@ -187,7 +187,7 @@ fn an_image_pulled_with_credentials_is_given_to_who_has_some() {
     let login = |place: &Place, password: &str| {
         let config = place.path("home/.config/enroot");
         fs::create_dir_all(&config).unwrap();
-        let line = format!("machine 127.0.0.1 login user password {password}\n");
+        let line = format!("machine {} login user password {password}\n", registry.host);
         fs::write(config.join(".credentials"), line).unwrap();
     };
     login(&admin, "secret");

@@ -54,11 +54,20 @@ impl Challenge {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The host of the token server.
+    /// The host of the token server, with its port unless that is the scheme's own.
     pub(super) fn realm_host(&self) -> Option<String> {
         let realm: Uri = self.get("realm")?.parse().ok()?;
-        (self.scheme == "bearer").then(|| realm.host().map(str::to_owned)).flatten()
+        (self.scheme == "bearer").then(|| host_of(&realm)).flatten()
     }
+}
+
+fn host_of(uri: &Uri) -> Option<String> {
+    let host = uri.host()?;
+    let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    Some(match uri.port_u16() {
+        Some(port) if port != usual => format!("{host}:{port}"),
+        _ => host.to_owned(),
+    })
 }
 
 #[derive(Deserialize)]
@@ -120,6 +129,12 @@ fn token(
 ) -> Result<String, RegistryError> {
     const WHAT: &str = "a token";
     let realm = challenge.get("realm").ok_or_else(|| unsupported(client, challenge))?;
+    let parsed: Uri = realm.parse().map_err(|_| unsupported(client, challenge))?;
+    let plain = parsed.scheme_str() != Some("https");
+    let allowed = host_of(&parsed).is_some_and(|host| client.settings.is_http(&host));
+    if plain && credential.is_some() && !allowed {
+        return Err(client.transport(ureq::Error::RequireHttpsOnly(realm.to_owned()), WHAT));
+    }
     let scope = challenge.get("scope").unwrap_or(scope);
     let service = challenge.get("service").unwrap_or_default();
     let post = |refresh: &str| {

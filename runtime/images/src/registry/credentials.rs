@@ -157,7 +157,7 @@ impl Credentials {
     }
 }
 
-/// The line for the registry and, as curl would do for enroot, the one of its token server with
+/// The line for the registry (its host, or host and port where that is not 443) and, as curl would do for enroot, the one of its token server with
 /// the same user name, if there is one.
 fn find_login(
     path: &Path,
@@ -166,20 +166,48 @@ fn find_login(
     realm: Option<&str>,
 ) -> Result<Option<Login>, CredentialError> {
     let logins = netrc::read(path)?;
-    let without_port = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let fits = |login: &&Login, name: &str| {
-        login.machine == name && user.is_none_or(|user| login.user == user)
-    };
     let found = logins
         .iter()
-        .find(|login| fits(login, host))
-        .or_else(|| logins.iter().find(|login| fits(login, without_port)));
+        .find(|login| login.is_for(host) && user.is_none_or(|user| login.user == user));
     let Some(found) = found else { return Ok(None) };
     let at_realm = realm.and_then(|realm| {
-        logins.iter().find(|login| login.machine == realm && login.user == found.user)
+        logins.iter().find(|login| login.is_for(realm) && login.user == found.user)
     });
     Ok(Some(at_realm.unwrap_or(found).clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_for_one_port() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("credentials");
+        let text = "machine reg.io login u password p\nmachine reg.io:5000 login v password q\n\
+            machine [::1]:5000 login w password r\nmachine ::1 login x password s\n";
+        std::fs::write(&path, text).unwrap();
+        let user = |host: &str| find_login(&path, host, None, None).unwrap().map(|l| l.user);
+        for (host, wanted) in [
+            ("reg.io", Some("u")),
+            ("reg.io:443", Some("u")),
+            ("reg.io:5000", Some("v")),
+            ("reg.io:5001", None),
+            ("reg.io:80", None),
+            ("evil.reg.io", None),
+            ("[::1]:5000", Some("w")),
+            ("[::1]:5001", None),
+        ] {
+            assert_eq!(user(host).as_deref(), wanted, "{host}");
+        }
+        // The token server's own, where it is that of the port.
+        std::fs::write(&path, "machine r login u password p\nmachine a login u password q\n")
+            .unwrap();
+        let password = |realm| {
+            let login = find_login(&path, "r", None, Some(realm)).unwrap().unwrap();
+            login.password("r", &path).unwrap()
+        };
+        assert_eq!(password("a"), "q");
+        assert_eq!(password("a:444"), "p");
+    }
 }

@@ -1,10 +1,13 @@
-//! enroot's credentials file: netrc's words, with passwords that may be shell expressions.
+//! enroot's credentials file: netrc's words, with passwords that may be shell expressions, and with
+//! machines that may have a port.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use hygiene::unsecure;
 
 use super::CredentialError;
 
@@ -105,6 +108,13 @@ fn word(text: &str) -> (&str, &str) {
 }
 
 impl Login {
+    /// Whether it may be shown to `host`, which has a port unless that is the usual one: a line
+    /// for a host alone is for the usual one, too. Who listens on others may be anybody.
+    pub(super) fn is_for(&self, host: &str) -> bool {
+        let bare = |host: &str| host.strip_suffix(":443").unwrap_or(host).to_owned();
+        bare(&self.machine).eq_ignore_ascii_case(&bare(host))
+    }
+
     /// The password, its expression evaluated by a shell.
     pub(super) fn password(&self, host: &str, file: &Path) -> Result<String, CredentialError> {
         if !self.expression {
@@ -115,7 +125,7 @@ impl Login {
             host: host.to_owned(),
             problem,
         };
-        let output = Command::new("/bin/sh")
+        let output = unsecure::command("/bin/sh")
             .args(["-c", &format!("echo {}", self.password)])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
