@@ -1,4 +1,4 @@
-//! Slurm's log: one call of the Slurm function per line of text.
+//! Slurm's log: one call of the Slurm function per message, which is one line of it.
 //!
 //! ```
 //! use spank_bindings::log;
@@ -15,52 +15,69 @@ use std::fmt;
 
 /// Always logged; an error of srun on the user's terminal.
 pub fn error(text: fmt::Arguments<'_>) {
-    each_line(raw::slurm_error, text);
+    write(raw::slurm_error, text);
 }
 
 /// Logged by default.
 pub fn info(text: fmt::Arguments<'_>) {
-    each_line(raw::slurm_info, text);
+    write(raw::slurm_info, text);
 }
 
 /// Logged with `-v`, or `SlurmdDebug=verbose`.
 pub fn verbose(text: fmt::Arguments<'_>) {
-    each_line(raw::slurm_verbose, text);
+    write(raw::slurm_verbose, text);
 }
 
 /// Logged with `-vv`, or `SlurmdDebug=debug`.
 pub fn debug(text: fmt::Arguments<'_>) {
-    each_line(raw::slurm_debug, text);
+    write(raw::slurm_debug, text);
 }
 
 /// Logged with `-vvv`, or `SlurmdDebug=debug2`.
 pub fn debug2(text: fmt::Arguments<'_>) {
-    each_line(raw::slurm_debug2, text);
+    write(raw::slurm_debug2, text);
 }
 
 /// Logged with `-vvvv`, or `SlurmdDebug=debug3`.
 pub fn debug3(text: fmt::Arguments<'_>) {
-    each_line(raw::slurm_debug3, text);
+    write(raw::slurm_debug3, text);
 }
 
 /// Without Slurm's prefix; reaches the user's terminal, in hooks of a task too.
 pub fn spank_log(text: fmt::Arguments<'_>) {
-    each_line(raw::slurm_spank_log, text);
+    write(raw::slurm_spank_log, text);
 }
 
 type SlurmLog = unsafe extern "C" fn(*const c_char, ...);
 
-/// One call per line, so that each has Slurm's prefix; an empty text is no line.
-fn each_line(slurm: SlurmLog, text: fmt::Arguments<'_>) {
-    for line in text.to_string().lines() {
+/// One call for one message. Whatever a user, an image or a registry has put into it stays text of
+/// that one line: here is the only way to Slurm's log and to the user's terminal.
+fn write(slurm: SlurmLog, text: fmt::Arguments<'_>) {
+    let text = text.to_string();
+    let line = text.trim_end_matches('\n');
+    if !line.is_empty() {
         // SAFETY: a constant format that takes one C string.
-        unsafe { slurm(c"%s".as_ptr(), c_string(line).as_ptr()) };
+        unsafe { slurm(c"%s".as_ptr(), c_string(escape(line)).as_ptr()) };
     }
 }
 
-/// A NUL would end the line early: it becomes U+FFFD.
-fn c_string(line: &str) -> CString {
-    CString::new(line.replace('\0', "\u{fffd}")).unwrap_or_default()
+/// Control characters (C0, DEL and C1) as a programmer writes them: none ends a line, moves a
+/// cursor or rings a bell. Bytes that are no UTF-8 were U+FFFD before they became text.
+fn escape(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    for letter in line.chars() {
+        if letter.is_control() {
+            out.extend(letter.escape_default());
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
+/// Escaped text has no NUL.
+fn c_string(line: String) -> CString {
+    CString::new(line).unwrap_or_default()
 }
 
 #[doc(hidden)]

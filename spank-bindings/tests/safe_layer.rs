@@ -150,8 +150,9 @@ fn each_environment_in_its_context() {
 }
 
 #[test]
-fn a_text_is_one_call_per_line_and_no_format() {
+fn a_text_is_one_call_one_line_and_no_format() {
     log::error!("100%s {}\nsecond\0part", 1);
+    log::error!("{}", "\x1b]0;x\x07\r\x7f\u{80}\u{9b}2J\t\u{a0}é\\");
     log::info!("i");
     log::verbose!("v");
     log::debug!("d");
@@ -159,8 +160,8 @@ fn a_text_is_one_call_per_line_and_no_format() {
     log::debug3!("d3");
     log::spank_log!("{}", "to the user\n");
     let expected = [
-        (Level::Error, "100%s 1"),
-        (Level::Error, "second\u{fffd}part"),
+        (Level::Error, r"100%s 1\nsecond\u{0}part"),
+        (Level::Error, "\\u{1b}]0;x\\u{7}\\r\\u{7f}\\u{80}\\u{9b}2J\\t\u{a0}é\\"),
         (Level::Info, "i"),
         (Level::Verbose, "v"),
         (Level::Debug, "d"),
