@@ -2,8 +2,9 @@
 
 use crate::config::Config;
 use crate::options::{OptionError, Options, defaults, repeats, table};
+use crate::root::{remove_containers_of_job, runtime_dir};
 use crate::state::{self, State};
-use crate::step::{Step, StepError, backend, pin, remove_containers_of_job, runtime_dir};
+use crate::step::{Step, StepError, backend, pin};
 use spank_bindings::{Args, Context, Spank, context, log};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

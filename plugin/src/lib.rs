@@ -10,6 +10,7 @@ mod line;
 pub mod options;
 #[cfg(test)]
 mod releases;
+mod root;
 mod state;
 mod step;
 

@@ -3,7 +3,7 @@
 
 use super::StepError;
 use super::backend::Context;
-use super::child::{Command, Outcome};
+use crate::root::child::{Command, Outcome};
 use spank_bindings::log;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -5,12 +5,12 @@
 //! script and for a step of one node.
 
 use super::backend::Backend;
-use super::child::Command;
 use super::image::Image;
 use super::job::Credentials;
 use crate::config::Config;
 use crate::options::Options;
 use hygiene::userinfo::without_password;
+use crate::root::child::Command;
 use nix::unistd::{getegid, geteuid, getgroups};
 use spank_bindings::log;
 use std::ffi::{CStr, CString, OsString};

@@ -2,8 +2,8 @@
 
 use super::{Backend, Context, Resumed, Stored, Target};
 use crate::options::NameFlag;
+use crate::root::child::{Command, Outcome, SOCKET};
 use crate::step::StepError;
-use crate::step::child::{Command, Outcome, SOCKET};
 use crate::step::image::Image;
 use handover::ending;
 use nix::errno::Errno;

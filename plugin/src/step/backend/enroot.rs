@@ -6,8 +6,8 @@
 //! the step.
 
 use super::{Backend, Context, Target};
+use crate::root::child::{self, Command};
 use crate::step::StepError;
-use crate::step::child::{self, Command};
 use crate::step::conf::ConfFile;
 use crate::step::running;
 use crate::step::text::after;

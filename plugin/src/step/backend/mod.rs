@@ -5,13 +5,13 @@ mod builtin;
 mod enroot;
 
 use super::StepError;
-use super::child::{Command, Outcome};
 use super::image::Image;
 use super::job::Job;
 use super::plan::Plan;
 use super::text::after;
 use crate::config::{Config, RuntimeChoice};
 use crate::options::NameFlag;
+use crate::root::child::{Command, Outcome};
 use nix::fcntl::Flock;
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};

@@ -2,7 +2,7 @@
 //! each. No symbolic link is followed below `RUNTIME_PATH`, and what is there already is checked
 //! before it is trusted.
 
-use super::StepError;
+use crate::step::StepError;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, lstat, mkdirat};

@@ -5,9 +5,9 @@
 //! steps have none, for the image is there: nothing is executed then. It ends with the step.
 
 use super::child::Command;
-use super::image::Image;
-use super::job::Credentials;
 use crate::config::Config;
+use crate::step::image::Image;
+use crate::step::job::Credentials;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::{Mode, fstat};

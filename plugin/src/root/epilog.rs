@@ -1,12 +1,12 @@
 //! `container_scope=job`: at the end of a job its containers go.
 
-use super::StepError;
-use super::backend::{self, Context};
-use super::image::Image;
-use super::job::{Credentials, Job};
-use super::plan::Plan;
 use crate::config::{Config, Scope};
 use crate::options::Unshare;
+use crate::step::StepError;
+use crate::step::backend::{self, Context};
+use crate::step::image::Image;
+use crate::step::job::{Credentials, Job};
+use crate::step::plan::Plan;
 use nix::unistd::{Uid, User, getppid};
 use spank_bindings::{Spank, StepId, log};
 use std::ffi::{CString, OsStr, OsString};

@@ -1,7 +1,7 @@
 //! Running a program as the user and keeping what it says.
 
-use super::StepError;
-use super::job::Credentials;
+use crate::step::StepError;
+use crate::step::job::Credentials;
 use nix::libc::{self, c_char, c_int};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask, raise};

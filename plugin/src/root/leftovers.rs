@@ -4,8 +4,8 @@
 //! A helper that serves the container's image has to stay as long as another step uses the
 //! container, and Slurm kills all of a step: so the step stays.
 
-use super::job::Job;
-use super::text::after;
+use crate::step::job::Job;
+use crate::step::text::after;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use spank_bindings::{StepId, log};
@@ -25,15 +25,15 @@ struct Leftovers {
 }
 
 /// How the processes of a step are told from others.
-pub(super) struct Mark<'a> {
-    pub(super) job: &'a Job,
+pub(crate) struct Mark<'a> {
+    pub(crate) job: &'a Job,
     /// Device and inode of the container's mount namespace.
-    pub(super) mounts: Option<(u64, u64)>,
+    pub(crate) mounts: Option<(u64, u64)>,
 }
 
 /// Kills what the user left in the container `name` and waits for its helpers, for as long as
 /// other steps need them. Slurm's SIGKILL for the step, which they do get, ends the wait.
-pub(super) fn outstay(step: &Mark<'_>, name: &str) {
+pub(crate) fn outstay(step: &Mark<'_>, name: &str) {
     let mut told = false;
     loop {
         let Leftovers { in_container, helpers } = find(step);
