@@ -11,6 +11,8 @@ pub enum OptionError {
     Repeated(&'static str),
     /// An option and its opposite.
     Both(&'static str, &'static str),
+    /// A list that is too long.
+    TooMany(&'static str),
     /// A mount entry without source or target.
     MountFormat(String),
     /// A mount source that is neither path nor keyword.
@@ -48,6 +50,9 @@ impl fmt::Display for OptionError {
             Self::Empty(option) => write!(f, "--{option}: argument required"),
             Self::Repeated(option) => write!(f, "--{option} specified multiple times"),
             Self::Both(one, other) => write!(f, "both --{one} and --{other} were specified"),
+            Self::TooMany(option) => {
+                write!(f, "--{option}: more than {} entries", super::MAX_ENTRIES)
+            }
             Self::MountFormat(entry) => {
                 write!(f, "--container-mounts: invalid format: {entry} (SRC:DST[:FLAGS])")
             }

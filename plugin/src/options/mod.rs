@@ -198,10 +198,11 @@ impl Options {
     }
 
     fn add_mounts(&mut self, list: &[u8]) -> Result<(), OptionError> {
+        bounded(Valued::Mounts, list, self.mounts.len())?;
         for entry in list.split(|byte| *byte == b',') {
             self.add_mount(Mount::parse(entry)?);
         }
-        Ok(())
+        bounded(Valued::Mounts, b"", self.mounts.len())
     }
 
     /// Adds a mount unless it is there already.
@@ -212,6 +213,7 @@ impl Options {
     }
 
     fn add_env(&mut self, list: &[u8]) -> Result<(), OptionError> {
+        bounded(Valued::Env, list, self.env.len())?;
         for name in list.split(|byte| *byte == b',') {
             if name.is_empty() {
                 return Err(OptionError::EnvFormat(lossy(list)));
@@ -220,7 +222,7 @@ impl Options {
                 self.env.push(os(name));
             }
         }
-        Ok(())
+        bounded(Valued::Env, b"", self.env.len())
     }
 
     fn add_unshare(&mut self, list: &[u8]) -> Result<(), OptionError> {
@@ -265,6 +267,18 @@ impl Options {
             })
             .collect()
     }
+}
+
+/// The most entries of a list: each is compared with all.
+pub const MAX_ENTRIES: usize = 1000;
+
+/// Neither the list nor what there is (a list may come again) is longer than that.
+fn bounded(which: Valued, list: &[u8], have: usize) -> Result<(), OptionError> {
+    let mut entries = list.split(|byte| *byte == b',');
+    if have > MAX_ENTRIES || entries.nth(MAX_ENTRIES).is_some() {
+        return Err(OptionError::TooMany(which.option()));
+    }
+    Ok(())
 }
 
 fn once<T: PartialEq>(

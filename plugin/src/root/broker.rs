@@ -1,12 +1,17 @@
 //! The shared image store: it belongs to an account of its own, and what is missing there is
 //! fetched by that account, at a step's request.
 //!
-//! slurmstepd, as root, forks a process that becomes the account and waits for the request. Most
+//! slurmstepd forks a process that becomes the account and waits for the request. Most
 //! steps have none, for the image is there: nothing is executed then. It ends with the step.
+//!
+//! Its memory and processors are to be those of the job that asks. So it is forked as late as
+//! slurmstepd can, when Slurm has put that into the step's cgroups (`task_g_pre_setuid`), which is before
+//! `user_init` and after the hooks that run before.
 
-use super::child::Command;
+use super::child::{Command, Patience};
 use crate::config::Config;
 use crate::step::image::Image;
+use crate::step::in_words;
 use crate::step::job::Credentials;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -33,29 +38,55 @@ const HANDED_ON: [&str; 9] = [
     "SSL_CERT_FILE",
 ];
 
-/// As root: prepares for a request, if this image may lead to one. What is wrong with the store is
-/// the administrator's to know; users then fetch to stores of their own.
-pub(crate) fn start(config: &Config, image: Option<&OsString>, program: &Path) -> Option<OwnedFd> {
-    let store = config.shared_store.as_ref()?;
-    let image = Image::parse(image?);
-    if !matches!(image, Image::Remote { .. }) || image.is_daemon() || config.importer.is_some() {
-        return None;
-    }
-    match prepare(store, program) {
-        Ok(socket) => Some(socket),
-        Err(problem) => {
-            log::error!("pyxis: shared_store {} is not used: {problem}", store.display());
-            None
+/// What a request would need.
+pub(crate) struct Broker {
+    account: Credentials,
+    ours: OwnedFd,
+    theirs: OwnedFd,
+}
+
+impl Broker {
+    /// As root: prepares for a request, if this image may lead to one. What is wrong with the store is
+    /// the administrator's to know; users then fetch to stores of their own.
+    pub(crate) fn prepare(config: &Config, image: Option<&OsString>) -> Option<Broker> {
+        let store = config.shared_store.as_ref()?;
+        let image = Image::parse(image?);
+        if !matches!(image, Image::Remote { .. }) || image.is_daemon() || config.importer.is_some()
+        {
+            return None;
         }
+        let account = owner(store).map_err(|problem| unused(store, &problem)).ok()?;
+        // Made here, for with `contain_spank` the hook that forks has descriptors of its own.
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|errno| unused(store, &in_words(errno)))
+                .ok()?;
+        Some(Broker { account, ours, theirs })
+    }
+
+    /// In `user_init`: forks the process. The way to it.
+    pub(crate) fn start(self, config: &Config, program: &Path) -> Option<OwnedFd> {
+        let store = config.shared_store.as_ref()?;
+        let environ = environ(store);
+        let command = Command {
+            program,
+            arguments: vec!["broker".into()],
+            environ: &environ,
+            user: &self.account,
+            given: [Some(self.theirs.as_fd()), None],
+            patience: Patience::OfUser,
+            cgroup: None,
+        };
+        command.spawn_on_demand().map_err(|error| unused(store, &error.to_string())).ok()?;
+        Some(self.ours)
     }
 }
 
-fn prepare(store: &Path, program: &Path) -> Result<OwnedFd, String> {
-    let account = owner(store)?;
-    let failed = |errno: nix::Error| errno.desc().to_owned();
-    let (ours, theirs) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .map_err(failed)?;
+fn unused(store: &Path, problem: &str) {
+    log::error!("pyxis: shared_store {} is not used: {problem}", store.display());
+}
+
+fn environ(store: &Path) -> Vec<CString> {
     let mut environ: Vec<CString> = HANDED_ON
         .iter()
         .filter_map(|name| Some((OsStr::new(*name).to_owned(), std::env::var_os(name)?)))
@@ -68,18 +99,14 @@ fn prepare(store: &Path, program: &Path) -> Result<OwnedFd, String> {
         })
         .collect();
     environ.push(c"LANG=C.UTF-8".to_owned());
-    let arguments = vec!["broker".into()];
-    let socket = Some(theirs.as_fd());
-    let command = Command { program, arguments, environ: &environ, user: &account, socket };
-    command.spawn_on_demand().map_err(|error| error.to_string())?;
-    Ok(ours)
+    environ
 }
 
 /// Whose the store is, if that is an account that root can become without giving anything away and
 /// nobody else can write there.
 fn owner(store: &Path) -> Result<Credentials, String> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
-    let failed = |errno: nix::Error| errno.desc().to_owned();
+    let failed = in_words;
     let directory = open(store, flags, Mode::empty()).map_err(failed)?;
     let stat = fstat(&directory).map_err(failed)?;
     if stat.st_uid == 0 || stat.st_gid == 0 {

@@ -1,10 +1,13 @@
 //! The end of a step: what its last task leaves to be done.
 
+use super::cgroup;
+use super::child::{LIMIT, Patience};
 use super::leftovers::{self, Mark};
 use crate::config::Config;
 use crate::step::backend::{Backend, Context};
 use crate::step::{Planned, Step, StepError, conf, importer};
 use spank_bindings::log;
+use std::time::Instant;
 
 impl Step {
     /// In slurmstepd, after each task's end.
@@ -14,15 +17,22 @@ impl Step {
         if self.exited < self.job.local_tasks {
             return Ok(());
         }
+        // Its process ends before Slurm looks at what is left in the step's cgroups.
+        self.shared.broker = None;
         // enroot leaves nothing that stands for its helpers. A container in use cannot be removed.
         let (ended, mounts) = self.shared.release();
-        if !ended || plan.named.is_some() || self.shared.created() {
-            leftovers::outstay(&Mark { job: &self.job, mounts }, &plan.name);
+        let (job, shared) = (&self.job, &self.shared);
+        if !ended || plan.named.is_some() || shared.created() {
+            leftovers::outstay(&Mark { job, mounts }, &plan.name);
         }
-        let context = Context { config, job: &self.job, plan, environ };
-        let saved = match &plan.save {
-            // Not of a step that was interrupted before it ran.
-            Some(file) if self.shared.entered() == self.job.local_tasks => backend
+        // Not of a step that was interrupted before it ran.
+        let save = plan.save.as_ref().filter(|_| shared.entered() == job.local_tasks);
+        let work = save.is_some() || shared.fetched() || shared.making() || shared.created();
+        let cgroup = work.then(|| cgroup::freezer(job)).flatten();
+        let (patience, cgroup) = (Patience::OfStep, cgroup.as_ref());
+        let context = Context { config, job, plan, environ, patience, cgroup };
+        let saved = match save {
+            Some(file) => backend
                 .export(context, &plan.name, file)
                 .inspect(|()| {
                     log::spank_log!(
@@ -32,9 +42,11 @@ impl Step {
                     );
                 })
                 .map_err(|_| StepError::NotSaved),
-            _ => Ok(()),
+            None => Ok(()),
         };
-        self.clean_up(context, &**backend);
+        // All of it together.
+        let patience = Patience::Until(Instant::now() + LIMIT);
+        self.clean_up(Context { patience, ..context }, &**backend);
         saved
     }
 

@@ -1,16 +1,19 @@
 //! `container_scope=job`: at the end of a job its containers go.
 
+use super::child::output::some_of_path;
+use super::child::{LIMIT, Patience};
 use crate::config::{Config, Scope};
 use crate::options::Unshare;
 use crate::step::StepError;
 use crate::step::backend::{self, Context};
 use crate::step::image::Image;
-use crate::step::job::{Credentials, Job};
+use crate::step::job::{Credentials, Job, home_of};
 use crate::step::plan::Plan;
-use nix::unistd::{Uid, User, getppid};
+use nix::unistd::getppid;
 use spank_bindings::{Spank, StepId, log};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
 
 /// Removes every container named after the job, as its user.
 pub(crate) fn remove_containers_of_job(
@@ -48,7 +51,9 @@ pub(crate) fn remove_containers_of_job(
     let path = path_of_slurmd();
     let backend = backend::choose(config, &path);
     let environ = environ(job.user.uid, &path);
-    let context = Context { config, job: &job, plan: &plan, environ: &environ };
+    // All of it together: the job is not over before.
+    let (patience, cgroup) = (Patience::Until(Instant::now() + LIMIT), None);
+    let context = Context { config, job: &job, plan: &plan, environ: &environ, patience, cgroup };
     let prefix = format!("pyxis_{}_", job.job_id);
     let of_job = |names: Vec<String>| {
         let ours = |name: &String| name.starts_with(&prefix) && !name.contains(char::is_whitespace);
@@ -68,15 +73,14 @@ pub(crate) fn remove_containers_of_job(
 /// The PATH that steps have. Slurm gives the epilog's process another one, in which the runtime
 /// may not be found, or be another; its parent is slurmd.
 fn path_of_slurmd() -> OsString {
-    let environ = std::fs::read(format!("/proc/{}/environ", getppid())).unwrap_or_default();
+    let environ = some_of_path(&format!("/proc/{}/environ", getppid())).unwrap_or_default();
     let path = environ.split(|byte| *byte == 0).find_map(|line| line.strip_prefix(b"PATH="));
     path.map_or_else(backend::own_path, |path| OsStr::from_bytes(path).to_owned())
 }
 
 /// The epilog has hardly an environment; the user's containers are below the user's home.
 fn environ(uid: u32, path: &OsStr) -> Vec<CString> {
-    let home = User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.dir);
-    let home = home.map(|home| [b"HOME=", home.as_os_str().as_bytes()].concat());
+    let home = home_of(uid).map(|home| [b"HOME=", home.as_bytes()].concat());
     [Some([b"PATH=", path.as_bytes()].concat()), home]
         .into_iter()
         .flatten()

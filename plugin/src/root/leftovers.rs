@@ -2,26 +2,29 @@
 //! whom Slurm is about to kill, and the runtime's helpers outside of it.
 //!
 //! A helper that serves the container's image has to stay as long as another step uses the
-//! container, and Slurm kills all of a step: so the step stays.
+//! container, and Slurm kills all of a step: so the step stays, until Slurm ends it.
 
+use super::cgroup;
+use super::child::output::some_of_path;
+use super::process::{self, Life, descriptor, ends_within, kill};
 use crate::step::job::Job;
 use crate::step::text::after;
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use spank_bindings::{StepId, log};
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 /// How long helpers may take to see that their container is gone.
 const GRACE: Duration = Duration::from_millis(500);
+/// How often to see whether Slurm has ended the step.
+const SLICE: Duration = Duration::from_millis(250);
 
-/// Descriptors of processes of one step.
+/// Processes of one step.
 #[derive(Default)]
 struct Leftovers {
     in_container: Vec<OwnedFd>,
-    helpers: Vec<OwnedFd>,
+    helpers: Vec<(i32, OwnedFd)>,
 }
 
 /// How the processes of a step are told from others.
@@ -31,16 +34,29 @@ pub(crate) struct Mark<'a> {
     pub(crate) mounts: Option<(u64, u64)>,
 }
 
+/// How a process was told to be one of the step's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// Which its user cannot change, and which Slurm's SIGKILL reaches.
+    Cgroup,
+    /// Which anybody can give to any process: it is not waited for longer than a moment.
+    Variables,
+}
+
 /// Kills what the user left in the container `name` and waits for its helpers, for as long as
 /// other steps need them. Slurm's SIGKILL for the step, which they do get, ends the wait.
 pub(crate) fn outstay(step: &Mark<'_>, name: &str) {
     let mut told = false;
     loop {
-        let Leftovers { in_container, helpers } = find(step);
+        let (Leftovers { in_container, helpers }, by) = find(step);
         for process in &in_container {
             kill(process);
         }
-        if helpers.is_empty() || wait(&helpers, Some(Instant::now() + GRACE)) {
+        let until = Instant::now() + GRACE;
+        let ended = helpers.iter().all(|(_, helper)| {
+            ends_within(helper, until.saturating_duration_since(Instant::now()))
+        });
+        if ended || by == By::Variables {
             return;
         }
         if !told {
@@ -50,21 +66,35 @@ pub(crate) fn outstay(step: &Mark<'_>, name: &str) {
             );
             told = true;
         }
-        wait(&helpers, None);
+        // Whichever ends or is to end: the others are looked for again.
+        while helpers
+            .iter()
+            .all(|(pid, _)| matches!(process::life(*pid), Life::Running | Life::Stopped))
+        {
+            ends_within(&helpers[0].1, SLICE);
+        }
+        let doomed = |(pid, helper): &(i32, OwnedFd)| {
+            process::life(*pid) == Life::Doomed && !ends_within(helper, GRACE)
+        };
+        // Beyond SIGKILL: it is not ours to wait for it.
+        if helpers.iter().any(doomed) {
+            return;
+        }
     }
 }
 
-fn find(step: &Mark<'_>) -> Leftovers {
+fn find(step: &Mark<'_>) -> (Leftovers, By) {
     let mut found = Leftovers::default();
+    let mut by = By::Cgroup;
     let job = step.job;
     let at = |pid: &str, what: &str| {
         fs::metadata(format!("/proc/{pid}/{what}")).map(|at| (at.dev(), at.ino()))
     };
     let root = |pid: &str| at(pid, "root");
     let (Ok(own_root), Ok(processes)) = (root("self"), fs::read_dir("/proc")) else {
-        return found;
+        return (found, by);
     };
-    let me = std::process::id();
+    let me = std::process::id() as i32;
     for process in processes.flatten() {
         let name = process.file_name();
         let Some((text, pid)) = name.to_str().and_then(|text| Some((text, text.parse().ok()?)))
@@ -72,53 +102,41 @@ fn find(step: &Mark<'_>) -> Leftovers {
             continue;
         };
         // Cheap tests first; those before the descriptor is open are repeated by the ones after.
-        if pid == me || !process.metadata().is_ok_and(|at| at.uid() == job.user.uid) {
+        let theirs = || process.metadata().is_ok_and(|at| at.uid() == job.user.uid);
+        if pid == me || !theirs() {
             continue;
         }
-        let Some(descriptor) = open(pid) else { continue };
-        let (theirs, mounts) = (root(text), at(text, "ns/mnt").ok());
-        let ours = process.metadata().is_ok_and(|at| at.uid() == job.user.uid) && is_of(step, text);
+        let Some(descriptor) = descriptor(pid) else { continue };
+        let (its_root, mounts) = (root(text), at(text, "ns/mnt").ok());
+        let Some(how) = is_of(job, text).filter(|_| theirs()) else { continue };
         // Alive until now, hence all of it was about this process.
-        if !ours || wait_one(&descriptor, PollTimeout::ZERO) {
+        if ends_within(&descriptor, Duration::ZERO) {
             continue;
         }
-        match theirs {
+        match its_root {
             // With the node's root mounted in it, a process in the container can have that root.
-            Ok(theirs) if theirs == own_root && (mounts.is_none() || mounts != step.mounts) => {
-                found.helpers.push(descriptor);
+            Ok(its) if its == own_root && (mounts.is_none() || mounts != step.mounts) => {
+                if how == By::Variables {
+                    by = how;
+                }
+                found.helpers.push((pid, descriptor));
             }
             Ok(_) => found.in_container.push(descriptor),
             Err(_) => {}
         }
     }
-    found
+    (found, by)
 }
 
 /// Whether a process belongs to the step: by its cgroup, or, where Slurm uses none, by the
-/// variables it was started with.
-fn is_of(step: &Mark<'_>, pid: &str) -> bool {
-    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    if after(cgroups.as_bytes(), b"/job_").is_some() {
-        return in_cgroup(step.job, &cgroups);
+/// variables it was started with, as far as they are among the first.
+fn is_of(job: &Job, pid: &str) -> Option<By> {
+    let cgroups = some_of_path(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    if after(&cgroups, b"/job_").is_some() {
+        return cgroup::is_of(job, &cgroups).then_some(By::Cgroup);
     }
-    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    has_variables(step.job, &environ)
-}
-
-/// Slurm calls the step's cgroup `step_ID` or, in a heterogeneous step, `step_ID+PART`. No two parts
-/// are on one node.
-fn in_cgroup(job: &Job, cgroups: &str) -> bool {
-    let step = match job.step_id {
-        StepId::BATCH => "batch".to_owned(),
-        StepId::INTERACTIVE => "interactive".to_owned(),
-        StepId::EXTERN => "extern".to_owned(),
-        step => step.to_string(),
-    };
-    let step = format!("/job_{}/step_{step}", job.job_id);
-    cgroups.lines().any(|line| {
-        let rest = after(line.as_bytes(), step.as_bytes());
-        matches!(rest, Some([] | [b'/', ..] | [b'+', b'0'..=b'9', ..]))
-    })
+    let environ = some_of_path(&format!("/proc/{pid}/environ")).unwrap_or_default();
+    has_variables(job, &environ).then_some(By::Variables)
 }
 
 fn has_variables(job: &Job, environ: &[u8]) -> bool {
@@ -130,48 +148,6 @@ fn has_variables(job: &Job, environ: &[u8]) -> bool {
     let step = (job.step_id != StepId::BATCH).then(|| job.step_id.to_string());
     of("SLURM_JOB_ID=") == Some(job.job_id.to_string().as_bytes())
         && of("SLURM_STEP_ID=") == step.as_ref().map(String::as_bytes)
-}
-
-/// Waits until all have ended, or until `deadline`; without one, until the first has. Returns
-/// whether all have.
-fn wait(processes: &[OwnedFd], deadline: Option<Instant>) -> bool {
-    let Some(deadline) = deadline else {
-        let mut ended: Vec<_> =
-            processes.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
-        let _ = poll(&mut ended, PollTimeout::NONE);
-        return false;
-    };
-    processes.iter().all(|process| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        wait_one(process, left)
-    })
-}
-
-fn wait_one(process: &OwnedFd, timeout: PollTimeout) -> bool {
-    let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    poll(&mut ended, timeout).is_ok_and(|ready| ready > 0)
-}
-
-/// A descriptor of the process, readable when it has ended (Linux 5.3).
-fn open(pid: u32) -> Option<OwnedFd> {
-    // SAFETY: numbers only.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    // SAFETY: just made for us.
-    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
-fn kill(process: &OwnedFd) {
-    // SAFETY: signals the process of a descriptor, which cannot be another one.
-    unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            process.as_raw_fd(),
-            libc::SIGKILL,
-            std::ptr::null::<libc::siginfo_t>(),
-            0,
-        );
-    }
 }
 
 #[cfg(test)]
@@ -196,36 +172,6 @@ mod tests {
     }
 
     #[test]
-    fn a_process_belongs_to_the_step_of_its_cgroup() {
-        let step = job(4, StepId(1));
-        let v1 = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_64101/job_4/step_1\n0::/\n";
-        assert!(in_cgroup(&step, v1));
-        let v2 = "0::/system.slice/slurmstepd.scope/job_4/step_1/user/task_0\n";
-        assert!(in_cgroup(&step, v2));
-        for other in ["job_4/step_10", "job_44/step_1", "job_4/step_batch", "job_14/step_1"] {
-            let cgroups = format!("6:freezer:/slurm/uid_1/{other}\n");
-            assert!(!in_cgroup(&step, &cgroups), "{other}");
-        }
-        for (id, name) in [
-            (StepId::BATCH, "batch"),
-            (StepId::INTERACTIVE, "interactive"),
-            (StepId::EXTERN, "extern"),
-        ] {
-            let cgroups = format!("6:freezer:/slurm/uid_1/job_4/step_{name}\n");
-            assert!(in_cgroup(&job(4, id), &cgroups), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_part_of_a_heterogeneous_step_is_of_the_step() {
-        let step = job(4, StepId(1));
-        let v1 = "6:freezer:/slurm/uid_1/job_4/step_1+2\n";
-        let v2 = "0::/system.slice/slurmstepd.scope/job_4/step_1+12/user/task_0\n";
-        assert!(in_cgroup(&step, v1) && in_cgroup(&step, v2));
-        assert!(!in_cgroup(&step, "6:freezer:/slurm/uid_1/job_4/step_1+x\n"));
-    }
-
-    #[test]
     fn without_cgroups_of_slurm_variables_tell() {
         let environ = b"A=1\0SLURM_JOB_ID=4\0SLURM_STEP_ID=1\0";
         assert!(has_variables(&job(4, StepId(1)), environ));
@@ -247,19 +193,36 @@ mod tests {
         child
     }
 
+    /// Anybody can start a process with a step's variables; it may take as long as it likes.
     #[test]
-    fn helpers_are_waited_for_and_others_left_alone() {
+    fn what_only_variables_tell_is_waited_for_a_moment() {
         // Numbers that no job of Slurm has.
-        let (mine, other) = (job(4_000_000_001, StepId(1)), job(4_000_000_001, StepId(2)));
-        let mut foreign = sleep(&other, "30");
-        let mut helper = sleep(&mine, "0.8");
+        let mine = job(4_000_000_001, StepId(1));
+        let mut helper = sleep(&mine, "30");
         let begin = Instant::now();
         outstay(&Mark { job: &mine, mounts: None }, "pyxis_x");
-        assert!(begin.elapsed() > Duration::from_millis(600), "{:?}", begin.elapsed());
-        assert!(helper.wait().unwrap().success());
-        assert!(foreign.try_wait().unwrap().is_none());
-        foreign.kill().unwrap();
-        foreign.wait().unwrap();
+        assert!(begin.elapsed() >= GRACE, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert!(helper.try_wait().unwrap().is_none());
+        helper.kill().unwrap();
+        helper.wait().unwrap();
+    }
+
+    /// More than 64 KiB of it would be memory of slurmstepd's.
+    #[test]
+    fn a_giant_environment_is_not_read() {
+        let mine = job(4_000_000_003, StepId(1));
+        let mut command = Command::new("sleep");
+        for number in 0..20 {
+            command.env(format!("A{number}"), "x".repeat(100_000));
+        }
+        let mut child = command.arg("30").spawn().unwrap();
+        let environ = format!("/proc/{}/environ", child.id());
+        while fs::read(&environ).unwrap().len() < 2_000_000 {}
+        assert_eq!(some_of_path(&environ).unwrap().len(), 64 << 10);
+        assert_eq!(is_of(&mine, &child.id().to_string()), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// As with `/:/host` mounted and `chroot /host` in the container.

@@ -4,10 +4,13 @@
 //! without a deadline (SAFETY.md, section 5).
 
 pub(crate) mod broker;
+pub(crate) mod cgroup;
 pub(crate) mod child;
 mod end;
 mod epilog;
 pub(crate) mod leftovers;
+pub(crate) mod process;
+mod release;
 pub(crate) mod runtime_dir;
 
 pub(crate) use epilog::remove_containers_of_job;
@@ -16,7 +19,8 @@ use crate::config::Config;
 use crate::options::Options;
 use crate::step::job::Job;
 use crate::step::shared::Shared;
-use crate::step::{Step, StepError, backend};
+use crate::step::{Step, StepError};
+use broker::Broker;
 use spank_bindings::Spank;
 
 impl Step {
@@ -28,11 +32,8 @@ impl Step {
     ) -> Result<Step, StepError> {
         let job = Job::read(spank)?;
         runtime_dir::create_for_user(&config.runtime_path, job.user.uid, job.user.gid)?;
-        let mut shared = Shared::new()?;
-        let backend = backend::choose(config, &backend::own_path());
-        if backend.name() == "pyxis" {
-            shared.broker = broker::start(config, options.image.as_ref(), backend.program());
-        }
-        Ok(Step { job, shared, planned: None, exited: 0 })
+        let shared = Shared::new()?;
+        let broker = Broker::prepare(config, options.image.as_ref());
+        Ok(Step { job, shared, broker, planned: None, exited: 0 })
     }
 }

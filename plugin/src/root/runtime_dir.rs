@@ -2,7 +2,7 @@
 //! each. No symbolic link is followed below `RUNTIME_PATH`, and what is there already is checked
 //! before it is trusted.
 
-use crate::step::StepError;
+use crate::step::{StepError, in_words};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, lstat, mkdirat};
@@ -16,7 +16,7 @@ const DIRECTORY: OFlag =
 
 fn failed(operation: &'static str, path: &Path) -> impl Fn(Errno) -> StepError {
     let path = path.to_owned();
-    move |errno| StepError::RuntimeDir { operation, path: path.clone(), problem: errno.desc() }
+    move |errno| StepError::RuntimeDir { operation, path: path.clone(), problem: in_words(errno) }
 }
 
 fn mode(bits: u32) -> Mode {
@@ -58,7 +58,8 @@ fn check_way(path: &Path) -> Result<(), StepError> {
             && stat.st_mode & Mode::S_ISVTX.bits() == 0;
         if (stat.st_uid != 0 && stat.st_uid != geteuid().as_raw()) || loose {
             let problem =
-                "it leads to the runtime directory, and others than root could replace it";
+                "it leads to the runtime directory, and others than root could replace it"
+                    .to_owned();
             return Err(StepError::RuntimeDir { operation: "trust", path: entry, problem });
         }
         if kind != SFlag::S_IFLNK.bits() {
@@ -83,7 +84,7 @@ fn open_trusted(path: &Path) -> Result<OwnedFd, StepError> {
     let stat = fstat(&directory).map_err(failed("stat", path))?;
     let ours = stat.st_uid == geteuid().as_raw();
     if !ours || stat.st_mode & 0o022 != 0 {
-        let problem = "it must belong to root and be writable by root alone";
+        let problem = "it must belong to root and be writable by root alone".to_owned();
         return Err(StepError::RuntimeDir { operation: "trust", path: path.to_owned(), problem });
     }
     Ok(directory)
@@ -106,7 +107,7 @@ pub(crate) fn create_for_user(path: &Path, uid: u32, gid: u32) -> Result<PathBuf
         return Ok(full);
     }
     if stat.st_uid != geteuid().as_raw() {
-        let problem = "it belongs to another user";
+        let problem = "it belongs to another user".to_owned();
         return Err(StepError::RuntimeDir { operation: "use", path: full, problem });
     }
     // Just made by us, or by a step that died between the calls.

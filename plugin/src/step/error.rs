@@ -14,9 +14,11 @@ pub(crate) enum StepError {
     /// An option is no good.
     Option(OptionError),
     /// A runtime directory.
-    RuntimeDir { operation: &'static str, path: PathBuf, problem: &'static str },
+    RuntimeDir { operation: &'static str, path: PathBuf, problem: String },
     /// The tasks' lock, state or socket.
     Shared(io::Error),
+    /// What was sent is no container.
+    Odd(io::Error),
     /// The task that was starting the container is gone.
     StarterDied,
     /// The task that was to start the container has said why it could not.
@@ -75,6 +77,15 @@ pub(crate) enum StepError {
     Seccomp(io::Error),
 }
 
+/// What the system calls it. (nix has a table of its own, which is 15 KiB.)
+pub(crate) fn in_words(errno: nix::Error) -> String {
+    let mut text = io::Error::from(errno).to_string();
+    if let Some(number) = text.bytes().rposition(|byte| byte == b'(') {
+        text.truncate(number.saturating_sub(1));
+    }
+    text
+}
+
 impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -88,6 +99,11 @@ impl fmt::Display for StepError {
                 )
             }
             Self::Shared(error) => write!(f, "couldn't coordinate the tasks of the step: {error}"),
+            Self::Odd(error) => write!(
+                f,
+                "the container was refused: {error} (start it again; if that is not enough, see what else \
+                 of yours runs on this node)"
+            ),
             Self::StarterDied => {
                 f.write_str("a previous task terminated unexpectedly during container setup")
             }
@@ -132,7 +148,7 @@ impl fmt::Display for StepError {
             Self::ErrorCode(code) => write!(f, "container start failed with error code: {code}"),
             Self::MonitorDied => f.write_str("container start failed: its monitor died"),
             Self::ContainerProcess { file, source } => {
-                write!(f, "couldn't open {file} of the container's process: {}", source.desc())
+                write!(f, "couldn't open {file} of the container's process: {}", in_words(*source))
             }
             Self::NotUnshared { option, namespace } => write!(
                 f,
@@ -161,10 +177,10 @@ impl fmt::Display for StepError {
             }
             Self::Start(log) => write!(f, "container start failed: {log}"),
             Self::Join { namespace, source } => {
-                write!(f, "couldn't join {namespace} namespace: {}", source.desc())
+                write!(f, "couldn't join {namespace} namespace: {}", in_words(*source))
             }
             Self::Chdir { directory, source } => {
-                write!(f, "couldn't chdir to {}: {}", directory.display(), source.desc())
+                write!(f, "couldn't chdir to {}: {}", directory.display(), in_words(*source))
             }
             Self::Environ(error) => {
                 write!(f, "couldn't read container environment: {error}")

@@ -39,8 +39,7 @@ pub(crate) fn release(context: Context<'_>, program: &Path) {
 
 fn command<'a>(context: Context<'a>, program: &'a Path, arguments: Vec<OsString>) -> Command<'a> {
     log::verbose!("pyxis: running importer command: {} {arguments:?}", program.display());
-    let Context { job, environ, .. } = context;
-    Command { program, arguments, environ, user: &job.user, socket: None }
+    context.command(program, arguments, [None; 2])
 }
 
 fn report(outcome: &Outcome, what: &str) {

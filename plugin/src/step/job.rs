@@ -2,8 +2,10 @@
 
 use super::StepError;
 use super::pin;
+use nix::libc;
 use spank_bindings::{Spank, StepId};
 use std::ffi::{CStr, CString, OsString};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 
 /// Whom to become.
@@ -74,18 +76,62 @@ fn is_yes(value: &CStr) -> bool {
     !matches!(value.as_slice(), b"" | b"n" | b"no" | b"f" | b"false")
 }
 
-/// Variables of the job that the runtime does not get: those of one task, the loader's, and where
+/// Where the user database says that the user is at home: in a job without HOME, and in the epilog.
+pub(crate) fn home_of(uid: u32) -> Option<OsString> {
+    let mut texts = vec![0; 16 << 10];
+    let mut found = std::ptr::null_mut();
+    // SAFETY: all zero is a value of this type, of null pointers.
+    let mut user = unsafe { std::mem::zeroed::<libc::passwd>() };
+    // SAFETY: the pointers are valid for as long as they say.
+    let failed = unsafe {
+        libc::getpwuid_r(uid, &raw mut user, texts.as_mut_ptr(), texts.len(), &raw mut found)
+    };
+    if failed != 0 || found.is_null() || user.pw_dir.is_null() {
+        return None;
+    }
+    // SAFETY: a C string in `texts`.
+    let home = unsafe { CStr::from_ptr(user.pw_dir) };
+    Some(OsString::from_vec(home.to_bytes().to_vec()))
+}
+
+/// Variables of the job that the runtime does not get: those of one task; those that make the dynamic
+/// linker, libc or a shell do something else than what is executed (libc itself ignores its own
+/// in setuid programs, but root executes the runtime as the user); and where
 /// enroot keeps its things, which is the site's to say.
-const WITHHELD: [&[u8]; 20] = [
+const WITHHELD: [&[u8]; 44] = [
     b"PATH",
-    b"LD_LIBRARY_PATH",
-    b"LD_PRELOAD",
     b"SLURM_PROCID",
     b"SLURM_LOCALID",
     b"SLURM_TASK_PID",
     b"PMIX_RANK",
     b"PMI_FD",
     b"PMI_RANK",
+    b"GCONV_PATH",
+    b"GETCONF_DIR",
+    b"GLIBC_TUNABLES",
+    b"HOSTALIASES",
+    b"LOCALDOMAIN",
+    b"LOCPATH",
+    b"NIS_PATH",
+    b"NLSPATH",
+    b"RESOLV_HOST_CONF",
+    b"RES_OPTIONS",
+    b"TZDIR",
+    b"BASHOPTS",
+    b"BASH_ENV",
+    b"CDPATH",
+    b"ENV",
+    b"GLOBIGNORE",
+    b"IFS",
+    b"POSIXLY_CORRECT",
+    b"PS4",
+    b"SHELLOPTS",
+    b"OPENSSL_CONF",
+    b"OPENSSL_ENGINES",
+    b"OPENSSL_MODULES",
+    b"PERL5LIB",
+    b"PERL5OPT",
+    b"PYTHONPATH",
     b"ENROOT_LIBRARY_PATH",
     b"ENROOT_SYSCONF_PATH",
     b"ENROOT_RUNTIME_PATH",
@@ -98,6 +144,12 @@ const WITHHELD: [&[u8]; 20] = [
     b"ENROOT_MAX_CONNECTIONS",
     b"ENROOT_ALLOW_HTTP",
 ];
+/// And all whose names begin like this.
+const WITHHELD_FAMILIES: [&[u8]; 3] = [b"LD_", b"MALLOC_", b"BASH_FUNC_"];
+
+fn is_withheld(name: &[u8]) -> bool {
+    WITHHELD.contains(&name) || WITHHELD_FAMILIES.iter().any(|family| name.starts_with(family))
+}
 
 /// The job's variables for the runtime, with `ours` over them.
 pub(crate) fn runtime_environ(
@@ -111,13 +163,16 @@ pub(crate) fn runtime_environ(
     job.retain(|variable| {
         name_of(variable).is_some_and(|name| {
             !name.is_empty()
-                && !WITHHELD.contains(&name.as_slice())
+                && !is_withheld(&name)
                 && !ours.iter().any(|(our, _)| our.as_bytes() == name)
         })
     });
     for (name, value) in ours {
         let variable = [name.as_bytes(), b"=", &value.into_vec()].concat();
-        job.push(CString::new(variable).map_err(|error| StepError::Process(error.into()))?);
+        job.push(
+            CString::new(variable)
+                .map_err(|_| StepError::Process(io::ErrorKind::InvalidInput.into()))?,
+        );
     }
     Ok(job)
 }
@@ -143,6 +198,63 @@ mod tests {
         let ours = vec![("PATH", "/bin".into()), ("C", "1".into())];
         let expected = [c"A=1", c"SLURM_JOB_ID=4", c"B=x=y", c"PATH=/bin", c"C=1"];
         assert_eq!(runtime_environ(job, ours).unwrap(), expected.map(CStr::to_owned));
+    }
+
+    /// Of glibc's list (`sysdeps/generic/unsecvars.h`), but for TMPDIR, which is the user's to say.
+    #[test]
+    fn nothing_steers_what_is_executed() {
+        for name in [
+            "GCONV_PATH",
+            "GETCONF_DIR",
+            "GLIBC_TUNABLES",
+            "HOSTALIASES",
+            "LD_AUDIT",
+            "LD_BIND_NOT",
+            "LD_BIND_NOW",
+            "LD_DEBUG",
+            "LD_DEBUG_OUTPUT",
+            "LD_DYNAMIC_WEAK",
+            "LD_HWCAP_MASK",
+            "LD_LIBRARY_PATH",
+            "LD_ORIGIN_PATH",
+            "LD_PRELOAD",
+            "LD_PREFER_MAP_32BIT_EXEC",
+            "LD_PROFILE",
+            "LD_SHOW_AUXV",
+            "LOCALDOMAIN",
+            "LOCPATH",
+            "MALLOC_ARENA_MAX",
+            "MALLOC_ARENA_TEST",
+            "MALLOC_CHECK_",
+            "MALLOC_MMAP_MAX_",
+            "MALLOC_MMAP_THRESHOLD_",
+            "MALLOC_PERTURB_",
+            "MALLOC_TOP_PAD_",
+            "MALLOC_TRACE",
+            "MALLOC_TRIM_THRESHOLD_",
+            "NIS_PATH",
+            "NLSPATH",
+            "RESOLV_HOST_CONF",
+            "RES_OPTIONS",
+            "TZDIR",
+            "BASH_ENV",
+            "BASH_FUNC_x%%",
+            "SHELLOPTS",
+            "IFS",
+        ] {
+            assert!(is_withheld(name.as_bytes()), "{name}");
+        }
+        for name in
+            ["TMPDIR", "TZ", "HOME", "LANG", "OLD_LD_X", "SLURM_JOB_ID", "ENROOT_MOUNT_HOME"]
+        {
+            assert!(!is_withheld(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn everybody_has_a_home_in_the_user_database() {
+        assert_eq!(home_of(0), Some("/root".into()));
+        assert_eq!(home_of(4_000_000_009), None);
     }
 
     #[test]

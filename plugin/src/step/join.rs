@@ -4,7 +4,7 @@ use super::StepError;
 use crate::options::Unshare;
 use handover::namespaces::Namespace;
 use handover::{Handover, Part};
-use nix::unistd::{chdir, fchdir};
+use nix::unistd::{chdir, fchdir, getcwd};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -22,10 +22,13 @@ pub(super) fn enter(container: Handover, workdir: Option<&OsStr>) -> Result<(), 
         (Some(path), _) => {
             chdir(path).map_err(|source| StepError::Chdir { directory: path.into(), source })
         }
-        (None, Some(fd)) => fchdir(fd).map_err(|source| StepError::Chdir {
-            directory: PathBuf::from("container cwd"),
-            source,
-        }),
+        (None, Some(fd)) => fchdir(fd)
+            // A directory outside of the container has no path in here.
+            .and_then(|()| getcwd().map(drop))
+            .map_err(|source| StepError::Chdir {
+                directory: PathBuf::from("container cwd"),
+                source,
+            }),
         (None, None) => Ok(()),
     }
 }

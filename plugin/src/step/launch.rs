@@ -1,7 +1,7 @@
 //! From a plan to a started container, in the first task of a step.
 
 use super::StepError;
-use super::backend::{Backend, Context, Existing, Resumed, Stored, Target};
+use super::backend::{Backend, Context, Existing, Resumed, Stored, Target, Ways};
 use super::image::Image;
 use super::importer;
 use super::lock::RecordLock;
@@ -11,7 +11,6 @@ use crate::options::NameFlag;
 use nix::errno::Errno;
 use spank_bindings::log;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -20,24 +19,24 @@ pub(crate) fn launch(
     context: Context<'_>,
     backend: &dyn Backend,
     shared: &Shared,
-    socket: BorrowedFd<'_>,
+    ways: Ways<'_>,
 ) -> Result<(), StepError> {
     let plan = context.plan;
     let Some(flag) = plan.named else {
         check_sources(plan)?;
         return match fetch_and_create(context, backend, shared)? {
             Some(file) => {
-                let started = backend.start(context, Target::File(&file.path), socket);
+                let started = backend.start(context, Target::File(&file.path), ways);
                 if started.is_err() {
                     file.release(context);
                 }
                 started
             }
-            None => backend.start(context, Target::Name(&plan.name), socket),
+            None => backend.start(context, Target::Name(&plan.name), ways),
         };
     };
     // Who joins a running container has no mounts; only the runtime knows by now whether it does.
-    let resumed = backend.resume(context, flag, socket).map_err(|error| match error {
+    let resumed = backend.resume(context, flag, ways).map_err(|error| match error {
         StepError::Start(_) => check_sources(plan).err().unwrap_or(error),
         error => error,
     });
@@ -61,13 +60,13 @@ pub(crate) fn launch(
     }
     for _ in 1..ATTEMPTS {
         let target = find_or_make(context, backend, shared, flag)?;
-        match start_named(context, backend, target, socket) {
+        match start_named(context, backend, target, ways) {
             // Somebody removed it, or its last process ended, between our look and our start.
             Err(StepError::Vanished(name)) => log::verbose!("pyxis: container {name} is gone"),
             done => return done,
         }
     }
-    start_named(context, backend, find_or_make(context, backend, shared, flag)?, socket)
+    start_named(context, backend, find_or_make(context, backend, shared, flag)?, ways)
 }
 
 /// How often to start over with a container that others keep removing.
@@ -90,17 +89,17 @@ fn start_named(
     context: Context<'_>,
     backend: &dyn Backend,
     target: Target<'_>,
-    socket: BorrowedFd<'_>,
+    ways: Ways<'_>,
 ) -> Result<(), StepError> {
     let plan = context.plan;
     if !matches!(target, Target::Running(..)) {
-        return backend.start(context, target, socket);
+        return backend.start(context, target, ways);
     }
     if !plan.mounts.is_empty() {
         ignoring_mounts();
     }
     let plan = &Plan { mounts: Vec::new(), ..plan.clone() };
-    backend.start(Context { plan, ..context }, target, socket)
+    backend.start(Context { plan, ..context }, target, ways)
 }
 
 fn ignoring_mounts() {

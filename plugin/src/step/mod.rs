@@ -16,12 +16,16 @@ mod running;
 pub(crate) mod shared;
 pub(crate) mod text;
 
-pub(crate) use error::StepError;
+pub(crate) use error::{StepError, in_words};
 
 use crate::config::Config;
 use crate::options::Options;
+use crate::root::broker::{self, Broker};
+use crate::root::child::Patience;
 use backend::{Backend, Context};
+use handover::Handover;
 use job::{Job, runtime_environ};
+use nix::sys::prctl::set_dumpable;
 use plan::Plan;
 use shared::Shared;
 use spank_bindings::{Spank, StepId, log};
@@ -32,6 +36,7 @@ use std::os::unix::ffi::OsStringExt;
 pub(crate) struct Step {
     pub(crate) job: Job,
     pub(crate) shared: Shared,
+    pub(crate) broker: Option<Broker>,
     pub(crate) planned: Option<Planned>,
     pub(crate) exited: u32,
 }
@@ -60,6 +65,9 @@ impl Step {
         let backend = backend::choose(config, &backend::own_path());
         log::verbose!("pyxis: container runtime: {}", backend.name());
         let environ = environ(spank, config, options, &self.job)?;
+        if let Some(broker) = self.broker.take().filter(|_| backend.name() == "pyxis") {
+            self.shared.broker = broker.start(config, backend.program());
+        }
         self.planned = Some(Planned { plan, backend, environ });
         Ok(())
     }
@@ -72,11 +80,17 @@ impl Step {
         options: &Options,
     ) -> Result<(), StepError> {
         let Planned { plan, backend, .. } = self.planned.as_ref().ok_or(StepError::NoContainer)?;
-        let container = self.shared.start_once(|socket| {
+        let job = &self.job;
+        // Nobody is to see what a task has until it is in the container, root's other processes
+        // included. Who was root before is so already.
+        let _ = set_dumpable(false);
+        let check = |container: &Handover| container.check(job.user.uid, job.privileged);
+        let container = self.shared.start_once(check, |ways| {
             // Read again: by now it has what an MPI plugin sets.
-            let environ = environ(spank, config, options, &self.job)?;
-            let context = Context { config, job: &self.job, plan, environ: &environ };
-            launch::launch(context, &**backend, &self.shared, socket)
+            let environ = environ(spank, config, options, job)?;
+            let (patience, cgroup) = (Patience::OfUser, None);
+            let context = Context { config, job, plan, environ: &environ, patience, cgroup };
+            launch::launch(context, &**backend, &self.shared, ways)
         })?;
         join::check_unshared(&container, plan.unshare)?;
         environ::import(spank, &container, &plan.env)?;
@@ -104,7 +118,7 @@ fn environ(
         ("PYXIS_VERSION", env!("CARGO_PKG_VERSION").into()),
     ];
     if let Some(store) = &config.shared_store {
-        ours.push((crate::root::broker::VARIABLE, store.clone().into()));
+        ours.push((broker::VARIABLE, store.clone().into()));
     }
     for (name, chosen) in [
         ("ENROOT_MOUNT_HOME", options.mount_home),
@@ -115,6 +129,9 @@ fn environ(
         ("ENROOT_UNSHARE_UTS", options.unshare.uts.then_some(true)),
     ] {
         ours.extend(chosen.map(|yes| (name, if yes { "y" } else { "n" }.into())));
+    }
+    if spank.getenv(c"HOME")?.is_none_or(|home| home.is_empty()) {
+        ours.extend(job::home_of(job.user.uid).map(|home| ("HOME", home)));
     }
     runtime_environ(spank.job_env()?, ours)
 }

@@ -9,8 +9,8 @@ use super::image::Image;
 use super::job::Credentials;
 use crate::config::Config;
 use crate::options::Options;
+use crate::root::child::{Command, Patience};
 use hygiene::userinfo::without_password;
-use crate::root::child::Command;
 use nix::unistd::{getegid, geteuid, getgroups};
 use spank_bindings::log;
 use std::ffi::{CStr, CString, OsString};
@@ -72,7 +72,10 @@ fn ask(program: &std::path::Path, uri: &OsString) -> Result<String, String> {
     };
     let arguments = ["digest", "--index", "--"].map(OsString::from).to_vec();
     let arguments = arguments.into_iter().chain([uri.clone()]).collect();
-    let command = Command { program, arguments, environ: &environ, user: &user, socket: None };
+    let (given, patience, cgroup) = ([None; 2], Patience::OfUser, None);
+    let environ = &environ[..];
+    let user = &user;
+    let command = Command { program, arguments, environ, user, given, patience, cgroup };
     let outcome = command.run_for_output().map_err(|error| error.to_string())?;
     let digest = String::from_utf8_lossy(outcome.output.trim_ascii());
     if outcome.success() && is_digest(digest.as_bytes()) {

@@ -2,13 +2,14 @@
 //! stand for the process, not for its PID.
 
 use super::StepError;
-use handover::{Handover, Part};
+use crate::root::child::output::some_of;
+use handover::{Handover, MAX_ENVIRON, Part, environ_file};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::libc;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fstat};
+use nix::unistd::geteuid;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -60,13 +61,18 @@ const NAMESPACES: [(Part, &str, bool); 6] = [
 ];
 
 impl Process {
+    /// A process of the caller's own: what others run could have been made to look like a
+    /// container's, and root can look into all of them.
     pub(crate) fn open(pid: i32) -> Result<Process, StepError> {
-        OpenOptions::new()
+        let process = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC)
             .open(format!("/proc/{pid}"))
-            .map(Process)
-            .map_err(StepError::Process)
+            .map_err(StepError::Process)?;
+        match process.metadata().map_err(StepError::Process)?.uid() == geteuid().as_raw() {
+            true => Ok(Process(process)),
+            false => Err(StepError::Process(io::ErrorKind::PermissionDenied.into())),
+        }
     }
 
     /// The container it is in: namespaces, directory, environment.
@@ -105,13 +111,9 @@ impl Process {
     }
 
     fn environ(&self) -> io::Result<OwnedFd> {
-        let mut block = Vec::new();
         let source = self.open_below("environ", OFlag::O_RDONLY);
         let source = source.map_err(|_| io::Error::from(io::ErrorKind::PermissionDenied))?;
-        File::from(source).read_to_end(&mut block)?;
-        let mut copy = File::from(memfd_create("environ", MFdFlags::MFD_CLOEXEC)?);
-        copy.write_all(&block)?;
-        Ok(copy.into())
+        environ_file(&some_of(&File::from(source), MAX_ENVIRON as usize)?)
     }
 
     fn open_below(&self, path: impl AsRef<Path>, flags: OFlag) -> Result<OwnedFd, StepError> {

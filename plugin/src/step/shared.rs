@@ -3,25 +3,22 @@
 //! The lock is a record lock on a memory file: the kernel frees it when its holder dies, and the
 //! others sleep in the kernel until then. The container is a message in a socket's queue, which
 //! each task looks at ([`handover`]). All three are made in slurmstepd before it forks.
+//!
+//! slurmstepd has an end of that queue, and in the end takes out and closes what is in it. So only
+//! tasks put something into it, whom nobody can trace: the one that starts the container gets the
+//! message on a socket of its own, and passes on what the kernel vouches for.
 
 use super::StepError;
+use super::backend::Ways;
 use super::lock::RecordLock;
-use handover::{Handover, Part};
+use handover::Handover;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, send, shutdown, socketpair,
-};
-use nix::sys::stat::fstat;
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-
-/// How long to wait at the end of a step for helper processes to see that their file system is
-/// gone, in milliseconds. They need less than one; longer means that the user's processes are
-/// still there, whom Slurm is about to kill.
-const HELPER_GRACE: u16 = 500;
 
 const FRESH: u8 = 0;
 const STARTING: u8 = 1;
@@ -38,8 +35,12 @@ const ENTERED: u64 = 4;
 /// The tasks' common ground.
 pub(crate) struct Shared {
     state: File,
+    /// No child of a task gets it.
     sender: OwnedFd,
-    queue: OwnedFd,
+    pub(crate) queue: OwnedFd,
+    /// Who looks after the container sees when it is closed. Nobody can send anything to it.
+    pub(crate) lease: OwnedFd,
+    leaseholder: OwnedFd,
     /// The way to the shared image store.
     pub(crate) broker: Option<OwnedFd>,
 }
@@ -48,25 +49,27 @@ impl Shared {
     pub(crate) fn new() -> Result<Shared, StepError> {
         let failed = |errno: Errno| StepError::Shared(errno.into());
         let state = memfd_create("pyxis-step", MFdFlags::MFD_CLOEXEC).map_err(failed)?;
-        let (sender, queue) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-                .map_err(failed)?;
+        let (sender, queue) = pair().map_err(failed)?;
+        let (lease, leaseholder) = pair().map_err(failed)?;
+        shutdown(lease.as_raw_fd(), Shutdown::Read).map_err(failed)?;
         let state = File::from(state);
         state.write_all_at(&[FRESH; 8], 0).map_err(StepError::Shared)?;
-        Ok(Shared { state, sender, queue, broker: None })
+        Ok(Shared { state, sender, queue, lease, leaseholder, broker: None })
     }
 
     /// Runs `start`, which sends the container to the socket it is given, in the first task to
     /// come; the others wait for it. Every task gets the container, or the reason why not.
+    /// `check` says what is wrong with one.
     pub(crate) fn start_once(
         &self,
-        start: impl FnOnce(BorrowedFd<'_>) -> Result<(), StepError>,
+        check: impl FnOnce(&Handover) -> io::Result<()>,
+        start: impl FnOnce(Ways<'_>) -> Result<(), StepError>,
     ) -> Result<Handover, StepError> {
         let _lock = self.lock(STATE)?;
         match self.read() {
             FRESH => {
                 self.write(STARTING)?;
-                let result = start(self.sender.as_fd());
+                let result = self.start(check, start);
                 self.write(if result.is_ok() { READY } else { FAILED })?;
                 result?;
             }
@@ -80,32 +83,25 @@ impl Shared {
         Handover::peek(self.queue.as_fd()).map_err(StepError::Shared)?.ok_or(StepError::NoContainer)
     }
 
+    fn start(
+        &self,
+        check: impl FnOnce(&Handover) -> io::Result<()>,
+        start: impl FnOnce(Ways<'_>) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
+        let (socket, own) = pair().map_err(|errno| StepError::Shared(errno.into()))?;
+        start(Ways { socket: socket.as_fd(), lease: self.leaseholder.as_fd() })?;
+        let message = Handover::dequeue(own.as_fd()).map_err(StepError::Odd)?;
+        let message = message.ok_or(StepError::NoContainer)?;
+        if !matches!(Handover::dequeue(own.as_fd()), Ok(None)) {
+            return Err(StepError::Odd(io::Error::other("more than one message came")));
+        }
+        check(&message).map_err(StepError::Odd)?;
+        message.send(self.sender.as_fd()).map_err(StepError::Shared)
+    }
+
     /// Where to ask for images that the shared store lacks.
     pub(crate) fn broker(&self) -> Option<BorrowedFd<'_>> {
         self.broker.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Lets go of the container and waits for its helpers to notice, so that Slurm finds none
-    /// when it looks for what is left of the step. Returns whether they have ended, and device and
-    /// inode of the container's mount namespace.
-    pub(crate) fn release(&self) -> (bool, Option<(u64, u64)>) {
-        // A start that outlives its task would leave its container here, until slurmstepd ends.
-        let _ = shutdown(self.queue.as_raw_fd(), Shutdown::Read);
-        let container = Handover::dequeue(self.queue.as_fd()).ok().flatten();
-        let (mut helpers, mut mounts) = (None, None);
-        if let Some(mut container) = container {
-            helpers = container.take(Part::Helpers);
-            mounts = container.get(Part::Mount).and_then(|namespace| fstat(namespace).ok());
-        }
-        // The farewell: a step that ends without one has lost its slurmstepd. A start that failed
-        // has left somebody who waits for it, too.
-        let _ =
-            send(self.queue.as_raw_fd(), b"end", MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
-        let ended = helpers.is_none_or(|helpers| {
-            let mut hangup = [PollFd::new(helpers.as_fd(), PollFlags::POLLIN)];
-            poll(&mut hangup, PollTimeout::from(HELPER_GRACE)).is_ok_and(|ready| ready > 0)
-        });
-        (ended, mounts.map(|at| (at.st_dev, at.st_ino)))
     }
 
     /// Notes that an image is being got, which may leave something to release.
@@ -176,10 +172,16 @@ impl Shared {
     }
 }
 
+fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use handover::Part;
     use nix::libc;
+    use nix::sys::socket::MsgFlags;
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
 
@@ -200,9 +202,13 @@ mod tests {
         }
     }
 
-    fn send_container(socket: BorrowedFd<'_>) -> Result<(), StepError> {
+    fn send_container(ways: Ways<'_>) -> Result<(), StepError> {
         let cwd: OwnedFd = File::open("/").unwrap().into();
-        Handover::new(vec![(Part::Cwd, cwd)]).send(socket).map_err(StepError::Shared)
+        Handover::new(vec![(Part::Cwd, cwd)]).send(ways.socket).map_err(StepError::Shared)
+    }
+
+    fn sound(_: &Handover) -> io::Result<()> {
+        Ok(())
     }
 
     #[test]
@@ -212,11 +218,11 @@ mod tests {
         let tasks: Vec<_> = (0..32)
             .map(|_| {
                 in_task(|| {
-                    let got = shared.start_once(|socket| {
+                    let got = shared.start_once(sound, |ways| {
                         std::thread::sleep(std::time::Duration::from_millis(50));
                         use std::io::Write;
                         (&starts).write_all(b"x").unwrap();
-                        send_container(socket)
+                        send_container(ways)
                     });
                     i32::from(!got.is_ok_and(|container| container.get(Part::Cwd).is_some()))
                 })
@@ -227,7 +233,7 @@ mod tests {
         shared.release();
         assert!(Handover::peek(shared.queue.as_fd()).unwrap().is_none());
         // Nobody would take it.
-        assert!(send_container(shared.sender.as_fd()).is_err());
+        assert!(Handover::new(Vec::new()).send(shared.sender.as_fd()).is_err());
     }
 
     #[test]
@@ -237,14 +243,14 @@ mod tests {
         };
         let shared = Shared::new().unwrap();
         let starter = in_task(|| {
-            let got = shared.start_once(|socket| {
+            let got = shared.start_once(sound, |ways| {
                 pause(600);
-                send_container(socket)
+                send_container(ways)
             });
             i32::from(got.is_err())
         });
         pause(100);
-        let waiter = in_task(|| i32::from(shared.start_once(send_container).is_err()));
+        let waiter = in_task(|| i32::from(shared.start_once(sound, send_container).is_err()));
         pause(100);
         let switches = || {
             let status = std::fs::read_to_string(format!("/proc/{waiter}/status")).unwrap();
@@ -262,23 +268,23 @@ mod tests {
     #[test]
     fn a_start_that_failed_gets_its_farewell() {
         let shared = Shared::new().unwrap();
-        let failed = shared.start_once(|_| Err(StepError::NoContainer));
+        let failed = shared.start_once(sound, |_| Err(StepError::NoContainer));
         assert!(failed.is_err());
         assert_eq!(shared.release(), (true, None));
         let mut word = [0; 8];
         let flags = MsgFlags::MSG_DONTWAIT;
-        assert_eq!(nix::sys::socket::recv(shared.sender.as_raw_fd(), &mut word, flags), Ok(3));
+        assert_eq!(nix::sys::socket::recv(shared.leaseholder.as_raw_fd(), &mut word, flags), Ok(3));
     }
 
     #[test]
     fn when_the_first_task_fails_the_others_do_too() {
         let shared = Shared::new().unwrap();
-        let first = in_task(|| match shared.start_once(|_| Err(StepError::NoContainer)) {
+        let first = in_task(|| match shared.start_once(sound, |_| Err(StepError::NoContainer)) {
             Err(StepError::NoContainer) => 7,
             _ => 0,
         });
         assert_eq!(code(first), 7);
-        let second = in_task(|| match shared.start_once(send_container) {
+        let second = in_task(|| match shared.start_once(sound, send_container) {
             Err(StepError::OtherTaskFailed) => 8,
             _ => 0,
         });
@@ -289,7 +295,7 @@ mod tests {
     fn a_starter_that_dies_does_not_hang_the_others() {
         let shared = Shared::new().unwrap();
         let first = in_task(|| {
-            let _ = shared.start_once(|_| {
+            let _ = shared.start_once(sound, |_| {
                 // SAFETY: never returns; the task is gone in the middle of starting.
                 unsafe { libc::_exit(9) }
             });
@@ -297,11 +303,36 @@ mod tests {
         });
         assert_eq!(code(first), 9);
         for expected in ["unexpectedly", "another task"] {
-            let next = in_task(|| match shared.start_once(send_container) {
+            let next = in_task(|| match shared.start_once(sound, send_container) {
                 Err(error) if error.to_string().contains(expected) => 5,
                 _ => 0,
             });
             assert_eq!(code(next), 5, "{expected}");
         }
+    }
+
+    /// What slurmstepd will have to close is what the task that got it has looked at.
+    #[test]
+    fn what_is_refused_never_comes_into_the_common_queue() {
+        let shared = Shared::new().unwrap();
+        let odd = |_: &Handover| Err(io::Error::other("no container"));
+        assert!(matches!(shared.start_once(odd, send_container), Err(StepError::Odd(_))));
+        assert!(Handover::peek(shared.queue.as_fd()).unwrap().is_none());
+        let twice = Shared::new().unwrap();
+        let error = twice.start_once(sound, |ways| {
+            send_container(ways)?;
+            send_container(ways)
+        });
+        assert!(error.unwrap_err().to_string().contains("more than one message"));
+        assert!(Handover::peek(twice.queue.as_fd()).unwrap().is_none());
+    }
+
+    /// As the helpers of a container, or who has got hold of what they have, could try.
+    #[test]
+    fn nothing_can_be_sent_to_who_holds_the_lease() {
+        let shared = Shared::new().unwrap();
+        let sent = Handover::new(vec![(Part::Cwd, File::open("/").unwrap().into())])
+            .send(shared.leaseholder.as_fd());
+        assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

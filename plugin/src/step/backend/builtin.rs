@@ -1,17 +1,17 @@
 //! The built-in runtime: the `pyxis` command hands the container over by itself.
 
-use super::{Backend, Context, Resumed, Stored, Target};
+use super::{Backend, Context, Resumed, Stored, Target, Ways};
 use crate::options::NameFlag;
-use crate::root::child::{Command, Outcome, SOCKET};
+use crate::root::child::{GIVEN, Outcome};
 use crate::step::StepError;
 use crate::step::image::Image;
 use handover::ending;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::libc;
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -35,9 +35,9 @@ impl Backend for Builtin {
         &self,
         context: Context<'_>,
         target: Target<'_>,
-        socket: BorrowedFd<'_>,
+        ways: Ways<'_>,
     ) -> Result<(), StepError> {
-        match self.hand_over(context, target, &[], socket)? {
+        match self.hand_over(context, target, &[], ways)? {
             Ended::Done(_) => Ok(()),
             Ended::Absent | Ended::NotRunning => {
                 Err(StepError::Vanished(context.plan.name.clone()))
@@ -49,7 +49,7 @@ impl Backend for Builtin {
         &self,
         context: Context<'_>,
         flag: NameFlag,
-        socket: BorrowedFd<'_>,
+        ways: Ways<'_>,
     ) -> Result<Option<Resumed>, StepError> {
         let name = &context.plan.name;
         let options: &[&str] = match flag {
@@ -58,7 +58,7 @@ impl Backend for Builtin {
             NameFlag::Exec => &["--join", "--no-start"],
             NameFlag::NoExec => &[],
         };
-        match (self.hand_over(context, Target::Name(name), options, socket)?, flag) {
+        match (self.hand_over(context, Target::Name(name), options, ways)?, flag) {
             (Ended::Done(resumed), _) => Ok(Some(resumed)),
             (_, NameFlag::Exec) => Err(StepError::NotRunning(name.clone())),
             _ => Ok(Some(Resumed::Absent)),
@@ -80,7 +80,7 @@ impl Backend for Builtin {
             arguments.extend(["--resolved".into(), digest.clone()]);
         }
         if broker.is_some() {
-            arguments.push(format!("--broker={SOCKET}").into());
+            arguments.push(format!("--broker={GIVEN}").into());
         }
         arguments.extend(["--".into(), uri.clone()]);
         // Between its words and our lock the garbage collector may have taken it.
@@ -115,14 +115,13 @@ impl Builtin {
         context: Context<'_>,
         target: Target<'_>,
         options: &[&str],
-        socket: BorrowedFd<'_>,
+        ways: Ways<'_>,
     ) -> Result<Ended, StepError> {
-        let Context { job, plan, environ, .. } = context;
+        let plan = context.plan;
         let arguments = arguments(context, target, options);
         log::verbose!("pyxis: running {} {arguments:?}", self.program.display());
-        let (program, user) = (self.program(), &job.user);
-        let command = Command { program, arguments, environ, user, socket: Some(socket) };
-        let outcome = command.run()?;
+        let given = [Some(ways.socket), Some(ways.lease)];
+        let outcome = context.command(&self.program, arguments, given).run()?;
         let resumed = match outcome.code() {
             Some(0) => Resumed::Started,
             Some(ending::JOINED) => Resumed::Joined,
@@ -153,40 +152,39 @@ impl Builtin {
         arguments: Vec<OsString>,
         socket: Option<BorrowedFd<'_>>,
     ) -> Result<Outcome, StepError> {
-        let Context { job, environ, .. } = context;
         log::verbose!("pyxis: running {} {arguments:?}", self.program.display());
-        let (program, user) = (self.program(), &job.user);
-        let command = Command { program, arguments, environ, user, socket };
-        if !job.is_talkative() {
+        let command = context.command(&self.program, arguments, [socket, None]);
+        if !context.job.is_talkative() {
             return command.run_for_output();
         }
         command.run_and_tell(|line| {
-            log::spank_log!("pyxis: {}", line.trim_start_matches("[INFO] "));
+            log::spank_log!("pyxis: {}", line.strip_prefix("[INFO] ").unwrap_or(line));
         })
     }
 }
 
 /// Opens an image and keeps the garbage collector from it; `None` if it is gone.
 fn open(path: PathBuf) -> Option<Stored> {
-    let mut file = File::open(&path).ok()?;
-    if file.metadata().ok()?.nlink() == 0 {
+    let file = File::open(&path).ok()?;
+    let linked = || file.metadata().is_ok_and(|data| data.nlink() > 0);
+    if !linked() {
         return None;
     }
     // The collector holds its lock for a moment. Whoever holds one for longer means no good and
     // is not waited for: the collector does not get the image then either.
     for _ in 0..20 {
-        match Flock::lock(file, FlockArg::LockSharedNonblock) {
-            Ok(lock) if lock.metadata().is_ok_and(|data| data.nlink() > 0) => {
-                return Some(Stored { path, _lock: Some(lock) });
-            }
-            Ok(_) => return None,
-            Err((same, Errno::EWOULDBLOCK)) => file = same,
+        // SAFETY: the descriptor is open; its lock goes when it is closed.
+        match Errno::result(unsafe { libc::flock(file.as_raw_fd(), SHARED) }) {
+            Ok(_) => return linked().then_some(Stored { path, _lock: Some(file) }),
+            Err(Errno::EWOULDBLOCK) => {}
             Err(_) => break, // a file system without locks: it has leases
         }
         std::thread::sleep(Duration::from_millis(1));
     }
     Some(Stored { path, _lock: None })
 }
+
+const SHARED: libc::c_int = libc::LOCK_SH | libc::LOCK_NB;
 
 /// Whether a variable is set, and not to nothing.
 fn has_value(environ: &[CString], name: &OsStr) -> bool {
@@ -198,7 +196,8 @@ fn has_value(environ: &[CString], name: &OsStr) -> bool {
 
 fn arguments(context: Context<'_>, target: Target<'_>, options: &[&str]) -> Vec<OsString> {
     let plan = context.plan;
-    let mut arguments: Vec<OsString> = vec!["start".into(), format!("--handover={SOCKET}").into()];
+    let (socket, lease) = (format!("--handover={GIVEN}"), format!("--lease={}", GIVEN + 1));
+    let mut arguments: Vec<OsString> = vec!["start".into(), socket.into(), lease.into()];
     for mount in &plan.mounts {
         arguments.push("--mount".into());
         arguments.push(mount.fstab_line());

@@ -5,7 +5,7 @@
 //! child it never made, and so that with `use_squashfuse` enroot's FUSE processes live as long as
 //! the step.
 
-use super::{Backend, Context, Target};
+use super::{Backend, Context, Target, Ways};
 use crate::root::child::{self, Command};
 use crate::step::StepError;
 use crate::step::conf::ConfFile;
@@ -18,11 +18,11 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, read, setsid};
 use spank_bindings::{export, log};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// enroot.
@@ -30,6 +30,8 @@ pub(crate) struct Enroot {
     pub(crate) program: PathBuf,
 }
 
+/// The most that the monitor has to say.
+const REPORT: usize = 4096;
 /// First byte of the monitor's report: the container has been handed over.
 const STARTED: u8 = b'+';
 /// Or: it was running when it was looked for, and has ended.
@@ -48,7 +50,7 @@ impl Backend for Enroot {
         &self,
         context: Context<'_>,
         target: Target<'_>,
-        socket: BorrowedFd<'_>,
+        ways: Ways<'_>,
     ) -> Result<(), StepError> {
         let plan = context.plan;
         let conf = ConfFile::write(plan)?;
@@ -60,16 +62,10 @@ impl Backend for Enroot {
         arguments.extend(["sh".into(), "-c".into(), "kill -STOP $$; exit 0".into()]);
         log::verbose!("pyxis: running enroot {arguments:?}");
         let monitor = Monitor {
-            command: Command {
-                program: &self.program,
-                arguments,
-                environ: context.environ,
-                user: &context.job.user,
-                socket: None,
-            },
+            command: context.command(&self.program, arguments, [None; 2]),
             target,
             context,
-            socket,
+            ways,
             log: child::log_file()?,
         };
         let report = monitor.run_apart()?;
@@ -112,7 +108,7 @@ struct Monitor<'a> {
     command: Command<'a>,
     target: Target<'a>,
     context: Context<'a>,
-    socket: BorrowedFd<'a>,
+    ways: Ways<'a>,
     log: File,
 }
 
@@ -154,8 +150,16 @@ impl Monitor<'_> {
             ForkResult::Parent { child } => {
                 drop((writer, running));
                 waitpid(child, None).map_err(failed)?;
-                let mut report = Vec::new();
-                File::from(reader).read_to_end(&mut report).map_err(StepError::Process)?;
+                let mut report = vec![0; REPORT];
+                let mut length = 0;
+                loop {
+                    match read(&reader, &mut report[length..]) {
+                        Err(nix::Error::EINTR) => {}
+                        Ok(0) => break,
+                        count => length += count.map_err(failed)?,
+                    }
+                }
+                report.truncate(length);
                 Ok(report)
             }
             ForkResult::Child => {
@@ -199,7 +203,7 @@ impl Monitor<'_> {
             // Not slurmstepd's pipes: srun waits for their end.
             let _ = (dup2_stdin(&null), dup2_stdout(&null), dup2_stderr(&null));
         }
-        let enroot = self.command.spawn(&self.log, &self.log, &SigSet::empty())?;
+        let enroot = self.command.spawn(self.log.as_fd(), self.log.as_fd(), &SigSet::empty())?;
         let status = loop {
             match waitpid(enroot, Some(WaitPidFlag::WUNTRACED)) {
                 Err(nix::Error::EINTR) => {}
@@ -236,7 +240,7 @@ impl Monitor<'_> {
             container = joinable.container(container)?;
         }
         container.put(Part::Helpers, alive);
-        container.send(self.socket).map_err(StepError::Process)
+        container.send(self.ways.socket).map_err(StepError::Process)
     }
 
     /// Lets enroot's process go: at once, or when the step ends if the file system needs it.
@@ -252,7 +256,7 @@ impl Monitor<'_> {
             if let Ok(null) = OpenOptions::new().write(true).open("/dev/null") {
                 *report = null;
             }
-            let mut ended = [PollFd::new(self.socket, PollFlags::POLLIN)];
+            let mut ended = [PollFd::new(self.ways.lease, PollFlags::POLLIN)];
             while poll(&mut ended, PollTimeout::NONE).is_err() {}
         }
         let _ = kill(enroot, Signal::SIGCONT);

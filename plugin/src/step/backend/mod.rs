@@ -11,13 +11,13 @@ use super::plan::Plan;
 use super::text::after;
 use crate::config::{Config, RuntimeChoice};
 use crate::options::NameFlag;
-use crate::root::child::{Command, Outcome};
-use nix::fcntl::Flock;
+use crate::root::child::{Command, LIMIT, Outcome, Patience};
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 pub(crate) use builtin::Builtin;
 pub(crate) use enroot::Enroot;
@@ -30,6 +30,23 @@ pub(crate) struct Context<'a> {
     pub(crate) plan: &'a Plan,
     /// The runtime's environment.
     pub(crate) environ: &'a [CString],
+    /// How long who runs it waits.
+    pub(crate) patience: Patience,
+    /// `cgroup.procs` of the cgroup that what root runs goes to.
+    pub(crate) cgroup: Option<&'a File>,
+}
+
+impl<'a> Context<'a> {
+    /// Something to be run as the step's user.
+    pub(crate) fn command(
+        &self,
+        program: &'a Path,
+        arguments: Vec<OsString>,
+        given: [Option<BorrowedFd<'a>>; 2],
+    ) -> Command<'a> {
+        let Context { job, environ, patience, cgroup, .. } = *self;
+        Command { program, arguments, environ, user: &job.user, given, patience, cgroup }
+    }
 }
 
 /// What to start.
@@ -52,6 +69,15 @@ pub(crate) enum Existing {
     Running(i32),
 }
 
+/// What whoever starts a container is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Ways<'a> {
+    /// Where to send the container.
+    pub(crate) socket: BorrowedFd<'a>,
+    /// A word comes from here when the step ends; without one, slurmstepd is dead.
+    pub(crate) lease: BorrowedFd<'a>,
+}
+
 /// What became of a named container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resumed {
@@ -67,7 +93,7 @@ pub(crate) enum Resumed {
 pub(crate) struct Stored {
     pub(crate) path: PathBuf,
     /// Where the file system has locks.
-    pub(crate) _lock: Option<Flock<File>>,
+    pub(crate) _lock: Option<File>,
 }
 
 /// A container runtime.
@@ -78,12 +104,12 @@ pub(crate) trait Backend: Send {
     /// Its program.
     fn program(&self) -> &Path;
 
-    /// Starts `target` and has its descriptors sent to `socket`.
+    /// Starts `target` and has its descriptors sent.
     fn start(
         &self,
         context: Context<'_>,
         target: Target<'_>,
-        socket: BorrowedFd<'_>,
+        ways: Ways<'_>,
     ) -> Result<(), StepError>;
 
     /// Joins or starts the container `plan.name`, which is thought to exist, as `flag` says: in
@@ -92,7 +118,7 @@ pub(crate) trait Backend: Send {
         &self,
         _: Context<'_>,
         _: NameFlag,
-        _: BorrowedFd<'_>,
+        _: Ways<'_>,
     ) -> Result<Option<Resumed>, StepError> {
         Ok(None)
     }
@@ -117,15 +143,17 @@ impl dyn Backend + '_ {
         arguments: Vec<OsString>,
         failing: &str,
     ) -> Result<Outcome, StepError> {
-        let Context { job, environ, .. } = context;
-        log::verbose!("pyxis: running {} {arguments:?}", self.name());
-        let (program, user) = (self.program(), &job.user);
-        let outcome = Command { program, arguments, environ, user, socket: None }.run()?;
+        let outcome = self.run(context, arguments)?;
         if outcome.success() {
             return Ok(outcome);
         }
         self.report(&outcome, failing);
         Err(StepError::Reported)
+    }
+
+    fn run(&self, context: Context<'_>, arguments: Vec<OsString>) -> Result<Outcome, StepError> {
+        log::verbose!("pyxis: running {} {arguments:?}", self.name());
+        context.command(self.program(), arguments, [None; 2]).run()
     }
 
     /// The cause first, then all that the runtime said.
@@ -213,7 +241,23 @@ impl dyn Backend + '_ {
     ) -> Result<(), StepError> {
         let failing = format!("failed to export container {name} to {}", file.display());
         let arguments = vec!["export".into(), "-f".into(), "-o".into(), file.into(), name.into()];
-        self.verb(context, arguments, &failing).map(drop)
+        let outcome = self.run(context, arguments)?;
+        if outcome.success() {
+            return Ok(());
+        }
+        self.report(&outcome, &failing);
+        if outcome.code().is_none() {
+            // It has not been able to remove what it had written.
+            let mut partial = OsString::from(format!(".pyxis.{}.", outcome.pid));
+            partial.push(file.file_name().unwrap_or_default());
+            let partial = file.parent().unwrap_or(file).join(partial);
+            let arguments = vec!["-f".into(), "--".into(), partial.into()];
+            let patience = Patience::Until(Instant::now() + LIMIT);
+            let _ = Context { patience, ..context }
+                .command(Path::new("rm"), arguments, [None; 2])
+                .run();
+        }
+        Err(StepError::Reported)
     }
 
     /// Removes a container.

@@ -22,7 +22,7 @@ use super::{Container, ContainerError, Name, State, directory_mark};
 use crate::start::{files, launcher};
 use handover::fork::fork;
 use handover::namespaces::{self, Namespace};
-use handover::{Handover, Part};
+use handover::{Handover, Part, environ_file};
 use linux::{channel, detached, sys};
 
 /// The first process in each mount namespace but the caller's.
@@ -260,7 +260,7 @@ fn collect(environ: Option<&Path>, found: &Found) -> io::Result<Option<Handover>
         };
         let block = launcher::for_this_step(&block);
         parts.push((Part::Cwd, start_directory(process, &block)?));
-        parts.push((Part::Environ, sys::memory_file("environ", &block)?));
+        parts.push((Part::Environ, environ_file(&block)?));
         Ok(Handover::new(parts))
     })();
     unless_gone(process, opened)

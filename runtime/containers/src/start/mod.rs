@@ -50,7 +50,7 @@ use crate::fstab::Entry;
 use crate::named::{self, Claim};
 use configure::{Configured, Host, Prepared, configure};
 use handover::namespaces::Namespace;
-use handover::{Handover, Part};
+use handover::{Handover, Part, environ_file};
 use identity::Identity;
 use linux::environ::{self, Environ};
 use linux::sys;
@@ -285,7 +285,7 @@ impl Container {
         let cwd = files::open_path(&self.cwd).map_err(failed)?;
         parts.push((Part::Cwd, cwd));
         let block = environ::to_block(&self.environ);
-        parts.push((Part::Environ, sys::memory_file("environ", &block).map_err(failed)?));
+        parts.push((Part::Environ, environ_file(&block).map_err(failed)?));
         if let Some(helpers) = self.helpers {
             parts.push((Part::Helpers, helpers));
         }

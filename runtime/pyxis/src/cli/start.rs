@@ -1,7 +1,7 @@
 //! `pyxis start`.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,6 +60,10 @@ pub(crate) struct StartArgs {
     /// Send the container's descriptors to this socket and exit, instead of running a command
     #[arg(long, value_name = "FD")]
     handover: Option<RawFd>,
+    /// Kill the container when this socket's other end is closed without a word [default: that of
+    /// --handover]
+    #[arg(long, value_name = "FD", requires = "handover")]
+    lease: Option<RawFd>,
     /// Send the descriptors of the container if it is running, instead of starting it again
     #[arg(long, requires = "handover")]
     join: bool,
@@ -184,6 +188,7 @@ impl StartArgs {
     fn start_or_join(self) -> Result<ExitCode, CliError> {
         // Close-on-exec: no helper may hold it.
         let socket = self.handover.map(super::descriptor::given).transpose()?;
+        let lease = self.lease.map(super::descriptor::given).transpose()?.or(socket);
         check_variables(&self.env)?;
         if let Some(conf) = &self.conf {
             directives::apply(conf)?;
@@ -211,7 +216,7 @@ impl StartArgs {
             return Err(CliError::PidHandover);
         }
         let script = self.script()?;
-        let mut container = start(plan, self.handover)?;
+        let mut container = start(plan, lease.map(|lease| lease.as_raw_fd()))?;
         // enroot runs a login shell unless told otherwise; it costs the start of a shell.
         let login = match std::env::var_os("ENROOT_LOGIN_SHELL") {
             Some(_) => enabled("ENROOT_LOGIN_SHELL"),

@@ -1,0 +1,190 @@
+use super::*;
+use nix::sys::signal::{Signal, kill};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+fn root() -> Credentials {
+    Credentials { uid: 0, gid: 0, groups: vec![] }
+}
+
+fn command<'a>(script: &str, environ: &'a [CString], user: &'a Credentials) -> Command<'a> {
+    let arguments = vec!["-c".into(), script.into()];
+    let (program, given, patience, cgroup) = (Path::new("sh"), [None; 2], Patience::OfUser, None);
+    Command { program, arguments, environ, user, given, patience, cgroup }
+}
+
+fn environ() -> [CString; 2] {
+    [c"A=1".to_owned(), c"PATH=/usr/bin:/bin".to_owned()]
+}
+
+fn shell(script: &str, apart: bool) -> Outcome {
+    let (socket, other) = UnixStream::pair().unwrap();
+    let (environ, user) = (environ(), root());
+    let given = [Some(socket.as_fd()), Some(other.as_fd())];
+    let command = Command { given, ..command(script, &environ, &user) };
+    if apart { command.run_for_output().unwrap() } else { command.run().unwrap() }
+}
+
+/// As root waits: so long.
+fn limited(script: &str, patience: Patience) -> (Outcome, Duration) {
+    let (environ, user, begin) = (environ(), root(), Instant::now());
+    let command = Command { patience, ..command(script, &environ, &user) };
+    (command.run().unwrap(), begin.elapsed())
+}
+
+fn soon() -> Patience {
+    Patience::Until(Instant::now() + Duration::from_millis(300))
+}
+
+#[test]
+fn output_ending_environment_and_descriptors() {
+    let outcome = shell("echo out; echo err >&2; echo A=$A; ls /proc/self/fd | xargs", false);
+    // ls opens its directory as 5
+    assert!(outcome.success());
+    assert_eq!(outcome.log, "out\nerr\nA=1\n0 1 2 3 4 5\n");
+    assert_eq!(shell("exit 3", false).ending(), "failed with error code 3");
+    assert_eq!(shell("kill -9 $$", false).ending(), "terminated by SIGKILL");
+    let apart = shell("echo path; echo words >&2", true);
+    assert_eq!((apart.path(), apart.log.as_str()), (Path::new("path"), "words\n"));
+}
+
+/// As an image's or an importer's path may be.
+#[test]
+fn a_path_need_not_be_utf_8() {
+    let outcome = shell("printf '/a\\377\\n/b\\n'", true);
+    assert_eq!(outcome.path().as_os_str().as_bytes(), b"/a\xff");
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    let user = root();
+    let program = Path::new("/nonexistent/pyxis");
+    let command = Command { program, ..command("", &[], &user) };
+    let error = command.run().unwrap_err().to_string();
+    assert!(error.starts_with("couldn't execute /nonexistent/pyxis"), "{error}");
+}
+
+#[test]
+fn of_much_output_both_ends_are_kept_and_nothing_is_waited_for() {
+    let lines = "i=0; while [ $i -lt 30000 ]; do echo line $i; i=$((i + 1)); done";
+    let log = shell(lines, false).log;
+    assert!(log.len() < KEPT + 100, "{}", log.len());
+    assert!(log.starts_with("line 0\n") && log.ends_with("line 29999\n"));
+    assert!(log.contains(" bytes were cut here]\n"));
+    // Somebody else has the pipe: its end is not the child's.
+    let (outcome, took) = limited("sleep 30 & echo said", Patience::OfUser);
+    assert_eq!(outcome.log, "said\n");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    // Nor is it read for as long as somebody writes.
+    let (outcome, took) = limited("yes & sleep 0.2; kill -9 $$", Patience::OfUser);
+    assert_eq!(outcome.ending(), "terminated by SIGKILL");
+    assert!(outcome.log.len() < KEPT + 100 && took < Duration::from_secs(10), "{took:?}");
+}
+
+/// There is no file of it that could be opened and grown.
+#[test]
+fn output_is_a_pipe() {
+    let outcome = shell("readlink /proc/$$/fd/1; readlink /proc/$$/fd/2 >&2", true);
+    assert!(outcome.output.starts_with(b"pipe:"));
+    assert!(outcome.log.starts_with("pipe:"), "{}", outcome.log);
+}
+
+#[test]
+fn root_waits_until_its_deadline_and_not_for_the_end() {
+    // It ignores what it can, and so does who is with it.
+    let script = "trap '' TERM HUP INT; echo $$; sleep 60";
+    let (outcome, took) = limited(script, soon());
+    assert_eq!(outcome.ending(), "took too long and was killed");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    let group = Pid::from_raw(-outcome.log.trim().parse::<i32>().unwrap());
+    // Nobody has waited for the shell itself.
+    let gone = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", -group.as_raw())).unwrap();
+        stat.contains(") Z ")
+    });
+    assert!(gone);
+}
+
+#[test]
+fn a_stopped_child_holds_root_no_longer_than_its_deadline() {
+    let (outcome, took) = limited("kill -STOP $$", soon());
+    assert!(!outcome.success());
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // For what may take its time, too.
+    let (outcome, took) = limited("kill -STOP $$", Patience::OfStep);
+    assert_eq!(outcome.ending(), "was stopped and was killed");
+    assert!(took < LIMIT + Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn what_may_take_its_time_is_waited_for_and_ends_with_its_step() {
+    let (outcome, _) = limited("sleep 1; echo done", Patience::OfStep);
+    assert!(outcome.success());
+    let (environ, user) = (environ(), root());
+    let long = Command {
+        patience: Patience::OfStep,
+        ..command("echo $$ > /tmp/pyxis-child-$A; exec sleep 60", &environ, &user)
+    };
+    // As Slurm kills a step.
+    let file = format!("/tmp/pyxis-child-{}", std::process::id());
+    let environ = [CString::new(format!("A={}", std::process::id())).unwrap(), environ[1].clone()];
+    let named = file.clone();
+    let slurm = std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(50));
+            let pid = std::fs::read_to_string(&named).unwrap_or_default();
+            if let Ok(pid) = pid.trim().parse() {
+                return kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+            }
+        }
+    });
+    let begin = Instant::now();
+    let outcome = Command { environ: &environ, ..long }.run().unwrap();
+    slurm.join().unwrap();
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(outcome.ending(), "terminated by SIGKILL");
+    assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_user_is_become_whole() {
+    let (uid, is_root) = (nix::unistd::geteuid(), nix::unistd::geteuid().is_root());
+    let user = Credentials { uid: 4242, gid: 4343, groups: vec![4444] };
+    let environ = environ();
+    let log = command("id -ru; id -u; id -rg; id -G", &environ, &user).run().unwrap().log;
+    if is_root {
+        assert_eq!(log, "4242\n4242\n4343\n4343 4444\n");
+    } else {
+        assert!(log.starts_with(&uid.to_string()), "not root: nobody else to become");
+    }
+}
+
+/// slurmstepd's own is -1000, and what it starts would be spared by the OOM killer, too.
+#[test]
+fn the_oom_score_of_slurmstepd_is_not_inherited() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // an ordinary user can become nobody else
+    }
+    let own = "/proc/self/oom_score_adj";
+    let before = std::fs::read_to_string(own).unwrap();
+    std::fs::write(own, "123").unwrap();
+    let user = Credentials { uid: 4242, gid: 4343, groups: vec![] };
+    let environ = environ();
+    let at_once = command("cat /proc/self/oom_score_adj", &environ, &user).run().unwrap().log;
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let script = "head -c 1 <&3; cat /proc/self/oom_score_adj >&3; id -u >&3; id -G >&3";
+    let given = [Some(theirs.as_fd()), None];
+    // In user_init root is the user for a while.
+    // SAFETY: this thread alone, as Slurm's main one.
+    unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, -1, 4545, -1) };
+    Command { given, ..command(script, &environ, &user) }.spawn_on_demand().unwrap();
+    // SAFETY: as above.
+    unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, -1, 0, -1) };
+    drop(theirs);
+    ours.write_all(b"x").unwrap();
+    let mut on_demand = String::new();
+    ours.read_to_string(&mut on_demand).unwrap();
+    std::fs::write(own, before.trim()).unwrap();
+    assert_eq!((at_once.as_str(), on_demand.as_str()), ("0\n", "0\n4242\n4343\n"));
+}

@@ -1,0 +1,101 @@
+//! Processes of users, as root may look at them: by descriptors that stand for them, and by a bounded part of what
+//! `/proc` has.
+
+use super::child::output::some_of_path;
+use crate::step::text::after;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// What becomes of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Running,
+    Stopped,
+    /// It has been sent SIGKILL and has not ended yet.
+    Doomed,
+    /// What may be left of it is for its parent to fetch.
+    Ended,
+}
+
+/// A descriptor of the process, readable when it has ended (Linux 5.3).
+pub(crate) fn descriptor(pid: i32) -> Option<OwnedFd> {
+    // SAFETY: numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    // SAFETY: just made for us.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Sends SIGKILL to the process of a descriptor, which cannot be another one.
+pub(crate) fn kill(process: &OwnedFd) {
+    // SAFETY: no information is sent along.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            libc::SIGKILL,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        );
+    }
+}
+
+/// What `/proc` says of it.
+pub(crate) fn life(pid: i32) -> Life {
+    let Ok(status) = some_of_path(&format!("/proc/{pid}/status")) else { return Life::Ended };
+    let field = |name: &str| after(&status, name.as_bytes()).unwrap_or_default();
+    let killed = |name: &str| {
+        let mask = field(name).split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let mask = std::str::from_utf8(mask.trim_ascii()).unwrap_or_default();
+        u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & (1 << (libc::SIGKILL - 1)) != 0)
+    };
+    match field("\nState:").trim_ascii_start().first() {
+        None | Some(b'Z' | b'X') => Life::Ended,
+        _ if killed("\nSigPnd:") || killed("\nShdPnd:") => Life::Doomed,
+        Some(b'T' | b't') => Life::Stopped,
+        _ => Life::Running,
+    }
+}
+
+/// Whether it ends within that time.
+pub(crate) fn ends_within(process: &impl AsFd, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ended, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
+            Err(nix::Error::EINTR) if !left.is_zero() => {}
+            ready => return ready.is_ok_and(|ready| ready > 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn settles(pid: i32, life_then: Life) -> bool {
+        (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            life(pid) == life_then
+        })
+    }
+
+    #[test]
+    fn stopped_and_killed_processes_are_told_from_others() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        assert!(settles(pid.as_raw(), Life::Running));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        assert!(settles(pid.as_raw(), Life::Stopped));
+        let descriptor = descriptor(pid.as_raw()).unwrap();
+        assert!(!ends_within(&descriptor, Duration::from_millis(10)));
+        kill(&descriptor);
+        assert!(ends_within(&descriptor, Duration::from_secs(10)));
+        assert_eq!(life(pid.as_raw()), Life::Ended);
+        child.wait().unwrap();
+        assert_eq!(life(pid.as_raw()), Life::Ended);
+    }
+}
