@@ -206,7 +206,11 @@ pub(crate) fn task_exit(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 /// After a job, as root, in a process of its own that gets no `init`.
 pub(crate) fn job_epilog(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
     let config = Config::parse(args.iter().map(CStr::to_bytes))?;
-    Ok(remove_containers_of_job(spank, &config)?)
+    // Slurm drains a node whose epilog fails, and what fails here may be a user's doing.
+    if let Err(error) = remove_containers_of_job(spank, &config) {
+        log::error!("pyxis: {error}");
+    }
+    Ok(())
 }
 
 /// The plugin is about to be unloaded.

@@ -75,7 +75,7 @@ impl Outcome {
                 format!("failed with error code {code}")
             }
             Ending::Status(_) => "stopped".to_owned(),
-            Ending::GivenUp(why) => format!("{why} and was killed"),
+            Ending::GivenUp(why) => why.to_owned(),
         }
     }
 

@@ -168,14 +168,14 @@ impl Watch {
         let now = Instant::now();
         match self.patience {
             Patience::OfUser => return None,
-            Patience::Until(deadline) if now >= deadline => return Some("took too long"),
+            Patience::Until(deadline) if now >= deadline => return Some("took too long and was killed"),
             Patience::Until(_) | Patience::OfStep => {}
         }
         match process::life(self.child.as_raw()) {
-            Life::Doomed => return Some("has to end with its step"),
+            Life::Doomed => return Some("was killed with its step"),
             Life::Stopped => {
                 let since = *self.stopped.get_or_insert(now);
-                (now.duration_since(since) >= LIMIT).then_some("was stopped")
+                (now.duration_since(since) >= LIMIT).then_some("was stopped and was killed")
             }
             Life::Running | Life::Ended => {
                 self.stopped = None;
