@@ -1,5 +1,8 @@
 //! Hands on the release's cfgs from spank-bindings and says how the .so is linked.
 
+// cargo reads what is printed here.
+#![allow(clippy::disallowed_macros)]
+
 fn main() {
     for (list, line) in [("CHECK_CFGS", "rustc-check-cfg=cfg(NAME)"), ("CFGS", "rustc-cfg=NAME")] {
         let variable = format!("DEP_SLURM_SPANK_{list}");

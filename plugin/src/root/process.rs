@@ -59,6 +59,7 @@ pub(crate) fn life(pid: i32) -> Life {
 }
 
 /// Whether it ends within that time.
+#[allow(clippy::disallowed_methods)] // With a deadline.
 pub(crate) fn ends_within(process: &impl AsFd, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     loop {

@@ -5,6 +5,9 @@
 //! end of that is nobody's to wait for: a process may be beyond SIGKILL for as long as its user's
 //! file system likes.
 
+// The one place.
+#![allow(clippy::disallowed_methods)]
+
 use super::output::Output;
 use crate::root::process::{self, Life};
 use nix::errno::Errno;
@@ -168,11 +171,13 @@ impl Watch {
         let now = Instant::now();
         match self.patience {
             Patience::OfUser => return None,
-            Patience::Until(deadline) if now >= deadline => return Some("took too long and was killed"),
+            Patience::Until(deadline) if now >= deadline => {
+                return Some("took too long and was killed");
+            }
             Patience::Until(_) | Patience::OfStep => {}
         }
         match process::life(self.child.as_raw()) {
-            Life::Doomed => return Some("was killed with its step"),
+            Life::Doomed => Some("was killed with its step"),
             Life::Stopped => {
                 let since = *self.stopped.get_or_insert(now);
                 (now.duration_since(since) >= LIMIT).then_some("was stopped and was killed")

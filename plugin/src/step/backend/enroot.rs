@@ -5,6 +5,9 @@
 //! child it never made, and so that with `use_squashfuse` enroot's FUSE processes live as long as
 //! the step.
 
+// The monitor and the task that waits for it are the user's: Slurm ends them with the step.
+#![allow(clippy::disallowed_methods)]
+
 use super::{Backend, Context, Target, Ways};
 use crate::root::child::{self, Command};
 use crate::step::StepError;
