@@ -1,5 +1,7 @@
 //! The epilog is there only where the line of plugstack.conf asks for it: the plugin as slurmd opens it, with that file open.
 
+#![allow(clippy::disallowed_methods)] // No daemon runs this.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -10,15 +10,16 @@
 //! anybody else has to hold or to close it.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::{SFlag, fstat, stat};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
 
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use crate::namespaces::{Namespace, owner, same};
 
 /// First word of every message; another word means another version of this protocol.
 const MAGIC: &str = "pyxis-container-1";
@@ -226,9 +227,8 @@ pub fn environ_file(block: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// `_IO(NSIO, 3)` and `_IO(NSIO, 4)` of `linux/nsfs.h`.
+/// `_IO(NSIO, 3)` of `linux/nsfs.h`.
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
-const NS_GET_OWNER_UID: libc::Ioctl = 0xb704;
 /// Of `linux/magic.h`.
 const NSFS: FsType = FsType(0x6e73_6673);
 const PIPEFS: FsType = FsType(0x5049_5045);
@@ -237,13 +237,13 @@ const PIPEFS: FsType = FsType(0x5049_5045);
 fn is_sound(part: Part, fd: &OwnedFd, uid: u32) -> io::Result<bool> {
     Ok(match part {
         Part::User => {
-            is_namespace(fd, "user", libc::CLONE_NEWUSER)? && owner(fd.as_fd()) == Some(uid)
+            is_namespace(fd, Namespace::User)? && owner(fd).is_ok_and(|owner| owner == uid)
         }
-        Part::Cgroup => is_namespace(fd, "cgroup", libc::CLONE_NEWCGROUP)?,
-        Part::Mount => is_namespace(fd, "mnt", libc::CLONE_NEWNS)?,
-        Part::Ipc => is_namespace(fd, "ipc", libc::CLONE_NEWIPC)?,
-        Part::Uts => is_namespace(fd, "uts", libc::CLONE_NEWUTS)?,
-        Part::Net => is_namespace(fd, "net", libc::CLONE_NEWNET)?,
+        Part::Cgroup => is_namespace(fd, Namespace::Cgroup)?,
+        Part::Mount => is_namespace(fd, Namespace::Mount)?,
+        Part::Ipc => is_namespace(fd, Namespace::Ipc)?,
+        Part::Uts => is_namespace(fd, Namespace::Uts)?,
+        Part::Net => is_namespace(fd, Namespace::Net)?,
         Part::Cwd => {
             // To close any other kind of descriptor may mean to wait for the file system.
             let flags = fcntl(fd, FcntlArg::F_GETFL)?;
@@ -260,24 +260,15 @@ fn is_sound(part: Part, fd: &OwnedFd, uid: u32) -> io::Result<bool> {
 }
 
 /// Whether it is a namespace of this kind, and not the caller's own.
-fn is_namespace(fd: &OwnedFd, name: &str, kind: libc::c_int) -> io::Result<bool> {
+fn is_namespace(fd: &OwnedFd, kind: Namespace) -> io::Result<bool> {
     if fstatfs(fd)?.filesystem_type() != NSFS {
         return Ok(false);
     }
     // SAFETY: takes no argument; the kernel's own answer, for the file is its own.
-    if unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) } != kind {
+    if unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) } != kind.flag() {
         return Ok(false);
     }
-    let (its, own) = (fstat(fd)?, stat(format!("/proc/self/ns/{name}").as_str())?);
-    Ok((its.st_dev, its.st_ino) != (own.st_dev, own.st_ino))
-}
-
-/// Whose user namespace it is.
-fn owner(namespace: BorrowedFd<'_>) -> Option<u32> {
-    let mut uid: libc::uid_t = 0;
-    // SAFETY: the kernel writes one uid_t.
-    let done = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_OWNER_UID, &raw mut uid) };
-    (done == 0).then_some(uid)
+    Ok(!same(fd, kind.own()?)?)
 }
 
 /// Whether it stands for a process (Linux 5.3).

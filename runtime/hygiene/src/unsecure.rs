@@ -9,50 +9,28 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
-/// Whole families: the loader's, malloc's, glibc's tunables, functions that bash imports.
-const PREFIXES: [&[u8]; 8] =
-    [b"LD_", b"MALLOC_", b"GLIBC_", b"RESOLV_", b"BASH_FUNC_", b"PYTHON", b"PERL", b"RUBY"];
+/// Whole families: the loader's, malloc's, glibc's tunables, functions that bash imports. (Lists are
+/// text: in the plugin each item of an array would be one more address to relocate.)
+const PREFIXES: &[u8] = b"LD_ MALLOC_ GLIBC_ RESOLV_ BASH_FUNC_ PYTHON PERL RUBY";
 
-const NAMES: [&[u8]; 31] = [
-    // glibc
-    b"GCONV_PATH",
-    b"GETCONF_DIR",
-    b"HOSTALIASES",
-    b"LOCALDOMAIN",
-    b"LOCPATH",
-    b"NIS_PATH",
-    b"NLSPATH",
-    b"RES_OPTIONS",
-    b"TZDIR",
-    // shells
-    b"BASH_ENV",
-    b"BASHOPTS",
-    b"CDPATH",
-    b"ENV",
-    b"FPATH",
-    b"GLOBIGNORE",
-    b"IFS",
-    b"NULLCMD",
-    b"PS4",
-    b"READNULLCMD",
-    b"SHELLOPTS",
-    b"ZDOTDIR",
-    // interpreters and libraries that load what a variable names
-    b"GIO_EXTRA_MODULES",
-    b"JAVA_TOOL_OPTIONS",
-    b"JDK_JAVA_OPTIONS",
-    b"LUA_INIT",
-    b"LUA_PATH",
-    b"NODE_OPTIONS",
-    b"OPENSSL_CONF",
-    b"OPENSSL_ENGINES",
-    b"OPENSSL_MODULES",
-    b"_JAVA_OPTIONS",
-];
+/// glibc's; those of shells; those of interpreters and libraries that load what a variable names.
+const NAMES: &[u8] = b"GCONV_PATH GETCONF_DIR HOSTALIASES LOCALDOMAIN LOCPATH NIS_PATH NLSPATH RES_OPTIONS TZDIR \
+    BASH_ENV BASHOPTS CDPATH ENV FPATH GLOBIGNORE IFS NULLCMD PS4 READNULLCMD SHELLOPTS ZDOTDIR \
+    GIO_EXTRA_MODULES JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS LUA_INIT LUA_PATH NODE_OPTIONS OPENSSL_CONF \
+    OPENSSL_ENGINES OPENSSL_MODULES _JAVA_OPTIONS";
 
 /// Whether a program outside of the container is not to get the variable `name`.
 pub fn is_unsecure(name: &[u8]) -> bool {
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    is_among(NAMES, name) || words(PREFIXES).any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether the list, text with blanks, has the word.
+pub fn is_among(list: &[u8], word: &[u8]) -> bool {
+    words(list).any(|have| have == word)
+}
+
+fn words(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|byte| *byte == b' ')
 }
 
 /// A program that runs outside of the container, with this process's environment but for what
