@@ -4,13 +4,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use images::layers::{
-    self, ArchiveSink, Index, Interpretation, LayerError, Limits, OwnFiles, Source, Tree,
+    self, ArchiveSink, Index, Interpretation, LayerError, Limits, Meter, OwnFiles, Source, Tree,
 };
 use images::tarball::Reader;
 use std::io::Read;
-
-/// More is a bomb here.
-const LIMITS: Limits = Limits { bytes: 1 << 20, entries: 1000 };
 
 struct Layer<'a>(&'a [u8]);
 
@@ -24,25 +21,27 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((split, bytes)) = bytes.split_first() else { return };
     let middle = (usize::from(*split) * 512).min(bytes.len());
     let (lower, upper) = bytes.split_at(middle);
+    let meter = Meter::of(Limits::for_others(), bytes.len() as u64);
     let mut tree = Tree::default();
     let mut used = Vec::new();
     for layer in [lower, upper] {
-        let Ok(index) = Index::read(layer, LIMITS, Interpretation::Layer) else { continue };
+        let Ok(index) = Index::read(layer, &meter, Interpretation::Layer) else { continue };
         for entry in &index.entries {
             inside(&entry.path);
         }
-        if tree.apply(index).is_err() {
+        if tree.apply(index, &meter).is_err() {
             return;
         }
         used.push(Layer(layer));
     }
-    for (_, path) in tree.contents() {
+    let Ok(contents) = tree.contents(&meter) else { return };
+    for (_, path) in contents {
         inside(&path);
     }
     let sources: Vec<&dyn Source> = used.iter().map(|layer| layer as &dyn Source).collect();
     let mut sink = ArchiveSink::new(Vec::new());
     let own = OwnFiles::default();
-    if layers::write(&tree, &sources, &own, 0, &mut sink, &mut |_| {}).is_err() {
+    if layers::write(&tree, &sources, &own, 0, &mut sink, &meter, &mut |_| {}).is_err() {
         return;
     }
     let archive = sink.finish().unwrap();

@@ -4,6 +4,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::bounded::{list, table};
+
+/// More arguments, variables or labels than any image has.
+const WORDS: usize = 20_000;
 
 /// The configuration of an image, as registries and engines have it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -19,12 +25,17 @@ pub struct ImageConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Execution {
+    #[serde(deserialize_with = "list::<_, _, WORDS>")]
     entrypoint: Option<Vec<String>>,
+    #[serde(deserialize_with = "list::<_, _, WORDS>")]
     cmd: Option<Vec<String>>,
+    #[serde(deserialize_with = "list::<_, _, WORDS>")]
     env: Option<Vec<String>>,
     working_dir: Option<String>,
+    #[serde(deserialize_with = "table::<_, _, WORDS>")]
     labels: Option<BTreeMap<String, Option<String>>>,
-    volumes: Option<BTreeMap<String, serde_json::Value>>,
+    #[serde(deserialize_with = "table::<_, _, WORDS>")]
+    volumes: Option<BTreeMap<String, IgnoredAny>>,
 }
 
 /// The texts of the files.
@@ -51,7 +62,17 @@ impl ImageConfig {
     /// # Errors
     /// Whatever is wrong with the JSON.
     pub fn parse(bytes: &[u8]) -> serde_json::Result<ImageConfig> {
-        serde_json::from_slice(bytes)
+        /// What the kernel takes (`MAX_ARG_STRLEN`, and a share of the largest stack).
+        const WORD: usize = 128 << 10;
+        const ALL: usize = 2 << 20;
+        let config: ImageConfig = serde_json::from_slice(bytes)?;
+        let words = config.config.iter().flat_map(|config| [&config.entrypoint, &config.cmd]);
+        let lengths = words.flatten().flatten().map(String::len);
+        let (most, all) = lengths.fold((0, 0), |(most, all), one| (one.max(most), all + one));
+        if most >= WORD || all > ALL {
+            return Err(serde::de::Error::custom("its command is longer than any can be"));
+        }
+        Ok(config)
     }
 
     /// The directory that the image's command starts in.

@@ -3,6 +3,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod bounded;
 pub mod imageconf;
 pub mod import;
 pub mod layers;

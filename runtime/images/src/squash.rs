@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 
 use hygiene::unsecure;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -20,6 +22,10 @@ const OPTIONS: &str = "-comp gzip -noI -noD -noF -noX -exit-on-error";
 /// mksquashfs takes a quarter of the machine's memory unless told otherwise; more than this does
 /// not make it faster.
 const MEMORY: &str = "128M";
+/// Enough for what is not compressed.
+const LITTLE_MEMORY: &str = "32M";
+/// Of what it prints.
+const LOG_LIMIT: usize = 16 << 10;
 
 /// How images are written.
 #[derive(Clone, Debug)]
@@ -32,6 +38,8 @@ pub struct Squash {
     pub mtime: i64,
     /// Whether everything gets that time.
     pub one_time: bool,
+    /// For its queues, as mksquashfs has it.
+    memory: &'static str,
 }
 
 /// Why no squashfs file was written.
@@ -48,6 +56,9 @@ pub enum SquashError {
         /// The last of what it printed.
         log: String,
     },
+    /// It would have become larger than it may.
+    #[error("the squashfs file would become too large")]
+    TooLarge,
     /// The directory for an old mksquashfs cannot be had.
     #[error("cannot make a directory for mksquashfs in {}: {source}", path.display())]
     Scratch {
@@ -69,7 +80,15 @@ impl Squash {
             processors: number("ENROOT_MAX_PROCESSORS").unwrap_or(0) as usize,
             mtime: number("SOURCE_DATE_EPOCH").map_or(0, i64::from),
             one_time: number("SOURCE_DATE_EPOCH").is_some(),
+            memory: MEMORY,
         }
+    }
+
+    /// Does with less memory, and so with fewer processors: nothing is compressed by default.
+    pub fn save_memory(&mut self) {
+        self.memory = LITTLE_MEMORY;
+        // Each has threads, whose stacks count.
+        self.processors = if self.processors == 0 { 4 } else { self.processors.min(4) };
     }
 
     /// Whether mksquashfs can be run at all.
@@ -80,7 +99,7 @@ impl Squash {
         reads_archives().map(drop).map_err(SquashError::Tool)
     }
 
-    /// Writes to `output`, an empty file, what `fill` puts into the sink. `scratch` is where an
+    /// Writes to `output`, an empty file of at most `limit` bytes, what `fill` puts into the sink. `scratch` is where an
     /// old mksquashfs gets its directory.
     ///
     /// # Errors
@@ -88,20 +107,22 @@ impl Squash {
     pub fn write<E: From<SquashError> + From<LayerError>>(
         &self,
         output: &File,
+        limit: u64,
         root: &Meta,
         scratch: &Path,
         fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
     ) -> Result<(), E> {
         if reads_archives().map_err(SquashError::Tool)? {
-            self.feed_archive(output, root, fill)
+            self.feed_archive(output, limit, root, fill)
         } else {
-            self.read_directory(output, root, scratch, fill)
+            self.read_directory(output, limit, root, scratch, fill)
         }
     }
 
     fn feed_archive<E: From<SquashError>>(
         &self,
         output: &File,
+        limit: u64,
         root: &Meta,
         fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -113,9 +134,9 @@ impl Squash {
         if self.one_time {
             command.args(["-all-time", &seconds(self.mtime)]);
         }
-        let mut child = Running::new(command.stdin(Stdio::piped()))?;
+        let mut child = Running::new(command.stdin(Stdio::piped()), limit)?;
         drop(output);
-        let input = child.0.stdin.take().expect("it is piped");
+        let input = child.child.stdin.take().expect("it is piped");
         // The default is sixteen pages, which makes both sides wait for each other.
         let _ = fcntl(&input, FcntlArg::F_SETPIPE_SZ(1 << 20));
         let mut sink = ArchiveSink::new(BufWriter::with_capacity(256 << 10, input));
@@ -124,7 +145,7 @@ impl Squash {
             Ok(()) => sink.finish().and_then(|mut writer| writer.flush()),
             Err(error) => {
                 // If mksquashfs is gone, why is more telling than that a pipe broke.
-                if let Ok(Some(_)) = child.0.try_wait() {
+                if child.has_ended() {
                     child.finish()?;
                 }
                 return Err(error);
@@ -139,6 +160,7 @@ impl Squash {
     fn read_directory<E: From<SquashError> + From<LayerError>>(
         &self,
         output: &File,
+        limit: u64,
         root: &Meta,
         scratch: &Path,
         fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
@@ -150,11 +172,12 @@ impl Squash {
         let tree = directory.path().join("root");
         std::fs::create_dir(&tree).map_err(failed)?;
         let mut sink = DirectorySink::new(&tree);
-        fill(&mut OneTime { sink: &mut sink, time: self.one_time.then_some(self.mtime) })?;
+        let time_of_all = self.one_time.then_some(self.mtime);
+        fill(&mut Altered { sink: &mut sink, time: time_of_all, left: limit })?;
         sink.finish()?;
         set_mode_and_time(&tree, root.mode | 0o700, time(root.mtime)).map_err(failed)?;
         let (mut command, _output) = self.command(tree.into(), output)?;
-        Running::new(&mut command)?.finish()?;
+        Running::new(&mut command, limit)?.finish()?;
         set_mkfs_time(output, self.mtime).map_err(|error| SquashError::Tool(error).into())
     }
 
@@ -168,7 +191,7 @@ impl Squash {
         // Since 4.4 it wants either this or options for times.
         command.env_remove("SOURCE_DATE_EPOCH");
         command.arg(input).arg(format!("/dev/fd/{}", own.as_raw_fd()));
-        command.args(["-noappend", "-no-progress", "-all-root", "-mem", MEMORY]);
+        command.args(["-noappend", "-no-progress", "-all-root", "-mem", self.memory]);
         if self.processors > 0 {
             command.args(["-processors", &self.processors.to_string()]);
         }
@@ -221,14 +244,22 @@ fn seconds(time: i64) -> u32 {
     time.clamp(0, i64::from(u32::MAX)) as u32
 }
 
-/// Gives everything the same time, if there is one.
-struct OneTime<'a> {
+/// Gives everything the same time, if there is one, and counts what a directory takes.
+struct Altered<'a> {
     sink: &'a mut dyn Sink,
     time: Option<i64>,
+    left: u64,
 }
 
-impl Sink for OneTime<'_> {
+impl Sink for Altered<'_> {
     fn put(&mut self, header: &Header, data: &mut dyn Read) -> Result<(), LayerError> {
+        /// A file's own block or inode.
+        const BLOCK: u64 = 4096;
+        let taken = header.size.saturating_add(BLOCK);
+        self.left = self.left.checked_sub(taken).ok_or_else(|| LayerError::Write {
+            what: String::from_utf8_lossy(&header.path).into_owned(),
+            source: io::ErrorKind::StorageFull.into(),
+        })?;
         match self.time {
             Some(mtime) => self.sink.put(&Header { mtime, ..header.clone() }, data),
             None => self.sink.put(header, data),
@@ -237,21 +268,34 @@ impl Sink for OneTime<'_> {
 }
 
 /// A running mksquashfs, killed when it is no longer needed.
-struct Running(Child);
+struct Running {
+    child: Child,
+    /// Reads what it prints: it would wait for that, and we for it.
+    log: Option<JoinHandle<String>>,
+}
 
 impl Running {
-    fn new(command: &mut Command) -> Result<Running, SquashError> {
-        command.spawn().map(Running).map_err(SquashError::Tool)
+    fn new(command: &mut Command, limit: u64) -> Result<Running, SquashError> {
+        let parent = std::process::id();
+        // SAFETY: between fork and exec the closure makes system calls and nothing else.
+        unsafe { command.pre_exec(move || confine(parent, limit)) };
+        let mut child = command.spawn().map_err(SquashError::Tool)?;
+        let log = child.stderr.take().map(|stderr| std::thread::spawn(move || end_of(stderr)));
+        Ok(Running { child, log })
+    }
+
+    fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     fn finish(&mut self) -> Result<(), SquashError> {
-        let mut log = String::new();
-        if let Some(mut stderr) = self.0.stderr.take() {
-            let _ = stderr.read_to_string(&mut log);
-        }
-        let status = self.0.wait().map_err(SquashError::Tool)?;
+        let log = self.log.take().and_then(|log| log.join().ok()).unwrap_or_default();
+        let status = self.child.wait().map_err(SquashError::Tool)?;
         if status.success() {
             return Ok(());
+        }
+        if status.signal() == Some(libc::SIGXFSZ) {
+            return Err(SquashError::TooLarge);
         }
         let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let last = lines[lines.len().saturating_sub(3)..].join("; ");
@@ -261,11 +305,35 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Ok(None) = self.0.try_wait() {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
     }
+}
+
+/// In the child: it ends with who started it, and writes no larger file than it may.
+fn confine(parent: u32, limit: u64) -> io::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    if nix::unistd::getppid().as_raw().cast_unsigned() != parent {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    let limit = limit.min(soft).min(hard);
+    setrlimit(Resource::RLIMIT_FSIZE, limit, limit)?;
+    Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
+}
+
+/// Reads to the end and keeps the last of it.
+fn end_of(mut output: impl Read) -> String {
+    let mut kept = std::collections::VecDeque::new();
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = output.read(&mut buffer) {
+        kept.extend(&buffer[..count]);
+        kept.drain(..kept.len().saturating_sub(LOG_LIMIT));
+    }
+    String::from_utf8_lossy(kept.make_contiguous()).into_owned()
 }
 
 /// Whether mksquashfs knows `-tar`.

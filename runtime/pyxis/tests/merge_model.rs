@@ -5,7 +5,7 @@ mod fixtures;
 use std::collections::BTreeMap;
 
 use fixtures::Layer;
-use images::layers::{Index, Interpretation, Limits, Tree};
+use images::layers::{Index, Interpretation, Limits, Meter, Tree};
 use images::tarball::{Header, Kind, Reader, Writer};
 use proptest::prelude::*;
 
@@ -105,18 +105,18 @@ fn archive(steps: &[Step]) -> Vec<u8> {
 }
 
 fn merged(layers: &[Vec<Step>]) -> Option<Model> {
-    let limits = Limits { bytes: 1 << 20, entries: 1000 };
+    let meter = Meter::new(Limits::for_others());
     let mut tree = Tree::default();
     for steps in layers {
-        let index = Index::read(&*archive(steps), limits, Interpretation::Layer).unwrap();
-        tree.apply(index).ok()?;
+        let index = Index::read(&*archive(steps), &meter, Interpretation::Layer).unwrap();
+        tree.apply(index, &meter).ok()?;
     }
     let mut out = Model::new();
     let name = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
     tree.directories(|path, _| {
         out.insert(name(path), (None, 0));
     });
-    for (content, path) in tree.contents() {
+    for (content, path) in tree.contents(&meter).unwrap() {
         out.insert(name(&path), (Some((content.layer, content.ordinal)), 0));
     }
     out.remove("");
@@ -187,9 +187,9 @@ proptest! {
             *there = byte;
         }
         archive.truncate(length);
-        let limits = Limits { bytes: 1 << 30, entries: 100 };
-        if let Ok(index) = Index::read(&*archive, limits, Interpretation::Layer) {
-            let _ = Tree::default().apply(index);
+        let meter = Meter::new(Limits::for_others());
+        if let Ok(index) = Index::read(&*archive, &meter, Interpretation::Layer) {
+            let _ = Tree::default().apply(index, &meter);
         }
     }
 }

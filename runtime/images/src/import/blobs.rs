@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use super::layout::Layout;
 use super::resolve::{Origin, Resolved};
 use super::{ImportError, Importer};
-use crate::layers::{Index, Interpretation, LayerError, Limits, decoder};
+use crate::layers::{Index, Interpretation, LayerError, Meter, decoder};
 use crate::progress::Bar;
 use crate::registry::{Client, Descriptor, RegistryError};
-use crate::store::{Pending, StoreError, Waited};
+use crate::store::{Pending, Space, StoreError, Waited};
 
 /// A part of a file, which can be read from several places at once.
 #[derive(Debug)]
@@ -66,6 +66,10 @@ pub(super) struct Shared<'a> {
     pub(super) bar: &'a Bar,
     /// Set by the first that fails.
     pub(super) stop: AtomicBool,
+    /// What the image costs, whoever reads it.
+    pub(super) meter: &'a Meter,
+    /// What of the store it takes.
+    pub(super) space: &'a Space,
 }
 
 /// Passes bytes on, computing their digest.
@@ -89,6 +93,7 @@ impl<R: Read> Read for Checked<'_, R> {
         match self.input.read(buffer) {
             Ok(count) => {
                 self.hash.update(&buffer[..count]);
+                self.shared.meter.came(count as u64);
                 self.count += count as u64;
                 self.shared.bar.inc(count as u64);
                 Ok(count)
@@ -108,11 +113,13 @@ impl<R: Read> Read for Checked<'_, R> {
 struct Tee<'a, R> {
     input: R,
     pending: &'a Pending,
+    space: &'a Space,
 }
 
 impl<R: Read> Read for Tee<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
+        self.space.take(count as u64).map_err(io::Error::other)?;
         self.pending.write_all(&buffer[..count]).map_err(io::Error::other)?;
         Ok(count)
     }
@@ -158,46 +165,42 @@ impl Importer {
         let hex = descriptor.hex();
         let path = self.store.blob_path(hex);
         let there = || self.store.blob(hex);
+        let failed = |source| ImportError::File { operation: "read", path: path.clone(), source };
         loop {
-            let lock = match self.store.blob(hex)? {
+            let waited = match self.store.blob(hex)? {
                 Some(file) => Waited::There(file),
-                None => self.store.lock(&format!("blob-{hex}"), there)?,
+                None => {
+                    let name = format!("blob-{hex}-{}", key(client.host()));
+                    self.store.lock(&name, descriptor.size, there)?
+                }
             };
-            match lock {
+            // Who waited long enough fetches it as well.
+            let _lock = match waited {
+                Waited::Locked(lock) => Some(lock),
+                Waited::Alone => None,
                 Waited::There(file) => {
-                    let failed = |source| ImportError::File {
-                        operation: "read",
-                        path: path.clone(),
-                        source,
-                    };
                     let slice = Slice::whole(file).map_err(failed)?;
-                    match read_index(
-                        slice.reader(),
-                        descriptor,
-                        &path.display().to_string(),
-                        shared,
-                    ) {
+                    let from = path.display().to_string();
+                    match read_index(slice.reader(), descriptor, &from, shared) {
                         Err(ImportError::Digest { .. }) => {
-                            self.progress
-                                .warn(&format!("{} is damaged, fetching it again", path.display()));
+                            self.progress.warn(&format!("{from} is damaged, fetching it again"));
                             self.store.remove_blob(hex)?;
+                            continue;
                         }
                         index => return Ok((slice, index?)),
                     }
                 }
-                Waited::Locked(_lock) => {
-                    let pending = self.store.pending()?;
-                    let input = Tee { input: client.blob(descriptor)?, pending: &pending };
-                    let index = read_index(input, descriptor, client.host(), shared)?;
-                    let file = self.store.publish_blob(pending, hex, client.used_credentials())?;
-                    let failed = |source| ImportError::File {
-                        operation: "read",
-                        path: path.clone(),
-                        source,
-                    };
-                    return Ok((Slice::whole(file).map_err(failed)?, index));
-                }
+            };
+            let pending = self.store.pending()?;
+            let space = shared.space;
+            let input = Tee { input: client.blob(descriptor)?, pending: &pending, space };
+            let index = read_index(input, descriptor, client.host(), shared)?;
+            let private = client.used_credentials();
+            let (file, named) = self.store.publish_blob(pending, hex, private)?;
+            if named {
+                space.published(descriptor.size);
             }
+            return Ok((Slice::whole(file).map_err(failed)?, index));
         }
     }
 
@@ -220,6 +223,12 @@ impl Importer {
     }
 }
 
+/// A registry as part of a lock's name: nobody waits for what somebody else has chosen to fetch from
+/// a registry of theirs.
+pub(super) fn key(host: &str) -> String {
+    Sha256::digest(host.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Reads a compressed layer to its end, checking it against its descriptor.
 fn read_index(
     input: impl Read,
@@ -228,11 +237,13 @@ fn read_index(
     shared: &Shared<'_>,
 ) -> Result<Index, ImportError> {
     let mut input = Checked { input, hash: Sha256::new(), count: 0, failure: None, shared };
-    let limits = Limits::for_layer(descriptor.size);
-    let index =
-        decoder(&mut input).and_then(|archive| Index::read(archive, limits, Interpretation::Layer));
+    let index = decoder(&mut input)
+        .and_then(|archive| Index::read(archive, shared.meter, Interpretation::Layer));
     // A bomb is not even read to its end.
-    if !matches!(index, Err(LayerError::Limit { .. })) {
+    let costly = |error: &LayerError| {
+        matches!(error, LayerError::Limit { .. } | LayerError::Time(_) | LayerError::Depth(_))
+    };
+    if !index.as_ref().is_err_and(costly) {
         let _ = io::copy(&mut input, &mut io::sink());
     }
     if let Some(failure) = input.failure {
@@ -243,7 +254,7 @@ fn read_index(
     match index {
         Ok(index) if whole => Ok(index),
         // Of damaged data, what a decoder says about it is beside the point.
-        Err(source) if whole || matches!(source, LayerError::Limit { .. }) => {
+        Err(source) if whole || costly(&source) => {
             Err(ImportError::Layer { digest: descriptor.digest.clone(), source })
         }
         _ => Err(ImportError::Digest {

@@ -10,7 +10,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, recv, recvmsg, send, setsockopt, sockopt::PassCred,
+};
 
 use super::{ImportError, Importer, PullPolicy};
 use crate::progress::Progress;
@@ -42,25 +44,48 @@ pub(super) fn ask(broker: BorrowedFd<'_>, uri: &str, progress: &Progress) -> Res
     }
 }
 
+/// Waits for the request, and says which process it is from, as the kernel has it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn request(socket: BorrowedFd<'_>) -> io::Result<(String, Option<i32>)> {
+    setsockopt(&socket, PassCred, &true)?;
+    let mut message = [0; LIMIT];
+    let mut space = nix::cmsg_space!(nix::libc::ucred);
+    loop {
+        let mut parts = [io::IoSliceMut::new(&mut message)];
+        let received =
+            recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty());
+        let received = match received {
+            Err(Errno::EINTR) => continue,
+            received => received?,
+        };
+        let sender = received.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::ScmCredentials(sender) => Some(sender.pid()),
+            _ => None,
+        });
+        let count = received.bytes;
+        return Ok((String::from_utf8_lossy(&message[..count]).into_owned(), sender));
+    }
+}
+
 /// Answers one request. What is written to stderr is to go to the socket, too.
 ///
 /// # Errors
 /// A request that makes no sense, or why the image cannot be had; the other side knows it already.
-pub fn serve(importer: &Importer, socket: BorrowedFd<'_>) -> Result<(), ImportError> {
-    let failed = |source| ImportError::File {
-        operation: "read a request from",
-        path: "the socket".into(),
-        source,
-    };
-    let request = receive(socket).map_err(failed)?;
-    let result = fetch(importer, &request);
+pub fn serve(
+    importer: &Importer,
+    request: &str,
+    socket: BorrowedFd<'_>,
+) -> Result<(), ImportError> {
+    let result = fetch(importer, request);
     let text = match &result {
         Ok(()) => DONE.to_owned(),
         Err(error) => format!("{FAILED}{error}"),
     };
     let text = &text.as_bytes()[..text.len().min(LIMIT)];
-    // Who asked may be gone.
-    let _ = send(socket.as_raw_fd(), text, MsgFlags::MSG_NOSIGNAL);
+    // Who asked may be gone, or not listen.
+    let _ = send(socket.as_raw_fd(), text, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
     result
 }
 

@@ -9,10 +9,11 @@ use super::blobs::{Shared, Slice};
 use super::resolve::Resolved;
 use super::{ImportError, Importer};
 use crate::imageconf::ImageConfig;
-use crate::layers::{self, Index, LayerError, Meta, OwnFiles, Sink, Source, Tree, decoder};
+use crate::layers::{self, Index, LayerError, Meta, Meter, OwnFiles, Sink, Source, Tree, decoder};
 use crate::progress::bytes;
 use crate::registry::Descriptor;
-use crate::store::Pending;
+use crate::squash::SquashError;
+use crate::store::{Pending, Space};
 
 /// All that is needed to write an image.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Merged {
     own: OwnFiles,
     layers: Vec<Layer>,
     total: u64,
+    meter: Meter,
+    pub(super) space: Space,
 }
 
 /// A layer that is at hand.
@@ -54,8 +57,11 @@ impl Importer {
                 unique.len() - 1
             });
         }
-        self.tell_layers(&unique)?;
-        let read = self.layers(resolved, &unique)?;
+        let stated = unique.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
+        (self.before_fetching)(stated);
+        let (meter, space) = (Meter::new(self.limits), self.store.space());
+        self.tell_layers(&unique, &space)?;
+        let read = self.layers(resolved, &unique, &meter, &space)?;
         let (slices, mut indices): (Vec<Slice>, Vec<Index>) = read.into_iter().unzip();
 
         let mut tree = Tree::default();
@@ -63,19 +69,17 @@ impl Importer {
         let order: Vec<usize> =
             resolved.image.layers.iter().map(|layer| place[layer.digest.as_str()]).collect();
         order.iter().for_each(|at| left[*at] += 1);
-        let mut total = 0;
+        let mut total = 0u64;
         for at in &order {
             left[*at] -= 1;
+            let failed = |source| ImportError::Layer { digest: unique[*at].digest.clone(), source };
             let index = if left[*at] == 0 {
                 std::mem::take(&mut indices[*at])
             } else {
-                indices[*at].clone()
+                indices[*at].again(&meter).map_err(failed)?
             };
-            total += index.bytes;
-            tree.apply(index).map_err(|source| ImportError::Layer {
-                digest: unique[*at].digest.clone(),
-                source,
-            })?;
+            total = index.bytes.saturating_add(total);
+            tree.apply(index, &meter).map_err(failed)?;
         }
         let slices: Vec<Arc<Slice>> = slices.into_iter().map(Arc::new).collect();
         let layer = |at: &usize| Layer {
@@ -83,7 +87,8 @@ impl Importer {
             slice: Arc::clone(&slices[*at]),
         };
         let layers = order.iter().map(layer).collect();
-        self.configure(tree, layers, &config, &resolved.origin_text, total)
+        let merged = Merged { tree, own: OwnFiles::default(), layers, total, meter, space };
+        self.configure(merged, &config, &resolved.origin_text)
     }
 
     /// Merges what an engine exported.
@@ -91,47 +96,48 @@ impl Importer {
         &self,
         slice: Slice,
         index: Index,
+        meter: Meter,
         config: &ImageConfig,
         origin: &str,
     ) -> Result<Merged, ImportError> {
         let mut tree = Tree::default();
         let total = index.bytes;
-        tree.apply(index)?;
+        tree.apply(index, &meter)?;
         let layers = vec![Layer { digest: origin.to_owned(), slice: Arc::new(slice) }];
-        self.configure(tree, layers, config, origin, total)
+        let space = self.store.space();
+        let merged = Merged { tree, own: OwnFiles::default(), layers, total, meter, space };
+        self.configure(merged, config, origin)
     }
 
     fn configure(
         &self,
-        mut tree: Tree,
-        layers: Vec<Layer>,
+        mut merged: Merged,
         config: &ImageConfig,
         origin: &str,
-        total: u64,
     ) -> Result<Merged, ImportError> {
+        let Merged { tree, own, meter, .. } = &mut merged;
         if let Some(is) = config.architecture.as_ref().filter(|is| **is != self.architecture) {
             let wanted = &self.architecture;
             self.progress.warn(&format!("The image is for the architecture {is}, not {wanted}"));
         }
         let files = config.files(origin);
-        let mut own = OwnFiles::default();
         for (path, text) in [
             ("etc/rc", files.rc),
             ("etc/rc.local", files.rc_local),
             ("etc/environment", files.environment),
             ("etc/fstab", files.fstab),
         ] {
-            own.put(&mut tree, path.as_bytes(), 0o644, text.into_bytes())?;
+            own.put(tree, path.as_bytes(), 0o644, text.into_bytes(), meter)?;
         }
         let directory = config.working_directory().as_bytes();
-        if directory.split(|byte| *byte == b'/').all(|name| name.len() <= 255 && !name.contains(&0))
-        {
-            tree.ensure_directory(directory)?;
+        let fits = |name: &[u8]| name.len() <= 255 && !name.contains(&0);
+        if directory.len() < 4096 && directory.split(|byte| *byte == b'/').all(fits) {
+            tree.ensure_directory(directory, meter)?;
         }
-        Ok(Merged { tree, own, layers, total })
+        Ok(merged)
     }
 
-    fn tell_layers(&self, unique: &[&Descriptor]) -> Result<(), ImportError> {
+    fn tell_layers(&self, unique: &[&Descriptor], space: &Space) -> Result<(), ImportError> {
         let mut missing = Vec::new();
         for layer in unique {
             if self.store.blob(layer.hex())?.is_none() {
@@ -139,10 +145,13 @@ impl Importer {
             }
         }
         let there = unique.len() - missing.len();
+        let size = missing.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
+        // Told before anything is fetched; what comes is counted all the same.
+        space.check(size)?;
         self.progress.step(&match (missing.len(), there) {
             (0, _) => "All layers are in the store".to_owned(),
             (count, there) => {
-                let size = bytes(missing.iter().sum());
+                let size = bytes(size);
                 format!("Reading {count} layers, {size} ({there} more are in the store)")
             }
         });
@@ -154,9 +163,12 @@ impl Importer {
         &self,
         resolved: &Resolved,
         unique: &[&Descriptor],
+        meter: &Meter,
+        space: &Space,
     ) -> Result<Vec<(Slice, Index)>, ImportError> {
-        let bar = self.progress.bar(unique.iter().map(|layer| layer.size).sum());
-        let shared = Shared { bar: &bar, stop: AtomicBool::new(false) };
+        let total = unique.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
+        let bar = self.progress.bar(total);
+        let shared = Shared { bar: &bar, stop: AtomicBool::new(false), meter, space };
         let results: Vec<Mutex<Option<(Slice, Index)>>> =
             unique.iter().map(|_| Mutex::new(None)).collect();
         let first_error = Mutex::new(None);
@@ -200,6 +212,7 @@ impl Importer {
         &self,
         merged: &Merged,
         pending: &Pending,
+        limit: u64,
     ) -> Result<(), ImportError> {
         self.progress.step("Creating the squashfs file");
         let mut root = Meta { mode: 0o755, mtime: self.squash.mtime, xattrs: Vec::new() };
@@ -208,8 +221,22 @@ impl Importer {
                 root = meta.clone();
             }
         });
-        self.squash
-            .write(pending.file(), &root, &self.store.scratch(), |sink| self.emit(merged, sink))
+        self.squash.write(pending.file(), limit, &root, &self.store.scratch(), |sink| {
+            self.emit(merged, sink)
+        })
+    }
+
+    /// Writes it to a file of the store, whose limit holds meanwhile.
+    pub(super) fn write_for_store(
+        &self,
+        merged: &Merged,
+        pending: &Pending,
+    ) -> Result<(), ImportError> {
+        let room = merged.space.room(merged.total)?;
+        self.write_squashfs(merged, pending, room).map_err(|error| match error {
+            ImportError::Squash(SquashError::TooLarge) => merged.space.full().into(),
+            error => error,
+        })
     }
 
     /// Passes the entries of a merged image on.
@@ -224,6 +251,7 @@ impl Importer {
             &merged.own,
             self.squash.mtime,
             sink,
+            &merged.meter,
             &mut progress,
         );
         bar.finish();

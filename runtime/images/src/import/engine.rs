@@ -10,7 +10,7 @@ use super::blobs::Slice;
 use super::build::Merged;
 use super::{ImportError, Importer};
 use crate::imageconf::ImageConfig;
-use crate::layers::{Index, Interpretation, Limits};
+use crate::layers::{Index, Interpretation, Meter};
 use crate::store::Pending;
 use crate::uri::{Engine, Uri};
 
@@ -54,10 +54,10 @@ impl Importer {
             |source| ImportError::File { operation: "read", path: self.store.scratch(), source };
         let slice = Slice::whole(pending.file().try_clone().map_err(failed)?).map_err(failed)?;
         let archive = crate::layers::decoder(slice.reader())?;
-        let limits = Limits::for_layer(slice.reader().len());
-        let index = Index::read(archive, limits, Interpretation::Flat)?;
+        let meter = Meter::of(self.limits, slice.reader().len());
+        let index = Index::read(archive, &meter, Interpretation::Flat)?;
         let uri = Uri::Engine { engine, image: image.to_owned() };
-        self.merge_flat(slice, index, &config, &uri.to_string())
+        self.merge_flat(slice, index, meter, &config, &uri.to_string())
     }
 }
 

@@ -17,7 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::layers::{DirectorySink, Sink};
+use crate::layers::{DirectorySink, Limits, Sink, limit_windows};
 use crate::progress::Progress;
 use crate::registry::{Credentials, Settings, architecture};
 use crate::squash::Squash;
@@ -79,6 +79,9 @@ pub struct Importer {
     architecture: String,
     progress: Progress,
     broker: Option<BorrowedFd<'static>>,
+    limits: Limits,
+    /// Told how many bytes of layers an image states, before they are fetched.
+    before_fetching: fn(u64),
 }
 
 impl Importer {
@@ -90,15 +93,35 @@ impl Importer {
         arch: Option<&str>,
         progress: Progress,
     ) -> Result<Importer, ImportError> {
+        let store = Store::open(StoreConfig::from_environment()?)?;
+        if let Some(notice) = store.notice() {
+            progress.warn(notice);
+        }
         Ok(Importer {
-            store: Store::open(StoreConfig::from_environment()?)?,
+            store,
             settings: Settings::from_environment(),
             credentials: Credentials::of_caller(),
             squash: Squash::from_environment(),
             architecture: architecture(arch),
             progress,
             broker: None,
+            limits: Limits::own(),
+            before_fetching: |_| (),
         })
+    }
+
+    /// Works at the request of others: with credentials of nobody, within tighter limits, and
+    /// never longer than a registry that is worth waiting for. `before_fetching` is told how many
+    /// bytes of layers an image states, before they are fetched.
+    pub fn work_for_others(&mut self, before_fetching: fn(u64)) {
+        /// What the libraries in builders write at their best.
+        const WINDOW_LOG: u32 = 25;
+        self.credentials = Credentials::default();
+        self.limits = Limits::for_others();
+        limit_windows(WINDOW_LOG);
+        self.settings.hurry();
+        self.squash.save_memory();
+        self.before_fetching = before_fetching;
     }
 
     /// Uses these credentials and no others.
@@ -212,21 +235,28 @@ impl Importer {
         }
         // Of others' only what may be had by everybody: the rest was refused just now.
         let there = || Ok(there()?.filter(|image| image.own || !image.record.private));
-        match self.store.lock(resolved.hex(), there)? {
-            Waited::There(image) => Ok(image),
-            Waited::Locked(_lock) => {
-                let pending = self.store.pending()?;
-                self.build(resolved, &pending)?;
-                let record = self.record(resolved)?;
-                let image = self.store.publish_image(pending, record)?;
-                self.progress.step(&format!("Image {} is in the store", resolved.digest));
-                // Ours is in use by now.
-                if let Err(error) = self.store.collect(Policy::default()) {
-                    self.progress.warn(&error.to_string());
-                }
-                Ok(image)
-            }
+        let registry = resolved.reference.as_ref().map_or("", |reference| &reference.registry);
+        let name = format!("{}-{}", resolved.hex(), blobs::key(registry));
+        let size = resolved.image.layers.iter();
+        let size = size.fold(0u64, |sum, layer| sum.saturating_add(layer.size));
+        // Who waited long enough makes it as well: the first one published is the others' too.
+        let _lock = match self.store.lock(&name, size, there)? {
+            Waited::There(image) => return Ok(image),
+            Waited::Locked(lock) => Some(lock),
+            Waited::Alone => None,
+        };
+        let pending = self.store.pending()?;
+        let merged = self.merge(resolved)?;
+        self.write_for_store(&merged, &pending)?;
+        let record = self.record(resolved)?;
+        let image = self.store.publish_image(pending, record)?;
+        drop(merged);
+        self.progress.step(&format!("Image {} is in the store", resolved.digest));
+        // Ours is in use by now.
+        if let Err(error) = self.store.collect(Policy::default()) {
+            self.progress.warn(&error.to_string());
         }
+        Ok(image)
     }
 
     /// An image that somebody else pulled with credentials is given only to who may pull it from
@@ -288,13 +318,13 @@ impl Importer {
         output: &Path,
     ) -> Result<(), ImportError> {
         let merged = self.merge_from_engine(engine, image)?;
-        self.write_squashfs(&merged, &pending)?;
+        self.write_squashfs(&merged, &pending, u64::MAX)?;
         pending.publish_new(output, new_mode())?;
         Ok(())
     }
 
     fn build(&self, resolved: &Resolved, pending: &Pending) -> Result<(), ImportError> {
         let merged = self.merge(resolved)?;
-        self.write_squashfs(&merged, pending)
+        self.write_squashfs(&merged, pending, u64::MAX)
     }
 }

@@ -1,16 +1,28 @@
 //! Decompression, told by the first bytes: media types in manifests are often wrong.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flate2::bufread::MultiGzDecoder;
 
 use super::LayerError;
 
-/// zstd may ask for windows of any size; this is what its own command accepts by default.
-const WINDOW_LOG: u32 = 27;
+/// zstd may ask for windows of any size. So much of a window any reader may have at once with
+/// others (what zstd promises to be readable everywhere) ...
+const WINDOW_LOG: u32 = 23;
+/// ... and so much one of them at a time: what its own command accepts unless told otherwise.
+static LARGE_WINDOW_LOG: AtomicU32 = AtomicU32::new(27);
+/// Held by who reads a large window.
+static LARGE: Mutex<()> = Mutex::new(());
 const BUFFER: usize = 64 << 10;
 
 type Input<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
+
+/// Has this process refuse larger windows than `1 << log` bytes.
+pub fn limit_windows(log: u32) {
+    LARGE_WINDOW_LOG.store(log, Ordering::Relaxed);
+}
 
 /// A reader of what `input` holds, decompressed.
 ///
@@ -26,8 +38,15 @@ pub fn decoder<'a, R: Read + 'a>(mut input: R) -> Result<Box<dyn Read + 'a>, Lay
             Ok(Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(input))))
         }
         // Data or, as with zstd:chunked, a skippable frame first.
+        [0x28, 0xb5, 0x2f, 0xfd, descriptor, window] if is_large(*descriptor, *window) => {
+            let held = LARGE.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(Box::new(Held {
+                input: zstd(input, LARGE_WINDOW_LOG.load(Ordering::Relaxed))?,
+                _held: held,
+            }))
+        }
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            Ok(Box::new(zstd(input)?))
+            Ok(Box::new(zstd(input, WINDOW_LOG)?))
         }
         [0xfd, b'7', b'z', b'X', b'Z', 0] => Err(LayerError::Compression("xz")),
         [b'B', b'Z', b'h', ..] => Err(LayerError::Compression("bzip2")),
@@ -35,10 +54,33 @@ pub fn decoder<'a, R: Read + 'a>(mut input: R) -> Result<Box<dyn Read + 'a>, Lay
     }
 }
 
-fn zstd<R: BufRead>(input: R) -> Result<impl Read, LayerError> {
+/// Whether the header of a frame asks for a large window (RFC 8878, section 3.1.1.1). For a frame of
+/// a single segment that is its content, which may be large if its size takes four bytes or more.
+fn is_large(descriptor: u8, window: u8) -> bool {
+    const SINGLE_SEGMENT: u8 = 0x20;
+    if descriptor & SINGLE_SEGMENT != 0 {
+        return descriptor >> 6 >= 2;
+    }
+    let log = 10 + u32::from(window >> 3);
+    log > WINDOW_LOG || log == WINDOW_LOG && window & 7 != 0
+}
+
+/// Reads while it holds something.
+struct Held<R> {
+    input: R,
+    _held: MutexGuard<'static, ()>,
+}
+
+impl<R: Read> Read for Held<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.input.read(buffer)
+    }
+}
+
+fn zstd<R: BufRead>(input: R, window_log: u32) -> Result<impl Read, LayerError> {
     let open = || -> io::Result<_> {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-        decoder.window_log_max(WINDOW_LOG)?;
+        decoder.window_log_max(window_log)?;
         Ok(BufReader::with_capacity(BUFFER, decoder))
     };
     open().map_err(LayerError::Decompress)

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 
 use super::index::kept;
-use super::{Content, LayerError, Meta, Sink, Tree};
+use super::limits::shown;
+use super::{Content, LayerError, Meta, Meter, Quantity, Sink, Tree};
 use crate::tarball::{Header, Kind, Reader, TarError};
 
 /// A layer that can be read again, uncompressed.
@@ -38,10 +39,11 @@ impl OwnFiles {
         path: &[u8],
         mode: u32,
         text: Vec<u8>,
+        meter: &Meter,
     ) -> Result<(), LayerError> {
         let ordinal = u32::try_from(self.0.len()).expect("a handful of files");
         self.0.push((mode, text));
-        tree.put_file(path, Content { layer: OWN, ordinal })
+        tree.put_file(path, Content { layer: OWN, ordinal }, meter)
     }
 }
 
@@ -57,8 +59,10 @@ pub fn write(
     own: &OwnFiles,
     mtime: i64,
     sink: &mut dyn Sink,
+    meter: &Meter,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), (Option<usize>, LayerError)> {
+    let contents = tree.contents(meter).map_err(|error| (None, error))?;
     let mut result = Ok(());
     tree.directories(|path, meta| {
         if result.is_ok() && !path.is_empty() {
@@ -67,7 +71,6 @@ pub fn write(
     });
     result.map_err(|error| (None, error))?;
 
-    let contents = tree.contents();
     let mut rest = contents.as_slice();
     while let Some((first, _)) = rest.first() {
         let layer = first.layer;
@@ -80,7 +83,7 @@ pub fn write(
         }
         let at = layer as usize;
         let archive = layers[at].open().map_err(|error| (Some(at), error))?;
-        one_layer(archive, wanted, sink, progress).map_err(|error| (Some(at), error))?;
+        one_layer(archive, wanted, sink, meter, progress).map_err(|error| (Some(at), error))?;
     }
     Ok(())
 }
@@ -128,6 +131,7 @@ fn one_layer(
     archive: impl Read,
     wanted: &[Name],
     sink: &mut dyn Sink,
+    meter: &Meter,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), LayerError> {
     let mut reader = Reader::new(archive);
@@ -143,9 +147,10 @@ fn one_layer(
         ordinal += 1;
         let Some([(_, first), others @ ..]) = group else { continue };
         header.path = checked(first)?;
-        header.xattrs = kept(&header.xattrs);
+        header.xattrs = kept(&header.xattrs, first)?;
         header.mode |= if header.mode & 0o111 == 0 { 0o400 } else { 0o500 };
         sink.put(&header, &mut reader)?;
+        meter.check_time()?;
         progress(header.size);
         for (_, name) in others {
             // Programs that read archives know hard links to regular files only.
@@ -153,13 +158,12 @@ fn one_layer(
                 Kind::File => Kind::HardLink(first.to_vec()),
                 other => other.clone(),
             };
-            let link = Header {
-                path: checked(name)?,
-                kind,
-                size: 0,
-                xattrs: Vec::new(),
-                ..header.clone()
-            };
+            if let Kind::HardLink(target) | Kind::Symlink(target) = &kind {
+                meter.charge(Quantity::Names, target.len() as u64)?;
+            }
+            let path = checked(name)?;
+            let Header { mode, mtime, .. } = header;
+            let link = Header { path, kind, mode, mtime, size: 0, xattrs: Vec::new() };
             sink.put(&link, &mut io::empty())?;
         }
     }
@@ -169,7 +173,7 @@ fn one_layer(
 /// Symbolic links in the way can make a path longer than the layer's own.
 fn checked(path: &[u8]) -> Result<Vec<u8>, LayerError> {
     if path.len() >= PATH_MAX {
-        return Err(LayerError::Name(String::from_utf8_lossy(path).into_owned()));
+        return Err(LayerError::Name(shown(path)));
     }
     Ok(path.to_vec())
 }

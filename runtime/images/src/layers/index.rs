@@ -1,35 +1,19 @@
 //! The first pass: what a layer contains.
 
-use std::io::Read;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::io::{self, Read};
 
-use super::LayerError;
-use crate::tarball::{Kind, Reader, TarError, Xattr};
+use super::limits::{Meter, Quantity, heap, shown};
+use super::{LayerError, Limits};
+use crate::tarball::{Header, Kind, Reader, TarError, Xattr};
 
 /// Longest path that Linux opens.
 const PATH_MAX: usize = 4096;
 const NAME_MAX: usize = 255;
-
-/// Limits on what an image may unpack to.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of all files of a layer, holes included.
-    pub bytes: u64,
-    /// Entries of a layer.
-    pub entries: u64,
-}
-
-impl Limits {
-    /// The setting that raises the limits.
-    pub const SETTING: &str = "PYXIS_MAX_UNPACKED";
-
-    /// What a layer of `compressed` bytes may become: real layers shrink to a third, a bomb to a
-    /// thousandth.
-    pub fn for_layer(compressed: u64) -> Limits {
-        let floor = std::env::var(Self::SETTING).ok().and_then(|value| value.parse().ok());
-        let floor = floor.unwrap_or(16u64 << 30);
-        Limits { bytes: floor.max(compressed.saturating_mul(200)), entries: 20_000_000 }
-    }
-}
+/// Largest value of an attribute, and more attributes than anybody gives a file.
+const XATTR_SIZE_MAX: usize = 64 << 10;
+const XATTRS_MAX: usize = 256;
 
 /// How names starting with `.wh.` are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,52 +72,144 @@ pub struct Index {
     pub entries: Vec<Entry>,
     /// Bytes of its regular files.
     pub bytes: u64,
+    /// What its memory was charged with.
+    pub(super) memory: u64,
 }
 
 impl Index {
-    /// Reads an uncompressed archive to its end.
+    /// Reads an uncompressed archive to its end, counting what it costs.
     ///
     /// # Errors
     /// [`LayerError`]: damage, names pointing outside, limits.
     pub fn read(
         archive: impl Read,
-        limits: Limits,
+        meter: &Meter,
         how: Interpretation,
     ) -> Result<Index, LayerError> {
-        let mut reader = Reader::new(archive);
+        let mut reader = Reader::new(Counted { input: archive, meter, refused: None });
         let mut index = Index::default();
         let mut ordinal = 0u32;
-        while let Some(header) = reader.next().map_err(decompression)? {
-            index.bytes = index.bytes.saturating_add(header.size);
-            limit(index.bytes, limits.bytes, "bytes")?;
-            limit(u64::from(ordinal) + 1, limits.entries, "entries")?;
-            let meta =
-                || Meta { mode: header.mode, mtime: header.mtime, xattrs: kept(&header.xattrs) };
-            let path = normalized(&header.path)?;
-            let kind = match &header.kind {
-                Kind::Directory => Some(EntryKind::Directory(Box::new(meta()))),
-                Kind::File => Some(EntryKind::File),
-                Kind::Symlink(target) => Some(EntryKind::Symlink(target.as_slice().into())),
-                Kind::Fifo => Some(EntryKind::Fifo),
-                Kind::HardLink(target) => Some(EntryKind::HardLink(normalized(target)?)),
-                // Containers get their devices from the host.
-                Kind::Device => None,
+        loop {
+            let header = match reader.next() {
+                Ok(Some(header)) => header,
+                Ok(None) => break,
+                // What was refused below the archive is more telling than that it cannot be read.
+                Err(error) => {
+                    let refused = reader.into_inner().refused;
+                    return Err(refused.unwrap_or_else(|| decompression(error)));
+                }
             };
-            if let Some((path, kind)) = kind.and_then(|kind| interpret(path, kind, how)) {
-                index.entries.push(Entry { ordinal, path, kind });
+            index.bytes = index.bytes.saturating_add(header.size);
+            meter.charge(Quantity::Entries, 1)?;
+            // Its bytes are counted as they come, its holes are not.
+            meter.charge(Quantity::Bytes, header.size.saturating_sub(reader.stored()))?;
+            if let Some(entry) = entry(&header, ordinal, how, meter.limits())? {
+                index.charge(&entry, meter)?;
+                // Those of files are passed on only; whoever writes the image has them in memory.
+                if !matches!(entry.kind, EntryKind::Directory(_)) {
+                    let xattrs = kept(&header.xattrs, &header.path)?;
+                    meter.charge(Quantity::Attributes, size_of_all(&xattrs))?;
+                }
+                index.entries.push(entry);
             }
-            ordinal += 1;
+            ordinal = ordinal
+                .checked_add(1)
+                .ok_or(LayerError::Limit { limit: u32::MAX.into(), what: "entries" })?;
         }
         index.entries.shrink_to_fit();
         Ok(index)
     }
+
+    /// Another one, for a layer that an image has more than once: it is applied, and its files are
+    /// passed over, each time.
+    ///
+    /// # Errors
+    /// [`LayerError::Limit`].
+    pub fn again(&self, meter: &Meter) -> Result<Index, LayerError> {
+        meter.charge(Quantity::Memory, self.memory)?;
+        meter.charge(Quantity::Bytes, self.bytes)?;
+        meter.charge(Quantity::Entries, self.entries.len() as u64)?;
+        Ok(self.clone())
+    }
+
+    fn charge(&mut self, entry: &Entry, meter: &Meter) -> Result<(), LayerError> {
+        let (mut memory, mut names, mut attributes) = (ENTRY + heap(entry.path.len()), 0, 0);
+        match &entry.kind {
+            EntryKind::Symlink(target) | EntryKind::HardLink(target) => {
+                names = target.len() as u64;
+                memory += heap(target.len());
+            }
+            EntryKind::Directory(meta) => {
+                memory += heap(size_of::<Meta>());
+                attributes = size_of_all(&meta.xattrs);
+                for (name, value) in &meta.xattrs {
+                    memory += heap(name.len()) + heap(value.len()) + size_of::<Xattr>() as u64;
+                }
+            }
+            _ => {}
+        }
+        self.memory += memory;
+        meter.charge(Quantity::Memory, memory)?;
+        meter.charge(Quantity::Names, names)?;
+        meter.charge(Quantity::Attributes, attributes)
+    }
 }
 
-fn limit(value: u64, limit: u64, what: &'static str) -> Result<(), LayerError> {
-    if value <= limit {
-        return Ok(());
+fn size_of_all(xattrs: &[Xattr]) -> u64 {
+    xattrs.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum()
+}
+
+/// An entry's place in a vector, which doubles when it is full.
+const ENTRY: u64 = 2 * size_of::<Entry>() as u64;
+
+/// What an entry of the archive does, if anything.
+fn entry(
+    header: &Header,
+    ordinal: u32,
+    how: Interpretation,
+    limits: &Limits,
+) -> Result<Option<Entry>, LayerError> {
+    let path = normalized(&header.path)?;
+    if path.iter().filter(|byte| **byte == b'/').count() >= limits.depth {
+        return Err(LayerError::Depth(shown(&path)));
     }
-    Err(LayerError::Limit { limit, what, setting: Limits::SETTING })
+    let kind = match &header.kind {
+        Kind::Directory => EntryKind::Directory(Box::new(Meta {
+            mode: header.mode,
+            mtime: header.mtime,
+            xattrs: kept(&header.xattrs, &path)?,
+        })),
+        Kind::File => EntryKind::File,
+        Kind::Symlink(target) if target.len() >= PATH_MAX || target.contains(&0) => {
+            return Err(LayerError::Name(shown(target)));
+        }
+        Kind::Symlink(target) => EntryKind::Symlink(target.as_slice().into()),
+        Kind::Fifo => EntryKind::Fifo,
+        Kind::HardLink(target) => EntryKind::HardLink(normalized(target)?),
+        // Containers get their devices from the host.
+        Kind::Device => return Ok(None),
+    };
+    let interpreted = interpret(path, kind, how);
+    Ok(interpreted.map(|(path, kind)| Entry { ordinal, path, kind }))
+}
+
+/// Counts what is decompressed, whatever it is: contents, headers, padding.
+struct Counted<'a, R> {
+    input: R,
+    meter: &'a Meter,
+    refused: Option<LayerError>,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        let charged = self.meter.charge(Quantity::Bytes, count as u64);
+        if let Err(refused) = charged.and_then(|()| self.meter.check_time()) {
+            self.refused = Some(refused);
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(count)
+    }
 }
 
 /// Errors of the stream under the archive are errors of the decoder or of the download.
@@ -183,13 +259,12 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 /// A path relative to the image's root. `..` is refused even where it would stay inside: no
 /// builder writes it.
 fn normalized(path: &[u8]) -> Result<Box<[u8]>, LayerError> {
-    let shown = || String::from_utf8_lossy(path).into_owned();
     let mut out = Vec::with_capacity(path.len());
     for name in path.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => continue,
-            b".." => return Err(LayerError::Outside(shown())),
-            _ if name.len() > NAME_MAX => return Err(LayerError::Name(shown())),
+            b".." => return Err(LayerError::Outside(shown(path))),
+            _ if name.len() > NAME_MAX => return Err(LayerError::Name(shown(path))),
             _ => {}
         }
         if !out.is_empty() {
@@ -198,21 +273,34 @@ fn normalized(path: &[u8]) -> Result<Box<[u8]>, LayerError> {
         out.extend_from_slice(name);
     }
     if out.len() >= PATH_MAX || out.contains(&0) {
-        return Err(LayerError::Name(shown()));
+        return Err(LayerError::Name(shown(path)));
     }
     Ok(out.into())
 }
 
 /// Only `user.*`: other namespaces mean something to the host's kernel, and so do the names
 /// under which overlayfs keeps its own notes.
-pub(super) fn kept(xattrs: &[Xattr]) -> Vec<Xattr> {
+pub(super) fn kept(xattrs: &[Xattr], path: &[u8]) -> Result<Vec<Xattr>, LayerError> {
     let mut out: Vec<Xattr> = Vec::new();
+    // The last of a name counts, wherever the first stands.
+    let mut places: HashMap<&[u8], usize> = HashMap::new();
     for (name, value) in xattrs {
         if !name.starts_with(b"user.") || name.starts_with(b"user.overlay.") || name.contains(&0) {
             continue;
         }
-        out.retain(|(known, _)| known != name);
-        out.push((name.clone(), value.clone()));
+        if name.len() > NAME_MAX || value.len() > XATTR_SIZE_MAX {
+            return Err(LayerError::Attributes(shown(path)));
+        }
+        match places.entry(name.as_slice()) {
+            Occupied(place) => out[*place.get()].1.clone_from(value),
+            Vacant(_) if out.len() >= XATTRS_MAX => {
+                return Err(LayerError::Attributes(shown(path)));
+            }
+            Vacant(place) => {
+                place.insert(out.len());
+                out.push((name.clone(), value.clone()));
+            }
+        }
     }
-    out
+    Ok(out)
 }

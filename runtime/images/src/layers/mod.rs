@@ -8,12 +8,14 @@
 mod decode;
 mod emit;
 mod index;
+mod limits;
 mod sink;
 mod tree;
 
-pub use decode::decoder;
+pub use decode::{decoder, limit_windows};
 pub use emit::{OwnFiles, Source, write};
-pub use index::{Entry, EntryKind, Index, Interpretation, Limits, Meta};
+pub use index::{Entry, EntryKind, Index, Interpretation, Meta};
+pub use limits::{Allowance, Limits, Meter, Quantity};
 pub use sink::{ArchiveSink, DirectorySink, Sink};
 pub use tree::{Content, Tree};
 
@@ -52,17 +54,25 @@ pub enum LayerError {
     Loop(String),
     /// More than the limits allow.
     #[error(
-        "refused: it unpacks to more than {limit} {what}; if the image is trusted, \
-         raise the limit with {setting}"
+        "refused: it unpacks to more than {limit} {what}, too much for its size; if the image is \
+         trusted, raise the limit with {setting}",
+        setting = Limits::SETTING
     )]
     Limit {
         /// The limit that was met.
         limit: u64,
         /// Of what.
         what: &'static str,
-        /// The setting that raises it.
-        setting: &'static str,
     },
+    /// A path of more names than any real one.
+    #[error("refused: the entry {0:?} is nested too deeply")]
+    Depth(String),
+    /// Extended attributes that no file can have.
+    #[error("refused: the entry {0:?} has more or larger extended attributes than a file can have")]
+    Attributes(String),
+    /// Longer than it may take.
+    #[error("refused: it takes more than {0} seconds")]
+    Time(u64),
     /// The result cannot be written.
     #[error("cannot write {what}: {source}")]
     Write {

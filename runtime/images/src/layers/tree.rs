@@ -6,11 +6,18 @@
 use std::collections::BTreeMap;
 
 use super::index::split;
+use super::limits::{Meter, Quantity, heap, shown};
 use super::{Entry, EntryKind, Index, LayerError, Meta};
 
 /// As many symbolic links in one path as the kernel follows.
 const LINKS: usize = 40;
 const ROOT: usize = 0;
+/// What a node and its place in its directory cost in memory, and a directory's first block of
+/// names besides.
+const NODE: u64 = 2 * size_of::<Node>() as u64 + 48;
+const DIRECTORY: u64 = 320;
+/// So many bytes of a link's target are as much work as one name.
+const BYTES_OF_A_STEP: u64 = 16;
 
 /// Where a name's content comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,7 +32,18 @@ pub struct Content {
 struct Node {
     /// The layer that made this name.
     layer: u32,
+    /// The last layer that put something here or below.
+    touched: u32,
+    /// The last layer that removed what lower ones have below, and one: nothing of theirs can
+    /// come back in that layer.
+    cleared: u32,
     what: What,
+}
+
+impl Node {
+    fn new(layer: u32, what: What) -> Node {
+        Node { layer, touched: layer, cleared: 0, what }
+    }
 }
 
 #[derive(Debug)]
@@ -41,17 +59,26 @@ impl What {
     }
 }
 
+/// The directory that the last entry was put into: most entries stand beside the one before.
+#[derive(Debug, Default)]
+struct Last {
+    layer: u32,
+    path: Vec<u8>,
+    at: Option<usize>,
+}
+
 /// All names of an image.
 #[derive(Debug)]
 pub struct Tree {
     /// Removed nodes stay until the tree goes.
     nodes: Vec<Node>,
     layers: u32,
+    last: Last,
 }
 
 impl Default for Tree {
     fn default() -> Tree {
-        Tree { nodes: vec![Node { layer: 0, what: What::empty() }], layers: 0 }
+        Tree { nodes: vec![Node::new(0, What::empty())], layers: 0, last: Last::default() }
     }
 }
 
@@ -59,85 +86,107 @@ impl Tree {
     /// Applies the next layer.
     ///
     /// # Errors
-    /// [`LayerError`] naming the entry that cannot be applied.
-    pub fn apply(&mut self, index: Index) -> Result<(), LayerError> {
+    /// [`LayerError`] naming the entry that cannot be applied, or limits.
+    pub fn apply(&mut self, index: Index, meter: &Meter) -> Result<(), LayerError> {
         let layer = self.layers;
         self.layers += 1;
         for entry in index.entries {
-            self.apply_entry(entry, layer)?;
+            self.apply_entry(entry, layer, meter)?;
         }
-        Ok(())
+        meter.release(Quantity::Memory, index.memory);
+        meter.check_time()
     }
 
-    fn apply_entry(&mut self, entry: Entry, layer: u32) -> Result<(), LayerError> {
+    fn apply_entry(&mut self, entry: Entry, layer: u32, meter: &Meter) -> Result<(), LayerError> {
         let Entry { ordinal, path, kind } = entry;
         let content = Content { layer, ordinal };
         let what = match kind {
-            EntryKind::Directory(meta) => return self.put_directory(&path, layer, Some(meta)),
+            EntryKind::Directory(meta) => return self.put_directory(&path, layer, meta, meter),
             EntryKind::Opaque => {
-                if let Some(at) = self.find_directory(&path)? {
+                if let Some(at) = self.find_directory(&path, meter)? {
                     self.remove_below(at, layer);
                 }
                 return Ok(());
             }
-            EntryKind::Whiteout => return self.whiteout(&path, layer),
+            EntryKind::Whiteout => return self.whiteout(&path, layer, meter),
             EntryKind::HardLink(target) => {
                 let gone = || LayerError::HardLink { link: shown(&path), target: shown(&target) };
-                let at = self.find(&target)?.ok_or_else(gone)?;
+                let at = self.find(&target, meter)?.ok_or_else(gone)?;
                 match &self.nodes[at].what {
                     What::Directory { .. } => return Err(gone()),
                     What::Symlink(content, target) => What::Symlink(*content, target.clone()),
                     What::Other(content) => What::Other(*content),
                 }
             }
-            EntryKind::Symlink(target) => What::Symlink(content, target),
+            EntryKind::Symlink(target) => What::Symlink(content, walkable(&target)),
             EntryKind::File | EntryKind::Fifo => What::Other(content),
         };
-        self.put(&path, Node { layer, what })
+        self.put(&path, Node::new(layer, what), meter)
     }
 
     /// Makes sure of a directory, in no layer of its own.
     ///
     /// # Errors
-    /// [`LayerError::Loop`].
-    pub fn ensure_directory(&mut self, path: &[u8]) -> Result<(), LayerError> {
-        let path: Vec<&[u8]> = names(path).collect();
-        self.walk(&path, Some(self.layers), &path.join(&b'/')).map(drop)
+    /// [`LayerError::Loop`], or limits.
+    pub fn ensure_directory(&mut self, path: &[u8], meter: &Meter) -> Result<(), LayerError> {
+        if names(path).count() > meter.limits().depth {
+            return Err(LayerError::Depth(shown(path)));
+        }
+        self.walk(path, Some(self.layers), path, meter).map(drop)
     }
 
     /// Puts a file whose content is not from a layer: `content` is the caller's.
     ///
     /// # Errors
-    /// [`LayerError::Loop`].
-    pub fn put_file(&mut self, path: &[u8], content: Content) -> Result<(), LayerError> {
-        self.put(path, Node { layer: self.layers, what: What::Other(content) })
+    /// [`LayerError::Loop`], or limits.
+    pub fn put_file(
+        &mut self,
+        path: &[u8],
+        content: Content,
+        meter: &Meter,
+    ) -> Result<(), LayerError> {
+        self.put(path, Node::new(self.layers, What::Other(content)), meter)
     }
 
     /// Visits all directories, parents first; the root's path is empty. Directories that no
     /// layer described have no attributes.
     pub fn directories(&self, mut visit: impl FnMut(&[u8], Option<&Meta>)) {
-        self.visit(|path, node| {
+        let visited = self.visit(|path, node| {
             if let What::Directory { meta, .. } = &node.what {
                 visit(path, meta.as_deref());
             }
+            Ok(())
         });
+        debug_assert!(visited.is_ok(), "visiting a directory does not fail");
     }
 
     /// All names that are no directories, in the order in which their layers have their content.
-    pub fn contents(&self) -> Vec<(Content, Box<[u8]>)> {
+    /// Paths are longer than the layers' own where symbolic links lead to them, so they are
+    /// counted here, those of directories as well.
+    ///
+    /// # Errors
+    /// [`LayerError::Limit`].
+    pub fn contents(&self, meter: &Meter) -> Result<Vec<(Content, Box<[u8]>)>, LayerError> {
         let mut out = Vec::new();
-        self.visit(|path, node| match &node.what {
-            What::Directory { .. } => {}
-            What::Symlink(content, _) | What::Other(content) => out.push((*content, path.into())),
-        });
+        self.visit(|path, node| {
+            meter.charge(Quantity::Names, path.len() as u64)?;
+            if let What::Symlink(content, _) | What::Other(content) = &node.what {
+                meter.charge(Quantity::Memory, CONTENT + heap(path.len()))?;
+                out.push((*content, path.into()));
+            }
+            Ok(())
+        })?;
         out.sort_unstable();
-        out
+        Ok(out)
     }
 
-    fn visit(&self, mut visit: impl FnMut(&[u8], &Node)) {
+    fn visit(
+        &self,
+        mut visit: impl FnMut(&[u8], &Node) -> Result<(), LayerError>,
+    ) -> Result<(), LayerError> {
         // A stack of our own: an image may nest deeper than a thread's stack.
         let mut path = Vec::new();
-        visit(&path, &self.nodes[ROOT]);
+        visit(&path, &self.nodes[ROOT])?;
         let mut stack = vec![(0, self.children(ROOT).iter())];
         while let Some((length, children)) = stack.last_mut() {
             path.truncate(*length);
@@ -150,85 +199,109 @@ impl Tree {
             }
             path.extend_from_slice(name);
             let node = &self.nodes[*at];
-            visit(&path, node);
+            visit(&path, node)?;
             if let What::Directory { children, .. } = &node.what {
                 stack.push((path.len(), children.iter()));
             }
         }
+        Ok(())
     }
 
     fn put_directory(
         &mut self,
         path: &[u8],
         layer: u32,
-        new: Option<Box<Meta>>,
+        new: Box<Meta>,
+        meter: &Meter,
     ) -> Result<(), LayerError> {
-        let existing = match self.parent(path, layer)? {
+        let existing = match self.parent(path, layer, meter)? {
             None => Some(ROOT),
             Some((parent, name)) => self.children(parent).get(name).copied(),
         };
+        // What an index was charged with for it goes over to the tree.
+        meter.charge(Quantity::Memory, memory_of(&new))?;
         if let Some(at) = existing {
             let node = &mut self.nodes[at];
             if let What::Directory { meta, .. } = &mut node.what {
-                *meta = new;
-                node.layer = layer;
+                *meta = Some(new);
+                (node.layer, node.touched) = (layer, layer);
                 return Ok(());
             }
         }
-        let what = What::Directory { children: BTreeMap::new(), meta: new };
-        self.put(path, Node { layer, what })
+        let what = What::Directory { children: BTreeMap::new(), meta: Some(new) };
+        self.put(path, Node::new(layer, what), meter)
     }
 
-    fn put(&mut self, path: &[u8], node: Node) -> Result<(), LayerError> {
-        let layer = node.layer;
-        let Some((parent, name)) = self.parent(path, layer)? else {
+    fn put(&mut self, path: &[u8], node: Node, meter: &Meter) -> Result<(), LayerError> {
+        let Some((parent, name)) = self.parent(path, node.layer, meter)? else {
             // Nothing but a directory can be the root.
             return Err(LayerError::Name("/".into()));
         };
+        self.insert(parent, name, node, meter).map(drop)
+    }
+
+    /// Puts a node into a directory, in place of what has its name.
+    fn insert(
+        &mut self,
+        parent: usize,
+        name: &[u8],
+        node: Node,
+        meter: &Meter,
+    ) -> Result<usize, LayerError> {
+        let own = match &node.what {
+            What::Directory { .. } => {
+                meter.charge(Quantity::Entries, 1)?;
+                DIRECTORY
+            }
+            What::Symlink(_, target) => heap(target.len()),
+            What::Other(_) => 0,
+        };
+        meter.charge(Quantity::Memory, NODE + heap(name.len()) + own)?;
         let at = self.nodes.len();
         self.nodes.push(node);
-        self.children_mut(parent).insert(name.into(), at);
-        Ok(())
+        let before = self.children_mut(parent).insert(name.into(), at);
+        // Files are in nobody's way.
+        if before.is_some_and(|at| !matches!(self.nodes[at].what, What::Other(_))) {
+            self.last.at = None;
+        }
+        Ok(at)
     }
 
-    fn whiteout(&mut self, path: &[u8], layer: u32) -> Result<(), LayerError> {
+    fn whiteout(&mut self, path: &[u8], layer: u32, meter: &Meter) -> Result<(), LayerError> {
         let (parent, name) = split(path);
-        let Some(parent) = self.find_directory(parent)? else { return Ok(()) };
+        let Some(parent) = self.find_directory(parent, meter)? else { return Ok(()) };
         let Some(at) = self.children(parent).get(name).copied() else { return Ok(()) };
         // What this layer put stays, wherever its whiteout stands in the archive.
-        if self.remove_below(at, layer) {
+        if self.nodes[at].touched >= layer {
+            self.remove_below(at, layer);
+        } else {
             self.children_mut(parent).remove(name);
+            self.last.at = None;
         }
         Ok(())
     }
 
-    /// Removes what layers below `layer` put beneath a node. True if nothing of `layer` is left,
-    /// the node itself included.
-    fn remove_below(&mut self, at: usize, layer: u32) -> bool {
-        // Post-order without recursion: a node is judged when its children have been.
-        let mut order = vec![at];
-        let mut next = 0;
-        while next < order.len() {
-            if let What::Directory { children, .. } = &self.nodes[order[next]].what {
-                order.extend(children.values());
-            }
-            next += 1;
-        }
-        let mut gone = std::collections::HashSet::new();
-        for at in order.into_iter().rev() {
-            let own = self.nodes[at].layer >= layer;
-            let empty = match &mut self.nodes[at].what {
-                What::Directory { children, .. } => {
-                    children.retain(|_, child| !gone.contains(child));
-                    children.is_empty()
-                }
-                _ => true,
+    /// Removes what layers below `layer` put beneath a node.
+    ///
+    /// A directory is gone through once per layer at most: afterwards all that is in it is the
+    /// layer's own. Each name met on the way either goes or was put, or led to, by this layer.
+    fn remove_below(&mut self, at: usize, layer: u32) {
+        let mut todo = vec![at];
+        while let Some(at) = todo.pop() {
+            let Node { cleared, what: What::Directory { children, .. }, .. } = &mut self.nodes[at]
+            else {
+                continue;
             };
-            if empty && !own {
-                gone.insert(at);
+            if *cleared == layer + 1 {
+                continue;
             }
+            *cleared = layer + 1;
+            let mut children = std::mem::take(children);
+            children.retain(|_, child| self.nodes[*child].touched >= layer);
+            todo.extend(children.values());
+            *self.children_mut(at) = children;
         }
-        gone.contains(&at)
+        self.last.at = None;
     }
 
     fn children(&self, at: usize) -> &BTreeMap<Box<[u8]>, usize> {
@@ -251,85 +324,150 @@ impl Tree {
         &mut self,
         path: &'a [u8],
         layer: u32,
+        meter: &Meter,
     ) -> Result<Option<(usize, &'a [u8])>, LayerError> {
         if path.is_empty() {
             return Ok(None);
         }
         let (parent, name) = split(path);
-        let names: Vec<&[u8]> = names(parent).collect();
-        let at = self.walk(&names, Some(layer), path)?;
+        if let Last { layer: at_layer, path: known, at: Some(at) } = &self.last {
+            if *at_layer == layer && known == parent {
+                return Ok(Some((*at, name)));
+            }
+        }
+        let at = self.walk(parent, Some(layer), path, meter)?;
+        self.last.layer = layer;
+        self.last.path.clear();
+        self.last.path.extend_from_slice(parent);
+        self.last.at = at;
         Ok(at.map(|at| (at, name)))
     }
 
     /// The node at `path`, its last component not followed.
-    fn find(&mut self, path: &[u8]) -> Result<Option<usize>, LayerError> {
+    fn find(&mut self, path: &[u8], meter: &Meter) -> Result<Option<usize>, LayerError> {
         let (parent, name) = split(path);
-        let Some(parent) = self.find_directory(parent)? else { return Ok(None) };
+        let Some(parent) = self.find_directory(parent, meter)? else { return Ok(None) };
         if path.is_empty() {
             return Ok(Some(ROOT));
         }
         Ok(self.children(parent).get(name).copied())
     }
 
-    fn find_directory(&mut self, path: &[u8]) -> Result<Option<usize>, LayerError> {
-        let names: Vec<&[u8]> = names(path).collect();
-        self.walk(&names, None, path)
+    fn find_directory(&mut self, path: &[u8], meter: &Meter) -> Result<Option<usize>, LayerError> {
+        self.walk(path, None, path, meter)
     }
 
     /// Follows names and the symbolic links among them, inside the image. With `make`, what is
     /// missing is made for that layer, and what is no directory gives way to one.
     fn walk(
         &mut self,
-        path: &[&[u8]],
+        path: &[u8],
         make: Option<u32>,
         entry: &[u8],
+        meter: &Meter,
     ) -> Result<Option<usize>, LayerError> {
-        let mut todo: Vec<Box<[u8]>> = path.iter().rev().map(|name| (*name).into()).collect();
+        // Texts that are being read, and where: the path, and targets of links in it.
+        let mut texts: Vec<(Option<usize>, usize)> = vec![(None, 0)];
         let mut trail = vec![ROOT];
-        let mut links = 0;
-        while let Some(name) = todo.pop() {
-            if *name == *b".." {
+        let (mut links, mut steps) = (0, 1);
+        while let Some((text, from)) = texts.last_mut() {
+            let whole = match text {
+                None => path,
+                Some(link) => self.target(*link),
+            };
+            let Some((name, end)) = next_name(whole, *from) else {
+                texts.pop();
+                continue;
+            };
+            *from = end;
+            steps += 1;
+            if name == b".." {
                 if trail.len() > 1 {
                     trail.pop();
                 }
                 continue;
             }
             let here = *trail.last().expect("starts with the root");
-            let found = self.children(here).get(&name).copied();
-            let target = match found.map(|at| (at, &self.nodes[at].what)) {
-                Some((at, What::Directory { .. })) => {
-                    trail.push(at);
-                    continue;
+            let found = self.children(here).get(name).copied();
+            match found.map(|at| (at, &self.nodes[at].what)) {
+                Some((at, What::Directory { .. })) => trail.push(at),
+                Some((at, What::Symlink(_, target))) => {
+                    links += 1;
+                    meter.charge(Quantity::Steps, steps + target.len() as u64 / BYTES_OF_A_STEP)?;
+                    steps = 0;
+                    if links > LINKS {
+                        return Err(LayerError::Loop(shown(entry)));
+                    }
+                    if target.starts_with(b"/") {
+                        trail.truncate(1);
+                    }
+                    texts.push((Some(at), 0));
                 }
-                Some((_, What::Symlink(_, target))) => Some(target.clone()),
-                _ => None,
-            };
-            if let Some(target) = target {
-                links += 1;
-                if links > LINKS {
-                    return Err(LayerError::Loop(shown(entry)));
+                _ => {
+                    let Some(layer) = make else {
+                        meter.charge(Quantity::Steps, steps)?;
+                        return Ok(None);
+                    };
+                    let name: Box<[u8]> = name.into();
+                    let node = Node::new(layer, What::empty());
+                    trail.push(self.insert(here, &name, node, meter)?);
                 }
-                if target.starts_with(b"/") {
-                    trail.truncate(1);
-                }
-                let names: Vec<Box<[u8]>> = names(&target).map(Into::into).collect();
-                todo.extend(names.into_iter().rev());
-                continue;
             }
-            let Some(layer) = make else { return Ok(None) };
-            let at = self.nodes.len();
-            self.nodes.push(Node { layer, what: What::empty() });
-            self.children_mut(here).insert(name, at);
-            trail.push(at);
+        }
+        meter.charge(Quantity::Steps, steps)?;
+        if let Some(layer) = make {
+            trail.iter().for_each(|at| self.nodes[*at].touched = layer);
         }
         Ok(trail.last().copied())
     }
+
+    fn target(&self, link: usize) -> &[u8] {
+        match &self.nodes[link].what {
+            What::Symlink(_, target) => target,
+            _ => unreachable!("a link stays one"),
+        }
+    }
+}
+
+/// A content's place in a vector, which doubles when it is full.
+const CONTENT: u64 = 2 * size_of::<(Content, Box<[u8]>)>() as u64;
+
+fn memory_of(meta: &Meta) -> u64 {
+    let attributes = meta.xattrs.iter();
+    let attributes = attributes.map(|(name, value)| heap(name.len()) + heap(value.len()) + 48);
+    heap(size_of::<Meta>()) + attributes.sum::<u64>()
 }
 
 fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
 }
 
-fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
+/// The next name at or after a place in a path, and where it ends.
+fn next_name(path: &[u8], from: usize) -> Option<(&[u8], usize)> {
+    let mut from = from;
+    loop {
+        let start = from + path.get(from..)?.iter().position(|byte| *byte != b'/')?;
+        let length = path[start..].iter().position(|byte| *byte == b'/');
+        let end = length.map_or(path.len(), |length| start + length);
+        match &path[start..end] {
+            b"." => from = end,
+            name => return Some((name, end)),
+        }
+    }
+}
+
+/// A link's target without what leads nowhere, so that it is read once and not for each name that
+/// goes through it. What the image gets is the archive's own.
+fn walkable(target: &[u8]) -> Box<[u8]> {
+    let mut out = Vec::with_capacity(target.len());
+    if target.starts_with(b"/") {
+        out.push(b'/');
+    }
+    for name in names(target) {
+        if !matches!(out.as_slice(), [] | [b'/']) {
+            out.push(b'/');
+        }
+        out.extend_from_slice(name);
+    }
+    out.into()
 }

@@ -4,11 +4,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use std::fmt::Write;
-use std::io::Read;
 use ureq::http::{HeaderMap, Request, Uri};
 
 use super::credentials::Credential;
-use super::{Client, RegistryError};
+use super::{Client, RegistryError, paced};
 
 /// No token is larger.
 const TOKEN_LIMIT: u64 = 1 << 20;
@@ -172,9 +171,7 @@ fn token(
             Err(client.refusal(response, WHAT))
         }
     });
-    let mut body = Vec::new();
-    let read = sent?.into_body().into_reader().take(TOKEN_LIMIT).read_to_end(&mut body);
-    read.map_err(|source| client.transport(ureq::Error::Io(source), WHAT))?;
+    let body = paced::document(sent?.into_body().into_reader(), TOKEN_LIMIT, client, WHAT)?;
     let malformed = |source| RegistryError::Malformed {
         registry: client.host().to_owned(),
         what: WHAT.to_owned(),

@@ -1,6 +1,5 @@
 //! Requests, answers and retries.
 
-use std::io::Read;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use super::auth::{self, Challenge};
 use super::credentials::Credentials;
 use super::manifest::{ACCEPT, Descriptor, Document};
 use super::redirects::Elsewhere;
-use super::{Blob, RegistryError, Settings};
+use super::{Blob, RegistryError, Settings, paced};
 use crate::uri::Reference;
 
 /// No honest manifest or configuration is larger.
@@ -69,6 +68,7 @@ impl Client {
             .accept_encoding("identity")
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .timeout_connect(settings.connect_timeout)
+            .timeout_recv_response(settings.idle_timeout)
             .timeout_per_read(settings.idle_timeout)
             .timeout_per_write(settings.idle_timeout)
             .timeout_global(settings.transfer_timeout)
@@ -164,12 +164,8 @@ impl Client {
     ) -> Result<Vec<u8>, RegistryError> {
         self.retry(|| {
             let mut answer = self.request(Method::GET, path, accept, None, what)?;
-            let mut bytes = Vec::new();
             let reader = answer.response.body_mut().as_reader();
-            reader
-                .take(DOCUMENT_LIMIT + 1)
-                .read_to_end(&mut bytes)
-                .map_err(|source| self.transport(ureq::Error::Io(source), what))?;
+            let bytes = paced::document(reader, DOCUMENT_LIMIT, self, what)?;
             if bytes.len() as u64 > DOCUMENT_LIMIT {
                 let (registry, what) = (self.host.clone(), what.to_owned());
                 return Err(RegistryError::Oversized { registry, what, limit: DOCUMENT_LIMIT });
@@ -285,9 +281,8 @@ impl Client {
 
     /// What an answer that is no success means.
     pub(super) fn refusal(&self, mut response: Response<Body>, what: &str) -> RegistryError {
-        let mut body = Vec::new();
-        let _ = response.body_mut().as_reader().take(16 << 10).read_to_end(&mut body);
-        let detail = detail(&body);
+        let body = paced::document(response.body_mut().as_reader(), 16 << 10, self, what);
+        let detail = detail(&body.unwrap_or_default());
         let (registry, hint) = match response.extensions().get() {
             None => (self.host.clone(), self.hint()),
             Some(Elsewhere(host)) => {

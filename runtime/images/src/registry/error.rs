@@ -80,6 +80,26 @@ pub enum RegistryError {
         /// The last failure.
         source: io::Error,
     },
+    /// Bytes that come, but hardly.
+    #[error("{registry} sends {what} too slowly: less than {bytes} bytes in {seconds} seconds")]
+    Slow {
+        /// Host.
+        registry: String,
+        /// What was downloaded.
+        what: String,
+        /// What would have been enough.
+        bytes: u64,
+        /// The time for that.
+        seconds: u64,
+    },
+    /// Sent again and again from the beginning.
+    #[error("{registry} does not resume the download of {what}, and cuts it short too often")]
+    Repeated {
+        /// Host.
+        registry: String,
+        /// What was downloaded.
+        what: String,
+    },
     /// More or fewer bytes than stated.
     #[error("{registry} has {actual} bytes for {what}, and its manifest says {expected}")]
     Length {

@@ -1,8 +1,11 @@
 //! Manifests and indices, OCI's and docker's.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::client::digest_of;
+use crate::bounded::{list, table};
 use crate::uri::hex_of;
 
 /// Manifests we can use.
@@ -15,6 +18,9 @@ pub(super) const ACCEPT: [&str; 4] = [
 
 /// More layers than any engine can start.
 const LAYERS: usize = 512;
+/// No list is read any further.
+const DESCRIPTORS: usize = 10_000;
+const ANNOTATIONS: usize = 1000;
 
 /// A pointer to content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +37,8 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Notes, such as an image's name in a layout.
-    #[serde(default)]
-    pub annotations: std::collections::BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "annotations")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// The machines that an image is for.
@@ -114,8 +120,14 @@ struct Wire {
     #[serde(default)]
     schema_version: u64,
     config: Option<Descriptor>,
+    #[serde(default, deserialize_with = "list::<_, _, DESCRIPTORS>")]
     layers: Option<Vec<Descriptor>>,
+    #[serde(default, deserialize_with = "list::<_, _, DESCRIPTORS>")]
     manifests: Option<Vec<Descriptor>>,
+}
+
+fn annotations<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    Ok(table::<_, _, ANNOTATIONS>(from)?.unwrap_or_default())
 }
 
 impl Document {
@@ -186,6 +198,8 @@ pub fn choose<'a>(
             .collect();
         there.sort_unstable();
         there.dedup();
+        // All of them are one line.
+        there.truncate(40);
         ManifestError::Architecture { wanted: architecture.to_owned(), there: there.join(", ") }
     })?;
     found.check()?;

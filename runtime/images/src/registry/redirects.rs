@@ -1,13 +1,11 @@
 //! Sends requests along redirects. ureq would keep credentials on any port of the same host, where
 //! somebody else may listen.
 
-use std::io::{self, Read};
-
 use ureq::http::header::{AUTHORIZATION, LOCATION};
 use ureq::http::{Request, Response, StatusCode, Uri};
 use ureq::{Body, Error};
 
-use super::Client;
+use super::{Client, paced};
 
 const REDIRECTS: u32 = 8;
 /// No text of a redirect that is worth its connection is longer.
@@ -44,8 +42,8 @@ impl Client {
             };
             let to = resolve(request.uri(), location.as_bytes())?;
             // Read to its end, so that the connection can be used again.
-            let mut text = response.into_body().into_reader().take(TEXT_LIMIT);
-            let _ = io::copy(&mut text, &mut io::sink());
+            let text = response.into_body().into_reader();
+            let _ = paced::document(text, TEXT_LIMIT, self, "a redirect");
             if origin(&to) != origin(request.uri()) {
                 request.headers_mut().remove(AUTHORIZATION);
             }

@@ -13,6 +13,8 @@ pub struct Settings {
     pub idle_timeout: Option<Duration>,
     /// For one request, body included.
     pub transfer_timeout: Option<Duration>,
+    /// Slower than this is given up.
+    pub pace: Pace,
     /// How often a failed request is tried again.
     pub retries: u32,
     /// Simultaneous downloads.
@@ -27,12 +29,23 @@ pub struct Settings {
     pub proxies: Proxies,
 }
 
+/// So many bytes have to come within so long a time of waiting for them.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Bytes.
+    pub bytes: u64,
+    /// Spent in waiting for bytes, not in using them.
+    pub within: Duration,
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             connect_timeout: Some(Duration::from_secs(30)),
             idle_timeout: Some(Duration::from_secs(60)),
             transfer_timeout: None,
+            // A kilobyte in a second.
+            pace: Pace { bytes: 60 << 10, within: Duration::from_secs(60) },
             retries: 4,
             connections: 10,
             allow_http: false,
@@ -76,6 +89,20 @@ impl Settings {
             }
         }
         settings
+    }
+
+    /// Settings for who works at the request of others: no registry keeps it for long.
+    pub fn hurry(&mut self) {
+        let at_most = |setting: &mut Option<Duration>, seconds| {
+            let limit = Duration::from_secs(seconds);
+            *setting = Some(setting.map_or(limit, |is| is.min(limit)));
+        };
+        at_most(&mut self.connect_timeout, 10);
+        at_most(&mut self.idle_timeout, 20);
+        self.pace = Pace { bytes: 1 << 20, within: Duration::from_secs(30) };
+        self.retries = self.retries.min(2);
+        // Each of them has buffers, and a window to decompress.
+        self.connections = self.connections.min(4);
     }
 
     /// Adds the next mirror of a registry.

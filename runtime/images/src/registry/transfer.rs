@@ -6,10 +6,14 @@ use ureq::BodyReader;
 use ureq::http::{Method, StatusCode};
 
 use super::client::backoff;
+use super::paced::Measure;
 use super::{Client, Descriptor, RegistryError};
 
 /// So much progress makes up for a failure: then the connection is bad, not the registry.
 const PROGRESS: u64 = 1 << 20;
+
+/// So much may come again, and the blob itself twice.
+const REPEATED: u64 = 64 << 20;
 
 /// The content of a blob, as many bytes as its descriptor says. Errors that no retry helps
 /// against carry a [`RegistryError`].
@@ -20,6 +24,9 @@ pub struct Blob<'a> {
     at: u64,
     attempt: u32,
     last_failure: u64,
+    measure: Measure,
+    /// Bytes that came again.
+    repeated: u64,
 }
 
 impl std::fmt::Debug for Blob<'_> {
@@ -33,12 +40,22 @@ impl<'a> Blob<'a> {
         client: &'a Client,
         descriptor: &'a Descriptor,
     ) -> Result<Blob<'a>, RegistryError> {
-        let mut blob = Blob { client, descriptor, body: None, at: 0, attempt: 0, last_failure: 0 };
-        blob.body = Some(client.retry(|| blob.connect())?);
+        let mut blob = Blob {
+            client,
+            descriptor,
+            body: None,
+            at: 0,
+            attempt: 0,
+            last_failure: 0,
+            measure: Measure::new(client.settings.pace),
+            repeated: 0,
+        };
+        blob.body = Some(client.retry(|| blob.connect())?.0);
         Ok(blob)
     }
 
-    fn connect(&self) -> Result<BodyReader<'static>, RegistryError> {
+    /// The body from where it was cut, and how many bytes of it came again.
+    fn connect(&self) -> Result<(BodyReader<'static>, u64), RegistryError> {
         let Descriptor { digest, size, .. } = self.descriptor;
         let range = (self.at > 0).then_some(self.at);
         let path = format!("blobs/{digest}");
@@ -61,22 +78,27 @@ impl<'a> Blob<'a> {
             return Err(length(start));
         }
         if let Some(offered) = response.body().content_length() {
-            if start + offered != *size {
-                return Err(length(start + offered));
+            let actual = start.saturating_add(offered);
+            if actual != *size {
+                return Err(length(actual));
             }
         }
         let mut body = response.into_body().into_reader();
         // A registry that does not resume sends everything again.
         let skip = self.at - start;
-        let skipped = io::copy(&mut (&mut body).take(skip), &mut io::sink());
-        match skipped {
-            Ok(count) if count == skip => Ok(body),
-            Ok(_) => {
-                let source = ureq::Error::Io(io::ErrorKind::UnexpectedEof.into());
-                Err(self.client.transport(source, digest))
-            }
-            Err(source) => Err(self.client.transport(ureq::Error::Io(source), digest)),
+        let mut measure = Measure::new(self.client.settings.pace);
+        let mut repeated = (&mut body).take(skip);
+        let mut buffer = vec![0; 64 << 10];
+        while repeated.limit() > 0 {
+            let source = match measure.read(&mut repeated, &mut buffer, self.client, digest)? {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Ok(_) => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => source,
+            };
+            return Err(self.client.transport(ureq::Error::Io(source), digest));
         }
+        Ok((body, skip))
     }
 
     fn reconnect(&mut self, source: io::Error) -> io::Result<()> {
@@ -96,7 +118,14 @@ impl<'a> Blob<'a> {
         }
         std::thread::sleep(backoff(self.attempt));
         self.attempt += 1;
-        self.body = Some(self.client.retry(|| self.connect()).map_err(io::Error::other)?);
+        let (body, repeated) = self.client.retry(|| self.connect()).map_err(io::Error::other)?;
+        self.repeated += repeated;
+        // Else whoever cuts often enough has it sent for ever.
+        if self.repeated > REPEATED.saturating_add(self.descriptor.size.saturating_mul(2)) {
+            let (registry, what) = (self.client.host.clone(), self.descriptor.digest.clone());
+            return Err(io::Error::other(RegistryError::Repeated { registry, what }));
+        }
+        self.body = Some(body);
         Ok(())
     }
 }
@@ -110,7 +139,9 @@ impl Read for Blob<'_> {
         }
         loop {
             let body = self.body.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-            match body.read(&mut buffer[..count]) {
+            let what = &self.descriptor.digest;
+            let read = self.measure.read(body, &mut buffer[..count], self.client, what);
+            match read.map_err(io::Error::other)? {
                 Ok(0) => self.reconnect(io::ErrorKind::UnexpectedEof.into())?,
                 Ok(count) => {
                     self.at += count as u64;

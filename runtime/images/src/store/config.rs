@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::StoreError;
@@ -13,6 +13,8 @@ pub struct StoreConfig {
     /// The caller's store. A sticky directory that everybody can write to, like `/tmp`, gets a
     /// private directory for each user id in it.
     pub path: PathBuf,
+    /// Where the caller's store is if somebody else has taken its place among everybody's.
+    pub fallback: Option<PathBuf>,
     /// Stores of others whom the administrator trusts; only read.
     pub lower: Vec<PathBuf>,
     /// Bytes to keep; a fifth of the file system by default.
@@ -22,6 +24,9 @@ pub struct StoreConfig {
     pub lease: Duration,
     /// What was used so recently is never collected.
     pub grace: Duration,
+    /// How long somebody else is waited for who makes what is wanted, and so much longer as it is
+    /// large; then everybody makes their own.
+    pub patience: Duration,
 }
 
 impl StoreConfig {
@@ -34,16 +39,19 @@ impl StoreConfig {
         let variable =
             |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let below = |name, rest: &str| variable(name).map(|path| path.join(rest));
-        let path = variable("PYXIS_STORE_PATH")
-            .or_else(|| below("ENROOT_CACHE_PATH", "pyxis"))
-            .or_else(|| below("XDG_CACHE_HOME", "pyxis"))
-            .or_else(|| Some(linux::home::home()?.join(".cache/pyxis")))
-            .filter(|path| path.is_absolute())
-            .ok_or(StoreError::NoPlace)?;
+        let places = [
+            variable("PYXIS_STORE_PATH"),
+            below("ENROOT_CACHE_PATH", "pyxis"),
+            below("XDG_CACHE_HOME", "pyxis"),
+            linux::home::home().map(|home| home.join(".cache/pyxis")),
+        ];
+        let mut places = places.into_iter().flatten();
+        let path = places.next().filter(|path| path.is_absolute()).ok_or(StoreError::NoPlace)?;
         let lower = variable("PYXIS_STORE_LOWER").unwrap_or_default();
         let shared = variable("PYXIS_STORE_SHARED").filter(|path| path.is_absolute());
         let number = |name| std::env::var(name).ok()?.parse().ok();
         Ok(StoreConfig {
+            fallback: places.find(|other| other.is_absolute() && *other != path),
             lower: shared
                 .into_iter()
                 .chain(std::env::split_paths(&lower).filter(|path| path.is_absolute()))
@@ -59,15 +67,18 @@ impl StoreConfig {
     pub fn new(path: PathBuf) -> StoreConfig {
         StoreConfig {
             path,
+            fallback: None,
             lower: Vec::new(),
             max_bytes: None,
             lease: Duration::from_secs(7 * 86400),
             grace: Duration::from_secs(600),
+            patience: Duration::from_secs(60),
         }
     }
 
     /// The directory that is the caller's own.
     pub(super) fn own_path(&self) -> Result<PathBuf, StoreError> {
+        check_way(&self.path)?;
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.mode() & 0o1002 == 0o1002 => {
                 let own = self.path.join(nix::unistd::geteuid().to_string());
@@ -86,4 +97,24 @@ impl StoreConfig {
             Err(_) => Ok(self.path.clone()),
         }
     }
+}
+
+/// Refuses a way through a symbolic link that somebody put where everybody can put something: it
+/// leads to wherever they want our files to be made, and collected. (`fs.protected_symlinks` is
+/// much the same, where it is on.)
+pub(super) fn check_way(path: &Path) -> Result<(), StoreError> {
+    let own = nix::unistd::geteuid().as_raw();
+    for place in path.ancestors() {
+        let Ok(link) = fs::symlink_metadata(place) else { continue };
+        if link.is_symlink() && ![0, own].contains(&link.uid()) && is_everybodys(place) {
+            return Err(StoreError::Foreign { path: place.to_owned(), owner: link.uid() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether everybody can put something beside this path.
+pub(super) fn is_everybodys(path: &Path) -> bool {
+    let parent = path.parent().and_then(|parent| fs::metadata(parent).ok());
+    parent.is_some_and(|parent| parent.mode() & 0o002 != 0)
 }

@@ -31,6 +31,18 @@ pub enum StoreError {
         /// Whose.
         owner: u32,
     },
+    /// What is to be written has no place.
+    #[error(
+        "it does not fit into the image store {}, of which at most {limit} bytes may be used; \
+         raise max_size of [store], or run pyxis gc",
+        path.display()
+    )]
+    Full {
+        /// Which.
+        path: PathBuf,
+        /// How large it may get.
+        limit: u64,
+    },
     /// Others could change images.
     #[error("the image store {} can be written by others: chmod go-w it", .0.display())]
     Writable(PathBuf),

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::image::{image_path, read_record, record_path};
-use super::{BLOBS, IMAGES, LOCKS, Store, StoreError, usage};
+use super::leases::Leases;
+use super::{BLOBS, IMAGES, LOCKS, Store, StoreError, open_plain, read_small, usage};
 
 /// What to keep.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Policy {
     pub all: bool,
     /// Only say what would be done.
     pub dry_run: bool,
+    /// What was used so recently is left; the configuration's time if none.
+    pub grace: Option<Duration>,
 }
 
 /// What was removed.
@@ -63,7 +66,9 @@ impl Store {
         let mut candidates = self.candidates()?;
         candidates.sort_by_key(|candidate| candidate.used);
         let mut total: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
-        let grace = if policy.all { Duration::ZERO } else { self.config.grace };
+        let grace = policy.grace.unwrap_or(self.config.grace);
+        let grace = if policy.all { Duration::ZERO } else { grace };
+        let leases = Leases::of(self.root(), self.config.lease);
         for candidate in candidates {
             if total <= max {
                 break;
@@ -72,21 +77,21 @@ impl Store {
                 continue;
             }
             // Held until the image has no name any more, which who opens it meanwhile notices.
-            let Some(_lock) = self.if_free(&candidate) else { continue };
+            let Some(_lock) = self.if_free(&candidate, &leases) else { continue };
             self.take(&candidate.path, policy, &mut out)?;
             if let Some(hex) = &candidate.image {
                 self.take(&record_path(self.root(), hex), policy, &mut out)?;
             }
-            total -= candidate.bytes;
+            total = total.saturating_sub(candidate.bytes);
         }
         out.left = total;
         Ok(out)
     }
 
-    fn max_bytes(&self, wanted: Option<u64>) -> u64 {
+    pub(super) fn max_bytes(&self, wanted: Option<u64>) -> u64 {
         wanted.or(self.config.max_bytes).unwrap_or_else(|| {
             nix::sys::statvfs::statvfs(self.root())
-                .map_or(u64::MAX, |fs| fs.blocks() * fs.fragment_size() / 5)
+                .map_or(u64::MAX, |fs| fs.blocks().saturating_mul(fs.fragment_size()) / 5)
         })
     }
 
@@ -100,7 +105,8 @@ impl Store {
         // Scratch files tell in their names who made them, locks in their content.
         match name.strip_prefix(".pyxis-") {
             Some(maker) => usage::is_dead_by_file(maker),
-            None => fs::read_to_string(path).is_ok_and(|content| usage::is_dead(&content)),
+            None => read_small(path)
+                .is_ok_and(|content| usage::is_dead(&String::from_utf8_lossy(&content))),
         }
     }
 
@@ -159,11 +165,10 @@ impl Store {
         Ok(out)
     }
 
-    fn if_free(&self, candidate: &Candidate) -> Option<File> {
-        let file = File::open(&candidate.path).ok()?;
-        let Some(hex) = &candidate.image else { return Some(file) };
-        let free = usage::is_free(&file) && !usage::has_lease(self.root(), hex, self.config.lease);
-        free.then_some(file)
+    fn if_free(&self, candidate: &Candidate, leases: &Leases) -> Option<File> {
+        let file = open_plain(&candidate.path).ok()?;
+        let leased = candidate.image.as_ref().is_some_and(|hex| leases.hold(hex));
+        (usage::is_free(&file) && !leased).then_some(file)
     }
 
     fn take(&self, path: &Path, policy: Policy, out: &mut Collected) -> Result<(), StoreError> {

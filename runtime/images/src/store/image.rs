@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::file::new_mode;
-use super::{IMAGES, Pending, Store, StoreError, open_plain, remove, usage};
+use super::{IMAGES, Pending, Store, StoreError, open_plain, read_small, remove, usage};
 
 /// What is known of an image beside its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,7 +137,7 @@ pub(super) fn record_path(root: &Path, hex: &str) -> PathBuf {
 /// The record of an image; none if it is missing or makes no sense.
 pub(super) fn read_record(root: &Path, hex: &str) -> Result<Option<Record>, StoreError> {
     let path = record_path(root, hex);
-    match fs::read(&path) {
+    match read_small(&path) {
         Ok(text) => {
             let record: Option<Record> = serde_json::from_slice(&text).ok();
             Ok(record.filter(|record| record.digest.strip_prefix("sha256:") == Some(hex)))

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Pending, StoreError, usage};
+use super::{Pending, StoreError, open_plain, usage};
 
 const RENEW: Duration = Duration::from_secs(5);
 const STALE: Duration = Duration::from_secs(30);
@@ -33,17 +33,21 @@ pub enum Waited<T> {
     Locked(Lock),
     /// Somebody else has made it.
     There(T),
+    /// Somebody else is still making it, and was waited for long enough: everybody makes their own.
+    Alone,
 }
 
 impl Lock {
     pub(super) fn acquire<T>(
         path: &Path,
         scratch: &Path,
+        patience: Duration,
         mut there: impl FnMut() -> Result<Option<T>, StoreError>,
     ) -> Result<Waited<T>, StoreError> {
         let content = usage::signature();
         let mut seen: Option<(Sight, Instant)> = None;
         let mut pause = POLL.0;
+        let begin = Instant::now();
         loop {
             if let Some(found) = there()? {
                 return Ok(Waited::There(found));
@@ -75,6 +79,9 @@ impl Lock {
             if usage::is_dead(&now.content) {
                 break_lock(path, &now);
                 continue;
+            }
+            if begin.elapsed() >= patience {
+                return Ok(Waited::Alone);
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(POLL.1);
@@ -122,10 +129,10 @@ struct Sight {
 
 impl Sight {
     fn of(path: &Path) -> Option<Sight> {
-        let mut file = File::open(path).ok()?;
+        let file = open_plain(path).ok()?;
         let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
         let mut content = String::new();
-        file.read_to_string(&mut content).ok()?;
+        file.take(4096).read_to_string(&mut content).ok()?;
         Some(Sight { content, modified })
     }
 }
@@ -148,6 +155,26 @@ fn break_lock(path: &Path, dead: &Sight) {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A living holder that renews its lock and never gets done, as one whose registry sends a byte
+    /// now and then.
+    #[test]
+    fn nobody_is_waited_for_without_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = Lock::acquire(&path, folder.path(), LONG, none).unwrap();
+        let start = Instant::now();
+        let short = Duration::from_millis(300);
+        let waited = Lock::acquire(&path, folder.path(), short, none).unwrap();
+        assert!(matches!(waited, Waited::Alone));
+        assert!(start.elapsed() >= short && start.elapsed() < Duration::from_secs(10));
+        drop(waited);
+        assert!(path.exists(), "the lock is still its holder's");
+        drop(held);
+        assert!(!path.exists());
+    }
+
     fn none() -> Result<Option<()>, StoreError> {
         Ok(None)
     }
@@ -162,7 +189,7 @@ mod tests {
                 scope.spawn(|| {
                     let there = || Ok(made.exists().then_some(()));
                     if let Waited::Locked(_lock) =
-                        Lock::acquire(&path, folder.path(), there).unwrap()
+                        Lock::acquire(&path, folder.path(), LONG, there).unwrap()
                     {
                         makers.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                         std::thread::sleep(Duration::from_millis(100));
@@ -184,7 +211,8 @@ mod tests {
         child.wait().unwrap();
         fs::write(&path, dead).unwrap();
         let start = Instant::now();
-        assert!(matches!(Lock::acquire(&path, folder.path(), none).unwrap(), Waited::Locked(_)));
+        let waited = Lock::acquire(&path, folder.path(), LONG, none).unwrap();
+        assert!(matches!(waited, Waited::Locked(_)));
         assert!(start.elapsed() < Duration::from_secs(5));
     }
 }

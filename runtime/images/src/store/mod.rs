@@ -15,8 +15,10 @@ mod error;
 mod file;
 mod gc;
 mod image;
+mod leases;
 mod lock;
 mod scratch;
+mod space;
 mod usage;
 
 pub use config::StoreConfig;
@@ -26,13 +28,14 @@ pub use gc::{Collected, Policy};
 pub use image::{Record, StoredImage};
 pub use lock::{Lock, Waited};
 pub use scratch::Scratch;
+pub use space::Space;
 pub use usage::{Usage, mark_use};
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::registry::Document;
 
@@ -43,6 +46,7 @@ pub struct Store {
     config: StoreConfig,
     /// Others read here.
     public: bool,
+    notice: Option<String>,
 }
 
 /// No honest manifest is larger.
@@ -60,9 +64,26 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; a store that others can write to is one.
-    pub fn open(config: StoreConfig) -> Result<Store, StoreError> {
+    pub fn open(mut config: StoreConfig) -> Result<Store, StoreError> {
+        let error = match Store::open_own(&config) {
+            Err(error) => error,
+            opened => return opened,
+        };
+        // Among everybody's directories everybody can be there first.
+        let squatted =
+            matches!(&error, StoreError::Foreign { path, .. } if config::is_everybodys(path));
+        let Some(path) = config.fallback.take().filter(|_| squatted) else { return Err(error) };
+        config.path = path;
+        let mut store = Store::open_own(&config)?;
+        store.notice = Some(format!("{error}; {} is used instead", store.root.display()));
+        Ok(store)
+    }
+
+    fn open_own(config: &StoreConfig) -> Result<Store, StoreError> {
         let root = config.own_path()?;
         make_directory(&root, 0o700)?;
+        // Again: what is there now is ours, and stays.
+        config::check_way(&root)?;
         let public = check_owner(&root)?;
         for (name, mode) in [
             (IMAGES, 0o755),
@@ -75,7 +96,12 @@ impl Store {
         ] {
             make_directory(&root.join(name), if public { mode } else { 0o700 })?;
         }
-        Ok(Store { root, config, public })
+        Ok(Store { root, config: config.clone(), public, notice: None })
+    }
+
+    /// What its user is to know of it.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
     }
 
     /// Where it is.
@@ -107,8 +133,9 @@ impl Store {
     /// [`StoreError`].
     pub fn blob(&self, hex: &str) -> Result<Option<File>, StoreError> {
         let path = self.blob_path(hex);
-        match File::open(&path) {
+        match open_plain(&path) {
             Ok(file) => {
+                usage::hold(&file);
                 // For the garbage collector: last use.
                 let _ = file.set_modified(SystemTime::now());
                 Ok(Some(file))
@@ -118,7 +145,7 @@ impl Store {
         }
     }
 
-    /// Publishes a blob. One that took credentials (`private`) is not kept in a store for others:
+    /// Publishes a blob, and says whether it has a name now. One that took credentials (`private`) is not kept in a store for others:
     /// whoever knows its digest could have an image made of it.
     ///
     /// # Errors
@@ -128,11 +155,14 @@ impl Store {
         pending: Pending,
         hex: &str,
         private: bool,
-    ) -> Result<File, StoreError> {
+    ) -> Result<(File, bool), StoreError> {
         if self.public && private {
-            return pending.into_file();
+            return Ok((pending.into_file()?, false));
         }
-        pending.publish(&self.blob_path(hex), if self.public { 0o444 } else { 0o400 })
+        let mode = if self.public { 0o444 } else { 0o400 };
+        let file = pending.publish(&self.blob_path(hex), mode)?;
+        usage::hold(&file);
+        Ok((file, true))
     }
 
     /// Publishes a small blob.
@@ -170,16 +200,22 @@ impl Store {
     /// Locks the making of something, so that others wait instead of making it as well.
     ///
     /// `there` is asked again and again whether the wait is over for another reason: that it has
-    /// been made.
+    /// been made. Making `size` bytes should take no longer than anybody is waited for.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn lock<T>(
         &self,
         name: &str,
+        size: u64,
         there: impl FnMut() -> Result<Option<T>, StoreError>,
     ) -> Result<Waited<T>, StoreError> {
-        Lock::acquire(&self.root.join(LOCKS).join(name), &self.scratch(), there)
+        /// Slower than any registry near a cluster, bytes in a second.
+        const RATE: u64 = 4 << 20;
+        let longest = self.config.patience.saturating_mul(30);
+        let patience = self.config.patience + Duration::from_secs(size / RATE);
+        let path = self.root.join(LOCKS).join(name);
+        Lock::acquire(&path, &self.scratch(), patience.min(longest), there)
     }
 
     /// Remembers which digest a tag had last.
@@ -194,7 +230,8 @@ impl Store {
 
     /// The digest that a tag had when it was last looked up.
     pub fn remembered(&self, reference: &str) -> Option<String> {
-        let text = fs::read_to_string(self.reference_path(reference)).ok()?;
+        let text = read_small(&self.reference_path(reference)).ok()?;
+        let text = String::from_utf8(text).ok()?;
         let (digest, rest) = text.split_once('\n')?;
         (rest.trim_end() == reference && crate::uri::hex_of(digest).is_some())
             .then(|| digest.to_owned())
@@ -213,9 +250,21 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    // Whatever the umask is.
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
+    if let Some(parent) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        // By another process of ours, or somebody else: to be looked at.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made.map_err(failed)?,
+    }
+    // Whatever the umask is, and of nothing else.
+    let made = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY)
+        .open(path)
+        .map_err(failed)?;
+    made.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
 /// Whether others may read there.
@@ -238,6 +287,15 @@ fn remove(path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(StoreError::file("remove", path, source)),
     }
+}
+
+/// The content of a small file, as far as any of ours is large.
+fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    const MOST: u64 = 1 << 20;
+    let mut content = Vec::new();
+    open_plain(path)?.take(MOST).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// Opens a file that somebody else may have made: no link is followed and no pipe waited for.

@@ -2,25 +2,10 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::USES;
-
-/// File system types (from `linux/magic.h` and their own sources) of shared file systems, whose
-/// locks may not reach other nodes.
-const SHARED: [i64; 9] = [
-    0x6969,      // NFS
-    0x0bd0_0bd0, // Lustre
-    0x4750_4653, // GPFS
-    0x1983_0326, // BeeGFS
-    0x00c3_6400, // Ceph
-    0x6573_5546, // FUSE
-    0xff53_4d42, // CIFS
-    0xfe53_4d42, // SMB2
-    0x0102_1997, // 9P
-];
+use super::leases;
 
 /// What a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,47 +72,7 @@ fn flock(file: &File, operation: i32) -> std::io::Result<()> {
 /// for those outside of stores but one cheap lock.
 pub fn mark_use(path: &Path, file: &File) {
     hold(file);
-    let shared = nix::sys::statfs::fstatfs(file)
-        .is_ok_and(|info| SHARED.contains(&(info.filesystem_type().0 & 0xffff_ffff)));
-    if !shared {
-        return;
-    }
-    let lease = || {
-        let hex = path.file_name()?.to_str()?.strip_suffix(".sqsh")?;
-        let uses = path.parent()?.parent()?.join(USES);
-        let (boot, user) = (boot_id(), nix::unistd::geteuid());
-        let name = format!("{hex}.{}.{}-{user}", host(), &boot[..boot.len().min(8)]);
-        // In a store for all users others may have put something there: nothing is followed,
-        // nothing waited for, and nothing changed but the time. (A store that cannot be written to
-        // is the administrator's.)
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).mode(0o644);
-        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-        options.open(uses.join(name)).ok()?.set_modified(SystemTime::now()).ok()
-    };
-    lease();
-}
-
-/// Whether a lease says that an image is in use on another node, or on this one since it booted.
-pub(super) fn has_lease(root: &Path, hex: &str, age: Duration) -> bool {
-    let mut found = false;
-    for entry in fs::read_dir(root.join(USES)).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(hex)) else { continue };
-        // Not that of what a link leads to.
-        let modified = entry.path().symlink_metadata().and_then(|data| data.modified());
-        let old = modified
-            .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|is| is > age));
-        let own = rest.strip_prefix('.').and_then(|rest| rest.strip_prefix(&host()));
-        let boot = own.and_then(|rest| rest.strip_prefix('.')?.split('-').next());
-        let rebooted = boot.is_some_and(|boot| !boot_id().starts_with(boot));
-        if old || rebooted {
-            let _ = fs::remove_file(entry.path());
-        } else {
-            found = true;
-        }
-    }
-    found
+    leases::note(path, file);
 }
 
 /// This node's name, as part of a file name.
@@ -137,7 +82,7 @@ pub(super) fn host() -> String {
     name.to_string_lossy().chars().filter(|char| plain(*char)).take(64).collect()
 }
 
-fn boot_id() -> String {
+pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 

@@ -73,8 +73,8 @@ pub enum TarError {
         /// The entry's name.
         entry: String,
     },
-    /// Extended headers larger than anybody needs.
-    #[error("an extended header of {0} bytes is refused (at most {max})", max = pax::LIMIT)]
+    /// Extended headers of one entry larger than anybody needs.
+    #[error("extended headers of {0} bytes are refused (at most {max})", max = pax::LIMIT)]
     Oversized(u64),
     /// An entry type that does not belong into an image.
     #[error("entry {entry:?} has the unknown type {kind:?}")]
@@ -88,6 +88,8 @@ pub enum TarError {
 
 impl TarError {
     fn field(field: &'static str, path: &[u8]) -> TarError {
-        TarError::Field { field, entry: String::from_utf8_lossy(path).into_owned() }
+        // An error is one line, not a megabyte.
+        let entry = String::from_utf8_lossy(&path[..path.len().min(300)]).into_owned();
+        TarError::Field { field, entry }
     }
 }

@@ -1,5 +1,6 @@
 //! PAX extended headers: records `LENGTH KEY=VALUE\n` that replace fields of the next entry.
 
+use super::sparse::PIECES;
 use super::{TarError, Xattr};
 
 /// More than this is no name and no attribute but an attack.
@@ -24,6 +25,14 @@ pub(super) struct Sparse {
     pub(super) size: Option<u64>,
     /// Offsets and lengths (forms 0.0 and 0.1); form 1.0 has its map before the data.
     pub(super) numbers: Vec<u64>,
+}
+
+impl Sparse {
+    fn add(&mut self, number: &[u8], key: &[u8]) -> Result<(), TarError> {
+        let number = decimal(number).filter(|_| self.numbers.len() < 2 * PIECES);
+        self.numbers.push(number.ok_or_else(|| TarError::field("extended header", key))?);
+        Ok(())
+    }
 }
 
 impl Extended {
@@ -61,10 +70,10 @@ impl Extended {
             b"GNU.sparse.major" => self.sparse.major = unsigned()?,
             b"GNU.sparse.name" => self.sparse.name = Some(value.to_vec()),
             b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.sparse.size = Some(unsigned()?),
-            b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => self.sparse.numbers.push(unsigned()?),
+            b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => self.sparse.add(value, key)?,
             b"GNU.sparse.map" => {
                 for number in value.split(|byte| *byte == b',') {
-                    self.sparse.numbers.push(decimal(number).ok_or_else(malformed)?);
+                    self.sparse.add(number, key)?;
                 }
             }
             _ => {

@@ -39,6 +39,11 @@ impl<R: Read> Reader<R> {
         self.position
     }
 
+    /// Bytes of the current entry that the archive still has; the rest of its size are holes.
+    pub fn stored(&self) -> u64 {
+        self.stored
+    }
+
     /// The next entry, passing over what was not read of the last one. `None` at the end.
     ///
     /// # Errors
@@ -52,9 +57,17 @@ impl<R: Read> Reader<R> {
         self.done |= self.skip(self.padding)? < self.padding;
         (self.stored, self.padding, self.map) = (0, 0, None);
         let mut extended = Extended::default();
+        // Of one entry, however many headers it has.
+        let mut extensions = 0u64;
         loop {
             let Some(raw) = self.block()? else { return Ok(None) };
             let size = raw.size().ok_or_else(|| TarError::field("size", raw.name()))?;
+            if matches!(raw.kind(), b'x' | b'L' | b'K') {
+                extensions = extensions.saturating_add(size);
+                if extensions > pax::LIMIT {
+                    return Err(TarError::Oversized(extensions));
+                }
+            }
             match raw.kind() {
                 b'x' => {
                     let records = self.extension(size)?;
@@ -80,7 +93,7 @@ impl<R: Read> Reader<R> {
             b'5' => Kind::Directory,
             b'6' => Kind::Fifo,
             other => {
-                let entry = String::from_utf8_lossy(&path).into_owned();
+                let entry = String::from_utf8_lossy(&path[..path.len().min(300)]).into_owned();
                 return Err(TarError::Type { entry, kind: char::from(other) });
             }
         };
@@ -141,24 +154,25 @@ impl<R: Read> Reader<R> {
 
     /// GNU's old form: four pieces in the header, more in blocks after it.
     fn old_sparse(&mut self, raw: &Raw, path: &[u8]) -> Result<Vec<u64>, TarError> {
-        let mut numbers = Vec::new();
-        let mut add = |fields: &[u8]| -> Result<(), TarError> {
+        let malformed = || TarError::field("sparse map", path);
+        let add = |numbers: &mut Vec<u64>, fields: &[u8]| -> Result<(), TarError> {
             for field in fields.chunks_exact(12).take_while(|field| field[0] != 0) {
-                numbers.push(number(field).ok_or_else(|| TarError::field("sparse map", path))?);
+                numbers.push(number(field).ok_or_else(malformed)?);
             }
             Ok(())
         };
-        add(&raw.0[386..482])?;
+        let mut numbers = Vec::new();
+        add(&mut numbers, &raw.0[386..482])?;
         let mut more = raw.0[482] != 0;
         let mut blocks = 0;
         while more {
             let mut block = [0; BLOCK];
             self.fill(&mut block)?;
-            add(&block[..504])?;
+            add(&mut numbers, &block[..504])?;
             more = block[504] != 0;
             blocks += 1;
-            if blocks > 1 << 16 {
-                return Err(TarError::field("sparse map", path));
+            if numbers.len() > 2 * sparse::PIECES || blocks > sparse::PIECES {
+                return Err(malformed());
             }
         }
         Ok(numbers)

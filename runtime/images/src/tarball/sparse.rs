@@ -6,7 +6,7 @@ use super::pax::decimal;
 use super::{BLOCK, TarError};
 
 /// More pieces than any real file has.
-const PIECES: usize = 1 << 20;
+pub(super) const PIECES: usize = 1 << 16;
 
 /// Stored pieces, in order and without overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]

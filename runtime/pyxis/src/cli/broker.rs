@@ -1,30 +1,107 @@
 //! `pyxis broker`: fetches an image to the shared store, as the account that owns it. The plugin
 //! runs it; docs/store.md says when.
+//!
+//! It works for whoever asks, so it takes no more of the node than they could, and no longer than
+//! the image is worth: it ends when they do, and mksquashfs with it.
 
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use images::import::{Importer, broker};
+use images::import::{ImportError, Importer, broker};
 use images::progress::Progress;
-use images::registry::Credentials;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{CliError, descriptor};
 
 /// Where the socket is.
 const SOCKET: i32 = 3;
+/// Limits of who asks that hold for who works for them, as `/proc/PID/limits` names them.
+const LIMITS: [(&str, Resource); 5] = [
+    ("Max address space", Resource::RLIMIT_AS),
+    ("Max data size", Resource::RLIMIT_DATA),
+    ("Max cpu time", Resource::RLIMIT_CPU),
+    ("Max file size", Resource::RLIMIT_FSIZE),
+    ("Max open files", Resource::RLIMIT_NOFILE),
+];
 
 /// Answers the request in the socket.
 pub(crate) fn run() -> Result<ExitCode, CliError> {
     let socket = descriptor::given(SOCKET)?;
-    // What is said goes to who waits for it.
-    nix::unistd::dup2_stderr(socket).map_err(|errno| CliError::Descriptor(SOCKET, errno))?;
-    let mut importer = Importer::from_environment(None, Progress::Lines)?;
-    // Whoever asks gets what anybody would get.
-    importer.set_credentials(Credentials::default());
+    let failed = |source| ImportError::File {
+        operation: "read a request from",
+        path: "the socket".into(),
+        source,
+    };
+    let (request, sender) = broker::request(socket).map_err(failed)?;
+    if let Some(pid) = sender {
+        take_limits_of(pid);
+    }
+    before_fetching(0);
     std::thread::spawn(move || {
         broker::wait_for_hangup(socket);
         // The step is over. An unfinished file has no name, or is removed as a leftover.
         std::process::exit(1);
     });
-    broker::serve(&importer, socket)?;
+    // What is said goes to who waits for it, and is not said if they do not listen.
+    let not_waiting = OFlag::O_RDWR | OFlag::O_NONBLOCK;
+    fcntl(socket.as_fd(), FcntlArg::F_SETFL(not_waiting))
+        .map_err(|errno| CliError::Descriptor(SOCKET, errno))?;
+    nix::unistd::dup2_stderr(socket).map_err(|errno| CliError::Descriptor(SOCKET, errno))?;
+    let mut importer = Importer::from_environment(None, Progress::Lines)?;
+    // Whoever asks gets what anybody would get.
+    importer.work_for_others(before_fetching);
+    broker::serve(&importer, &request, socket)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lowers this process's limits to those of another one.
+fn take_limits_of(pid: i32) {
+    use std::io::Read;
+    // A page is more than it is ever long.
+    let mut text = String::new();
+    let Ok(file) = std::fs::File::open(format!("/proc/{pid}/limits")) else { return };
+    if file.take(8192).read_to_string(&mut text).is_err() {
+        return;
+    }
+    for (name, resource) in LIMITS {
+        let words = text.lines().find_map(|line| line.strip_prefix(name));
+        if let Some(soft) = words.and_then(|words| words.split_whitespace().next()) {
+            if let Ok(soft) = soft.parse() {
+                lower(resource, soft);
+            }
+        }
+    }
+}
+
+/// Sets what an image of so many bytes of layers may take: memory as the importer's own counts
+/// allow, with room for what they do not see; processor and time as on a slow machine, from a slow
+/// registry. The kernel ends what goes beyond. A manifest can state any size: there is a most for
+/// each.
+fn before_fetching(stated: u64) {
+    const DATA: (u64, u64) = (384 << 20, 4 << 30);
+    // Threads get as much each.
+    const STACK: u64 = 2 << 20;
+    const PROCESSOR: (u64, u64) = (60, 3600);
+    const TIME: (u64, u64) = (600, 4 * 3600);
+    let of = |(floor, most): (u64, u64), more: u64| floor.saturating_add(more).min(most);
+    // Before a manifest was read nothing is known.
+    if stated > 0 {
+        lower(Resource::RLIMIT_DATA, of(DATA, stated.saturating_mul(8)));
+        lower(Resource::RLIMIT_CPU, of(PROCESSOR, stated >> 20));
+    } else {
+        lower(Resource::RLIMIT_CORE, 0);
+        lower(Resource::RLIMIT_STACK, STACK);
+        lower(Resource::RLIMIT_DATA, DATA.1);
+        lower(Resource::RLIMIT_CPU, PROCESSOR.1);
+    }
+    let seconds = u32::try_from(of(TIME, stated >> 20)).unwrap_or(u32::MAX);
+    nix::unistd::alarm::set(seconds);
+}
+
+fn lower(resource: Resource, limit: u64) {
+    if let Ok((soft, hard)) = getrlimit(resource) {
+        let limit = limit.min(soft).min(hard);
+        let _ = setrlimit(resource, limit, limit);
+    }
 }

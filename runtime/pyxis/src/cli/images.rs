@@ -80,9 +80,17 @@ impl PullArgs {
     }
 }
 
+fn open() -> Result<Store, ImportError> {
+    let store = Store::open(StoreConfig::from_environment()?)?;
+    if let Some(notice) = store.notice() {
+        Progress::for_stderr().warn(notice);
+    }
+    Ok(store)
+}
+
 /// Lists the images in the store.
 pub(crate) fn list() -> Result<ExitCode, CliError> {
-    let store = Store::open(StoreConfig::from_environment()?)?;
+    let store = open()?;
     let mut lines = vec![format!("{:<12}  {:>10}  {:>10}  ORIGIN", "DIGEST", "SIZE", "USED")];
     for (record, used) in store.images()? {
         let digest = record.digest.trim_start_matches("sha256:");
@@ -103,8 +111,9 @@ pub(crate) fn list() -> Result<ExitCode, CliError> {
 impl GcArgs {
     /// Removes what is not wanted any more.
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let store = Store::open(StoreConfig::from_environment()?)?;
-        let policy = Policy { max_bytes: self.max_size, all: self.all, dry_run: self.dry_run };
+        let store = open()?;
+        let policy =
+            Policy { max_bytes: self.max_size, all: self.all, dry_run: self.dry_run, grace: None };
         let collected = store.collect(policy)?;
         let removed = collected.removed.iter().map(|path| path.as_os_str().as_bytes());
         console::print_bytes(removed).map_err(CliError::Output)?;
@@ -117,7 +126,7 @@ impl GcArgs {
 
 /// Says how large the store is.
 pub(crate) fn usage() -> Result<ExitCode, CliError> {
-    let store = Store::open(StoreConfig::from_environment()?)?;
+    let store = open()?;
     let usage = store.usage();
     let parts = [("images", usage.images), ("layers", usage.blobs), ("leftovers", usage.leftovers)];
     let lines = parts.map(|(what, (count, size))| {

@@ -1,0 +1,113 @@
+//! Lists and tables of JSON that have an end: a few bytes of text can be a large value in memory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// A list of at most so many elements; null is none.
+///
+/// # Errors
+/// The parser's, or that there are more.
+pub(crate) fn list<'de, D, T, const MOST: usize>(from: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    from.deserialize_any(List::<T, MOST>(PhantomData))
+}
+
+/// A table of at most so many entries; null is none.
+///
+/// # Errors
+/// The parser's, or that there are more.
+pub(crate) fn table<'de, D, T, const MOST: usize>(
+    from: D,
+) -> Result<Option<BTreeMap<String, T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    from.deserialize_any(Table::<T, MOST>(PhantomData))
+}
+
+struct List<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for List<T, MOST> {
+    type Value = Option<Vec<T>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut out = Vec::new();
+        while let Some(item) = items.next_element()? {
+            if out.len() == MOST {
+                return Err(A::Error::custom(format_args!("a list of more than {MOST} elements")));
+            }
+            out.push(item);
+        }
+        Ok(Some(out))
+    }
+}
+
+struct Table<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Table<T, MOST> {
+    type Value = Option<BTreeMap<String, T>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut out = BTreeMap::new();
+        while let Some((name, value)) = entries.next_entry()? {
+            if out.len() == MOST {
+                return Err(A::Error::custom(format_args!("a table of more than {MOST} entries")));
+            }
+            out.insert(name, value);
+        }
+        Ok(Some(out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(default)]
+    #[derive(Default)]
+    struct Small {
+        #[serde(deserialize_with = "list::<_, _, 2>")]
+        list: Option<Vec<u8>>,
+        #[serde(deserialize_with = "table::<_, _, 2>")]
+        table: Option<BTreeMap<String, u8>>,
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused() {
+        let read = serde_json::from_str::<Small>;
+        assert_eq!(read("{}").unwrap(), Small::default());
+        assert_eq!(read(r#"{"list": null, "table": null}"#).unwrap(), Small::default());
+        assert_eq!(read(r#"{"list": [1, 2]}"#).unwrap().list, Some(vec![1, 2]));
+        let error = read(r#"{"list": [1, 2, 3]}"#).unwrap_err().to_string();
+        assert!(error.contains("a list of more than 2 elements"), "{error}");
+        assert_eq!(read(r#"{"table": {"a": 1, "b": 2}}"#).unwrap().table.unwrap().len(), 2);
+        let error = read(r#"{"table": {"a": 1, "b": 2, "c": 3}}"#).unwrap_err().to_string();
+        assert!(error.contains("a table of more than 2 entries"), "{error}");
+        assert!(read(r#"{"list": 1}"#).is_err() && read(r#"{"table": []}"#).is_err());
+    }
+}

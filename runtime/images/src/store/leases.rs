@@ -1,0 +1,232 @@
+//! Who uses an image on other nodes, where locks do not say so: files in `uses`.
+//!
+//! Everybody may write there, so a lease is worth something only as its owner's: the kernel says
+//! whose a file is and when it was last touched, its name only which image it is for. Each user can
+//! hold so many images and no more, each for so long after it was started.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::USES;
+use super::usage::{boot_id, host};
+
+/// File system types (from `linux/magic.h` and their own sources) of shared file systems, whose
+/// locks may not reach other nodes.
+const SHARED: [i64; 9] = [
+    0x6969,      // NFS
+    0x0bd0_0bd0, // Lustre
+    0x4750_4653, // GPFS
+    0x1983_0326, // BeeGFS
+    0x00c3_6400, // Ceph
+    0x6573_5546, // FUSE
+    0xff53_4d42, // CIFS
+    0xfe53_4d42, // SMB2
+    0x0102_1997, // 9P
+];
+
+/// Images that one user can hold: the ones used last.
+const IMAGES_OF_ONE: usize = 64;
+/// Files looked at. What is beyond is looked at when these have gone.
+const FILES: usize = 100_000;
+/// Names tried where somebody else has put something.
+const ATTEMPTS: u32 = 8;
+
+fn is_shared(file: &File) -> bool {
+    nix::sys::statfs::fstatfs(file)
+        .is_ok_and(|info| SHARED.contains(&(info.filesystem_type().0 & 0xffff_ffff)))
+}
+
+/// Says that an image, which was opened, is in use on this node.
+pub(super) fn note(path: &Path, file: &File) {
+    if is_shared(file) {
+        write(path);
+    }
+}
+
+fn write(image: &Path) -> Option<()> {
+    let hex = image.file_name()?.to_str()?.strip_suffix(".sqsh")?;
+    let uses = image.parent()?.parent()?.join(USES);
+    let (boot, user) = (boot_id(), nix::unistd::geteuid());
+    let name = format!("{hex}.{}.{}-{user}", host(), &boot[..boot.len().min(8)]);
+    (0..ATTEMPTS).find_map(|attempt| {
+        let name = if attempt == 0 { name.clone() } else { format!("{name}.{attempt}") };
+        touch(&uses.join(name), user.as_raw())
+    })
+}
+
+/// Makes or renews a file of this user's own. In a store for all users others may have put
+/// something there: nothing is followed, nothing waited for, and nothing of theirs changed. (A
+/// store that cannot be written to is the administrator's.)
+fn touch(path: &Path, user: u32) -> Option<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o644);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = options.open(path).ok()?;
+    let data = file.metadata().ok()?;
+    let own = data.is_file() && data.uid() == user && data.nlink() == 1;
+    if own { file.set_modified(SystemTime::now()).ok() } else { None }
+}
+
+/// The images that leases say are in use.
+#[derive(Debug, Default)]
+pub(super) struct Leases(HashSet<String>);
+
+impl Leases {
+    /// Reads those of a store, and removes what is none any more.
+    pub(super) fn of(root: &Path, longest: Duration) -> Leases {
+        let uses = root.join(USES);
+        // Where locks reach everybody who can see the store, they are believed and nothing else.
+        let counts = File::open(root).is_ok_and(|root| is_shared(&root));
+        Leases::read(&uses, longest, counts)
+    }
+
+    fn read(uses: &Path, longest: Duration, counts: bool) -> Leases {
+        let (now, host, boot) = (SystemTime::now(), host(), boot_id());
+        let mut of_users: HashMap<u32, HashMap<String, SystemTime>> = HashMap::new();
+        for entry in fs::read_dir(uses).into_iter().flatten().flatten().take(FILES) {
+            let path = entry.path();
+            let name = entry.file_name();
+            // Not of what a link leads to.
+            let Ok(data) = path.symlink_metadata() else { continue };
+            match lease(name.to_str().unwrap_or_default(), &data, &host, &boot) {
+                Some((hex, since)) if counts && age(now, since) <= longest => {
+                    let images = of_users.entry(data.uid()).or_default();
+                    let known = images.entry(hex.to_owned()).or_insert(since);
+                    *known = since.max(*known);
+                }
+                _ if data.is_dir() => {
+                    let _ = fs::remove_dir(path);
+                }
+                _ => {
+                    let _ = fs::remove_file(path);
+                }
+            }
+        }
+        let mut held = HashSet::new();
+        for images in of_users.into_values() {
+            let mut images: Vec<(String, SystemTime)> = images.into_iter().collect();
+            images.sort_by_key(|(_, since)| std::cmp::Reverse(*since));
+            held.extend(images.into_iter().take(IMAGES_OF_ONE).map(|(hex, _)| hex));
+        }
+        Leases(held)
+    }
+
+    /// Whether an image is in use.
+    pub(super) fn hold(&self, hex: &str) -> bool {
+        self.0.contains(hex)
+    }
+}
+
+/// The image that a file is a lease on, and since when: `HEX.HOST.BOOT-USER`, and a number where
+/// somebody else had the name. The moment is when the file was changed last by the kernel's
+/// clock, for everybody can set the other one to a year to come.
+fn lease<'a>(
+    name: &'a str,
+    data: &fs::Metadata,
+    host: &str,
+    boot: &str,
+) -> Option<(&'a str, SystemTime)> {
+    let mut parts = name.split('.');
+    let (hex, of, who) = (parts.next()?, parts.next()?, parts.next()?);
+    let number = parts.next().is_none_or(|number| number.parse::<u32>().is_ok());
+    let (booted, user) = who.split_once('-')?;
+    let plain = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let own = user.parse() == Ok(data.uid());
+    let rebooted = of == host && !boot.starts_with(booted);
+    if !plain || !number || !own || !data.is_file() || of.is_empty() || rebooted {
+        return None;
+    }
+    let seconds = u64::try_from(data.ctime()).ok()?;
+    Some((hex, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
+}
+
+/// How long ago. A moment to come is one of a clock that is ahead, and none to wait for.
+fn age(now: SystemTime, since: SystemTime) -> Duration {
+    const AHEAD: Duration = Duration::from_secs(3600);
+    match now.duration_since(since) {
+        Ok(age) => age,
+        Err(ahead) if ahead.duration() <= AHEAD => Duration::ZERO,
+        Err(_) => Duration::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    const WEEK: Duration = Duration::from_secs(7 * 86400);
+
+    fn name(image: u32, host: &str) -> String {
+        format!("{image:064x}.{host}.abcdef01-{}", nix::unistd::geteuid())
+    }
+
+    #[test]
+    fn a_lease_is_its_owners_and_not_for_ever() {
+        let uses = tempfile::tempdir().unwrap();
+        let put = |name: &str| {
+            let file = File::create(uses.path().join(name)).unwrap();
+            // A year to come counts as the moment in which that was set.
+            file.set_modified(SystemTime::now() + 1000 * WEEK).unwrap();
+        };
+        put(&name(1, "node7"));
+        put(&format!("{:064x}.node7.abcdef01-{}", 2, nix::unistd::geteuid().as_raw() + 1));
+        put(&format!("{:064x}", 3));
+        put(&format!("{:064x}.node7", 4));
+        put(&name(5, &host()));
+        symlink("/etc/passwd", uses.path().join(name(6, "node7"))).unwrap();
+        fs::create_dir(uses.path().join(name(7, "node7"))).unwrap();
+        let leases = Leases::read(uses.path(), WEEK, true);
+        let held: Vec<u32> = (1..8).filter(|image| leases.hold(&format!("{image:064x}"))).collect();
+        assert_eq!(held, [1]);
+        assert_eq!(fs::read_dir(uses.path()).unwrap().count(), 1, "what is none is removed");
+
+        std::thread::sleep(Duration::from_millis(2100));
+        let leases = Leases::read(uses.path(), Duration::from_secs(1), true);
+        assert!(!leases.hold(&format!("{:064x}", 1)), "whatever its own time says");
+    }
+
+    #[test]
+    fn on_a_local_disk_locks_are_believed_and_no_lease() {
+        let uses = tempfile::tempdir().unwrap();
+        File::create(uses.path().join(name(1, "node7"))).unwrap();
+        let leases = Leases::read(uses.path(), WEEK, false);
+        assert!(!leases.hold(&format!("{:064x}", 1)));
+    }
+
+    #[test]
+    fn one_user_holds_a_bounded_number_of_images() {
+        let uses = tempfile::tempdir().unwrap();
+        for image in 0..500 {
+            for host in ["node7", "node8"] {
+                File::create(uses.path().join(name(image, host))).unwrap();
+            }
+        }
+        let leases = Leases::read(uses.path(), WEEK, true);
+        let held = (0..500).filter(|image| leases.hold(&format!("{image:064x}"))).count();
+        assert_eq!(held, IMAGES_OF_ONE);
+    }
+
+    #[test]
+    fn what_somebody_put_in_the_way_is_neither_used_nor_changed() {
+        let store = tempfile::tempdir().unwrap();
+        let uses = store.path().join(USES);
+        fs::create_dir_all(&uses).unwrap();
+        fs::create_dir(store.path().join("images")).unwrap();
+        let image = store.path().join("images").join(format!("{:064x}.sqsh", 1));
+        let victim = store.path().join("victim");
+        File::create(&victim).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        write(&image).unwrap();
+        let lease = fs::read_dir(&uses).unwrap().next().unwrap().unwrap().path();
+        fs::remove_file(&lease).unwrap();
+        fs::hard_link(&victim, &lease).unwrap();
+        write(&image).unwrap();
+        let modified = fs::metadata(&victim).unwrap().modified().unwrap();
+        assert_eq!(modified, SystemTime::UNIX_EPOCH);
+        let leases = Leases::read(&uses, WEEK, true);
+        assert!(leases.hold(&format!("{:064x}", 1)), "by another name");
+    }
+}

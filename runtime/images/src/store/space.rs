@@ -1,0 +1,174 @@
+//! What a store may still take, while something is being written there.
+//!
+//! Files that are being written have no names, so others cannot count them. Whoever writes says in
+//! the length of an empty file beside the locks how much that may be. It goes when its maker
+//! ends, or is a leftover.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::{BLOBS, IMAGES, LOCKS, Policy, Store, StoreError};
+
+/// Behind the name of who writes.
+const SUFFIX: &str = "-space";
+/// Asked for at once: the store is not looked through for each byte.
+const STEP: u64 = 32 << 20;
+/// What was used so recently stays, even if there is no room otherwise: an image that was made
+/// just now is about to be started.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// What one process writes to the store.
+#[derive(Debug)]
+pub struct Space {
+    store: Store,
+    limit: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: u64,
+    granted: u64,
+    note: Option<(File, PathBuf)>,
+}
+
+impl Store {
+    /// Begins to write something.
+    pub fn space(&self) -> Space {
+        let limit = self.max_bytes(None);
+        Space { store: self.clone(), limit, state: Mutex::default() }
+    }
+}
+
+impl Space {
+    /// So many bytes are about to be written.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] if there is no room, and none can be made.
+    pub fn take(&self, bytes: u64) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let taken = state.taken.saturating_add(bytes);
+        if taken > state.granted {
+            let step = taken.saturating_add(STEP);
+            let granted = [step, taken].into_iter().find(|wanted| self.grant(&mut state, *wanted));
+            if granted.is_none() && !(self.collect(taken) && self.grant(&mut state, taken)) {
+                let granted = state.granted;
+                state.tell(&self.store, granted);
+                return Err(self.full());
+            }
+        }
+        state.taken = taken;
+        Ok(())
+    }
+
+    /// Whether so many bytes could be written at all.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`].
+    pub fn check(&self, bytes: u64) -> Result<(), StoreError> {
+        if bytes > self.limit { Err(self.full()) } else { Ok(()) }
+    }
+
+    /// So many bytes of what was taken are a file of the store now, and counted there.
+    pub fn published(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.taken = state.taken.saturating_sub(bytes);
+        state.granted = state.granted.saturating_sub(bytes);
+        let granted = state.granted;
+        state.tell(&self.store, granted);
+    }
+
+    /// How large one more file may get, which should be no larger than `wanted`.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] if there is no room, and none can be made.
+    pub fn room(&self, wanted: u64) -> Result<u64, StoreError> {
+        /// Names, inodes and tables of an image, beside its files.
+        const REST: u64 = 64 << 20;
+        let mut state = self.lock();
+        let wanted = state.taken.saturating_add(wanted).saturating_add(REST);
+        if !self.grant(&mut state, wanted)
+            && !(self.collect(wanted) && self.grant(&mut state, wanted))
+        {
+            let rest = self.limit.saturating_sub(self.used(&state));
+            if !self.grant(&mut state, rest) {
+                return Err(self.full());
+            }
+        }
+        let room = state.granted.saturating_sub(state.taken);
+        if room == 0 { Err(self.full()) } else { Ok(room) }
+    }
+
+    /// What there is to be said.
+    pub fn full(&self) -> StoreError {
+        StoreError::Full { path: self.store.root().to_owned(), limit: self.limit }
+    }
+
+    /// Notes the wish, then looks: of two who wish for the same, neither can miss the other.
+    fn grant(&self, state: &mut State, wanted: u64) -> bool {
+        state.tell(&self.store, wanted);
+        let fits = self.used(state).saturating_add(wanted) <= self.limit;
+        if fits {
+            state.granted = wanted;
+        }
+        fits
+    }
+
+    /// Bytes of the store and of all others who write.
+    fn used(&self, state: &State) -> u64 {
+        let own = state.note.as_ref().map(|(_, path)| path.as_path());
+        let root = self.store.root();
+        let there = sum(&root.join(BLOBS), |_, data| data.blocks() * 512)
+            .saturating_add(sum(&root.join(IMAGES), |_, data| data.blocks() * 512));
+        let others = sum(&self.store.root().join(LOCKS), |path, data| match own {
+            Some(own) if own == path => 0,
+            _ if path.to_string_lossy().ends_with(SUFFIX) => data.len(),
+            _ => 0,
+        });
+        there.saturating_add(others)
+    }
+
+    /// Makes room. False if there is none to be made.
+    fn collect(&self, wanted: u64) -> bool {
+        let max_bytes = Some(self.limit.saturating_sub(wanted));
+        let policy = Policy { max_bytes, grace: Some(GRACE), ..Policy::default() };
+        self.store.collect(policy).is_ok_and(|collected| collected.bytes > 0)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn tell(&mut self, store: &Store, bytes: u64) {
+        if self.note.is_none() {
+            let mut name = super::file::unique(&store.root().join(LOCKS)).into_os_string();
+            name.push(SUFFIX);
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&name);
+            self.note = made.ok().map(|file| (file, name.into()));
+        }
+        if let Some((file, _)) = &self.note {
+            // No block of it is ever written.
+            let _ = file.set_len(bytes);
+        }
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        if let Some((_, path)) = self.lock().note.take() {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn sum(directory: &Path, of: impl Fn(&Path, &fs::Metadata) -> u64) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some(of(&entry.path(), &entry.path().symlink_metadata().ok()?)))
+        .fold(0, u64::saturating_add)
+}
