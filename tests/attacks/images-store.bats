@@ -1,0 +1,140 @@
+#!/usr/bin/env bats
+# What one user has made of images by the account of the shared store, and what they leave where everybody may write.
+
+load common
+
+setup_file() {
+    local work=$BATS_FILE_TMPDIR
+    export good=127.0.0.1:$((20000 + RANDOM % 6000)) slow=127.0.0.1:$((26000 + RANDOM % 6000))
+    cp "$BATS_TEST_DIRNAME/registry.py" "$work/"
+    python3 "$work/registry.py" "${good#*:}" "$work/images" > "$work/good.log" 2>&1 3>&- &
+    echo $! > "$work/good.pid"
+    python3 "$work/registry.py" "${slow#*:}" "$work/images" --slow blobs > "$work/slow.log" 2>&1 3>&- &
+    echo $! > "$work/slow.pid"
+    for ((i = 0; i < 100; i++)); do
+        if curl -s -o /dev/null "http://$good/v2/" && curl -s -o /dev/null "http://$slow/v2/"; then break; fi
+        sleep 0.1
+    done
+}
+
+# Is shared by the node's users; belongs to an account that has no name.
+shared=/var/tmp/attacked-store
+
+setup() {
+    attacks_setup
+    root sh -c "rm -rf $shared && mkdir $shared && chown 64151:64151 $shared"
+    for where in node\ 1 login; do
+        # shellcheck disable=SC2086
+        cluster $where -- sh -c 'mkdir -p /etc/pyxis && cat > /etc/pyxis/pyxis.toml' << END
+[registries]
+http = ["$good", "$slow"]
+[store]
+path = "/var/tmp/attacked-images"
+END
+        # shellcheck disable=SC2086
+        cluster $where -- sh -c 'rm -rf /var/tmp/attacked-images && mkdir -m 1777 /var/tmp/attacked-images'
+    done
+    cluster plugstack "$PYXIS_TEST_LINE shared_store=$shared"
+}
+
+teardown() {
+    attacks_teardown
+    cluster plugstack "$PYXIS_TEST_LINE"
+    root rm -rf "$shared" /var/tmp/attacked-images /etc/pyxis
+    cluster login -- rm -rf /var/tmp/attacked-images /etc/pyxis
+}
+
+teardown_file() {
+    kill "$(cat "$BATS_FILE_TMPDIR/good.pid")" "$(cat "$BATS_FILE_TMPDIR/slow.pid")"
+}
+
+# Makes an image NAME that both registries have: busybox, and with KIND a layer that costs.
+make_image() { python3 "$BATS_FILE_TMPDIR/registry.py" --make "$BATS_FILE_TMPDIR/images" "$1" "$PYXIS_TEST_IMAGES/busybox.sqsh" "${2:-}"; }
+stored() { root find "$shared/images" -name '*.sqsh'; }
+brokers() { root pgrep -f 'pyxis broker'; }
+
+@test "who serves a public image byte by byte keeps nobody from it" {
+    make_image public
+    cluster run --user pyxistest -- srun -w n1 --oversubscribe --container-image="$slow#public" true > "$work/attacker" 2>&1 3>&- &
+    for ((i = 0; i < 200; i++)); do
+        if grep -q blobs "$BATS_FILE_TMPDIR/slow.log"; then break; fi
+        sleep 0.1
+    done
+    grep -q blobs "$BATS_FILE_TMPDIR/slow.log"
+    run timeout 40 "$here/../cluster/cluster" run --user pyxistest2 -- \
+        srun -w n1 --oversubscribe --container-image="$good#public" echo it runs
+    echo "$status: $output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"it runs"* ]]
+    [ "$(stored | wc -l)" -eq 1 ]
+}
+
+@test "the account's process ends with the step that asked" {
+    make_image left
+    cluster run --user pyxistest -- srun -w n1 --container-image="$slow#left" true > "$work/attacker" 2>&1 3>&- &
+    for ((i = 0; i < 200; i++)); do
+        if [[ -n $(brokers) ]]; then break; fi
+        sleep 0.1
+    done
+    [ -n "$(brokers)" ]
+    root scancel -u pyxistest
+    for ((i = 0; i < 150; i++)); do
+        if [[ -z $(brokers) ]]; then break; fi
+        sleep 0.1
+    done
+    [ -z "$(brokers)" ]
+    # What it was writing is nowhere.
+    [ -z "$(root find "$shared/tmp" -type f)" ]
+}
+
+@test "a layer that costs more than its size allows is not unpacked for all" {
+    local kind most peak
+    for kind in attributes headers opaque; do
+        make_image "cost-$kind" "$kind"
+        : > "$work/peak"
+        while sleep 0.02; do
+            for pid in $(brokers); do root sh -c "grep VmHWM /proc/$pid/status 2> /dev/null" || true; done
+        done >> "$work/peak" 2> /dev/null 3>&- &
+        peak=$!
+        SECONDS=0
+        step --container-image="$good#cost-$kind" true
+        kill "$peak"
+        ((SECONDS < 30))
+        most=$(sort -n -k2 "$work/peak" | tail -n 1 | tr -dc 0-9)
+        echo "$kind: ${most:-0} KiB"
+        # 64 MiB, and eight bytes for each of a few hundred thousand.
+        [ "${most:-0}" -le $((68 * 1024)) ]
+    done
+}
+
+@test "a file of the attacker's with a date to come pins no image" {
+    local image
+    make_image pinned
+    victim srun -w n1 --container-image="$good#pinned" true
+    image=$(stored)
+    [ -n "$image" ]
+    attacker_on_node touch -d 2100-01-01 "$shared/uses/$(basename "$image" .sqsh).elsewhere.abcdef01-$(attacker_on_node id -u)"
+    root setpriv --reuid 64151 --regid 64151 --clear-groups env PYXIS_STORE_PATH="$shared" HOME=/ "$PYXIS_TEST_COMMAND" gc --all
+    [ -z "$(stored)" ]
+    [ -z "$(root find "$shared/uses" -type f)" ]
+}
+
+@test "who takes the place of another's store among everybody's only makes them use another place" {
+    local id
+    make_image squatted
+    id=$(victim_on_node id -u)
+    # The shared store does not have it: the victim's own is to be used.
+    cluster plugstack "$PYXIS_TEST_LINE"
+    for trap in "mkdir -m 777 /var/tmp/attacked-images/$id" "ln -s /etc /var/tmp/attacked-images/$id" \
+        "mkfifo /var/tmp/attacked-images/$id"; do
+        root rm -rf "/var/tmp/attacked-images/$id"
+        attacker_on_node sh -c "$trap"
+        run timeout 40 "$here/../cluster/cluster" run --user pyxistest2 -- \
+            srun -w n1 --container-image="$good#squatted" echo it runs
+        echo "$trap: $status: $output"
+        [ "$status" -eq 0 ]
+        [[ $output == *"it runs"* ]]
+        [[ $output == *"is used instead"* ]]
+        [ -z "$(root find /var/tmp/attacked-images -name '*.sqsh')" ]
+    done
+}
