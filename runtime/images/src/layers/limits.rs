@@ -123,7 +123,7 @@ impl Limits {
             memory: allow(16 << 20, 5),
             steps: allow(4_000_000, 16),
             depth: DEPTH,
-            time: None,
+            time: Some(Duration::from_secs(4 * 3600)),
         }
     }
 

@@ -1,0 +1,153 @@
+//! What reading and merging a layer costs: memory is bounded by its compressed size, and work grows
+//! as its parts do, for every kind of layer that was made to cost more.
+
+mod hoard;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use images::layers::{
+    self, ArchiveSink, Index, Interpretation, LayerError, Limits, Meter, OwnFiles, Quantity,
+    Source, Tree, decoder,
+};
+
+/// Bytes allocated now, and the most at once.
+struct Counting;
+static NOW: AtomicU64 = AtomicU64::new(0);
+static MOST: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: all is the system's allocator's; the numbers are counted beside.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size() as u64, Ordering::SeqCst) + layout.size() as u64;
+        MOST.fetch_max(now, Ordering::SeqCst);
+        // SAFETY: as asked of us.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size() as u64, Ordering::SeqCst);
+        // SAFETY: as asked of us.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+struct Layer(Vec<u8>);
+
+impl Source for Layer {
+    fn open(&self) -> Result<Box<dyn Read + '_>, LayerError> {
+        decoder(self.0.as_slice())
+    }
+}
+
+struct Cost {
+    memory: u64,
+    processor: Duration,
+    steps: u64,
+    written: u64,
+}
+
+#[derive(Default)]
+struct Written(u64);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn processor() -> Duration {
+    nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_THREAD)
+        .map(|usage| {
+            let (user, system) = (usage.user_time(), usage.system_time());
+            let micros = |time: nix::sys::time::TimeVal| {
+                Duration::from_micros(
+                    time.tv_sec().unsigned_abs() * 1_000_000 + time.tv_usec().unsigned_abs(),
+                )
+            };
+            micros(user) + micros(system)
+        })
+        .unwrap()
+}
+
+/// Reads, merges and writes these layers, or stops where the limits are.
+fn cost(layers: &[&Layer], limits: Limits) -> (Cost, Result<(), LayerError>) {
+    let size = layers.iter().map(|layer| layer.0.len() as u64).sum();
+    let meter = Meter::of(limits, size);
+    let (before, clock) = (NOW.load(Ordering::SeqCst), processor());
+    MOST.store(before, Ordering::SeqCst);
+    let mut sink = ArchiveSink::new(Written::default());
+    let mut read = || {
+        let mut tree = Tree::default();
+        for layer in layers {
+            tree.apply(Index::read(layer.open()?, &meter, Interpretation::Layer)?, &meter)?;
+        }
+        let sources: Vec<&dyn Source> = layers.iter().map(|layer| *layer as &dyn Source).collect();
+        layers::write(&tree, &sources, &OwnFiles::default(), 0, &mut sink, &meter, &mut |_| {})
+            .map_err(|(_, error)| error)
+    };
+    let result = read();
+    let memory = MOST.load(Ordering::SeqCst) - before;
+    let processor = processor() - clock;
+    let written = sink.finish().unwrap().0;
+    (Cost { memory, processor, steps: meter.count(Quantity::Steps), written }, result)
+}
+
+// One test: the allocations of another one would be counted as well.
+#[test]
+fn what_a_layer_costs_is_linear_in_its_size() {
+    let mut faults = Vec::new();
+    for (name, make, count) in hoard::KINDS {
+        let layer = |count| Layer(hoard::gzip(&make(count)));
+        let (half, whole) = (layer(count / 10), layer(count / 5));
+        let large = layer(*count);
+        let size = large.0.len() as u64;
+        // At the request of others.
+        let (strict, _) = cost(&[&large], Limits::for_others());
+        let allowed = (40 << 20) + 8 * size;
+        if strict.memory > allowed {
+            faults.push(format!("{name}: {} bytes of {allowed}", strict.memory));
+        }
+        // For oneself, where more is let through: twice the layer is twice the work.
+        let (one, first) = cost(&[&half], Limits::own());
+        let (two, second) = cost(&[&whole], Limits::own());
+        eprintln!(
+            "{name}: {size} bytes, {} KiB; for oneself {:?} {:?}, {} {} steps, {} KiB written: {}",
+            strict.memory >> 10,
+            one.processor,
+            two.processor,
+            one.steps,
+            two.steps,
+            two.written >> 10,
+            second.as_ref().map_or_else(ToString::to_string, |()| "merged".to_owned()),
+        );
+        if first.is_err() || second.is_err() {
+            continue;
+        }
+        if two.processor > 3 * one.processor + Duration::from_millis(300) {
+            faults.push(format!("{name}: {:?}, then {:?}", one.processor, two.processor));
+        }
+        if two.steps > 2 * one.steps + 100_000 {
+            faults.push(format!("{name}: {} steps, then {}", one.steps, two.steps));
+        }
+    }
+    // The same layer over and over is as many layers.
+    let layer = Layer(hoard::gzip(&hoard::directories(2_000)));
+    let many: Vec<&Layer> = std::iter::repeat_n(&layer, 300).collect();
+    let (repeated, _) = cost(&many, Limits::for_others());
+    let size = 300 * layer.0.len() as u64;
+    if repeated.memory > (40 << 20) + 8 * size {
+        faults.push(format!("repeated layers: {} bytes", repeated.memory));
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
