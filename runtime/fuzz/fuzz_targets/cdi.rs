@@ -1,8 +1,8 @@
 //! CDI specifications, and names of devices.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use containers::cdi::{Name, Visible, check};
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     if let Err(error) = check(text) {

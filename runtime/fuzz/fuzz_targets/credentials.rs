@@ -1,9 +1,9 @@
 //! Credentials: enroot's file, docker's, and what a registry asks for.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use images::registry::Credential;
 use images::registry::parsers::{challenge, docker_config, netrc};
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     for (machine, user) in netrc(text) {

@@ -2,9 +2,9 @@
 //! the files in its `/etc` are made.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use images::imageconf::ImageConfig;
 use images::registry::{Document, Meaning, choose};
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     match Document::new(bytes.to_vec()).meaning() {

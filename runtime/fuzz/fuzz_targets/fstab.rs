@@ -1,8 +1,8 @@
 //! Lines of an image's `/etc/fstab` and of `pyxis start --mount`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use containers::fstab::{Entry, escape};
+use libfuzzer_sys::fuzz_target;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 

@@ -2,11 +2,11 @@
 //! is read or refused, and no descriptor of it is left open.
 #![no_main]
 
+use handover::Handover;
 use libfuzzer_sys::fuzz_target;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
-use handover::Handover;
 use std::fs::File;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, RawFd};

@@ -8,11 +8,11 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use libfuzzer_sys::fuzz_target;
 use images::layers::{
     self, ArchiveSink, Index, Interpretation, LayerError, Limits, Meter, OwnFiles, Quantity,
     Source, Tree, decoder,
 };
+use libfuzzer_sys::fuzz_target;
 
 /// Bytes allocated, and at most at once.
 struct Counting;
@@ -39,7 +39,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// What the broker has for an image beside its process and mksquashfs.
-const MEMORY: (u64, u64) = (40 << 20, 8);
+const MEMORY: (u64, u64) = (32 << 20, 8);
 /// Of a thread, with the sanitizer's share.
 const PROCESSOR: (u64, u64) = (4_000_000, 2_000);
 
@@ -121,11 +121,11 @@ fn program(steps: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for step in steps.chunks_exact(4).take(6) {
         let [kind, times, length, seed] = [step[0], step[1], step[2], step[3]];
-        let times = 1usize << (times % 11);
+        let times = 1usize << (times % 9);
         for at in 0..times {
             let number = if seed & 1 == 0 { at } else { at % 7 };
-            one(&mut out, kind, number, 1 << (length % 13), seed);
-            if out.len() > 8 << 20 {
+            one(&mut out, kind, number, 1 << (length % 12), seed);
+            if out.len() > 512 << 10 {
                 break;
             }
         }
@@ -164,8 +164,10 @@ fn one(out: &mut Vec<u8>, kind: u8, number: usize, length: usize, seed: u8) {
             let value = vec![b'v'; length * 16];
             let key = format!("SCHILY.xattr.user.{number}=");
             let rest = key.len() + value.len() + 2;
-            let total = (1..8).map(|digits| rest + digits).find(|all| all.to_string().len() + rest == *all);
-            let record = [format!("{} {key}", total.unwrap_or(0)).as_bytes(), &value, b"\n"].concat();
+            let total =
+                (1..8).map(|digits| rest + digits).find(|all| all.to_string().len() + rest == *all);
+            let record =
+                [format!("{} {key}", total.unwrap_or(0)).as_bytes(), &value, b"\n"].concat();
             entry(out, b'x', b"pax", b"", &record);
         }
         10 => entry(out, b'g', b"pax", b"", &vec![0; length]),

@@ -2,11 +2,11 @@
 //! error. Two layers, split at a byte that archives hardly have.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use images::layers::{
     self, ArchiveSink, Index, Interpretation, LayerError, Limits, Meter, OwnFiles, Source, Tree,
 };
 use images::tarball::Reader;
+use libfuzzer_sys::fuzz_target;
 use std::io::Read;
 
 struct Layer<'a>(&'a [u8]);

@@ -1,8 +1,8 @@
 //! What a user gives as an image.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use images::uri::Uri;
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     match text.parse::<Uri>() {

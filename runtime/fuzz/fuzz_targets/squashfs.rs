@@ -14,9 +14,8 @@ use squashfs::{Image, Kind};
 const MOST: usize = 64;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut file: File = nix::sys::memfd::memfd_create("image", nix::sys::memfd::MFdFlags::empty())
-        .unwrap()
-        .into();
+    let mut file: File =
+        nix::sys::memfd::memfd_create("image", nix::sys::memfd::MFdFlags::empty()).unwrap().into();
     file.write_all(bytes).unwrap();
     let Ok(image) = Image::open(file) else { return };
     let mut waiting = vec![image.root()];

@@ -1,8 +1,8 @@
 //! A layer of an image: any bytes are an archive or an error, in bounded time and memory.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use images::tarball::{Header, Kind, Reader, Writer};
+use libfuzzer_sys::fuzz_target;
 use std::io::Read;
 
 /// Sparse files may claim any size; nobody reads them to their end here.

@@ -276,7 +276,7 @@ struct Running {
 
 impl Running {
     fn new(command: &mut Command, limit: u64) -> Result<Running, SquashError> {
-        let parent = std::process::id();
+        let parent = nix::unistd::getpid();
         // SAFETY: between fork and exec the closure makes system calls and nothing else.
         unsafe { command.pre_exec(move || confine(parent, limit)) };
         let mut child = command.spawn().map_err(SquashError::Tool)?;
@@ -313,10 +313,10 @@ impl Drop for Running {
 }
 
 /// In the child: it ends with who started it, and writes no larger file than it may.
-fn confine(parent: u32, limit: u64) -> io::Result<()> {
+fn confine(parent: nix::unistd::Pid, limit: u64) -> io::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-    if nix::unistd::getppid().as_raw().cast_unsigned() != parent {
+    if nix::unistd::getppid() != parent {
         return Err(io::ErrorKind::BrokenPipe.into());
     }
     let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE)?;

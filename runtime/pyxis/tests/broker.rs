@@ -165,7 +165,7 @@ impl Broker {
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         let mut status = 0;
         // SAFETY: both places outlive the call; the child is ours and was not waited for.
-        unsafe { libc::wait4(self.child.id().cast_signed(), &mut status, 0, &mut usage) };
+        unsafe { libc::wait4(self.child.id() as i32, &mut status, 0, &mut usage) };
         let time = |time: libc::timeval| {
             Duration::from_micros(
                 time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_usec.unsigned_abs(),
@@ -190,7 +190,7 @@ fn no_layer_takes_more_memory_than_its_size_allows() {
     let mut faults = Vec::new();
     for (name, make, count) in hoard::KINDS {
         let layer = hoard::gzip(&make(*count));
-        let (place, image) = (public_store(), Image::new(&[layer.clone()]));
+        let (place, image) = (public_store(), Image::new(std::slice::from_ref(&layer)));
         let server = Server::start(Content::of(&[&image]));
         let start = Instant::now();
         let outcome = Broker::ask(&place, &server.uri(&image)).wait();
@@ -318,7 +318,7 @@ fn a_manifest_is_not_believed() {
     let layer = hoard::gzip(&hoard::large_attributes(100));
     let size = layer.len() as u64;
     for stated in [1u64, 1 << 60] {
-        let mut image = Image::new(&[layer.clone()]);
+        let mut image = Image::new(std::slice::from_ref(&layer));
         let manifest = text(&image.manifest);
         let true_size = format!("\"size\": {size}}}");
         assert!(manifest.contains(&true_size));

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::index::kept;
 use super::limits::shown;
-use super::{Content, LayerError, Meta, Meter, Quantity, Sink, Tree};
+use super::{Content, LayerError, Meta, Meter, Name, Quantity, Sink, Tree};
 use crate::tarball::{Header, Kind, Reader, TarError};
 
 /// A layer that can be read again, uncompressed.
@@ -19,8 +19,6 @@ pub trait Source {
 
 /// The layer number of files that come with the call instead of from a layer.
 const OWN: u32 = u32::MAX;
-/// A content and one of its names.
-type Name = (Content, Box<[u8]>);
 /// Longest path that Linux opens.
 const PATH_MAX: usize = 4096;
 

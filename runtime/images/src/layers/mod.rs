@@ -17,7 +17,7 @@ pub use emit::{OwnFiles, Source, write};
 pub use index::{Entry, EntryKind, Index, Interpretation, Meta};
 pub use limits::{Allowance, Limits, Meter, Quantity};
 pub use sink::{ArchiveSink, DirectorySink, Sink};
-pub use tree::{Content, Tree};
+pub use tree::{Content, Name, Tree};
 
 use std::io;
 

@@ -28,6 +28,9 @@ pub struct Content {
     pub ordinal: u32,
 }
 
+/// A content and one of its names.
+pub type Name = (Content, Box<[u8]>);
+
 #[derive(Debug)]
 struct Node {
     /// The layer that made this name.
@@ -166,7 +169,7 @@ impl Tree {
     ///
     /// # Errors
     /// [`LayerError::Limit`].
-    pub fn contents(&self, meter: &Meter) -> Result<Vec<(Content, Box<[u8]>)>, LayerError> {
+    pub fn contents(&self, meter: &Meter) -> Result<Vec<Name>, LayerError> {
         let mut out = Vec::new();
         self.visit(|path, node| {
             meter.charge(Quantity::Names, path.len() as u64)?;
@@ -430,7 +433,7 @@ impl Tree {
 }
 
 /// A content's place in a vector, which doubles when it is full.
-const CONTENT: u64 = 2 * size_of::<(Content, Box<[u8]>)>() as u64;
+const CONTENT: u64 = 2 * size_of::<Name>() as u64;
 
 fn memory_of(meta: &Meta) -> u64 {
     let attributes = meta.xattrs.iter();

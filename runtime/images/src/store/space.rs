@@ -90,9 +90,9 @@ impl Space {
         const REST: u64 = 64 << 20;
         let mut state = self.lock();
         let wanted = state.taken.saturating_add(wanted).saturating_add(REST);
-        if !self.grant(&mut state, wanted)
-            && !(self.collect(wanted) && self.grant(&mut state, wanted))
-        {
+        let granted = self.grant(&mut state, wanted)
+            || self.collect(wanted) && self.grant(&mut state, wanted);
+        if !granted {
             let rest = self.limit.saturating_sub(self.used(&state));
             if !self.grant(&mut state, rest) {
                 return Err(self.full());
