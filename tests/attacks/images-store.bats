@@ -88,6 +88,21 @@ brokers() { root pgrep -f 'pyxis broker'; }
     [ -z "$(root find "$shared/tmp" -type f)" ]
 }
 
+@test "the account's process has limits of its own" {
+    local limits=
+    make_image limited
+    cluster run --user pyxistest -- srun -w n1 --container-image="$slow#limited" true > "$work/attacker" 2>&1 3>&- &
+    for ((i = 0; i < 100; i++)); do
+        limits=$(for pid in $(brokers); do root cat "/proc/$pid/limits"; done 2> /dev/null || true)
+        if [[ $limits == *"Max data size"* && $(grep "Max data size" <<< "$limits") != *"unlimited  "*"unlimited"* ]]; then break; fi
+        sleep 0.1
+    done
+    echo "$limits"
+    [[ $(grep "Max data size" <<< "$limits") == *[0-9]* ]]
+    [[ $(grep "Max data size" <<< "$limits") != *unlimited* ]]
+    [[ $(grep "Max cpu time" <<< "$limits") != *unlimited* ]]
+}
+
 @test "a layer that costs more than its size allows is not unpacked for all" {
     local kind most peak
     for kind in attributes headers opaque; do

@@ -14,7 +14,8 @@ use crate::step::image::Image;
 use crate::step::in_words;
 use crate::step::job::Credentials;
 use nix::fcntl::{OFlag, open};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::sockopt::PassCred;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair};
 use nix::sys::stat::{Mode, fstat};
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
@@ -59,6 +60,9 @@ impl Broker {
         // Made here, for with `contain_spank` the hook that forks has descriptors of its own.
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                // The kernel notes with each message who sent it, from the first one on: the broker
+                // takes on the limits of that process.
+                .and_then(|pair| setsockopt(&pair.1, PassCred, &true).map(|()| pair))
                 .map_err(|errno| unused(store, &in_words(errno)))
                 .ok()?;
         Some(Broker { account, ours, theirs })

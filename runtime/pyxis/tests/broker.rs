@@ -134,6 +134,8 @@ impl Broker {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .unwrap();
+        // As the plugin has it.
+        nix::sys::socket::setsockopt(&theirs, nix::sys::socket::sockopt::PassCred, &true).unwrap();
         let mut command = place.command(&["broker"]);
         command.env("HOME", place.path("store")).stdout(Stdio::null()).stderr(Stdio::null());
         let fd = theirs.as_raw_fd();
