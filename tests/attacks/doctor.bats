@@ -283,7 +283,7 @@ nothing_ran() {
     printf '#include <fcntl.h>\n__attribute__((constructor)) static void loaded(void) { open("/tmp/loaded", O_CREAT, 0600); }\n' |
         gcc -shared -fPIC -x c - -o "$safe/image/usr/lib/x86_64-linux-gnu/libnss_evil.so.2"
     echo 'passwd: evil' > "$safe/image/etc/nsswitch.conf"
-    printf '[paths]\ndata = "/x/%%U"\n' > "$safe/image/etc/pyxis/pyxis.toml"
+    printf '[paths]\ndata = "%%h/%%U"\n' > "$safe/image/etc/pyxis/pyxis.toml"
     doctor : --root "$safe/image"
     [[ $output != *"settings:"*"unknown"* ]]
     [ ! -e "$safe/image/tmp/loaded" ]

@@ -52,6 +52,8 @@ pub struct User {
     pub gid: u32,
     /// Login name; asked for only where a template wants it.
     pub name: fn(u32) -> String,
+    /// Home directory; as above.
+    pub home: fn() -> Option<PathBuf>,
 }
 
 impl User {
@@ -61,7 +63,12 @@ impl User {
             let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
             user.map_or_else(|| uid.to_string(), |user| user.name)
         };
-        User { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw(), name }
+        User {
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            name,
+            home: linux::home::home,
+        }
     }
 }
 
@@ -226,7 +233,7 @@ fn expand(template: &str, user: &User) -> Result<String, String> {
             Some('u') => out.push_str(&user.uid.to_string()),
             Some('g') => out.push_str(&user.gid.to_string()),
             Some('U') => out.push_str(&(user.name)(user.uid)),
-            Some('h') => out.push_str(&linux::home::home().unwrap_or_default().to_string_lossy()),
+            Some('h') => out.push_str(&(user.home)().unwrap_or_default().to_string_lossy()),
             Some('%') => out.push('%'),
             _ => return Err("after % comes u, g, U, h or %".to_owned()),
         }
@@ -259,7 +266,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Result<Vec<(&'static str, String)>, String> {
-        let user = User { uid: 1000, gid: 100, name: |_| "alice".to_owned() };
+        let user =
+            User { uid: 1000, gid: 100, name: |_| "alice".to_owned(), home: linux::home::home };
         let config = Config::parse(text, Path::new("/p.toml"), &user);
         let config = config.map_err(|error| error.to_string())?;
         let show = |value: &OsString| value.to_str().unwrap().to_owned();

@@ -103,6 +103,7 @@ pub(super) fn settings(live: bool, report: &mut Report) {
     if !live {
         // The image's own libraries would be asked for names.
         user.name = |uid| uid.to_string();
+        user.home = || Some("/root".into());
     }
     match Config::load(&user) {
         Err(error) => {
