@@ -97,9 +97,9 @@ fn gpus_only(visible: Visible) -> Visible {
     let (gpus, others): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|name| name.kind == Visible::kind());
     if let Some(name) = others.first() {
-        eprintln!(
+        console::tell(format_args!(
             "pyxis: left out what the image asks for in {VARIABLE}: {name}; --device gives it"
-        );
+        ));
     }
     if gpus.is_empty() { Visible::Nothing } else { Visible::Devices(gpus) }
 }

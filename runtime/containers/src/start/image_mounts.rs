@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use hygiene::console;
 use nix::mount::MsFlags;
 
 use super::{StartError, mounts};
@@ -39,7 +40,7 @@ pub(super) fn leave_out_foreign(entries: &mut Vec<Entry>, passes: &[i32]) {
         own
     });
     if let Some(line) = warning(&left_out) {
-        eprintln!("pyxis: {line}");
+        console::tell(format_args!("pyxis: {line}"));
     }
 }
 
