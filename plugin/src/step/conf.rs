@@ -3,11 +3,12 @@
 
 use super::StepError;
 use super::plan::Plan;
+use nix::sys::stat::{Mode, fchmod};
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file, removed when dropped.
@@ -32,7 +33,7 @@ impl ConfFile {
             .open(&path)
             .map_err(failed)?;
         // Whatever the job's mask has taken from it: the runtime opens it, too.
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+        let _ = fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR);
         file.write_all(&script(plan)).map_err(failed)?;
         Ok(ConfFile(path))
     }

@@ -9,9 +9,10 @@ use super::plan::Plan;
 use super::shared::Shared;
 use crate::options::NameFlag;
 use nix::errno::Errno;
+use nix::sys::stat::{Mode, fchmod};
 use spank_bindings::log;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Imports, creates and starts, as far as it is needed.
@@ -311,7 +312,9 @@ fn lock_file(directory: &Path) -> Result<File, StepError> {
         .mode(0o600)
         .open(&path)
         // Whatever the job's mask has taken from it: the next step opens it, too.
-        .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)).map(|()| file))
+        .inspect(|file| {
+            let _ = fchmod(file, Mode::S_IRUSR | Mode::S_IWUSR);
+        })
         .map_err(|source| StepError::Write { path, source })
 }
 

@@ -67,12 +67,13 @@ impl Namespace {
     /// Its name for people.
     pub const fn title(self) -> &'static str {
         match self {
+            Namespace::User => "user",
+            Namespace::Pid => "PID",
+            Namespace::Cgroup => "cgroup",
             Namespace::Mount => "mount",
             Namespace::Ipc => "IPC",
-            Namespace::Pid => "PID",
             Namespace::Uts => "UTS",
             Namespace::Net => "network",
-            other => other.file(),
         }
     }
 
@@ -108,11 +109,11 @@ impl Namespace {
     /// # Errors
     /// The kernel's.
     pub fn join(self, namespace: impl AsFd) -> nix::Result<()> {
-        hide()?;
+        hide();
         // SAFETY: the descriptor is open.
         let joined = unsafe { libc::setns(namespace.as_fd().as_raw_fd(), self.flag()) };
         // With the sysctl fs.suid_dumpable=1 a change of credentials would show it again.
-        hide()?;
+        hide();
         Errno::result(joined).map(drop)
     }
 
@@ -164,19 +165,16 @@ impl NewUser {
         let mapped = fs::write("/proc/self/setgroups", "deny")
             .and_then(|()| fs::write("/proc/self/uid_map", &self.uids))
             .and_then(|()| fs::write("/proc/self/gid_map", &self.gids));
-        hide()?;
+        hide();
         mapped
     }
 }
 
 /// Keeps the calling process, until it executes a program, from everybody who has capabilities in
 /// another user namespace than the one that it was executed in.
-///
-/// # Errors
-/// The kernel's; there is none.
-pub fn hide() -> nix::Result<()> {
-    // SAFETY: sets an attribute of this process.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
+pub fn hide() {
+    // SAFETY: sets an attribute of this process. There is no error that this could be.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
 }
 
 /// Who has made a user namespace, as a uid that the caller knows (Linux 4.11).

@@ -149,7 +149,7 @@ impl Monitor<'_> {
         let failed = |errno: nix::Error| StepError::Process(errno.into());
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         let (alive, running) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
-        match fork().map_err(StepError::Process)? {
+        match fork().map_err(failed)? {
             ForkResult::Parent { child } => {
                 drop((writer, running));
                 waitpid(child, None).map_err(failed)?;

@@ -41,7 +41,7 @@ pub fn run_entrypoint(container: &mut Container, login: bool) -> Result<(), Laun
     let script = format!("echo $$ >&{NAME_FD}; read x <&{WAIT_FD}");
     let launch =
         Launch { command: vec!["/bin/sh".into(), "-c".into(), script.into()], script: None, login };
-    let child = match fork().map_err(LaunchError::Process)? {
+    let child = match fork().map_err(process)? {
         ForkResult::Child => {
             drop((named, waited));
             let error = run(&launch, container, name, wait).unwrap_err();

@@ -156,8 +156,9 @@ fn become_owner(pid: i32, process: &Pinned, user: &OwnedFd) -> Result<(), ExecEr
     setgroups(&groups)
         .and_then(|()| setresgid(group, group, group))
         .and_then(|()| setresuid(user, user, user))
-        .and_then(|()| namespaces::hide())
-        .map_err(|errno| ExecError::Become { pid, uid, source: errno.into() })
+        .map_err(|errno| ExecError::Become { pid, uid, source: errno.into() })?;
+    namespaces::hide();
+    Ok(())
 }
 
 impl Entered {

@@ -194,7 +194,7 @@ fn copy_root(user: Option<OwnedFd>, mount: Option<OwnedFd>, to: &OwnedFd) -> io:
         .map(AsRawFd::as_raw_fd)
         .collect();
     sys::close_all_but(&needed);
-    namespaces::hide()?;
+    namespaces::hide();
     if let Some(user) = user {
         Namespace::User.join(user)?;
     }

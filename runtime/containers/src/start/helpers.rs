@@ -41,7 +41,7 @@ pub(super) fn fork_helpers(
     log: &File,
 ) -> Result<Child, StartError> {
     let (tell, told) = channel::pair().map_err(StartError::Process)?;
-    match fork().map_err(StartError::Process)? {
+    match fork().map_err(|errno| StartError::Process(errno.into()))? {
         // With a lease the first child stays, and is init's when we exit or exec.
         ForkResult::Parent { child } if lease.is_none() => Ok(Child::Passing(child)),
         ForkResult::Parent { child } => Ok(Child::Keeper(child, tell)),

@@ -33,9 +33,7 @@ pub(crate) fn supervise() -> io::Result<()> {
             // What others wait for must not stay open here.
             sys::close_all_but(&[]);
             // Its root is the host's: nobody in the container may follow /proc/PID/root.
-            if namespaces::hide().is_err() {
-                exit_now(1);
-            }
+            namespaces::hide();
             stand_for(child, &watched, &old)
         }
         ForkResult::Child => {
