@@ -206,9 +206,10 @@ pub(crate) fn task_exit(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 /// After a job, as root, in a process of its own that gets no `init`.
 pub(crate) fn job_epilog(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
     let config = Config::parse(args.iter().map(CStr::to_bytes))?;
-    // Slurm drains a node whose epilog fails, and what fails here may be a user's doing.
-    if let Err(error) = remove_containers_of_job(spank, &config) {
-        log::error!("pyxis: {error}");
+    match remove_containers_of_job(spank, &config) {
+        // Slurm drains a node whose epilog fails, and what else fails here may be a user's doing.
+        Err(error) if !matches!(error, StepError::Spank(_)) => log::error!("pyxis: {error}"),
+        done => done?,
     }
     Ok(())
 }
