@@ -6,8 +6,10 @@
 pub mod cdi;
 pub mod fstab;
 mod hint;
+mod host_side;
 pub mod launch;
 pub mod named;
 pub mod start;
 
 pub use hint::nearest;
+pub use host_side::HostSide;

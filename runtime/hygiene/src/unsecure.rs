@@ -35,6 +35,7 @@ fn words(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// A program that runs outside of the container, with this process's environment but for what
 /// [`is_unsecure`].
+#[expect(clippy::disallowed_methods, reason = "what children do not get is in nobody else's hands")]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {

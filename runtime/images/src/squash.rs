@@ -13,33 +13,23 @@ use std::thread::JoinHandle;
 use hygiene::unsecure;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
+use squashfs::mksquashfs::Mksquashfs;
+
 use crate::layers::{ArchiveSink, DirectorySink, LayerError, Meta, Sink};
 use crate::tarball::Header;
 
-/// Nothing is compressed: a quarter larger than enroot's lzo for all but the data, written with a
-/// fifth of the work, read without any, and of the same bytes each time, which lzo's is not.
-const OPTIONS: &str = "-comp gzip -noI -noD -noF -noX -exit-on-error";
-/// mksquashfs takes a quarter of the machine's memory unless told otherwise; more than this does
-/// not make it faster.
-const MEMORY: &str = "128M";
-/// Enough for what is not compressed.
-const LITTLE_MEMORY: &str = "32M";
 /// Of what it prints.
 const LOG_LIMIT: usize = 16 << 10;
 
 /// How images are written.
 #[derive(Clone, Debug)]
 pub struct Squash {
-    /// Options for mksquashfs.
-    pub options: Vec<String>,
-    /// Processors to use; 0 for all.
-    pub processors: usize,
+    /// By which program.
+    pub program: Mksquashfs,
     /// The time of the file system itself and of what has no time of its own.
     pub mtime: i64,
     /// Whether everything gets that time.
     pub one_time: bool,
-    /// For its queues, as mksquashfs has it.
-    memory: &'static str,
 }
 
 /// Why no squashfs file was written.
@@ -70,25 +60,9 @@ pub enum SquashError {
 }
 
 impl Squash {
-    /// `ENROOT_SQUASH_OPTIONS`, `ENROOT_MAX_PROCESSORS` and `SOURCE_DATE_EPOCH`.
-    pub fn from_environment() -> Squash {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        let options = variable("ENROOT_SQUASH_OPTIONS").unwrap_or_else(|| OPTIONS.to_owned());
-        let number = |name| variable(name)?.trim().parse::<u32>().ok();
-        Squash {
-            options: options.split_whitespace().map(str::to_owned).collect(),
-            processors: number("ENROOT_MAX_PROCESSORS").unwrap_or(0) as usize,
-            mtime: number("SOURCE_DATE_EPOCH").map_or(0, i64::from),
-            one_time: number("SOURCE_DATE_EPOCH").is_some(),
-            memory: MEMORY,
-        }
-    }
-
-    /// Does with less memory, and so with fewer processors: nothing is compressed by default.
+    /// Does with less memory.
     pub fn save_memory(&mut self) {
-        self.memory = LITTLE_MEMORY;
-        // Each has threads, whose stacks count.
-        self.processors = if self.processors == 0 { 4 } else { self.processors.min(4) };
+        self.program.save_memory();
     }
 
     /// Whether mksquashfs can be run at all.
@@ -181,22 +155,13 @@ impl Squash {
         set_mkfs_time(output, self.mtime).map_err(|error| SquashError::Tool(error).into())
     }
 
-    /// The command, with options that 4.3 has (RHEL 8), and the descriptor to keep until it was
+    /// The command, and the descriptor to keep until it was
     /// started: the file has no name yet and is opened by the descriptor that mksquashfs inherits.
     fn command(&self, input: OsString, output: &File) -> Result<(Command, File), SquashError> {
         let own = output.try_clone().map_err(SquashError::Tool)?;
         fcntl(&own, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| SquashError::Tool(errno.into()))?;
-        let mut command = unsecure::command("mksquashfs");
-        // Since 4.4 it wants either this or options for times.
-        command.env_remove("SOURCE_DATE_EPOCH");
-        command.arg(input).arg(format!("/dev/fd/{}", own.as_raw_fd()));
-        command.args(["-noappend", "-no-progress", "-all-root", "-mem", self.memory]);
-        if self.processors > 0 {
-            command.args(["-processors", &self.processors.to_string()]);
-        }
-        command.args(&self.options);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let command = self.program.command(input, format!("/dev/fd/{}", own.as_raw_fd()));
         Ok((command, own))
     }
 }

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 
 use nix::unistd::{Uid, User, geteuid};
 
-/// `HOME`, or what the user database says where it is not set: jobs may have no environment at all.
-pub fn home() -> Option<PathBuf> {
-    let set = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    set.map(PathBuf::from).or_else(|| of_user(geteuid()))
+/// What the user database says, for where nothing else does.
+pub fn of_caller() -> Option<PathBuf> {
+    of_user(geteuid())
 }
 
 /// From `/etc/passwd`: the database proper loads libraries and asks daemons first.

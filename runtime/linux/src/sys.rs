@@ -38,12 +38,6 @@ impl Drop for Umask {
     }
 }
 
-/// Sets an environment variable of this process.
-pub fn set_variable(name: &str, value: &std::ffi::OsStr) {
-    // SAFETY: the command does this before it does anything else, in its one thread.
-    unsafe { std::env::set_var(name, value) }
-}
-
 /// How to lock a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Lock {

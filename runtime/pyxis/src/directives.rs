@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use hygiene::unsecure;
-use linux::sys;
 
 /// Why the script's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +35,12 @@ pub enum DirectiveError {
     },
 }
 
-/// Reads the script's settings into this process's environment.
+/// The script's settings, as variables of the environment.
 ///
 /// # Errors
 /// [`DirectiveError`].
-pub fn apply(path: &Path) -> Result<(), DirectiveError> {
+pub fn read(path: &Path) -> Result<Vec<(OsString, OsString)>, DirectiveError> {
+    let mut settings = Vec::new();
     let failed = |source| DirectiveError::Read { path: path.to_owned(), source };
     let text = fs::read(path).map_err(failed)?;
     for (name, value) in find(&String::from_utf8_lossy(&text)) {
@@ -50,9 +50,9 @@ pub fn apply(path: &Path) -> Result<(), DirectiveError> {
             value: value.to_owned(),
             problem,
         })?;
-        sys::set_variable(name, &evaluated);
+        settings.push((name.into(), evaluated));
     }
-    Ok(())
+    Ok(settings)
 }
 
 fn find(text: &str) -> impl Iterator<Item = (&str, &str)> {

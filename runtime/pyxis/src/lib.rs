@@ -2,6 +2,6 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
-pub mod config;
 pub mod directives;
 pub mod doctor;
+pub mod settings;

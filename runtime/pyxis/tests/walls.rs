@@ -36,7 +36,7 @@ struct Graph {
 }
 
 fn graph() -> Graph {
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let cargo = option_env!("CARGO").unwrap_or("cargo");
     let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let output = Command::new(cargo)
         .args([

@@ -14,6 +14,7 @@ pub mod image;
 mod inode;
 mod lzo;
 mod metadata;
+pub mod mksquashfs;
 mod walk;
 mod xattr;
 

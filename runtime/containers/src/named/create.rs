@@ -19,7 +19,9 @@ use super::usage::{is_at, open};
 use super::{Container, ContainerError, DataPath, Name};
 use crate::start;
 use linux::sys::{Lock, Umask, flock, memory_file};
-use squashfs::image::{Image, InUse};
+use squashfs::image::Image;
+
+use crate::HostSide;
 
 /// Prefix of containers being made.
 pub(super) const STAGE: &str = ".pyxis.create.";
@@ -32,7 +34,6 @@ struct Stage {
 
 impl DataPath {
     /// Makes a container over the squashfs file `image`; `force` replaces one that exists.
-    /// `in_use` is told of the image.
     ///
     /// Of several at once, one makes the container and the others find that it exists.
     ///
@@ -45,12 +46,12 @@ impl DataPath {
         name: &Name,
         image: &Path,
         force: bool,
-        in_use: InUse,
+        host: &HostSide,
     ) -> Result<Container, ContainerError> {
         let _umask = Umask::ours();
         sweep(self);
         let place = self.place(name);
-        let Image::Squashfs { file, .. } = Image::open(image, in_use)? else {
+        let Image::Squashfs { file, .. } = Image::open(image, host.in_use)? else {
             return Err(squashfs::image::ImageError::not_squashfs(image).into());
         };
         let stage = self.stage(name)?;
@@ -59,7 +60,7 @@ impl DataPath {
             stage.discard();
             return Err(ContainerError::Exists { path: place });
         }
-        let made = stage.fill(&file, image, &hold).and_then(|rootfs| {
+        let made = stage.fill(&file, image, &hold, host).and_then(|rootfs| {
             // Read now: somebody may remove the container as soon as it is there.
             let layered = Metadata::read(&rootfs)?;
             publish(self, &rootfs, &place, force)?;
@@ -77,10 +78,10 @@ impl DataPath {
         &self,
         name: &Name,
         image: &Path,
-        in_use: InUse,
+        host: &HostSide,
     ) -> Result<Container, ContainerError> {
         match self.container(name) {
-            Err(ContainerError::Absent { .. }) => match self.create(name, image, false, in_use) {
+            Err(ContainerError::Absent { .. }) => match self.create(name, image, false, host) {
                 Err(ContainerError::Exists { .. }) => self.container(name),
                 result => result,
             },
@@ -132,7 +133,13 @@ fn clear(stage: &Path) -> Result<(), ContainerError> {
 
 impl Stage {
     /// Puts the container together. Returns the directory to be renamed.
-    fn fill(&self, file: &File, image: &Path, hold: &Hold) -> Result<PathBuf, ContainerError> {
+    fn fill(
+        &self,
+        file: &File,
+        image: &Path,
+        hold: &Hold,
+        host: &HostSide,
+    ) -> Result<PathBuf, ContainerError> {
         for directory in ["upper", "work"] {
             let path = self.path.join(directory);
             // The root directory of the container: programs of any id inside may pass.
@@ -141,7 +148,7 @@ impl Stage {
                 .create(&path)
                 .map_err(|error| ContainerError::file("create", &path, error))?;
         }
-        match start::can_layer(file, &self.path) {
+        match start::can_layer(file, &self.path, host) {
             Ok(()) => self.layer(file, image, hold).map(|()| self.path.clone()),
             Err(reason) => {
                 let image_shown = image.display();

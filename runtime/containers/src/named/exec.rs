@@ -24,6 +24,8 @@ pub struct Exec {
     pub pid: i32,
     /// `NAME` (the caller's value) or `NAME=VALUE`, over the process's environment.
     pub env: Vec<OsString>,
+    /// The environment of the host.
+    pub host: Environ,
 }
 
 /// Why nothing was run.
@@ -114,7 +116,7 @@ impl Exec {
             return Err(ExecError::NotFound { pid });
         }
         let mut environ = environ::from_block(&block);
-        environ::add_wanted(&mut environ, &self.env, &std::env::vars_os().collect());
+        environ::add_wanted(&mut environ, &self.env, &self.host);
 
         let own_pid = found.iter().any(|(which, _)| *which == Namespace::Pid);
         for (which, namespace) in found {

@@ -6,19 +6,15 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use hygiene::unsecure;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, FdFlag, RenameFlags, fcntl, renameat2};
 
 use super::Container;
-use squashfs::image::InUse;
+use crate::HostSide;
+use squashfs::mksquashfs::Mksquashfs;
 
 use crate::start::{self, StartError};
-
-/// enroot's options: no compression of data, which starts fastest.
-const OPTIONS: &str = "-comp lzo -noD -exit-on-error";
 
 /// What to write where.
 #[derive(Clone, Debug)]
@@ -27,12 +23,10 @@ pub struct Export {
     pub output: PathBuf,
     /// Replace a file that exists.
     pub force: bool,
-    /// Options of mksquashfs, separated by spaces; `None` for enroot's.
-    pub options: Option<String>,
-    /// Is told of the image below the container.
-    pub in_use: InUse,
-    /// Processors to use; `None` for all.
-    pub processors: Option<u32>,
+    /// By which program.
+    pub program: Mksquashfs,
+    /// The host.
+    pub host: HostSide,
 }
 
 /// Why there is no export.
@@ -91,7 +85,7 @@ impl Export {
         hidden.push(name);
         let partial = output.with_file_name(hidden);
 
-        let merged = start::merged(container, self.in_use)?;
+        let merged = start::merged(container, &self.host)?;
         let tree = merged.tree.as_raw_fd();
         fcntl(&merged.tree, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| failed("inherit", errno.into()))?;
@@ -114,17 +108,11 @@ impl Export {
     }
 
     fn squash(&self, tree: &Path, output: &Path, excluded: &[OsString]) -> Result<(), ExportError> {
-        let options = self.options.as_deref().unwrap_or(OPTIONS);
-        let mut command = unsecure::command("mksquashfs");
-        command.arg(tree).arg(output).args(["-all-root", "-noappend", "-no-progress"]);
-        if let Some(processors) = self.processors {
-            command.arg("-processors").arg(processors.to_string());
-        }
-        command.args(options.split_whitespace());
+        let mut command = self.program.command(tree, output);
         if !excluded.is_empty() {
             command.arg("-e").args(excluded);
         }
-        let done = command.stdin(Stdio::null()).output().map_err(ExportError::Program)?;
+        let done = command.output().map_err(ExportError::Program)?;
         if done.status.success() {
             return Ok(());
         }

@@ -26,7 +26,6 @@ mod remove;
 mod running;
 mod usage;
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -34,7 +33,6 @@ use std::path::{Path, PathBuf};
 pub use error::ContainerError;
 pub use exec::{Entered, Exec, ExecError};
 pub use export::{Export, ExportError, default_output};
-use linux::home::home;
 use linux::sys::Umask;
 pub use metadata::Metadata;
 pub use name::Name;
@@ -81,17 +79,6 @@ impl DataPath {
                 .map_err(|error| ContainerError::file("look at", &path, error))?;
         }
         Ok(DataPath(path))
-    }
-
-    /// enroot's choice: `ENROOT_DATA_PATH`, else below `XDG_DATA_HOME` or the home directory, which is
-    /// the user database's where the environment has none.
-    pub fn of_environment() -> Option<PathBuf> {
-        let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-        set("ENROOT_DATA_PATH").map(PathBuf::from).or_else(|| {
-            let base = set("XDG_DATA_HOME").map(PathBuf::from);
-            let base = base.or_else(|| Some(home()?.join(".local/share")));
-            Some(base?.join("enroot"))
-        })
     }
 
     /// The directory.

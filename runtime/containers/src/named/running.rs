@@ -19,6 +19,7 @@ use nix::unistd::{ForkResult, geteuid};
 
 use super::process::{Own, Pinned, unless_ours};
 use super::{Container, ContainerError, Name, State, directory_mark};
+use crate::HostSide;
 use crate::start::{files, launcher};
 use handover::fork::fork;
 use handover::namespaces::{self, Namespace};
@@ -210,13 +211,17 @@ fn copy_root(user: Option<OwnedFd>, mount: Option<OwnedFd>, to: &OwnedFd) -> io:
 ///
 /// # Errors
 /// [`ContainerError::File`].
-pub fn hand_over(container: &Container, socket: BorrowedFd<'_>) -> Result<bool, ContainerError> {
+pub fn hand_over(
+    container: &Container,
+    host: &HostSide,
+    socket: BorrowedFd<'_>,
+) -> Result<bool, ContainerError> {
     let _umask = sys::Umask::ours();
     let mark = container.mark();
     let environ = container.environ_file();
     let look = || {
         let found = Found::with(&mark)?;
-        found.map_or(Ok(None), |found| collect(Some(&environ), &found))
+        found.map_or(Ok(None), |found| collect(Some(&environ), host, &found))
     };
     let message = if container.layered.is_some() {
         let _lock = container.lock()?; // waits for a start under way
@@ -236,16 +241,20 @@ pub fn hand_over(container: &Container, socket: BorrowedFd<'_>) -> Result<bool, 
 ///
 /// # Errors
 /// [`ContainerError::File`].
-pub fn hand_over_labelled(label: &Name, socket: BorrowedFd<'_>) -> Result<bool, ContainerError> {
+pub fn hand_over_labelled(
+    label: &Name,
+    host: &HostSide,
+    socket: BorrowedFd<'_>,
+) -> Result<bool, ContainerError> {
     let found = Found::with(&label_mark(label))
-        .and_then(|found| found.map_or(Ok(None), |found| collect(None, &found)))
+        .and_then(|found| found.map_or(Ok(None), |found| collect(None, host, &found)))
         .and_then(|message| message.map(|message| message.send(socket)).transpose());
     let named = Path::new(label.as_os_str());
     found.map(|sent| sent.is_some()).map_err(|error| ContainerError::file("join", named, error))
 }
 
 /// `None` if the process ended before everything was opened.
-fn collect(environ: Option<&Path>, found: &Found) -> io::Result<Option<Handover>> {
+fn collect(environ: Option<&Path>, host: &HostSide, found: &Found) -> io::Result<Option<Handover>> {
     let process = &found.process;
     let opened: io::Result<Handover> = (|| {
         let mut parts = Vec::new();
@@ -258,7 +267,7 @@ fn collect(environ: Option<&Path>, found: &Found) -> io::Result<Option<Handover>
             Some(Ok(block)) => block,
             _ => launcher::without_step(&process.environ()?),
         };
-        let block = launcher::for_this_step(&block);
+        let block = launcher::for_this_step(&block, &host.environ);
         parts.push((Part::Cwd, start_directory(process, &block)?));
         parts.push((Part::Environ, environ_file(&block)?));
         Ok(Handover::new(parts))

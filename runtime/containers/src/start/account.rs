@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use crate::HostSide;
+
 use super::identity::{Account, Identity};
 use super::tree::Tree;
 use linux::environ::Environ;
@@ -28,8 +30,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn of(tree: Tree<'_>) -> Known {
-        let shell = std::env::var_os("SHELL").map(PathBuf::from);
+    pub(super) fn of(tree: Tree<'_>, host: &HostSide) -> Known {
+        let shell = host.variable("SHELL").map(PathBuf::from);
         Known {
             passwd: tree.read("/etc/passwd"),
             group: tree.read("/etc/group"),
@@ -71,8 +73,8 @@ pub(super) fn files(
 
 /// Makes the user known inside. A root filesystem that cannot be written (a read-only directory)
 /// is left as it is: programs then see a number for a name.
-pub(super) fn write(identity: &Identity, account: &Account) {
-    let known = Known::of(Tree::Root);
+pub(super) fn write(identity: &Identity, account: &Account, host: &HostSide) {
+    let known = Known::of(Tree::Root, host);
     let executable = |shell: &Path| Tree::Root.is_executable(shell);
     for (name, text) in files(known, identity, account, executable) {
         let _ = replace(&Path::new("/etc").join(name), &text);

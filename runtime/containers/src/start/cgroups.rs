@@ -9,17 +9,19 @@ use nix::mount::MsFlags;
 use super::mounts::normalized;
 use crate::fstab::{Create, Entry};
 
-/// Mounts that show the calling process's cgroups. Within a step, those of the step: its tasks
+/// Mounts that show the calling process's cgroups; if it is `in_step`, those of the step: its tasks
 /// have cgroups of their own.
-pub(super) fn entries() -> Vec<Entry> {
+pub(super) fn entries(in_step: bool) -> Vec<Entry> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     // Everything in the root of its hierarchy: nothing to show differently.
     if groups.lines().all(|line| line.ends_with(":/")) {
         return Vec::new();
     }
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let up = std::env::var_os("SLURM_STEP_ID").is_some();
-    views(&groups, &table, up).into_iter().map(|(source, target)| entry(source, target)).collect()
+    views(&groups, &table, in_step)
+        .into_iter()
+        .map(|(source, target)| entry(source, target))
+        .collect()
 }
 
 fn entry(source: PathBuf, target: &str) -> Entry {

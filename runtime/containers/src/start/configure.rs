@@ -51,15 +51,15 @@ pub(super) struct Host {
 
 impl Host {
     /// Looks, on the host's tree, of which the stage may cover a part.
-    pub(super) fn look(identity: &Identity) -> Host {
+    pub(super) fn look(identity: &Identity, environ: &Environ) -> Host {
         Host {
             account: identity.account(),
             timezone: fixes::Timezone::of_host(),
             files: system::host_files()
                 .filter(|name| stat(&Path::new("/etc").join(name)).is_ok())
                 .collect(),
-            cgroups: cgroups::entries(),
-            environ: std::env::vars_os().collect(),
+            cgroups: cgroups::entries(environ.contains_key(OsStr::new("SLURM_STEP_ID"))),
+            environ: environ.clone(),
         }
     }
 }
@@ -110,7 +110,7 @@ pub(super) fn configure(
     // While there is no /proc that links of the image could lead to.
     roots.container(|| {
         if !known {
-            account::write(identity, &account);
+            account::write(identity, &account, &plan.host);
         }
         if let Some(timezone) = &timezone {
             timezone.set();
@@ -120,7 +120,7 @@ pub(super) fn configure(
 
     let hooked = plan.conf.is_some() || !plan.site.hooks.is_empty();
     let workshop =
-        (hooked || !devices.hooks.is_empty()).then(|| Workshop::open(roots)).transpose()?;
+        (hooked || !devices.hooks.is_empty()).then(|| Workshop::open(roots, plan)).transpose()?;
     let built_in = system::mount(roots, plan, guarded, &devices, &mut ready)?;
     for entry in &cgroups {
         ready.apply(roots, entry)?;

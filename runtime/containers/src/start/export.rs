@@ -9,8 +9,8 @@ use super::identity::Identity;
 use super::rootfs::{self, Ground, Source, helper_log};
 use super::roots::Roots;
 use super::{Namespaces, StartError};
+use crate::HostSide;
 use crate::named::{Claim, Container};
-use squashfs::image::InUse;
 
 /// A root filesystem with nothing mounted in it, while the calling process sees the host's tree.
 pub(crate) struct Merged {
@@ -30,22 +30,22 @@ impl Merged {
 /// Puts the container's tree together, readable whatever its modes say. The calling process, in
 /// namespaces of its own afterwards, should do its work and end: a container that does not run
 /// cannot be started meanwhile.
-pub(crate) fn merged(container: &Container, in_use: InUse) -> Result<Merged, StartError> {
+pub(crate) fn merged(container: &Container, host: &HostSide) -> Result<Merged, StartError> {
     let _umask = linux::sys::Umask::ours();
     let identity = Identity::of_caller(true);
-    let (ground, claim) = Ground::find(&super::Root::Container(container.clone()), in_use)?;
+    let (ground, claim) = Ground::find(&super::Root::Container(container.clone()), host.in_use)?;
     if !nix::unistd::geteuid().is_root() {
         identity.enter_user_namespace()?;
     }
     let running = matches!(ground, Ground::Mount(_));
     let log = helper_log()?;
-    let source = ground.prepare(&identity, &log)?;
+    let source = ground.prepare(&identity, host, &log)?;
     source.fork_helpers(None, &log)?.settle();
     let (roots, source) = Roots::enter(&Namespaces::default(), || source.serve())?;
     match source {
         Source::Directory(path) => rootfs::bind_host_directory(&roots, &path, "/root")?,
         source => {
-            rootfs::assemble(&roots, source, &container.mark(), true, |_| Ok(()))?;
+            rootfs::assemble(&roots, host, source, &container.mark(), true, |_| Ok(()))?;
         }
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;

@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use hygiene::unsecure;
+use linux::environ::Environ;
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::pipe2;
 
-use super::StartError;
 use super::roots::Roots;
+use super::site::Site;
+use super::{Plan, StartError};
 use crate::cdi::Hook;
 use linux::sys;
 
@@ -46,6 +48,8 @@ const LIBRARY: &str = include_str!("common.sh");
 pub(super) struct Workshop {
     directory: PathBuf,
     pid: u32,
+    environ: Environ,
+    library: PathBuf,
 }
 
 /// What the configuration script added.
@@ -65,8 +69,8 @@ pub(super) struct Added {
 
 impl Workshop {
     /// Makes a tmpfs on the runtime path and shows the container there.
-    pub(super) fn open(roots: &mut Roots) -> Result<Workshop, StartError> {
-        let directory = match roots.host(own_directory)?? {
+    pub(super) fn open(roots: &mut Roots, plan: &Plan) -> Result<Workshop, StartError> {
+        let directory = match roots.host(|| own_directory(&plan.site))?? {
             Some(directory) => directory,
             None => {
                 // Nobody has made a place. Hooks do without what there is in this one; what is
@@ -78,7 +82,9 @@ impl Workshop {
         };
         roots.host(|| prepare(&directory))??;
         roots.show_on_host(&directory.join("rootfs"))?;
-        Ok(Workshop { directory, pid: std::process::id() })
+        let library = plan.site.library.clone().unwrap_or_else(|| directory.join("lib"));
+        let environ = plan.host.environ.clone();
+        Ok(Workshop { directory, pid: std::process::id(), environ, library })
     }
 
     /// Runs the script's and the site's hooks. `environ` are the variables known so far, `wanted`
@@ -164,17 +170,19 @@ impl Workshop {
     fn command(&self, program: &OsStr) -> Command {
         let mut path = self.directory.join("bin").into_os_string();
         path.push(":");
-        path.push(std::env::var_os("PATH").unwrap_or_default());
+        path.push(self.environ.get(OsStr::new("PATH")).map_or(OsStr::new(""), |path| path));
         let mut command = unsecure::command(program);
         // As enroot has it: what is off is not set.
-        for (name, value) in std::env::vars_os() {
-            let value = value.to_string_lossy();
-            let off = matches!(value.to_ascii_lowercase().as_str(), "n" | "no" | "f" | "false");
-            if name.as_bytes().starts_with(b"ENROOT_") && off {
-                command.env_remove(name);
-            }
-        }
-        let library = std::env::var_os("ENROOT_LIBRARY_PATH").filter(|path| !path.is_empty());
+        let off = |value: &OsStr| {
+            let value = value.as_bytes().to_ascii_lowercase();
+            matches!(value.as_slice(), b"n" | b"no" | b"f" | b"false")
+        };
+        let kept = |(name, value): &(&OsString, &OsString)| {
+            let name = name.as_bytes();
+            let is_off = name.starts_with(b"ENROOT_") && off(value);
+            !is_off && !unsecure::is_unsecure(name)
+        };
+        command.env_clear().envs(self.environ.iter().filter(kept));
         command
             .env("PATH", path)
             .env("ENROOT_PID", self.pid.to_string())
@@ -182,10 +190,7 @@ impl Workshop {
             .env("ENROOT_ENVIRON", self.directory.join("environment"))
             .env("ENROOT_MOUNTS", self.directory.join("fstab"))
             .env("ENROOT_RUNTIME_PATH", &self.directory)
-            .env(
-                "ENROOT_LIBRARY_PATH",
-                library.unwrap_or_else(|| self.directory.join("lib").into()),
-            )
+            .env("ENROOT_LIBRARY_PATH", &self.library)
             .stdin(Stdio::null())
             // stdout belongs to the user's program.
             .stdout(Stdio::null());
@@ -290,16 +295,13 @@ impl Driver {
 }
 
 /// The directory that the user or the system has for this; `None` if there is none.
-fn own_directory() -> Result<Option<PathBuf>, StartError> {
-    let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-    if let Some(directory) = set("ENROOT_RUNTIME_PATH").map(PathBuf::from) {
-        fs::create_dir_all(&directory)
-            .map_err(|error| StartError::file("create (ENROOT_RUNTIME_PATH)", &directory, error))?;
-        return Ok(Some(directory));
+fn own_directory(site: &Site) -> Result<Option<PathBuf>, StartError> {
+    match fs::create_dir_all(&site.runtime) {
+        Err(error) if site.runtime_is_wanted => {
+            Err(StartError::file("create (ENROOT_RUNTIME_PATH)", &site.runtime, error))
+        }
+        made => Ok(made.is_ok().then(|| site.runtime.clone())),
     }
-    let base = set("XDG_RUNTIME_DIR").map_or_else(|| "/run".into(), PathBuf::from);
-    let directory = base.join("enroot");
-    Ok(fs::create_dir_all(&directory).is_ok().then_some(directory))
 }
 
 /// On the host's tree: a tmpfs of our mount namespace with what hooks need.

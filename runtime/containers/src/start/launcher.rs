@@ -107,10 +107,9 @@ impl Launcher<'_> {
 }
 
 /// The variables of a container that is joined, with what concerns the joining step.
-pub(crate) fn for_this_step(block: &[u8]) -> Vec<u8> {
-    let host: Environ = std::env::vars_os().collect();
+pub(crate) fn for_this_step(block: &[u8], host: &Environ) -> Vec<u8> {
     let mut environ = environ::from_block(block);
-    if let Some(launcher) = Launcher::of_step(&host) {
+    if let Some(launcher) = Launcher::of_step(host) {
         let lines = launcher.lines(&environ::to_lines(&environ));
         environ.extend(environ::entries(&lines));
     }

@@ -8,6 +8,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, chdir, fork, getegid, geteuid};
 
+use crate::HostSide;
+
 use super::helpers::exit_now;
 use super::server::{self, Unavailable};
 use handover::namespaces::{Namespace, NewUser};
@@ -21,17 +23,11 @@ pub(crate) enum NoLayers {
     Overlay { directory: PathBuf, source: io::Error },
 }
 
-/// Whether the kernel's overlay may be used: enroot's variable says no where it misbehaves.
-pub(super) fn overlay_allowed() -> bool {
-    let value = std::env::var("ENROOT_NATIVE_OVERLAYFS").unwrap_or_default();
-    !matches!(value.to_ascii_lowercase().as_str(), "n" | "no" | "f" | "false")
-}
-
 /// Tries it, with the empty directories `upper` and `work` in `directory`.
-pub(crate) fn can_layer(image: &File, directory: &Path) -> Result<(), NoLayers> {
-    server::reader(image).and_then(|_| server::device()).map_err(NoLayers::Image)?;
+pub(crate) fn can_layer(image: &File, directory: &Path, host: &HostSide) -> Result<(), NoLayers> {
+    server::reader(image, host).and_then(|_| server::device()).map_err(NoLayers::Image)?;
     let failed = |source| NoLayers::Overlay { directory: directory.to_owned(), source };
-    if !overlay_allowed() {
+    if !host.overlay {
         return Err(failed(io::Error::from_raw_os_error(nix::libc::ENODEV)));
     }
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());

@@ -43,9 +43,10 @@ pub use error::StartError;
 pub(crate) use export::merged;
 pub(crate) use layers::can_layer;
 pub(crate) use process::supervise;
-pub use site::Site;
+pub use site::{Site, SiteFolders};
 pub use tool::enroot_mount;
 
+use crate::HostSide;
 use crate::fstab::Entry;
 use crate::named::{self, Claim};
 use configure::{Configured, Host, Prepared, configure};
@@ -57,7 +58,6 @@ use linux::sys;
 use ready::Ready;
 use rootfs::{Ground, helper_log};
 use roots::Roots;
-use squashfs::image::InUse;
 use tree::Tree;
 use upper::Seen;
 
@@ -99,8 +99,6 @@ impl Root {
 pub struct Plan {
     /// What the root filesystem is made of.
     pub root: Root,
-    /// Is told of the image that is opened.
-    pub in_use: InUse,
     /// What a container that has no name of its own is called while it runs.
     pub label: Option<named::Name>,
     /// Be uid and gid 0 inside.
@@ -125,6 +123,8 @@ pub struct Plan {
     pub image_mounts: bool,
     /// What the site adds.
     pub site: Site,
+    /// The host.
+    pub host: HostSide,
     /// A configuration script: bash with functions `environ`, `mounts`, `hooks` and `rc`.
     pub conf: Option<PathBuf>,
 }
@@ -160,15 +160,15 @@ pub struct Container {
 pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> {
     let umask = sys::Umask::ours();
     let identity = Identity::of_caller(plan.remap_root);
-    let (ground, claim) = Ground::find(&plan.root, plan.in_use)?;
+    let (ground, claim) = Ground::find(&plan.root, plan.host.in_use)?;
     let image = match &ground {
         Ground::Image { path, .. } => Some(path.clone()),
         Ground::Directory(_) | Ground::Mount(_) => None,
     };
     let log = helper_log()?;
-    let source = ground.prepare(&identity, &log)?;
+    let source = ground.prepare(&identity, &plan.host, &log)?;
     // By ourselves, without the server; which then has unpacked already what it is asked for first.
-    let seen = source.image().map(|image| Seen::of(Tree::Image(image)));
+    let seen = source.image().map(|image| Seen::of(Tree::Image(image), &plan.host));
     let mut helpers = source.fork_helpers(lease, &log)?;
     let guarded = geteuid().is_root() && !plan.privileged;
     if guarded {
@@ -187,15 +187,16 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     let (mut roots, (source, host)) = Roots::enter(&plan.unshare, || {
         let source = source.serve()?;
         // While the server starts.
-        Ok((source, Host::look(&identity)))
+        Ok((source, Host::look(&identity, &plan.host.environ)))
     })?;
     // While the server starts, too.
     let known = system::known_entries(&plan, guarded).chain(host.cgroups.iter().cloned());
     let ready = Ready::make(&roots, known)?;
     let mark = plan.root.mark(plan.label.as_ref());
-    let filling = |upper: &Path| upper::fill(&roots, upper, seen, &identity, &host);
+    let filling = |upper: &Path| upper::fill(&roots, upper, seen, &identity, (&plan.host, &host));
     let damaged = |error: StartError| error.of_image(image.as_deref());
-    let early = rootfs::assemble(&roots, source, &mark, plan.writable, filling).map_err(damaged)?;
+    let early = rootfs::assemble(&roots, &plan.host, source, &mark, plan.writable, filling)
+        .map_err(damaged)?;
     let Configured { environ, launched, cwd, script } =
         configure(&mut roots, &plan, &identity, host, Prepared { early, ready, guarded })
             .map_err(damaged)?;

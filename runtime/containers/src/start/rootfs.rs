@@ -20,11 +20,12 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
 
 use super::helpers::{Child, fork_helpers};
+use crate::HostSide;
+
 use super::identity::Identity;
-use super::layers::overlay_allowed;
 use super::mounts;
 use super::roots::{LOWER, Roots, TREE};
-use super::server::{Mounted, Server, Unavailable, find_in_path};
+use super::server::{Mounted, Server, Unavailable};
 use super::upper::begin_directories;
 use super::{Root, StartError};
 use crate::named::{Claim, State};
@@ -77,14 +78,19 @@ impl Ground {
     }
 
     /// Finds what the image is to be served with; outside all namespaces.
-    pub(super) fn prepare(self, identity: &Identity, log: &File) -> Result<Source, StartError> {
+    pub(super) fn prepare(
+        self,
+        identity: &Identity,
+        host: &HostSide,
+        log: &File,
+    ) -> Result<Source, StartError> {
         Ok(match self {
             Ground::Directory(path) => Source::Directory(path),
             Ground::Mount(mount) => Source::Mount(mount),
             Ground::Image { file, path, changes } => {
                 let (directory, held) =
                     changes.map(|changes| (changes.directory, changes.used)).unzip();
-                let lower = match Server::prepare(file, &path, identity, held, log)? {
+                let lower = match Server::prepare((file, &path), identity, held, host, log)? {
                     Ok(server) => Lower::Served(server),
                     Err((file, reason)) => Lower::Extracted { file, path, reason },
                 };
@@ -218,6 +224,7 @@ const KEPT: &str = "upperdir=/data/upper,workdir=/data/work";
 /// filled first by `fill`, whose result is returned if the layer is in use.
 pub(super) fn assemble<T>(
     roots: &Roots,
+    host: &HostSide,
     source: Source,
     mark: &str,
     writable: bool,
@@ -241,7 +248,7 @@ pub(super) fn assemble<T>(
                 return Ok(None);
             }
             let filled = fill(Path::new(NEW))?;
-            return match roots.stage(|| overlay(mark, "/lower", MEMORY))? {
+            return match roots.stage(|| overlay(host, mark, "/lower", MEMORY))? {
                 Ok(()) => Ok(Some(filled)),
                 // What would be added to it, such as the user's account, is left out.
                 Err(errno) if no_overlay(errno) => bind_lower(roots).map(|()| None),
@@ -249,7 +256,7 @@ pub(super) fn assemble<T>(
             };
         }
     };
-    let mut server = mount_lower(roots, lower)?;
+    let mut server = mount_lower(roots, host, lower)?;
     // The first request to the server: one that cannot answer fails here.
     let answer = roots.stage(|| nix::sys::stat::stat("/lower"))?;
     if let (Err(errno), Some(server)) = (answer, &mut server) {
@@ -263,7 +270,7 @@ pub(super) fn assemble<T>(
             (KEPT, None)
         }
     };
-    match roots.stage(|| overlay(mark, "/lower", layers))? {
+    match roots.stage(|| overlay(host, mark, "/lower", layers))? {
         Ok(()) => Ok(filled),
         // An extracted image is private and writable as it is.
         Err(errno) if no_overlay(errno) && changes.is_none() => {
@@ -274,7 +281,7 @@ pub(super) fn assemble<T>(
                     .map_err(|errno| StartError::mount("nothing (unmount)", "/lower", errno))?;
                 let name = image.display();
                 console::tell(format_args!("pyxis: {reason}; extracting {name} into memory"));
-                extract(roots, &file, &image, &reason)?;
+                extract(roots, host, &file, &image, &reason)?;
             }
             bind_lower(roots).map(|()| None)
         }
@@ -286,14 +293,18 @@ pub(super) fn assemble<T>(
 }
 
 /// Makes the image's files readable at `/lower` of the stage.
-fn mount_lower(roots: &Roots, lower: Lower) -> Result<Option<Mounted>, StartError> {
+fn mount_lower(
+    roots: &Roots,
+    host: &HostSide,
+    lower: Lower,
+) -> Result<Option<Mounted>, StartError> {
     match lower {
         Lower::Mounted(server) => Ok(Some(server)),
-        Lower::Served(server) => mount_lower(roots, roots.stage(|| server.mount("/lower"))??),
+        Lower::Served(server) => mount_lower(roots, host, roots.stage(|| server.mount("/lower"))??),
         Lower::Extracted { file, path, reason } => {
             let name = path.display();
             console::tell(format_args!("pyxis: {reason}; extracting {name} into memory"));
-            extract(roots, &file, &path, &reason)?;
+            extract(roots, host, &file, &path, &reason)?;
             Ok(None)
         }
     }
@@ -326,8 +337,8 @@ pub(super) fn overlay_failed(errno: nix::Error) -> StartError {
 }
 
 /// Mounts an overlay at `/root` of the present root.
-pub(super) fn overlay(mark: &str, lower: &str, upper: &str) -> nix::Result<()> {
-    if !overlay_allowed() {
+fn overlay(host: &HostSide, mark: &str, lower: &str, upper: &str) -> nix::Result<()> {
+    if !host.overlay {
         return Err(nix::Error::ENODEV);
     }
     let layers = format!("lowerdir={lower},{upper},userxattr");
@@ -338,6 +349,7 @@ pub(super) fn overlay(mark: &str, lower: &str, upper: &str) -> nix::Result<()> {
 /// Unpacks the image to `/lower` of the stage, with the host's own unsquashfs.
 fn extract(
     roots: &Roots,
+    host: &HostSide,
     file: &File,
     image: &Path,
     reason: &Unavailable,
@@ -351,7 +363,8 @@ fn extract(
         .stage(|| open("/lower", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()))?
         .map_err(|errno| StartError::file("open", Path::new("/lower"), errno))?;
     let output = roots.host(|| {
-        let program = find_in_path("unsquashfs")
+        let program = host
+            .program("unsquashfs")
             .ok_or_else(|| impossible("unsquashfs is not installed (not in PATH)".to_owned()))?;
         fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| StartError::file("inherit", image, errno))?;

@@ -18,6 +18,8 @@ use hygiene::unsecure;
 use nix::mount::{MsFlags, mount};
 
 use super::helpers::{exit_now, fail, inherit};
+use crate::HostSide;
+
 use super::identity::Identity;
 use super::rootfs::Lower;
 use super::{StartError, cores};
@@ -37,6 +39,8 @@ pub(super) struct Server {
     ours: OwnedFd,
     theirs: OwnedFd,
     held: Option<File>,
+    /// Of the step on this node.
+    cpus: Option<usize>,
 }
 
 /// Who reads an image.
@@ -69,26 +73,26 @@ pub(crate) enum Unavailable {
 pub(super) type Prepared = Result<Server, (File, Unavailable)>;
 
 /// Who can read the image, as far as its superblock says.
-pub(super) fn reader(image: &File) -> Result<Reader, Unavailable> {
+pub(super) fn reader(image: &File, host: &HostSide) -> Result<Reader, Unavailable> {
     let copy =
         image.try_clone().map_err(|error| Unavailable::Unreadable(SquashfsError::Read(error)))?;
     match squashfs::Image::open(copy) {
         Ok(image) => Ok(Reader::Own(Box::new(image))),
-        Err(other @ SquashfsError::Unsupported(_)) => program(other).map(Reader::Program),
+        Err(other @ SquashfsError::Unsupported(_)) => program(other, host).map(Reader::Program),
         Err(error) => Err(Unavailable::Unreadable(error)),
     }
 }
 
 /// squashfuse, where it can be used.
-fn program(why: SquashfsError) -> Result<PathBuf, Unavailable> {
-    let quick = find_in_path("squashfuse_ll").filter(|program| {
+fn program(why: SquashfsError, host: &HostSide) -> Result<PathBuf, Unavailable> {
+    let quick = host.program("squashfuse_ll").filter(|program| {
         let head = head(program);
         sys::contains(&head, OWNERS) && !sys::contains(&head, LIBFUSE_2)
     });
     let program = match quick {
         Some(program) => program,
         None => {
-            let program = find_in_path("squashfuse").ok_or(Unavailable::NotInstalled(why))?;
+            let program = host.program("squashfuse").ok_or(Unavailable::NotInstalled(why))?;
             if sys::contains(&head(&program), LIBFUSE_2) {
                 return Err(Unavailable::OldLibrary(program));
             }
@@ -121,13 +125,13 @@ fn head(program: &Path) -> Vec<u8> {
 impl Server {
     /// The server keeps `held` open as long as it lives.
     pub(super) fn prepare(
-        image: File,
-        path: &Path,
+        (image, path): (File, &Path),
         identity: &Identity,
         held: Option<File>,
+        host: &HostSide,
         log: &File,
     ) -> Result<Prepared, StartError> {
-        let reader = match reader(&image) {
+        let reader = match reader(&image, host) {
             Ok(reader) => reader,
             Err(reason) => return Ok(Err((image, reason))),
         };
@@ -141,6 +145,7 @@ impl Server {
             ours,
             theirs,
             held,
+            cpus: host.variable("SLURM_CPUS_ON_NODE").and_then(|n| n.to_str()?.parse().ok()),
         }))
     }
 
@@ -193,8 +198,7 @@ impl Serve<'_> {
         if let Reader::Own(image) = &self.0.reader {
             // While there is time, if nobody has looked yet. The root is asked for first of all.
             let _ = image.inode(image.root());
-            let given = std::env::var("SLURM_CPUS_ON_NODE").ok();
-            cores::of_the_step(given.and_then(|number| number.parse().ok()));
+            cores::of_the_step(self.0.cpus);
         }
         let Ok(fuse) = channel::receive(theirs.as_raw_fd()) else { exit_now(1) };
         match &self.0.reader {
@@ -261,12 +265,4 @@ impl Mounted {
         let log = if log.is_empty() { source.desc().to_owned() } else { log };
         StartError::Server { image: self.image.clone(), log }
     }
-}
-
-/// The program `name` in `PATH`.
-pub(super) fn find_in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|candidate| nix::unistd::access(candidate, nix::unistd::AccessFlags::X_OK).is_ok())
 }

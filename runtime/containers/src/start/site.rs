@@ -1,13 +1,11 @@
 //! What a site adds to every container, in enroot's folders: mounts, variables and hooks.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::StartError;
 use linux::environ::{self, Environ};
-use linux::home::home;
 
 /// Files of a site's and the user's folders, in the order in which they count.
 #[derive(Clone, Debug, Default)]
@@ -18,31 +16,44 @@ pub struct Site {
     pub environ: Vec<PathBuf>,
     /// `*.sh`, executable
     pub hooks: Vec<PathBuf>,
+    /// With enroot's `common.sh`; `None` for our own.
+    pub library: Option<PathBuf>,
+    /// Where hooks see the container.
+    pub runtime: PathBuf,
+    /// Somebody has said so: it is made, or the start fails.
+    pub runtime_is_wanted: bool,
+}
+
+/// Where the files of a [`Site`] are looked for, in the order in which they count.
+#[derive(Clone, Copy, Debug)]
+pub struct SiteFolders<'a> {
+    /// Of `*.fstab`.
+    pub mounts: &'a [PathBuf],
+    /// Of `*.env`.
+    pub environ: &'a [PathBuf],
+    /// Of `*.sh`.
+    pub hooks: &'a [PathBuf],
+    /// See [`Site::library`].
+    pub library: Option<&'a Path>,
+    /// See [`Site::runtime`].
+    pub runtime: &'a Path,
+    /// See [`Site::runtime_is_wanted`].
+    pub runtime_is_wanted: bool,
 }
 
 impl Site {
-    /// The files in the folders named by `PYXIS_MOUNTS_PATH`, `PYXIS_ENVIRON_PATH` and
-    /// `PYXIS_HOOKS_PATH`, then in the user's: `mounts.d`, `environ.d` and `hooks.d` of
-    /// `ENROOT_CONFIG_PATH` (by default `~/.config/enroot`).
-    pub fn of_environment() -> Site {
-        let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-        let user = variable("ENROOT_CONFIG_PATH").map(PathBuf::from).or_else(|| {
-            let base = variable("XDG_CONFIG_HOME").map(PathBuf::from);
-            let base = base.or_else(|| Some(home()?.join(".config")));
-            Some(base?.join("enroot"))
-        });
-        let find = |name, below: &str, suffix: &str| {
-            let folders = variable(name).unwrap_or_default();
-            std::env::split_paths(&folders)
-                .filter(|folder| !folder.as_os_str().is_empty())
-                .chain(user.iter().map(|user| user.join(below)))
-                .flat_map(|folder| files(&folder, suffix))
-                .collect()
+    /// The files in those folders.
+    pub fn find(folders: SiteFolders<'_>) -> Site {
+        let find = |folders: &[PathBuf], suffix: &str| {
+            folders.iter().flat_map(|folder| files(folder, suffix)).collect()
         };
         let mut site = Site {
-            mounts: find("PYXIS_MOUNTS_PATH", "mounts.d", ".fstab"),
-            environ: find("PYXIS_ENVIRON_PATH", "environ.d", ".env"),
-            hooks: find("PYXIS_HOOKS_PATH", "hooks.d", ".sh"),
+            mounts: find(folders.mounts, ".fstab"),
+            environ: find(folders.environ, ".env"),
+            hooks: find(folders.hooks, ".sh"),
+            library: folders.library.map(Path::to_owned),
+            runtime: folders.runtime.to_owned(),
+            runtime_is_wanted: folders.runtime_is_wanted,
         };
         let executable =
             |path: &PathBuf| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok();

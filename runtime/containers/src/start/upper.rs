@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::mkdir;
 
+use crate::HostSide;
+
 use super::configure::{Host, ImageFiles};
 use super::identity::Identity;
 use super::roots::Roots;
@@ -43,7 +45,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn of(tree: Tree<'_>) -> Seen {
+    pub(super) fn of(tree: Tree<'_>, host: &HostSide) -> Seen {
         let directories = directories(tree);
         // Where nothing hinders.
         let free = |path: &&str| {
@@ -63,7 +65,7 @@ impl Seen {
                 .filter_map(|link| Some((link, tree.link(&Path::new("/").join(link)).ok()?)))
                 .collect(),
             image: ImageFiles::read(tree),
-            accounts: account::Known::of(tree),
+            accounts: account::Known::of(tree, host),
             directories,
         }
     }
@@ -104,11 +106,11 @@ pub(super) fn fill(
     upper: &Path,
     seen: Option<Seen>,
     identity: &Identity,
-    host: &Host,
+    (side, host): (&HostSide, &Host),
 ) -> Result<Early, StartError> {
     let seen = match seen {
         Some(seen) => seen,
-        None => roots.lower(|| Seen::of(Tree::Root))?,
+        None => roots.lower(|| Seen::of(Tree::Root, side))?,
     };
     let executable =
         |shell: &Path| roots.lower(|| Tree::Root.is_executable(shell)).unwrap_or(false);

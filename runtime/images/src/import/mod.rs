@@ -21,9 +21,7 @@ use crate::layers::{DirectorySink, Limits, Sink, limit_windows};
 use crate::progress::Progress;
 use crate::registry::{Credentials, Settings, architecture};
 use crate::squash::Squash;
-use crate::store::{
-    Pending, Policy, Record, Store, StoreConfig, StoredImage, Waited, new_mode, place,
-};
+use crate::store::{Pending, Policy, Record, Store, StoredImage, Waited, new_mode, place};
 use crate::uri::{Engine, Reference, Uri};
 use resolve::Resolved;
 
@@ -43,6 +41,16 @@ pub enum PullPolicy {
 #[error("{0:?} is none of always, missing, never")]
 pub struct PolicyError(String);
 
+impl std::fmt::Display for PullPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            PullPolicy::Always => "always",
+            PullPolicy::Missing => "missing",
+            PullPolicy::Never => "never",
+        })
+    }
+}
+
 impl FromStr for PullPolicy {
     type Err = PolicyError;
 
@@ -56,17 +64,19 @@ impl FromStr for PullPolicy {
     }
 }
 
-impl PullPolicy {
-    /// `PYXIS_PULL_POLICY`, or always.
-    ///
-    /// # Errors
-    /// [`ImportError::Policy`].
-    pub fn from_environment() -> Result<PullPolicy, ImportError> {
-        match std::env::var("PYXIS_PULL_POLICY") {
-            Ok(word) if !word.is_empty() => Ok(word.parse()?),
-            _ => Ok(PullPolicy::Always),
-        }
-    }
+/// What images are made with.
+#[derive(Debug)]
+pub struct Tools {
+    /// Where they are kept.
+    pub store: Store,
+    /// How to talk to registries.
+    pub registries: Settings,
+    /// Where credentials are looked for.
+    pub credentials: Credentials,
+    /// How squashfs files are written.
+    pub squash: Squash,
+    /// Bytes that a layer may unpack to however small it is.
+    pub max_unpacked: u64,
 }
 
 /// Makes images.
@@ -85,29 +95,23 @@ pub struct Importer {
 }
 
 impl Importer {
-    /// An importer with the settings of the environment. `arch` is the machine's by default.
-    ///
-    /// # Errors
-    /// [`ImportError`].
-    pub fn from_environment(
-        arch: Option<&str>,
-        progress: Progress,
-    ) -> Result<Importer, ImportError> {
-        let store = Store::open(StoreConfig::from_environment()?)?;
+    /// An importer for `arch`, by default the machine's.
+    pub fn new(tools: Tools, arch: Option<&str>, progress: Progress) -> Importer {
+        let Tools { store, registries: settings, credentials, squash, max_unpacked } = tools;
         if let Some(notice) = store.notice() {
             progress.warn(notice);
         }
-        Ok(Importer {
+        Importer {
             store,
-            settings: Settings::from_environment(),
-            credentials: Credentials::of_caller(),
-            squash: Squash::from_environment(),
+            settings,
+            credentials,
+            squash,
             architecture: architecture(arch),
             progress,
             broker: None,
-            limits: Limits::own(),
+            limits: Limits::own(max_unpacked),
             before_fetching: |_| (),
-        })
+        }
     }
 
     /// Works at the request of others: with credentials of nobody, within tighter limits, and

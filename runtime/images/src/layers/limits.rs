@@ -89,10 +89,9 @@ impl Limits {
 
     /// For who unpacks for themselves, within the limits of their own job: real layers shrink to
     /// a third, a bomb to a thousandth.
-    pub fn own() -> Limits {
+    /// `floor` is what the setting says of bytes.
+    pub fn own(floor: u64) -> Limits {
         const USUAL: u64 = 16 << 30;
-        let floor = std::env::var(Self::SETTING).ok().and_then(|value| value.parse().ok());
-        let floor: u64 = floor.unwrap_or(USUAL);
         // Who raises the one limit trusts the image.
         let times = floor.div_ceil(USUAL).max(1);
         let allow = |floor: u64, per_byte: u64| Allowance {

@@ -83,29 +83,6 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The files of the calling user: `$ENROOT_CONFIG_PATH/.credentials`, `$REGISTRY_AUTH_FILE`,
-    /// podman's and docker's.
-    pub fn of_caller() -> Credentials {
-        let variable =
-            |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = linux::home::home();
-        let below_home = |name: &str| home.as_ref().map(|home| home.join(name));
-        let config = variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
-        let enroot =
-            variable("ENROOT_CONFIG_PATH").or_else(|| Some(config.as_ref()?.join("enroot")));
-        let docker = variable("DOCKER_CONFIG").or_else(|| below_home(".docker"));
-        let files = [
-            variable("REGISTRY_AUTH_FILE"),
-            variable("XDG_RUNTIME_DIR").map(|path| path.join("containers/auth.json")),
-            config.map(|path| path.join("containers/auth.json")),
-            docker.map(|path| path.join("config.json")),
-        ];
-        Credentials {
-            netrc: enroot.map(|path| path.join(".credentials")),
-            docker: files.into_iter().flatten().collect(),
-        }
-    }
-
     /// Credentials for a repository of a registry, `user`'s if one is named. `realm` is the host
     /// of the registry's token server, which enroot's file may list instead.
     ///

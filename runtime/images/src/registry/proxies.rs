@@ -1,7 +1,9 @@
 //! Which proxy a request goes through: the environment's variables, as curl reads them.
 
+use std::ffi::OsStr;
 use std::net::IpAddr;
 
+use linux::environ::Environ;
 use ureq::Proxy;
 use ureq::http::Uri;
 
@@ -24,8 +26,9 @@ impl std::fmt::Debug for Proxies {
 impl Proxies {
     /// `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy`, or the same in capitals; not
     /// `HTTP_PROXY`, which in a CGI program's environment is a client's header.
-    pub fn from_environment() -> Proxies {
-        Proxies::from_variables(|name| std::env::var(name).ok())
+    pub fn of_environ(environ: &Environ) -> Proxies {
+        let value = |name: &str| environ.get(OsStr::new(name))?.to_str().map(str::to_owned);
+        Proxies::from_variables(value)
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Proxies {

@@ -57,40 +57,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// enroot's variables, `PYXIS_HTTP_REGISTRIES=HOST[,HOST...]`,
-    /// `PYXIS_REGISTRY_MIRRORS=REGISTRY=MIRROR[,REGISTRY=MIRROR...]` and those of [`Proxies`].
-    pub fn from_environment() -> Settings {
-        let mut settings = Settings { proxies: Proxies::from_environment(), ..Settings::default() };
-        let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
-        // Zero means unlimited.
-        let seconds = |value| (value > 0).then(|| Duration::from_secs(value));
-        if let Some(value) = number("ENROOT_CONNECT_TIMEOUT") {
-            settings.connect_timeout = seconds(value);
-        }
-        if let Some(value) = number("PYXIS_IDLE_TIMEOUT") {
-            settings.idle_timeout = seconds(value);
-        }
-        if let Some(value) = number("ENROOT_TRANSFER_TIMEOUT") {
-            settings.transfer_timeout = seconds(value);
-        }
-        if let Some(value) = number("ENROOT_TRANSFER_RETRIES") {
-            settings.retries = u32::try_from(value).unwrap_or(u32::MAX);
-        }
-        if let Some(value) = number("ENROOT_MAX_CONNECTIONS") {
-            settings.connections = if value == 0 { usize::MAX } else { value as usize };
-        }
-        settings.allow_http = std::env::var("ENROOT_ALLOW_HTTP").is_ok_and(|value| {
-            !matches!(value.to_ascii_lowercase().as_str(), "" | "n" | "no" | "f" | "false")
-        });
-        settings.http_hosts = list("PYXIS_HTTP_REGISTRIES");
-        for pair in list("PYXIS_REGISTRY_MIRRORS") {
-            if let Some((registry, mirror)) = pair.split_once('=') {
-                settings.add_mirror(registry, mirror);
-            }
-        }
-        settings
-    }
-
     /// Settings for who works at the request of others: no registry keeps it for long.
     pub fn hurry(&mut self) {
         let at_most = |setting: &mut Option<Duration>, seconds| {
@@ -127,9 +93,4 @@ impl Settings {
     pub fn is_http(&self, host: &str) -> bool {
         self.allow_http || self.http_hosts.iter().any(|known| known == host)
     }
-}
-
-fn list(name: &str) -> Vec<String> {
-    let value = std::env::var(name).unwrap_or_default();
-    value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }

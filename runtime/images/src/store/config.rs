@@ -30,39 +30,6 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
-    /// `PYXIS_STORE_PATH` (by default `$ENROOT_CACHE_PATH/pyxis` or `$XDG_CACHE_HOME/pyxis`),
-    /// `PYXIS_STORE_SHARED`, `PYXIS_STORE_LOWER=DIR[:DIR...]` and `PYXIS_STORE_MAX_BYTES`.
-    ///
-    /// # Errors
-    /// [`StoreError::NoPlace`] if nothing says where.
-    pub fn from_environment() -> Result<StoreConfig, StoreError> {
-        let variable =
-            |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let below = |name, rest: &str| variable(name).map(|path| path.join(rest));
-        let places = [
-            variable("PYXIS_STORE_PATH"),
-            below("ENROOT_CACHE_PATH", "pyxis"),
-            below("XDG_CACHE_HOME", "pyxis"),
-            linux::home::home().map(|home| home.join(".cache/pyxis")),
-        ];
-        let mut places = places.into_iter().flatten();
-        let path = places.next().filter(|path| path.is_absolute()).ok_or(StoreError::NoPlace)?;
-        let lower = variable("PYXIS_STORE_LOWER").unwrap_or_default();
-        let shared = variable("PYXIS_STORE_SHARED").filter(|path| path.is_absolute());
-        let number = |name| std::env::var(name).ok()?.parse().ok();
-        Ok(StoreConfig {
-            fallback: places.find(|other| other.is_absolute() && *other != path),
-            lower: shared
-                .into_iter()
-                .chain(std::env::split_paths(&lower).filter(|path| path.is_absolute()))
-                .filter(|lower| *lower != path)
-                .collect(),
-            path,
-            max_bytes: number("PYXIS_STORE_MAX_BYTES"),
-            ..StoreConfig::new(PathBuf::new())
-        })
-    }
-
     /// A store at `path`, with defaults otherwise.
     pub fn new(path: PathBuf) -> StoreConfig {
         StoreConfig {

@@ -7,12 +7,14 @@
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use images::import::{ImportError, Importer, broker};
+use images::import::{ImportError, broker};
 use images::progress::Progress;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::{CliError, descriptor};
+use pyxis::settings::Settings;
+
+use super::{CliError, descriptor, importer};
 
 /// Where the socket is.
 const SOCKET: i32 = 3;
@@ -26,7 +28,7 @@ const LIMITS: [(&str, Resource); 5] = [
 ];
 
 /// Answers the request in the socket.
-pub(crate) fn run() -> Result<ExitCode, CliError> {
+pub(crate) fn run(settings: &Settings) -> Result<ExitCode, CliError> {
     let socket = descriptor::given(SOCKET)?;
     let failed = |source| ImportError::File {
         operation: "read a request from",
@@ -48,7 +50,7 @@ pub(crate) fn run() -> Result<ExitCode, CliError> {
     fcntl(socket.as_fd(), FcntlArg::F_SETFL(not_waiting))
         .map_err(|errno| CliError::Descriptor(SOCKET, errno))?;
     nix::unistd::dup2_stderr(socket).map_err(|errno| CliError::Descriptor(SOCKET, errno))?;
-    let mut importer = Importer::from_environment(None, Progress::Lines)?;
+    let mut importer = importer(settings, None, Progress::Lines)?;
     // Whoever asks gets what anybody would get.
     importer.work_for_others(before_fetching);
     broker::serve(&importer, &request, socket)?;

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use containers::named::Name;
-use images::store::mark_use;
 
-use super::{CliError, data_path, enabled, name_of};
+use pyxis::settings::Settings;
+
+use super::{CliError, data_path, host, name_of};
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
@@ -23,10 +24,10 @@ pub(crate) struct CreateArgs {
 }
 
 impl CreateArgs {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let name = Name::new(self.name.unwrap_or_else(|| name_of(&self.image).into()))?;
-        let force = self.force || enabled("ENROOT_FORCE_OVERRIDE");
-        data_path()?.create(&name, &self.image, force, mark_use)?;
+        let force = self.force || settings.force;
+        data_path(settings)?.create(&name, &self.image, force, &host(settings))?;
         Ok(ExitCode::SUCCESS)
     }
 }

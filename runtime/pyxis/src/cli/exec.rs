@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use containers::named::Exec;
 
+use pyxis::settings::Settings;
+
 use super::{CliError, check_variables};
 
 #[derive(Debug, Args)]
@@ -21,9 +23,11 @@ pub(crate) struct ExecArgs {
 }
 
 impl ExecArgs {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         check_variables(&self.env)?;
-        Exec { pid: self.pid, env: self.env }.enter()?.launch(&self.command)?;
+        Exec { pid: self.pid, env: self.env, host: settings.host.clone() }
+            .enter()?
+            .launch(&self.command)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use containers::named::{Export, Name, default_output};
-use images::store::mark_use;
 
-use super::{CliError, data_path, enabled};
+use pyxis::settings::Settings;
+
+use super::{CliError, data_path, host};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -23,15 +24,13 @@ pub(crate) struct ExportArgs {
 }
 
 impl ExportArgs {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let container = data_path()?.container(&Name::new(self.name)?)?;
-        let number = |name| std::env::var(name).ok()?.parse().ok().filter(|number| *number > 0);
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let container = data_path(settings)?.container(&Name::new(self.name)?)?;
         let export = Export {
             output: self.output.unwrap_or_else(|| default_output(container.name.as_os_str())),
-            force: self.force || enabled("ENROOT_FORCE_OVERRIDE"),
-            options: std::env::var("ENROOT_SQUASH_OPTIONS").ok(),
-            in_use: mark_use,
-            processors: number("ENROOT_MAX_PROCESSORS"),
+            force: self.force || settings.force,
+            program: settings.squash.program.clone(),
+            host: host(settings),
         };
         export.run(&container)?;
         Ok(ExitCode::SUCCESS)

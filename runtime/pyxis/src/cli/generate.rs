@@ -10,7 +10,7 @@ use clap::{Args, Command, CommandFactory, ValueEnum};
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
-use pyxis::config::{FILE, Kind, SETTINGS};
+use pyxis::settings::{FILE, Kind, SETTINGS};
 
 use super::{Cli, CliError};
 
@@ -99,7 +99,9 @@ fn settings() -> String {
         page.text([bold(setting.key), roman(" = "), italic(form(setting.kind))]);
         page.text([roman(format!(
             "{} Default: {}. Environment: {}.",
-            setting.about, setting.default, setting.variable
+            setting.about,
+            setting.default_in_words(),
+            setting.variable
         ))]);
     }
     page.control("SH", ["SEE ALSO"]);

@@ -6,12 +6,14 @@ use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use hygiene::console;
-use images::import::{ImportError, Importer, PullPolicy};
+use images::import::{ImportError, PullPolicy};
 use images::progress::{Progress, bytes};
-use images::store::{Policy, Store, StoreConfig};
+use images::store::Policy;
 use images::uri::Uri;
 
-use super::CliError;
+use pyxis::settings::Settings;
+
+use super::{CliError, importer};
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
@@ -39,12 +41,12 @@ enum When {
 }
 
 /// The policy of the command line, or else the site's.
-fn policy(given: Option<When>) -> Result<PullPolicy, ImportError> {
+fn policy(given: Option<When>, settings: &Settings) -> PullPolicy {
     match given {
-        Some(When::Always) => Ok(PullPolicy::Always),
-        Some(When::Missing) => Ok(PullPolicy::Missing),
-        Some(When::Never) => Ok(PullPolicy::Never),
-        None => PullPolicy::from_environment(),
+        Some(When::Always) => PullPolicy::Always,
+        Some(When::Missing) => PullPolicy::Missing,
+        Some(When::Never) => PullPolicy::Never,
+        None => settings.pull_policy,
     }
 }
 
@@ -63,14 +65,13 @@ pub(crate) struct GcArgs {
 
 impl PullArgs {
     /// Fetches an image into the store and prints where it is.
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let policy = policy(self.policy)?;
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let policy = policy(self.policy, settings);
         let mut uri: Uri = self.uri.parse().map_err(ImportError::from)?;
         if let Some(digest) = &self.resolved {
             uri.resolve_to(digest).map_err(ImportError::from)?;
         }
-        let mut importer =
-            Importer::from_environment(self.arch.as_deref(), Progress::for_stderr())?;
+        let mut importer = importer(settings, self.arch.as_deref(), Progress::for_stderr())?;
         if let Some(fd) = self.broker {
             importer.set_broker(super::descriptor::given(fd)?);
         }
@@ -80,17 +81,9 @@ impl PullArgs {
     }
 }
 
-fn open() -> Result<Store, ImportError> {
-    let store = Store::open(StoreConfig::from_environment()?)?;
-    if let Some(notice) = store.notice() {
-        Progress::for_stderr().warn(notice);
-    }
-    Ok(store)
-}
-
 /// Lists the images in the store.
-pub(crate) fn list() -> Result<ExitCode, CliError> {
-    let store = open()?;
+pub(crate) fn list(settings: &Settings) -> Result<ExitCode, CliError> {
+    let store = super::store(settings)?;
     let mut lines = vec![format!("{:<12}  {:>10}  {:>10}  ORIGIN", "DIGEST", "SIZE", "USED")];
     for (record, used) in store.images()? {
         let digest = record.digest.trim_start_matches("sha256:");
@@ -110,8 +103,8 @@ pub(crate) fn list() -> Result<ExitCode, CliError> {
 
 impl GcArgs {
     /// Removes what is not wanted any more.
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let store = open()?;
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let store = super::store(settings)?;
         let policy =
             Policy { max_bytes: self.max_size, all: self.all, dry_run: self.dry_run, grace: None };
         let collected = store.collect(policy)?;
@@ -125,8 +118,8 @@ impl GcArgs {
 }
 
 /// Says how large the store is.
-pub(crate) fn usage() -> Result<ExitCode, CliError> {
-    let store = open()?;
+pub(crate) fn usage(settings: &Settings) -> Result<ExitCode, CliError> {
+    let store = super::store(settings)?;
     let usage = store.usage();
     let parts = [("images", usage.images), ("layers", usage.blobs), ("leftovers", usage.leftovers)];
     let lines = parts.map(|(what, (count, size))| {

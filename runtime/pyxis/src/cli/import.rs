@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use hygiene::console;
-use images::import::{ImportError, Importer, PullPolicy};
+use images::import::ImportError;
 use images::progress::Progress;
 use images::uri::Uri;
 
-use super::CliError;
+use pyxis::settings::Settings;
+
+use super::{CliError, importer};
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
@@ -39,10 +41,10 @@ pub(crate) struct DigestArgs {
 
 impl ImportArgs {
     /// Imports an image to a file.
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
         let output = self.output.unwrap_or_else(|| default_name(&uri));
-        let importer = Importer::from_environment(self.arch.as_deref(), Progress::for_stderr())?;
+        let importer = importer(settings, self.arch.as_deref(), Progress::for_stderr())?;
         importer.import_to(&uri, &output)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -50,11 +52,11 @@ impl ImportArgs {
 
 impl DigestArgs {
     /// Prints the digest of an image.
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
-        let importer = Importer::from_environment(self.arch.as_deref(), Progress::Silent)?;
+        let importer = importer(settings, self.arch.as_deref(), Progress::Silent)?;
         let digest = if self.index {
-            importer.tag_digest(&uri, PullPolicy::from_environment()?)?
+            importer.tag_digest(&uri, settings.pull_policy)?
         } else {
             importer.digest(&uri)?
         };

@@ -11,6 +11,8 @@ use hygiene::console;
 use hygiene::text::escaped;
 use linux::processes::Row;
 
+use pyxis::settings::Settings;
+
 use super::{CliError, data_path};
 
 #[derive(Debug, Args)]
@@ -26,8 +28,8 @@ const HEADER: [&str; 9] =
 const UNNAMED: &str = "<unknown>";
 
 impl ListArgs {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let data = data_path()?;
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let data = data_path(settings)?;
         if self.fancy {
             console::print_lines(columns(&table(&data)?))
         } else {

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use containers::named::{ContainerError, Name};
-use images::import::{ImportError, Importer, PullPolicy};
+use images::import::ImportError;
 use images::progress::Progress;
-use images::store::mark_use;
 use images::uri::Uri;
 
-use super::{CliError, data_path, enabled, import, name_of};
+use pyxis::settings::Settings;
+
+use super::{CliError, data_path, host, import, importer, name_of};
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
@@ -29,20 +30,20 @@ pub(crate) struct LoadArgs {
 }
 
 impl LoadArgs {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
         let name = self.name.unwrap_or_else(|| name_of(&import::default_name(&uri)).into());
         let name = Name::new(name)?;
-        let data = data_path()?;
-        let force = self.force || enabled("ENROOT_FORCE_OVERRIDE");
+        let data = data_path(settings)?;
+        let force = self.force || settings.force;
         // Known before anything is fetched.
         let place = data.place(&name);
         if !force && place.symlink_metadata().is_ok() {
             return Err(ContainerError::Exists { path: place }.into());
         }
-        let importer = Importer::from_environment(self.arch.as_deref(), Progress::for_stderr())?;
-        let image = importer.pull(&uri, PullPolicy::from_environment()?)?;
-        data.create(&name, &image.path, force, mark_use)?;
+        let importer = importer(settings, self.arch.as_deref(), Progress::for_stderr())?;
+        let image = importer.pull(&uri, settings.pull_policy)?;
+        data.create(&name, &image.path, force, &host(settings))?;
         Ok(ExitCode::SUCCESS)
     }
 }

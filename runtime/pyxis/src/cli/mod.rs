@@ -26,8 +26,10 @@ use std::process::ExitCode;
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use hygiene::console;
 
-use ::images::import::ImportError;
-use ::images::store::StoreError;
+use ::images::import::{ImportError, Importer, Tools};
+use ::images::progress::Progress;
+use ::images::store::{Store, StoreError, mark_use};
+use containers::HostSide;
 use containers::cdi::CdiError;
 use containers::fstab::FstabError;
 use containers::launch::LaunchError;
@@ -35,8 +37,8 @@ use containers::named::{ContainerError, DataPath, ExecError, ExportError, Name};
 use containers::start::StartError;
 use handover::ending;
 use linux::environ::is_name;
-use pyxis::config::{Config, ConfigError, User};
 use pyxis::directives::DirectiveError;
+use pyxis::settings::{Settings, SettingsError};
 
 /// An unprivileged container runtime for HPC nodes.
 #[derive(Debug, Parser)]
@@ -109,31 +111,32 @@ impl Verb {
         if let Verb::Generate(args) = self {
             return args.run();
         }
-        let config = Config::load(&User::caller())?;
-        if let Verb::Config = self {
-            return config::show(&config);
-        }
-        config.into_environment();
+        // A configuration script has settings of its own.
+        let script = match &self {
+            Verb::Start(args) => args.script_settings()?,
+            Verb::Batch(args) => args.script_settings()?,
+            _ => Vec::new(),
+        };
+        let settings = Settings::of_process(script)?;
         match self {
-            Verb::Create(args) => args.run(),
-            Verb::Start(args) => args.run(),
-            Verb::Batch(args) => args.run(),
-            Verb::Exec(args) => args.run(),
-            Verb::Export(args) => args.run(),
-            Verb::List(args) => args.run(),
-            Verb::Remove(args) => args.run(),
-            Verb::Import(args) => args.run(),
-            Verb::Load(args) => args.run(),
-            Verb::Digest(args) => args.run(),
-            Verb::Pull(args) => args.run(),
-            Verb::Broker => broker::run(),
-            Verb::Images => images::list(),
-            Verb::Gc(args) => args.run(),
-            Verb::Du => images::usage(),
+            Verb::Create(args) => args.run(&settings),
+            Verb::Start(args) => args.run(&settings),
+            Verb::Batch(args) => args.run(&settings),
+            Verb::Exec(args) => args.run(&settings),
+            Verb::Export(args) => args.run(&settings),
+            Verb::List(args) => args.run(&settings),
+            Verb::Remove(args) => args.run(&settings),
+            Verb::Import(args) => args.run(&settings),
+            Verb::Load(args) => args.run(&settings),
+            Verb::Digest(args) => args.run(&settings),
+            Verb::Pull(args) => args.run(&settings),
+            Verb::Broker => broker::run(&settings),
+            Verb::Images => images::list(&settings),
+            Verb::Gc(args) => args.run(&settings),
+            Verb::Du => images::usage(&settings),
+            Verb::Config => config::show(&settings),
             Verb::Bundle { .. } => Err(CliError::NoBundle),
-            Verb::Config | Verb::Doctor(_) | Verb::Generate(_) | Verb::Version(_) => {
-                Ok(ExitCode::SUCCESS)
-            }
+            Verb::Doctor(_) | Verb::Generate(_) | Verb::Version(_) => Ok(ExitCode::SUCCESS),
         }
     }
 }
@@ -142,7 +145,7 @@ impl Verb {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Settings(#[from] SettingsError),
     #[error(transparent)]
     Cdi(#[from] CdiError),
     #[error(transparent)]
@@ -256,18 +259,38 @@ pub(crate) fn check_variables(words: &[OsString]) -> Result<(), CliError> {
 }
 
 /// The data path, made if need be.
-pub(crate) fn data_path() -> Result<DataPath, ContainerError> {
-    DataPath::open(DataPath::of_environment().ok_or(ContainerError::NoDataPath)?)
+pub(crate) fn data_path(settings: &Settings) -> Result<DataPath, ContainerError> {
+    DataPath::open(settings.paths.data.clone().ok_or(ContainerError::NoDataPath)?)
 }
 
-/// Settings that enroot takes from the environment: anything but a "no" turns them on.
-pub(crate) fn enabled(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| is_yes(&value.to_string_lossy()))
+/// The host, for what makes containers.
+pub(crate) fn host(settings: &Settings) -> HostSide {
+    HostSide {
+        environ: settings.host.clone(),
+        overlay: settings.container.native_overlayfs,
+        in_use: mark_use,
+    }
 }
 
-/// Whether a value of such a setting turns it on.
-pub(crate) fn is_yes(value: &str) -> bool {
-    !matches!(value.to_ascii_lowercase().as_str(), "" | "n" | "no" | "f" | "false")
+/// The image store.
+pub(crate) fn store(settings: &Settings) -> Result<Store, StoreError> {
+    Store::open(settings.store.clone().ok_or(StoreError::NoPlace)?)
+}
+
+/// Who makes images for `arch`, by default the machine's.
+pub(crate) fn importer(
+    settings: &Settings,
+    arch: Option<&str>,
+    progress: Progress,
+) -> Result<Importer, ImportError> {
+    let tools = Tools {
+        store: store(settings)?,
+        registries: settings.registries.clone(),
+        credentials: settings.credentials.clone(),
+        squash: settings.squash.clone(),
+        max_unpacked: settings.max_unpacked,
+    };
+    Ok(Importer::new(tools, arch, progress))
 }
 
 /// The name of a container that was given none: the image's.

@@ -8,7 +8,9 @@ use clap::Args;
 use containers::named::{Container, Name};
 use hygiene::console;
 
-use super::{CliError, data_path, enabled};
+use pyxis::settings::Settings;
+
+use super::{CliError, data_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
@@ -21,9 +23,9 @@ pub(crate) struct RemoveArgs {
 }
 
 impl RemoveArgs {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let data = data_path()?;
-        let force = self.force || enabled("ENROOT_FORCE_OVERRIDE");
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let data = data_path(settings)?;
+        let force = self.force || settings.force;
         for name in self.names {
             let container = data.find_to_remove(&Name::new(name)?)?;
             if (force || confirmed(&container)?) && !data.remove(&container)? {

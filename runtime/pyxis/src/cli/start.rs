@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use containers::cdi::{self, CdiError};
+use containers::cdi::CdiError;
 use containers::fstab::{Entry, FstabError};
 use containers::launch::{Launch, run_entrypoint};
 use containers::named::{ContainerError, Name, hand_over, hand_over_labelled};
-use containers::start::{Namespaces, Plan, Root, Site, StartError, Wanted, start};
+use containers::start::{Namespaces, Plan, Root, Site, SiteFolders, StartError, Wanted, start};
 use handover::ending;
-use images::store::mark_use;
 use pyxis::directives;
+use pyxis::settings::{Settings, variables};
 use squashfs::image::Image;
 
-use super::{CliError, as_enroot, check_variables, data_path, enabled, is_yes};
+use super::{CliError, as_enroot, check_variables, data_path, host};
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct StartArgs {
@@ -92,52 +92,45 @@ pub(crate) struct StartArgs {
 }
 
 impl StartArgs {
-    fn plan(&self, root: Root) -> Result<Plan, CliError> {
+    fn plan(&self, root: Root, settings: &Settings) -> Result<Plan, CliError> {
+        let defaults = &settings.container;
         let mounts = self
             .mounts
             .iter()
             .filter_map(|line| Entry::parse(&spaced(line)).transpose())
             .collect::<Result<_, FstabError>>()?;
         Ok(Plan {
-            devices: self.wanted_devices()?,
-            remap_root: self.root || enabled("ENROOT_REMAP_ROOT"),
-            writable: self.rw || enabled("ENROOT_ROOTFS_WRITABLE"),
-            mount_home: self.mount_home || enabled("ENROOT_MOUNT_HOME"),
-            privileged: nix::unistd::geteuid().is_root() && enabled("ENROOT_ALLOW_SUPERUSER"),
+            devices: self.wanted_devices(settings)?,
+            remap_root: self.root || defaults.remap_root,
+            writable: self.rw || defaults.writable,
+            mount_home: self.mount_home || defaults.mount_home,
+            privileged: nix::unistd::geteuid().is_root() && defaults.allow_superuser,
             mounts,
             env: self.env.clone(),
             unshare: Namespaces {
-                pid: self.pid || enabled("ENROOT_UNSHARE_PID"),
-                net: self.net || enabled("ENROOT_UNSHARE_NET"),
-                ipc: self.ipc || enabled("ENROOT_UNSHARE_IPC"),
-                uts: self.uts || enabled("ENROOT_UNSHARE_UTS"),
+                pid: self.pid || defaults.unshare.pid,
+                net: self.net || defaults.unshare.net,
+                ipc: self.ipc || defaults.unshare.ipc,
+                uts: self.uts || defaults.unshare.uts,
             },
-            restrict_dev: enabled("ENROOT_RESTRICT_DEV"),
-            image_mounts: enabled("PYXIS_IMAGE_MOUNTS"),
-            site: Site::of_environment(),
+            restrict_dev: defaults.restrict_dev,
+            image_mounts: defaults.image_mounts,
+            site: site(settings),
+            host: host(settings),
             conf: self.conf.clone(),
             label: self.label.as_ref().and_then(|label| Name::new(label).ok()),
             root,
-            in_use: mark_use,
         })
     }
 
     /// Those given with --device, and the site's.
-    fn wanted_devices(&self) -> Result<Wanted, CdiError> {
-        let mut names: Vec<cdi::Name> = Vec::new();
-        let site = std::env::var("PYXIS_CDI_DEVICES").unwrap_or_default();
-        let site = site.split(',').filter(|name| !name.is_empty());
-        for name in site.chain(self.devices.iter().map(String::as_str)) {
-            names.push(name.parse()?);
-        }
-        let directories = std::env::var_os("PYXIS_CDI_PATH").filter(|path| !path.is_empty());
+    fn wanted_devices(&self, settings: &Settings) -> Result<Wanted, CdiError> {
+        let site = &settings.devices;
+        let names = site.names.iter().chain(&self.devices).map(|name| name.parse());
         Ok(Wanted {
-            names,
-            nvidia: std::env::var("PYXIS_CDI_NVIDIA").map_or(true, |value| is_yes(&value)),
-            directories: match directories {
-                Some(list) => std::env::split_paths(&list).collect(),
-                None => cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
-            },
+            names: names.collect::<Result<_, _>>()?,
+            nvidia: site.nvidia,
+            directories: site.directories.clone(),
         })
     }
 
@@ -149,13 +142,13 @@ impl StartArgs {
     }
 
     /// What the words name: a container, unless it is a squashfs file or has a "/".
-    fn root(&self) -> Result<Root, CliError> {
+    fn root(&self, settings: &Settings) -> Result<Root, CliError> {
         let first = self.words.first();
         if let Some(name) = &self.name {
             let name = Name::new(name)?;
-            let data = data_path()?;
+            let data = data_path(settings)?;
             return Ok(Root::Container(match first {
-                Some(image) => data.create_if_absent(&name, Path::new(image), mark_use)?,
+                Some(image) => data.create_if_absent(&name, Path::new(image), &host(settings))?,
                 None => data.container(&name)?,
             }));
         }
@@ -168,13 +161,18 @@ impl StartArgs {
         if first.as_bytes().contains(&b'/') || is_squashfs(path) {
             return Ok(Root::Path(path.to_owned()));
         }
-        Ok(Root::Container(data_path()?.container(&Name::new(first)?)?))
+        Ok(Root::Container(data_path(settings)?.container(&Name::new(first)?)?))
+    }
+
+    /// What the script given with --conf says in its `#ENROOT_` lines.
+    pub(crate) fn script_settings(&self) -> Result<Vec<(OsString, OsString)>, CliError> {
+        Ok(self.conf.as_deref().map(directives::read).transpose()?.unwrap_or_default())
     }
 
     /// Starts the container and runs the command in it, or hands it over.
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let asked = self.handover.is_some();
-        self.start_or_join().map_err(|error| match error {
+        self.start_or_join(settings).map_err(|error| match error {
             CliError::Container(absent @ ContainerError::Absent { .. })
             | CliError::Start(StartError::Container(absent @ ContainerError::Absent { .. }))
                 if asked =>
@@ -185,43 +183,38 @@ impl StartArgs {
         })
     }
 
-    fn start_or_join(self) -> Result<ExitCode, CliError> {
+    fn start_or_join(self, settings: &Settings) -> Result<ExitCode, CliError> {
         // Close-on-exec: no helper may hold it.
         let socket = self.handover.map(super::descriptor::given).transpose()?;
         let lease = self.lease.map(super::descriptor::given).transpose()?.or(socket);
         check_variables(&self.env)?;
-        if let Some(conf) = &self.conf {
-            directives::apply(conf)?;
-        }
-        let root = match (self.root(), socket) {
+        let root = match (self.root(settings), socket) {
             (Err(CliError::Container(absent @ ContainerError::Absent { .. })), Some(socket))
                 if self.join =>
             {
                 // It may have been started from a file.
-                let joined = hand_over_labelled(&Name::new(&self.words[0])?, socket)?;
+                let joined =
+                    hand_over_labelled(&Name::new(&self.words[0])?, &host(settings), socket)?;
                 return if joined { Ok(ending::JOINED.into()) } else { Err(absent.into()) };
             }
             (root, _) => root?,
         };
         if let (Some(socket), Root::Container(container), true) = (socket, &root, self.join) {
-            if hand_over(container, socket)? {
+            if hand_over(container, &host(settings), socket)? {
                 return Ok(ending::JOINED.into());
             }
             if self.no_start {
                 return Err(CliError::NotRunning(container.name.clone()));
             }
         }
-        let plan = self.plan(root)?;
+        let plan = self.plan(root, settings)?;
         if plan.unshare.pid && socket.is_some() {
             return Err(CliError::PidHandover);
         }
         let script = self.script()?;
         let mut container = start(plan, lease.map(|lease| lease.as_raw_fd()))?;
         // enroot runs a login shell unless told otherwise; it costs the start of a shell.
-        let login = match std::env::var_os("ENROOT_LOGIN_SHELL") {
-            Some(_) => enabled("ENROOT_LOGIN_SHELL"),
-            None => as_enroot(),
-        };
+        let login = settings.container.login_shell.unwrap_or_else(as_enroot);
         if self.entrypoint {
             run_entrypoint(&mut container, login)?;
         }
@@ -256,16 +249,32 @@ pub(crate) struct BatchArgs {
 }
 
 impl BatchArgs {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    /// What the script says in its `#ENROOT_` lines.
+    pub(crate) fn script_settings(&self) -> Result<Vec<(OsString, OsString)>, CliError> {
+        Ok(directives::read(Path::new(&self.words[0]))?)
+    }
+
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let mut words = self.words;
         let conf = PathBuf::from(&words[0]);
-        directives::apply(&conf)?;
-        words[0] = match std::env::var_os("ENROOT_ROOTFS").filter(|root| !root.is_empty()) {
-            Some(root) => root,
-            None => return Err(CliError::NoRootfs(conf)),
-        };
-        StartArgs { conf: Some(conf), words, ..StartArgs::default() }.run()
+        let root = settings.host.get(OsStr::new(variables::ROOTFS)).filter(|root| !root.is_empty());
+        words[0] = root.ok_or_else(|| CliError::NoRootfs(conf.clone()))?.clone();
+        StartArgs { conf: Some(conf), words, ..StartArgs::default() }.run(settings)
     }
+}
+
+/// What the site's and the user's folders add.
+fn site(settings: &Settings) -> Site {
+    let folders = &settings.folders;
+    let (runtime, is_said) = &settings.paths.runtime;
+    Site::find(SiteFolders {
+        mounts: &folders.mounts,
+        environ: &folders.environ,
+        hooks: &folders.hooks,
+        library: folders.library.as_deref(),
+        runtime,
+        runtime_is_wanted: *is_said,
+    })
 }
 
 /// Whether a word without "/" is an image in the working directory.

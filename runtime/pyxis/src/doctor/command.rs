@@ -13,6 +13,7 @@ use super::shell::{quoted, replacement};
 use super::slurm::Slurm;
 
 /// The file of a program in PATH.
+#[expect(clippy::disallowed_methods, reason = "the doctor looks where Slurm would")]
 pub(super) fn in_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let mut candidates = env::split_paths(&path).map(|directory| directory.join(name));

@@ -48,6 +48,7 @@ impl SlurmConf {
     }
 
     /// The one that every program of Slurm reads when started from here.
+    #[expect(clippy::disallowed_methods, reason = "the doctor looks where Slurm would")]
     pub(super) fn environment() -> Option<PathBuf> {
         std::env::var_os("SLURM_CONF").filter(|path| !path.is_empty()).map(PathBuf::from)
     }

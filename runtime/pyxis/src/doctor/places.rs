@@ -1,12 +1,14 @@
 //! Places that a container's start writes to, and files that say how: `runtime_path`, pyxis.toml,
 //! and copies of spank.h that a build would take for the installed Slurm's.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use linux::bounded::CONFIGURATION;
+use linux::environ::Environ;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use slurm_releases::header::{release_name, version_number};
 
@@ -15,7 +17,7 @@ use super::owner::{self, Unread, Untrusted};
 use super::report::Report;
 use super::shell::quoted;
 use super::slurm::Slurm;
-use crate::config::{Config, FILE, User};
+use crate::settings::{FILE, Settings, User, variables};
 
 /// Less than this is not enough for an image that is imported.
 const LITTLE: u64 = 64 << 20;
@@ -91,26 +93,30 @@ fn space(path: &Path, report: &mut Report) {
 }
 
 /// pyxis.toml: its errors end every command.
+#[expect(clippy::disallowed_methods, reason = "the doctor looks where Slurm would")]
 pub(super) fn settings(live: bool, report: &mut Report) {
-    let named = std::env::var_os("PYXIS_CONFIG").filter(|path| !path.is_empty());
-    let path = PathBuf::from(named.unwrap_or_else(|| FILE.into()));
+    let mut environ: Environ = std::env::vars_os().collect();
+    let named = environ.get(OsStr::new(variables::CONFIG)).filter(|path| !path.is_empty());
+    let path = PathBuf::from(named.map_or(OsStr::new(FILE), |path| path));
     let faults = owner::faults(&path);
     if let Some(why) = faults.iter().find(|why| !matches!(why, Untrusted::Unseen { .. })) {
         report.error("settings", format!("{why}; every user's containers obey it"), why.mend());
         return;
     }
-    let mut user = User::caller();
+    if !live {
+        environ.insert(variables::HOME.into(), "/root".into());
+    }
+    let mut user = User::caller(&environ);
     if !live {
         // The image's own libraries would be asked for names.
         user.name = |uid| uid.to_string();
-        user.home = || Some("/root".into());
     }
-    match Config::load(&user) {
+    match Settings::load(environ, &user) {
         Err(error) => {
             report.error("settings", error.to_string(), "pyxis config, until it prints no error")
         }
-        Ok(Config { path: None, .. }) => report.ok("settings", "no pyxis.toml: defaults hold"),
-        Ok(Config { path: Some(path), .. }) => {
+        Ok(Settings { file: None, .. }) => report.ok("settings", "no pyxis.toml: defaults hold"),
+        Ok(Settings { file: Some(path), .. }) => {
             if fs::metadata(&path).is_ok_and(|status| status.mode() & 0o004 == 0) {
                 report.error(
                     "settings",

@@ -111,6 +111,7 @@ pub(super) fn find(prefixes: &[PathBuf], running: &[PathBuf], report: &mut Repor
     slurms
 }
 
+#[expect(clippy::disallowed_methods, reason = "the doctor looks where Slurm would")]
 fn directories(prefixes: &[PathBuf], running: &[PathBuf]) -> Vec<PathBuf> {
     let mut directories: Vec<PathBuf> = Vec::new();
     for prefix in prefixes {

@@ -1,11 +1,11 @@
-//! What is wrong with a configuration file, where, and what may have been meant.
+//! What is wrong with a setting, and where it was said.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Errors of [`super::Config::load`].
+/// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum SettingsError {
     /// The file is there but cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -22,6 +22,16 @@ pub enum ConfigError {
         /// From 1.
         line: usize,
         /// What is wrong, and a hint.
+        problem: String,
+    },
+    /// An environment variable does not.
+    #[error("{variable}={value}: {problem}")]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// What it is set to.
+        value: String,
+        /// What is wrong.
         problem: String,
     },
 }

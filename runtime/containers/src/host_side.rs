@@ -1,0 +1,32 @@
+//! What a container goes by of the host: handed down by the command, read nowhere else.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use linux::environ::Environ;
+use squashfs::image::InUse;
+
+/// The host as the command knows it.
+#[derive(Clone, Debug)]
+pub struct HostSide {
+    /// The environment: the caller's, with what the site has set.
+    pub environ: Environ,
+    /// Whether the kernel's overlay may be used; a site says no where it misbehaves.
+    pub overlay: bool,
+    /// Is told of each image that is opened.
+    pub in_use: InUse,
+}
+
+impl HostSide {
+    /// A variable that is set to something.
+    pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.environ.get(OsStr::new(name)).map(|value| &**value).filter(|value| !value.is_empty())
+    }
+
+    /// The program `name` of `PATH`.
+    pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
+        std::env::split_paths(self.variable("PATH")?)
+            .map(|directory| directory.join(name))
+            .find(|program| program.is_file())
+    }
+}

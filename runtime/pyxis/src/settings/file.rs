@@ -1,0 +1,139 @@
+//! The site's file, `/etc/pyxis/pyxis.toml`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use containers::nearest;
+use linux::bounded;
+use linux::environ::Environ;
+use toml::de::{DeTable, DeValue};
+
+use super::error::SettingsError;
+use super::layers::{Layer, Origin};
+use super::table::{SETTINGS, place};
+use super::variables;
+
+/// Read unless `PYXIS_CONFIG` names another.
+pub const FILE: &str = "/etc/pyxis/pyxis.toml";
+
+/// For whom templates of paths are filled in.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Number.
+    pub uid: u32,
+    /// Number of the primary group.
+    pub gid: u32,
+    /// Login name by number; asked for only where a template wants it.
+    pub name: fn(u32) -> String,
+    /// Home directory.
+    pub home: Option<PathBuf>,
+}
+
+impl User {
+    /// The calling user, whose home directory is what `HOME` says.
+    pub fn caller(environ: &Environ) -> User {
+        let name = |uid: u32| {
+            let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+            user.map_or_else(|| uid.to_string(), |user| user.name)
+        };
+        User {
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            name,
+            home: place(environ, variables::HOME),
+        }
+    }
+}
+
+/// Reads the file that `PYXIS_CONFIG` names, or [`FILE`], which need not exist.
+///
+/// # Errors
+/// [`SettingsError`] with file, line and a hint.
+pub(super) fn load(environ: &Environ, user: &User) -> Result<Option<Layer>, SettingsError> {
+    let named = place(environ, variables::CONFIG);
+    let path = named.as_deref().unwrap_or(Path::new(FILE));
+    match bounded::read_text(path, bounded::CONFIGURATION) {
+        Ok(text) => parse(&text, path, user).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(None),
+        Err(source) => Err(SettingsError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// Reads the text of a file at `path`.
+///
+/// # Errors
+/// [`SettingsError`] with file, line and a hint.
+pub fn parse(text: &str, path: &Path, user: &User) -> Result<Layer, SettingsError> {
+    let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
+    let fail = |at: usize, problem: String| SettingsError::Line {
+        path: path.to_owned(),
+        line: line_of(at),
+        problem,
+    };
+    let document = DeTable::parse(text).map_err(|error| {
+        fail(error.span().map_or(0, |span| span.start), error.message().trim().to_owned())
+    })?;
+    let mut layer = Layer::of_file(path);
+    for (section, table) in document.get_ref() {
+        let name = section.get_ref().as_ref();
+        if !SETTINGS.iter().any(|setting| setting.section == name) {
+            let known = SETTINGS.iter().map(|setting| setting.section);
+            return Err(fail(section.span().start, unknown("table", name, nearest(name, known))));
+        }
+        let DeValue::Table(keys) = table.get_ref() else {
+            let problem = format!("{name} is a table: write [{name}] and its keys below");
+            return Err(fail(table.span().start, problem));
+        };
+        for (key, value) in keys {
+            let word = key.get_ref().as_ref();
+            let is = |at: &usize| SETTINGS[*at].section == name && SETTINGS[*at].key == word;
+            let Some(at) = (0..SETTINGS.len()).find(is) else {
+                let known = SETTINGS.iter().filter(|setting| setting.section == name);
+                let hint = nearest(word, known.map(|setting| setting.key));
+                return Err(fail(key.span().start, unknown("key", word, hint)));
+            };
+            let kind = SETTINGS[at].kind;
+            let read = kind.read_toml(value.get_ref(), |template| expand(template, user));
+            let read =
+                read.map_err(|problem| fail(value.span().start, format!("{word}: {problem}")))?;
+            let line = line_of(value.span().start);
+            layer.set(at, read, Origin::File { path: path.to_owned(), line });
+        }
+    }
+    Ok(layer)
+}
+
+fn unknown(what: &str, word: &str, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("unknown {what} `{word}`; did you mean `{hint}`?"),
+        None => format!("unknown {what} `{word}`; `pyxis config` lists what there is"),
+    }
+}
+
+/// Fills in `%u` (uid), `%g` (gid), `%U` (user name), `%h` (home directory) and `%%`. The result
+/// must be absolute.
+fn expand(template: &str, user: &User) -> Result<PathBuf, String> {
+    let mut out = String::new();
+    let mut rest = template.chars();
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        match rest.next() {
+            Some('u') => out.push_str(&user.uid.to_string()),
+            Some('g') => out.push_str(&user.gid.to_string()),
+            Some('U') => out.push_str(&(user.name)(user.uid)),
+            Some('h') => {
+                let home = user.home.as_deref().unwrap_or(Path::new(""));
+                out.push_str(home.to_str().ok_or("the home directory is not UTF-8")?);
+            }
+            Some('%') => out.push('%'),
+            _ => return Err("after % comes u, g, U, h or %".to_owned()),
+        }
+    }
+    if !out.starts_with('/') {
+        return Err(format!("{out:?} is no absolute path (%h is the home directory)"));
+    }
+    Ok(out.into())
+}

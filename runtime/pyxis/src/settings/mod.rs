@@ -1,0 +1,314 @@
+//! The command's settings: resolved once, from defaults, the site's file, the environment and, above
+//! these, the arguments, into one typed value whose parts are handed down. Nothing below this crate
+//! reads the process's environment.
+
+mod error;
+mod file;
+mod layers;
+mod table;
+mod value;
+pub mod variables;
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use images::import::PullPolicy;
+use images::registry::{self, Credentials, Proxies};
+use images::squash::Squash;
+use images::store::StoreConfig;
+use linux::environ::Environ;
+use squashfs::mksquashfs::Mksquashfs;
+
+pub use error::SettingsError;
+pub use file::{FILE, User, parse};
+pub use layers::{Layer, Origin, Resolved};
+pub use table::{Otherwise, SETTINGS, Setting};
+pub use value::{Kind, Value, is_yes};
+
+use table::{Id, base, place};
+use variables as v;
+
+/// Everything that a verb may be told, but for its arguments.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Places.
+    pub paths: Paths,
+    /// How containers are started.
+    pub container: ContainerSettings,
+    /// Folders of what a site and a user add to containers.
+    pub folders: Folders,
+    /// Devices by the Container Device Interface.
+    pub devices: DeviceSettings,
+    /// How squashfs files are written.
+    pub squash: Squash,
+    /// The image store; `None` where nothing says where it could be.
+    pub store: Option<StoreConfig>,
+    /// Bytes that a layer may unpack to however small it is.
+    pub max_unpacked: u64,
+    /// How to talk to registries.
+    pub registries: registry::Settings,
+    /// Where credentials are looked for.
+    pub credentials: Credentials,
+    /// When a tag is looked up.
+    pub pull_policy: PullPolicy,
+    /// Replace what exists.
+    pub force: bool,
+    /// The environment of this process with what the site's file has set: that of children.
+    pub host: Environ,
+    /// Each setting, and where it comes from.
+    pub resolved: Resolved,
+    /// The site's file, if there is one.
+    pub file: Option<PathBuf>,
+}
+
+/// Places, where something says where they are.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// Containers of the user.
+    pub data: Option<PathBuf>,
+    /// Where hooks see a container, and whether somebody has said so: else it is a wish.
+    pub runtime: (PathBuf, bool),
+    /// Temporary files.
+    pub temp: PathBuf,
+}
+
+/// How containers are started, where the arguments do not say.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+pub struct ContainerSettings {
+    /// The root file system can be written to.
+    pub writable: bool,
+    /// The user is root inside.
+    pub remap_root: bool,
+    /// The home directory is mounted.
+    pub mount_home: bool,
+    /// What an image's own `/etc/fstab` asks for of the host is mounted.
+    pub image_mounts: bool,
+    /// Command scripts run in a login shell; `None` where nobody has said.
+    pub login_shell: Option<bool>,
+    /// `/dev` has the least devices.
+    pub restrict_dev: bool,
+    /// The kernel's overlay may be used.
+    pub native_overlayfs: bool,
+    /// Namespaces of the container's own.
+    pub unshare: containers::start::Namespaces,
+    /// Root keeps its privileges.
+    pub allow_superuser: bool,
+}
+
+/// Folders, in the order in which they count, the user's last.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// Of `*.fstab`.
+    pub mounts: Vec<PathBuf>,
+    /// Of `*.env`.
+    pub environ: Vec<PathBuf>,
+    /// Of `*.sh`.
+    pub hooks: Vec<PathBuf>,
+    /// With enroot's `common.sh`; `None` for our own.
+    pub library: Option<PathBuf>,
+}
+
+/// Devices by the Container Device Interface.
+#[derive(Clone, Debug)]
+pub struct DeviceSettings {
+    /// Folders of specifications.
+    pub directories: Vec<PathBuf>,
+    /// Devices for every container.
+    pub names: Vec<String>,
+    /// Whether `NVIDIA_VISIBLE_DEVICES` is heeded.
+    pub nvidia: bool,
+}
+
+impl Settings {
+    /// The settings of this process: its environment, with `script`'s variables over it, and the
+    /// site's file.
+    ///
+    /// # Errors
+    /// [`SettingsError`], which names the place of what is wrong.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn of_process(script: Vec<(OsString, OsString)>) -> Result<Settings, SettingsError> {
+        let mut environ: Environ = std::env::vars_os().collect();
+        environ.extend(script);
+        // A job may have no environment at all.
+        let home = environ.entry(v::HOME.into()).or_default();
+        if home.is_empty() {
+            *home = linux::home::of_caller().unwrap_or_default().into();
+        }
+        let user = User::caller(&environ);
+        Settings::load(environ, &user)
+    }
+
+    /// The settings of this environment and the site's file, with its templates filled in for `user`.
+    ///
+    /// # Errors
+    /// [`SettingsError`], which names the place of what is wrong.
+    pub fn load(environ: Environ, user: &User) -> Result<Settings, SettingsError> {
+        let file = file::load(&environ, user)?;
+        Settings::new(environ, file)
+    }
+
+    /// The settings of this environment and this file.
+    ///
+    /// # Errors
+    /// [`SettingsError::Variable`].
+    pub fn new(environ: Environ, file: Option<Layer>) -> Result<Settings, SettingsError> {
+        let path = file.as_ref().and_then(Layer::file);
+        // The weakest first. A node's enroot.conf has its place before the site's own file.
+        let layers = file.into_iter().chain([Layer::of_environment(&environ)?]);
+        let resolved = Resolved::new(&environ, layers);
+        let mut host = environ;
+        for (name, value) in resolved.variables() {
+            host.insert(name, value);
+        }
+        Ok(Settings {
+            paths: paths(&resolved),
+            container: container(&resolved),
+            folders: folders(&resolved),
+            devices: DeviceSettings {
+                directories: resolved.paths(Id::CdiDirectories),
+                names: resolved.words(Id::CdiDevices),
+                nvidia: resolved.is_on(Id::CdiNvidia),
+            },
+            squash: squash(&resolved, &host)?,
+            store: store(&resolved, &host),
+            max_unpacked: resolved.number(Id::MaxUnpacked).unwrap_or(u64::MAX),
+            registries: registries(&resolved, &host),
+            credentials: credentials(&resolved, &host),
+            pull_policy: resolved.policy(),
+            force: host.get(OsStr::new(v::FORCE_OVERRIDE)).is_some_and(|value| is_yes(value)),
+            host,
+            resolved,
+            file: path,
+        })
+    }
+}
+
+fn paths(resolved: &Resolved) -> Paths {
+    Paths {
+        data: resolved.path(Id::Data),
+        runtime: (
+            resolved.path(Id::Runtime).unwrap_or_else(|| "/run/enroot".into()),
+            resolved.is_said(Id::Runtime),
+        ),
+        temp: resolved.path(Id::Temp).unwrap_or_else(|| "/tmp".into()),
+    }
+}
+
+fn container(resolved: &Resolved) -> ContainerSettings {
+    ContainerSettings {
+        writable: resolved.is_on(Id::Writable),
+        remap_root: resolved.is_on(Id::RemapRoot),
+        mount_home: resolved.is_on(Id::MountHome),
+        image_mounts: resolved.is_on(Id::ImageMounts),
+        login_shell: resolved.choice(Id::LoginShell),
+        restrict_dev: resolved.is_on(Id::RestrictDev),
+        native_overlayfs: resolved.is_on(Id::NativeOverlayfs),
+        unshare: containers::start::Namespaces {
+            pid: resolved.is_on(Id::UnsharePid),
+            net: resolved.is_on(Id::UnshareNet),
+            ipc: resolved.is_on(Id::UnshareIpc),
+            uts: resolved.is_on(Id::UnshareUts),
+        },
+        allow_superuser: resolved.is_on(Id::AllowSuperuser),
+    }
+}
+
+fn folders(resolved: &Resolved) -> Folders {
+    let user = resolved.path(Id::UserConfig);
+    let with_users = |id, below: &str| {
+        let mut folders = resolved.paths(id);
+        folders.extend(user.iter().map(|user| user.join(below)));
+        folders
+    };
+    Folders {
+        mounts: with_users(Id::Mounts, "mounts.d"),
+        environ: with_users(Id::EnvironFolders, "environ.d"),
+        hooks: with_users(Id::Hooks, "hooks.d"),
+        library: resolved.path(Id::Library),
+    }
+}
+
+fn squash(resolved: &Resolved, host: &Environ) -> Result<Squash, SettingsError> {
+    let epoch = host.get(OsStr::new(v::SOURCE_DATE_EPOCH)).filter(|value| !value.is_empty());
+    let time = epoch.map(|text| {
+        let seconds = text.to_str().and_then(|text| text.trim().parse::<u32>().ok());
+        seconds.ok_or_else(|| SettingsError::Variable {
+            variable: v::SOURCE_DATE_EPOCH,
+            value: text.to_string_lossy().into_owned(),
+            problem: "it takes seconds since 1970, up to 4294967295".to_owned(),
+        })
+    });
+    let time = time.transpose()?;
+    Ok(Squash {
+        program: Mksquashfs::new(
+            resolved.text(Id::SquashOptions),
+            resolved.number(Id::MaxProcessors).unwrap_or(0) as usize,
+        ),
+        mtime: time.map_or(0, i64::from),
+        one_time: time.is_some(),
+    })
+}
+
+fn store(resolved: &Resolved, host: &Environ) -> Option<StoreConfig> {
+    let absolute = |path: &PathBuf| path.is_absolute();
+    // Where somebody squats in the first place, the next is taken.
+    let places = [
+        resolved.path(Id::StorePath),
+        resolved.path(Id::Cache).map(|cache| cache.join("pyxis")),
+        base(host, v::XDG_CACHE_HOME, ".cache").map(|cache| cache.join("pyxis")),
+        place(host, v::HOME).map(|home| home.join(".cache/pyxis")),
+    ];
+    let mut places = places.into_iter().flatten();
+    let path = places.next().filter(absolute)?;
+    let shared = resolved.path(Id::StoreShared).filter(absolute);
+    let lower = resolved.paths(Id::StoreLower).into_iter().filter(absolute);
+    Some(StoreConfig {
+        lower: shared.into_iter().chain(lower).filter(|lower| *lower != path).collect(),
+        fallback: places.find(|other| other.is_absolute() && *other != path),
+        max_bytes: resolved.number(Id::StoreMaxSize),
+        ..StoreConfig::new(path)
+    })
+}
+
+fn registries(resolved: &Resolved, host: &Environ) -> registry::Settings {
+    // Zero means without limit.
+    let number = |id| resolved.number(id).filter(|number| *number > 0);
+    let seconds = |id| number(id).map(Duration::from_secs);
+    let mut settings = registry::Settings {
+        connect_timeout: seconds(Id::ConnectTimeout),
+        idle_timeout: seconds(Id::IdleTimeout),
+        transfer_timeout: seconds(Id::TransferTimeout),
+        retries: resolved.number(Id::Retries).map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+        connections: number(Id::Connections).map_or(usize::MAX, |number| number as usize),
+        allow_http: resolved.is_on(Id::AllowHttp),
+        http_hosts: resolved.words(Id::HttpHosts),
+        mirrors: Vec::new(),
+        pace: registry::Settings::default().pace,
+        proxies: Proxies::of_environ(host),
+    };
+    for (registry, mirror) in resolved.pairs(Id::Mirrors) {
+        settings.add_mirror(registry, mirror);
+    }
+    settings
+}
+
+/// enroot's file, then `$REGISTRY_AUTH_FILE`, podman's and docker's.
+fn credentials(resolved: &Resolved, host: &Environ) -> Credentials {
+    let config = base(host, v::XDG_CONFIG_HOME, ".config");
+    let docker = base(host, v::DOCKER_CONFIG, ".docker");
+    let files = [
+        place(host, v::REGISTRY_AUTH_FILE),
+        place(host, v::XDG_RUNTIME_DIR).map(|path| path.join("containers/auth.json")),
+        config.map(|path| path.join("containers/auth.json")),
+        docker.map(|path| path.join("config.json")),
+    ];
+    Credentials {
+        netrc: resolved.path(Id::UserConfig).map(|path| path.join(".credentials")),
+        docker: files.into_iter().flatten().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

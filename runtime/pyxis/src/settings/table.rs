@@ -1,0 +1,228 @@
+//! Every setting there is, once: the file, its variables, `pyxis config`, the manual page and the
+//! README's table all follow this table.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use linux::environ::Environ;
+
+use super::value::{Kind, Value};
+use super::variables as v;
+
+/// What holds where nobody has said anything.
+#[derive(Clone, Copy)]
+pub enum Otherwise {
+    /// This, as an environment variable would have it.
+    Is(&'static str),
+    /// Nothing, or what cannot be said in a value; in words.
+    Unset(&'static str),
+    /// A place that depends on other variables; and in words.
+    Place(fn(&Environ) -> Option<PathBuf>, &'static str),
+}
+
+/// One setting.
+pub struct Setting {
+    /// Table in the file.
+    pub section: &'static str,
+    /// Key in that table.
+    pub key: &'static str,
+    /// Its form.
+    pub kind: Kind,
+    /// The environment variable that takes precedence over the file.
+    pub variable: &'static str,
+    /// What holds without either.
+    pub default: Otherwise,
+    /// What it is for.
+    pub about: &'static str,
+}
+
+impl Setting {
+    /// The default in words, or as a value of the file.
+    pub fn default_in_words(&self) -> String {
+        match self.default {
+            Otherwise::Is(text) => {
+                let value = self.kind.read_text(OsStr::new(text));
+                value.map_or_else(|error| error, |value| value.to_toml())
+            }
+            Otherwise::Unset(words) | Otherwise::Place(_, words) => words.to_owned(),
+        }
+    }
+
+    /// The default as a value, where there is one.
+    pub(super) fn default_value(&self, environ: &Environ) -> Option<Value> {
+        match self.default {
+            Otherwise::Is(text) => self.kind.read_text(OsStr::new(text)).ok(),
+            Otherwise::Unset(_) => None,
+            Otherwise::Place(place, _) => place(environ).map(Value::Path),
+        }
+    }
+}
+
+macro_rules! settings {
+    ($([$section:literal] $($id:ident $key:literal $kind:ident $variable:path, $default:expr, $about:literal;)+)+) => {
+        /// Names a setting.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Id { $($($id,)+)+ }
+
+        /// All settings, in the order in which they are shown; an [`Id`] is a place in it.
+        pub const SETTINGS: &[Setting] = &[$($(Setting {
+            section: $section,
+            key: $key,
+            kind: Kind::$kind,
+            variable: $variable,
+            default: $default,
+            about: $about,
+        },)+)+];
+    };
+}
+
+use Otherwise::{Is, Place, Unset};
+
+settings! {
+    ["paths"]
+    Data "data" Path v::DATA_PATH, Place(data, "$XDG_DATA_HOME/enroot, or ~/.local/share/enroot"),
+        "Containers of a user.";
+    Cache "cache" Path v::CACHE_PATH, Place(cache, "$XDG_CACHE_HOME, or ~/.cache"),
+        "What imports keep: the image store is pyxis in it.";
+    UserConfig "config" Path v::CONFIG_PATH, Place(config, "$XDG_CONFIG_HOME/enroot, or ~/.config/enroot"),
+        "A user's credentials and folders of mounts, variables and hooks.";
+    Runtime "runtime" Path v::RUNTIME_PATH, Place(runtime, "$XDG_RUNTIME_DIR/enroot, or /run/enroot"),
+        "Where hooks see a container that is being started.";
+    Temp "temp" Path v::TEMP_PATH, Place(temp, "$TMPDIR, or /tmp"),
+        "Temporary files.";
+
+    ["container"]
+    Writable "writable" Bool v::ROOTFS_WRITABLE, Is("no"),
+        "Let root filesystems be written to.";
+    RemapRoot "remap_root" Bool v::REMAP_ROOT, Is("no"),
+        "Be root inside.";
+    MountHome "mount_home" Bool v::MOUNT_HOME, Is("no"),
+        "Mount the home directory.";
+    ImageMounts "image_mounts" Bool v::IMAGE_MOUNTS, Is("no"),
+        "Mount what an image's own /etc/fstab asks for of the host.";
+    LoginShell "login_shell" Bool v::LOGIN_SHELL, Unset("true under the name enroot, else false"),
+        "Run command scripts in a login shell, which reads /etc/profile.";
+    RestrictDev "restrict_dev" Bool v::RESTRICT_DEV, Is("no"),
+        "Show the least devices in /dev.";
+    NativeOverlayfs "native_overlayfs" Bool v::NATIVE_OVERLAYFS, Is("yes"),
+        "Use the kernel's overlay. Without it images are extracted at each start.";
+    UnsharePid "unshare_pid" Bool v::UNSHARE_PID, Is("no"),
+        "A PID namespace of its own.";
+    UnshareNet "unshare_net" Bool v::UNSHARE_NET, Is("no"),
+        "A network namespace of its own.";
+    UnshareIpc "unshare_ipc" Bool v::UNSHARE_IPC, Is("no"),
+        "An IPC namespace of its own.";
+    UnshareUts "unshare_uts" Bool v::UNSHARE_UTS, Is("no"),
+        "A host name of its own.";
+    AllowSuperuser "allow_superuser" Bool v::ALLOW_SUPERUSER, Is("no"),
+        "Let root keep its privileges inside.";
+    SquashOptions "squash_options" Text v::SQUASH_OPTIONS, Is(squashfs::mksquashfs::OPTIONS),
+        "Options of mksquashfs.";
+    MaxProcessors "max_processors" Number v::MAX_PROCESSORS, Is("0"),
+        "Processors for compression; 0 for all.";
+
+    ["enroot"]
+    Mounts "mounts" Paths v::MOUNTS_PATH, Is(""),
+        "Folders of *.fstab files, such as /etc/enroot/mounts.d.";
+    EnvironFolders "environ" Paths v::ENVIRON_PATH, Is(""),
+        "Folders of *.env files, such as /etc/enroot/environ.d.";
+    Hooks "hooks" Paths v::HOOKS_PATH, Is(""),
+        "Folders of *.sh hooks, such as /etc/enroot/hooks.d.";
+    Library "library" Path v::LIBRARY_PATH, Unset("a small common.sh of our own"),
+        "Where hooks find enroot's common.sh.";
+
+    ["cdi"]
+    CdiDirectories "directories" Paths v::CDI_PATH, Is("/etc/cdi:/var/run/cdi"),
+        "Folders of specifications of devices (CDI), the strongest last.";
+    CdiDevices "devices" Words v::CDI_DEVICES, Is(""),
+        "Devices that every container gets, such as vendor.com/nic=all.";
+    CdiNvidia "nvidia" Bool v::CDI_NVIDIA, Is("yes"),
+        "Give containers the nvidia.com/gpu devices that NVIDIA_VISIBLE_DEVICES names.";
+
+    ["store"]
+    StorePath "path" Path v::STORE_PATH, Unset("pyxis in the cache path"),
+        "Images that were fetched; /tmp-like directories hold one per user.";
+    StoreShared "shared" Path v::STORE_SHARED, Unset("the plugin's shared_store"),
+        "The store of all users, which an account of its own fills; only read.";
+    StoreLower "lower" Paths v::STORE_LOWER, Is(""),
+        "Stores to read from as well.";
+    StoreMaxSize "max_size" Size v::STORE_MAX_BYTES, Unset("a fifth of the file system"),
+        "What garbage collection leaves.";
+    MaxUnpacked "max_unpacked" Size v::MAX_UNPACKED, Is("16G"),
+        "What a layer may unpack to, however small it is; it may have 200 times its size in any case.";
+
+    ["registries"]
+    Policy "pull_policy" Policy v::PULL_POLICY, Is("always"),
+        "When a tag is looked up: always, missing (unless the store knows it), never.";
+    HttpHosts "http" Words v::HTTP_REGISTRIES, Is(""),
+        "Hosts that are talked to without TLS.";
+    AllowHttp "allow_http" Bool v::ALLOW_HTTP, Is("no"),
+        "Talk to all registries without TLS.";
+    Mirrors "mirrors" Lists v::REGISTRY_MIRRORS, Is(""),
+        "Per registry, hosts to ask first.";
+    Connections "connections" Number v::MAX_CONNECTIONS, Is("10"),
+        "Simultaneous downloads; 0 for any number.";
+    Retries "retries" Number v::TRANSFER_RETRIES, Is("4"),
+        "How often a failed request is tried again.";
+    ConnectTimeout "connect_timeout" Number v::CONNECT_TIMEOUT, Is("30"),
+        "Seconds to establish a connection; 0 for ever.";
+    IdleTimeout "idle_timeout" Number v::IDLE_TIMEOUT, Is("60"),
+        "Seconds without a byte; 0 for ever.";
+    TransferTimeout "transfer_timeout" Number v::TRANSFER_TIMEOUT, Is("0"),
+        "Seconds for one request; 0 for ever.";
+}
+
+/// A variable's value as a path, unless it is empty.
+pub(super) fn place(environ: &Environ, variable: &str) -> Option<PathBuf> {
+    environ.get(OsStr::new(variable)).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// `variable`, or `otherwise` in the home directory.
+pub(super) fn base(environ: &Environ, variable: &str, otherwise: &str) -> Option<PathBuf> {
+    place(environ, variable).or_else(|| Some(place(environ, v::HOME)?.join(otherwise)))
+}
+
+fn data(environ: &Environ) -> Option<PathBuf> {
+    Some(base(environ, v::XDG_DATA_HOME, ".local/share")?.join("enroot"))
+}
+
+fn cache(environ: &Environ) -> Option<PathBuf> {
+    base(environ, v::XDG_CACHE_HOME, ".cache")
+}
+
+fn config(environ: &Environ) -> Option<PathBuf> {
+    Some(base(environ, v::XDG_CONFIG_HOME, ".config")?.join("enroot"))
+}
+
+fn runtime(environ: &Environ) -> Option<PathBuf> {
+    Some(place(environ, v::XDG_RUNTIME_DIR).unwrap_or_else(|| "/run".into()).join("enroot"))
+}
+
+fn temp(environ: &Environ) -> Option<PathBuf> {
+    Some(place(environ, v::TMPDIR).unwrap_or_else(|| "/tmp".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_there_twice() {
+        for (at, one) in SETTINGS.iter().enumerate() {
+            for other in &SETTINGS[at + 1..] {
+                assert_ne!((one.section, one.key), (other.section, other.key));
+                assert_ne!(one.variable, other.variable);
+            }
+        }
+    }
+
+    #[test]
+    fn every_default_is_a_value_of_its_kind() {
+        for setting in SETTINGS {
+            if let Otherwise::Is(text) = setting.default {
+                let value = setting.kind.read_text(OsStr::new(text));
+                assert!(value.is_ok(), "{}.{}: {value:?}", setting.section, setting.key);
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+use super::*;
+use proptest::prelude::*;
+use std::path::Path;
+
+fn user() -> User {
+    let name = |_| "alice".to_owned();
+    User { uid: 1000, gid: 100, name, home: Some("/home/alice".into()) }
+}
+
+fn environ(variables: &[(&str, &str)]) -> Environ {
+    variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn settings(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
+    let file = parse(text, Path::new("/p.toml"), &user()).map_err(|error| error.to_string())?;
+    Settings::new(environ(variables), Some(file)).map_err(|error| error.to_string())
+}
+
+/// Every setting, as the text of a variable.
+fn said(settings: &Settings, variable: &str) -> Option<String> {
+    let mut all = settings.resolved.all();
+    let (_, value, _) = all.find(|(setting, _, _)| setting.variable == variable)?;
+    Some(value?.to_text().into_string().unwrap())
+}
+
+#[test]
+fn every_kind_of_value() {
+    let got = settings(
+        "[paths]\ndata = '/local/%u-%g/%U/100%%%h'\n\
+         [container]\nwritable = true\nmount_home = false\nmax_processors = 0x10\n\
+         [enroot]\nhooks = ['/a', '/b/%u']\n\
+         [store]\nmax_size = '200G'\n\
+         [registries]\nhttp = ['localhost:5000', 'x']\npull_policy = 'missing'\n\
+         mirrors = { 'docker.io' = ['m1', 'm2'] }\n",
+        &[],
+    )
+    .unwrap();
+    for (variable, wanted) in [
+        (v::DATA_PATH, "/local/1000-100/alice/100%/home/alice"),
+        (v::ROOTFS_WRITABLE, "yes"),
+        (v::MOUNT_HOME, "no"),
+        (v::MAX_PROCESSORS, "16"),
+        (v::HOOKS_PATH, "/a:/b/1000"),
+        (v::STORE_MAX_BYTES, "214748364800"),
+        (v::HTTP_REGISTRIES, "localhost:5000,x"),
+        (v::PULL_POLICY, "missing"),
+        (v::REGISTRY_MIRRORS, "docker.io=m1,docker.io=m2"),
+    ] {
+        assert_eq!(said(&got, variable).as_deref(), Some(wanted));
+        // Children find it where they look.
+        assert_eq!(got.host.get(OsStr::new(variable)), Some(&wanted.into()));
+    }
+    assert_eq!(got.squash.program.processors(), 16);
+    assert_eq!(got.folders.hooks, ["/a", "/b/1000"].map(PathBuf::from));
+}
+
+#[test]
+fn defaults_are_the_real_ones() {
+    let home = [(v::HOME, "/h")];
+    let bare = settings("", &home).unwrap();
+    assert_eq!(bare.paths.data, Some("/h/.local/share/enroot".into()));
+    assert_eq!(bare.store.unwrap().path, Path::new("/h/.cache/pyxis"));
+    assert_eq!(said(&settings("", &home).unwrap(), v::CACHE_PATH).unwrap(), "/h/.cache");
+    assert_eq!(bare.paths.temp, Path::new("/tmp"));
+    let xdg =
+        [(v::HOME, "/h"), (v::XDG_DATA_HOME, "/d"), (v::XDG_CACHE_HOME, "/c"), (v::TMPDIR, "/t")];
+    let moved = settings("", &xdg).unwrap();
+    assert_eq!(moved.paths.data, Some("/d/enroot".into()));
+    assert_eq!(moved.store.unwrap().path, Path::new("/c/pyxis"));
+    assert_eq!(moved.paths.temp, Path::new("/t"));
+    assert_eq!(settings("", &[]).unwrap().paths.data, None);
+}
+
+#[test]
+fn the_environment_is_above_the_file_and_an_empty_variable_says_nothing() {
+    let file = "[container]\nmax_processors = 3\nwritable = true\n";
+    let with = |value| settings(file, &[(v::MAX_PROCESSORS, value), (v::ROOTFS_WRITABLE, "no")]);
+    assert_eq!(with("5").unwrap().squash.program.processors(), 5);
+    assert!(!with("5").unwrap().container.writable);
+    assert_eq!(with("").unwrap().squash.program.processors(), 3);
+    let from: Vec<_> =
+        with("").unwrap().resolved.all().map(|(s, _, o)| (s.key, o.clone())).collect();
+    let line = Origin::File { path: "/p.toml".into(), line: 2 };
+    assert!(from.contains(&("max_processors", line)));
+    assert!(from.contains(&("writable", Origin::Environment)));
+    assert!(from.contains(&("remap_root", Origin::Default)));
+}
+
+#[test]
+fn errors_name_their_place_and_what_was_meant() {
+    for (text, error) in [
+        (
+            "\n[container]\nwriteable = true\n",
+            "/p.toml:3: unknown key `writeable`; did you mean `writable`?",
+        ),
+        ("[containers]\n", "/p.toml:1: unknown table `containers`; did you mean `container`?"),
+        (
+            "[paths]\nxyzzy = 1\n",
+            "/p.toml:2: unknown key `xyzzy`; `pyxis config` lists what there is",
+        ),
+        (
+            "[container]\n\nwritable = 'yes'\n",
+            "/p.toml:3: writable: it takes true or false, without quotes",
+        ),
+        (
+            "[paths]\ndata = 'x/%u'\n",
+            "/p.toml:2: data: \"x/1000\" is no absolute path (%h is the home directory)",
+        ),
+        ("[paths]\ndata = '/%x'\n", "/p.toml:2: data: after % comes u, g, U, h or %"),
+        (
+            "[registries]\nretries = -1\n",
+            "/p.toml:2: retries: it takes a whole number, zero or more",
+        ),
+        (
+            "[registries]\npull_policy = 'sometimes'\n",
+            "/p.toml:2: pull_policy: \"sometimes\" is none of always, missing, never",
+        ),
+        ("[store]\nmax_size = '3Q'\n", "/p.toml:2: max_size: sizes end in K, M, G, T or P"),
+        ("paths = 1\n", "/p.toml:1: paths is a table: write [paths] and its keys below"),
+    ] {
+        assert_eq!(settings(text, &[]).unwrap_err(), error);
+    }
+    assert!(settings("[paths]\ndata = \n", &[]).unwrap_err().starts_with("/p.toml:2: "));
+    for (variable, value, error) in [
+        (
+            v::MAX_PROCESSORS,
+            "many",
+            "ENROOT_MAX_PROCESSORS=many: it takes a whole number, zero or more",
+        ),
+        (v::STORE_MAX_BYTES, "-1", "PYXIS_STORE_MAX_BYTES=-1: it takes a number of bytes"),
+        (v::PULL_POLICY, "x", "PYXIS_PULL_POLICY=x: \"x\" is none of always, missing, never"),
+        (v::REGISTRY_MIRRORS, "a", "PYXIS_REGISTRY_MIRRORS=a: it takes NAME=ITEM[,NAME=ITEM...]"),
+        (
+            v::SOURCE_DATE_EPOCH,
+            "now",
+            "SOURCE_DATE_EPOCH=now: it takes seconds since 1970, up to 4294967295",
+        ),
+    ] {
+        assert_eq!(settings("", &[(variable, value)]).unwrap_err(), error);
+    }
+}
+
+/// A value of each kind, that both a file and a variable can say.
+fn value_of(kind: Kind) -> BoxedStrategy<Value> {
+    let word = "[a-z0-9.-]{1,12}";
+    let path = || "(/[a-z0-9 _%\"'.-]{1,8}){1,3}".prop_map(PathBuf::from);
+    match kind {
+        Kind::Path => path().prop_map(Value::Path).boxed(),
+        Kind::Paths => prop::collection::vec(path(), 1..4).prop_map(Value::Paths).boxed(),
+        Kind::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
+        Kind::Number | Kind::Size => (0..u64::from(u32::MAX)).prop_map(Value::Number).boxed(),
+        Kind::Text => "[ -~]{1,20}".prop_map(Value::Text).boxed(),
+        Kind::Policy => {
+            prop::sample::select(vec![PullPolicy::Always, PullPolicy::Missing, PullPolicy::Never])
+                .prop_map(Value::Policy)
+                .boxed()
+        }
+        Kind::Words => prop::collection::vec(word, 1..4).prop_map(Value::Words).boxed(),
+        Kind::Lists => (word, prop::collection::vec(word, 1..4))
+            .prop_map(|(name, items)| {
+                Value::Lists(items.into_iter().map(|item| (name.clone(), item)).collect())
+            })
+            .boxed(),
+    }
+}
+
+/// A setting by its place in the table, and a value for it.
+fn said_somewhere() -> impl Strategy<Value = (usize, Value)> {
+    (0..SETTINGS.len())
+        .prop_flat_map(|at| value_of(SETTINGS[at].kind).prop_map(move |value| (at, value)))
+}
+
+proptest! {
+    #[test]
+    fn a_file_and_a_variable_mean_the_same((at, value) in said_somewhere()) {
+        let setting = &SETTINGS[at];
+        let literal = value.to_toml().replace('%', "%%");
+        let literal = if matches!(setting.kind, Kind::Path | Kind::Paths) { literal } else { value.to_toml() };
+        let file = format!("[{}]\n{} = {literal}\n", setting.section, setting.key);
+        let by_file = settings(&file, &[(v::HOME, "/h")]).unwrap();
+        let text = value.to_text().into_string().unwrap();
+        let by_variable = settings("", &[(v::HOME, "/h"), (setting.variable, &text)]).unwrap();
+        let all = |settings: &Settings| -> Vec<_> {
+            settings.resolved.all().map(|(_, value, _)| value.cloned()).collect()
+        };
+        prop_assert_eq!(all(&by_file), all(&by_variable));
+        prop_assert_eq!(&all(&by_file)[at], &Some(value));
+        // The parts that are handed down, too.
+        let parts = |s: &Settings| format!(
+            "{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}{:?}", s.container, s.folders, s.devices, s.squash, s.store,
+            s.registries, s.credentials, s.pull_policy, s.max_unpacked);
+        prop_assert_eq!(parts(&by_file), parts(&by_variable));
+        prop_assert_eq!(&by_file.paths.data, &by_variable.paths.data);
+    }
+
+    #[test]
+    fn no_text_panics(text in ".{0,120}", key in "[a-z_]{1,10}") {
+        let _ = settings(&text, &[]);
+        let _ = settings(&format!("[paths]\n{key} = {text}"), &[]);
+    }
+}

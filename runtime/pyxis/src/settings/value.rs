@@ -1,0 +1,232 @@
+//! What a setting's value can be, as a file has it and as an environment variable has it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use images::import::PullPolicy;
+use toml::de::DeValue;
+
+/// What kind of value a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A path or a template of one.
+    Path,
+    /// Several of them; joined with `:` in the environment.
+    Paths,
+    /// `true` or `false`. In the environment whatever is neither empty nor a "no" is a yes, as for
+    /// enroot ([`is_yes`]).
+    Bool,
+    /// A whole number, zero or more.
+    Number,
+    /// Bytes, or a string such as `"200G"`.
+    Size,
+    /// Any string.
+    Text,
+    /// `"always"`, `"missing"` or `"never"`.
+    Policy,
+    /// Several strings; joined with `,` in the environment.
+    Words,
+    /// A table of lists; `name=item` joined with `,` in the environment.
+    Lists,
+}
+
+/// The value of a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Of [`Kind::Path`].
+    Path(PathBuf),
+    /// Of [`Kind::Paths`].
+    Paths(Vec<PathBuf>),
+    /// Of [`Kind::Bool`].
+    Bool(bool),
+    /// Of [`Kind::Number`] and [`Kind::Size`].
+    Number(u64),
+    /// Of [`Kind::Text`].
+    Text(String),
+    /// Of [`Kind::Policy`].
+    Policy(PullPolicy),
+    /// Of [`Kind::Words`].
+    Words(Vec<String>),
+    /// Of [`Kind::Lists`]: names and an item of each, in order; a name may come again.
+    Lists(Vec<(String, String)>),
+}
+
+/// Whether a word of enroot's turns something on: anything but nothing and a "no" does.
+pub fn is_yes(value: &OsStr) -> bool {
+    let value = value.as_bytes().to_ascii_lowercase();
+    !matches!(value.as_slice(), b"" | b"n" | b"no" | b"f" | b"false")
+}
+
+impl Kind {
+    /// The value that an environment variable's text means; the error says what it takes.
+    pub(super) fn read_text(self, text: &OsStr) -> Result<Value, String> {
+        let utf8 = || text.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
+        let items = |text: &str, separator| -> Vec<String> {
+            let items = text.split(separator).map(str::trim).filter(|item| !item.is_empty());
+            items.map(str::to_owned).collect()
+        };
+        Ok(match self {
+            Kind::Path => Value::Path(text.into()),
+            Kind::Paths => Value::Paths(
+                std::env::split_paths(text).filter(|path| !path.as_os_str().is_empty()).collect(),
+            ),
+            Kind::Bool => Value::Bool(is_yes(text)),
+            Kind::Number => Value::Number(
+                utf8()?.trim().parse().map_err(|_| "it takes a whole number, zero or more")?,
+            ),
+            Kind::Size => Value::Number(size(utf8()?.trim())?),
+            Kind::Text => Value::Text(utf8()?.to_owned()),
+            Kind::Policy => Value::Policy(policy(utf8()?)?),
+            Kind::Words => Value::Words(items(utf8()?, ',')),
+            Kind::Lists => {
+                let pairs = items(utf8()?, ',').into_iter().map(|pair| {
+                    let pair = pair
+                        .split_once('=')
+                        .filter(|(name, item)| !name.trim().is_empty() && !item.trim().is_empty());
+                    let pair = pair.ok_or("it takes NAME=ITEM[,NAME=ITEM...]")?;
+                    Ok((pair.0.trim().to_owned(), pair.1.trim().to_owned()))
+                });
+                Value::Lists(pairs.collect::<Result<_, &str>>()?)
+            }
+        })
+    }
+
+    /// The value in a file; `path` fills in what a template of a path asks for.
+    pub(super) fn read_toml(
+        self,
+        value: &DeValue<'_>,
+        path: impl Fn(&str) -> Result<PathBuf, String>,
+    ) -> Result<Value, String> {
+        Ok(match self {
+            Kind::Path => Value::Path(path(&text(value)?)?),
+            Kind::Paths => {
+                Value::Paths(list(value)?.iter().map(|item| path(item)).collect::<Result<_, _>>()?)
+            }
+            Kind::Bool => match value {
+                DeValue::Boolean(value) => Value::Bool(*value),
+                _ => return Err("it takes true or false, without quotes".to_owned()),
+            },
+            Kind::Number => Value::Number(number(value)?),
+            Kind::Size => match value {
+                DeValue::String(text) => Value::Number(size(text)?),
+                value => Value::Number(number(value)?),
+            },
+            Kind::Text => Value::Text(text(value)?),
+            Kind::Policy => Value::Policy(policy(&text(value)?)?),
+            Kind::Words => Value::Words(list(value)?),
+            Kind::Lists => {
+                let DeValue::Table(table) = value else {
+                    return Err("it takes a table: { \"docker.io\" = [\"mirror\"] }".to_owned());
+                };
+                let mut pairs = Vec::new();
+                for (name, items) in table {
+                    let items = list(items.get_ref())?;
+                    pairs.extend(items.into_iter().map(|item| (name.get_ref().to_string(), item)));
+                }
+                Value::Lists(pairs)
+            }
+        })
+    }
+}
+
+impl Value {
+    /// As an environment variable has it: what [`Kind::read_text`] reads.
+    pub fn to_text(&self) -> OsString {
+        let text = match self {
+            Value::Path(path) => return path.into(),
+            Value::Paths(paths) => {
+                let paths: Vec<_> = paths.iter().map(|path| path.as_os_str().as_bytes()).collect();
+                return OsString::from_vec(paths.join(&b':'));
+            }
+            Value::Bool(true) => "yes".to_owned(),
+            Value::Bool(false) => "no".to_owned(),
+            Value::Number(number) => number.to_string(),
+            Value::Text(text) => text.clone(),
+            Value::Policy(policy) => policy.to_string(),
+            Value::Words(words) => words.join(","),
+            Value::Lists(pairs) => {
+                let pairs: Vec<_> =
+                    pairs.iter().map(|(name, item)| format!("{name}={item}")).collect();
+                pairs.join(",")
+            }
+        };
+        text.into()
+    }
+
+    /// As a file has it.
+    pub fn to_toml(&self) -> String {
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        let array = |items: Vec<String>| format!("[{}]", items.join(", "));
+        match self {
+            Value::Path(path) => quoted(&path.to_string_lossy()),
+            Value::Paths(paths) => {
+                array(paths.iter().map(|path| quoted(&path.to_string_lossy())).collect())
+            }
+            Value::Bool(value) => value.to_string(),
+            Value::Number(number) => number.to_string(),
+            Value::Text(text) => quoted(text),
+            Value::Policy(policy) => quoted(&policy.to_string()),
+            Value::Words(words) => array(words.iter().map(|word| quoted(word)).collect()),
+            Value::Lists(pairs) => {
+                let mut names: Vec<&str> = Vec::new();
+                for (name, _) in pairs {
+                    if !names.contains(&name.as_str()) {
+                        names.push(name);
+                    }
+                }
+                let tables = names.into_iter().map(|name| {
+                    let items = pairs.iter().filter(|(of, _)| of == name);
+                    format!(
+                        "{} = {}",
+                        quoted(name),
+                        array(items.map(|(_, item)| quoted(item)).collect())
+                    )
+                });
+                format!("{{ {} }}", tables.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
+fn text(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        _ => Err("it takes a string in quotes".to_owned()),
+    }
+}
+
+fn list(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    match value {
+        DeValue::Array(items) => items.iter().map(|item| text(item.get_ref())).collect(),
+        _ => Err("it takes a list of strings in brackets".to_owned()),
+    }
+}
+
+fn number(value: &DeValue<'_>) -> Result<u64, String> {
+    match value {
+        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix())
+            .map_err(|_| "it takes a whole number, zero or more".to_owned()),
+        _ => Err("it takes a whole number, without quotes".to_owned()),
+    }
+}
+
+fn policy(word: &str) -> Result<PullPolicy, String> {
+    word.parse::<PullPolicy>().map_err(|error| error.to_string())
+}
+
+/// Bytes with a binary suffix.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match text[digits.len()..].trim().trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        "P" => 50,
+        _ => return Err("sizes end in K, M, G, T or P".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "it takes a number of bytes".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "it is too large".to_owned())
+}
