@@ -71,5 +71,6 @@ setup() { image=$(image busybox); }
 
 @test "standard input and output are the task's alone" {
     run bash -c "echo through | srun ${PYXIS_SRUN_ARGS:-} -N1 --container-image='$image' cat 2> /dev/null"
+    [ "$status" -eq 0 ]
     [ "$output" = through ]
 }

@@ -60,7 +60,9 @@ setup() { image=$(image busybox); }
     touch "$file"
     run_srun --container-image="$image" --container-mount-home ls -a "$HOME"
     output_has ".pyxis-test-$$"
-    run_srun_unchecked --container-image="$image" --no-container-mount-home ls -a "$HOME"
+    run_srun_unchecked --container-image="$image" --no-container-mount-home sh -c 'ls -a "$1" 2>&1; echo looked' sh "$HOME"
+    [ "$status" -eq 0 ]
+    output_has looked
     output_lacks ".pyxis-test-$$"
     run_srun --container-image="$image" --container-mount-home --container-remap-root sh -c 'echo $HOME; ls -a /root'
     output_has ".pyxis-test-$$"

@@ -83,5 +83,6 @@ load common
     mkdir localhost:1
     touch localhost:1/x.sqsh
     run_srun_unchecked --container-image=localhost:1/x.sqsh echo ran-anyway
+    [ "$status" -eq 1 ]
     output_has "hint: a file of this name exists: --container-image=./localhost:1/x.sqsh would use it"
 }

@@ -31,6 +31,7 @@ teardown() { remove_container "$name"; }
     ((status != 0))
     output_has "source path does not exist: /nonexistent/source"
     run_srun_unchecked --container-name="$name:no_exec" echo ran-anyway
+    ((status != 0))
     output_has "does not exist, and --container-image is not set"
     run_srun --container-image="$image" --container-name="$name" true
     run_srun_unchecked --container-name="$name" --container-mounts=/nonexistent/source:/mnt echo ran-anyway

@@ -14,7 +14,10 @@ suite_shell() {
     for file in "${files[@]}"; do
         check "shellcheck $file" shellcheck -x -P SCRIPTDIR -P . "$file"
     done
+    check "every assertion of the bats files can fail" runner lint bats
 }
+
+runner() { cargo run -q --locked -p runner -- "$@"; }
 
 suite_format() { check "cargo fmt --check" cargo fmt --all --check; }
 

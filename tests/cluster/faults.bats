@@ -188,7 +188,9 @@ nothing_left() {
 # Fails unless the step of the last `run` was refused with exit code 1 and this text, and its program did not run.
 refused() {
     echo "$output"
-    [ "$status" -eq 1 ] && [[ $output == *"$1"* && $output != *ran-anyway* ]]
+    [ "$status" -eq 1 ]
+    [[ $output == *"$1"* ]]
+    [[ $output != *ran-anyway* ]]
 }
 
 # The plugin's line with a runtime of the test's, a script on stdin; $work is gone with the test.
@@ -272,7 +274,8 @@ END
     local data=/var/tmp/full
     on_node sh -c "mkdir -m 777 $data; mount -t tmpfs -o size=100k,mode=777 tmpfs $data"
     run user srun -w n1 --export=ALL,XDG_DATA_HOME=$data --container-image="$image" --container-name=full echo ran-anyway
-    [ -z "$(on_node find $data -mindepth 1 -name '*full*')" ]
+    left=$(on_node find $data -mindepth 1 -name '*full*')
+    [ -z "$left" ]
     on_node sh -c "umount $data; rmdir $data"
     refused "failed to create container filesystem for image: $image: "
     [[ $output == *"No space left on device"* ]]
@@ -282,13 +285,15 @@ END
 @test "no room for what is saved, or no right: said at the end, no file is left" {
     on_node sh -c 'mkdir -m 777 /var/tmp/full; mount -t tmpfs -o size=100k,mode=777 tmpfs /var/tmp/full'
     run user srun -w n1 --container-image="$image" --container-save=/var/tmp/full/x.sqsh echo it ran
-    [ -z "$(on_node find /var/tmp/full -type f)" ]
+    left=$(on_node find /var/tmp/full -type f)
+    [ -z "$left" ]
     on_node sh -c 'umount /var/tmp/full; rmdir /var/tmp/full'
     echo "$output"
     [ "$status" -eq 0 ] # as with the original: the program had ended well
     [[ $output == *"it ran"*"failed to export container"*" to /var/tmp/full/x.sqsh: "* ]]
     [[ $output == *"the container could not be saved"* ]]
     run user srun -w n1 --container-image="$image" --container-save=/root/x.sqsh true
+    [ "$status" -eq 0 ]
     [[ $output == *"failed to export container"*" to /root/x.sqsh: "*"Permission denied"* ]]
     nothing_left
 }

@@ -19,15 +19,19 @@ teardown() {
 up() { cluster --state "$CLUSTER_STATE" up --quiet "$@"; }
 
 nothing_left() {
-    [ -z "$(find "$BATS_TEST_TMPDIR" -name 'pyxis-cluster.*')" ]
+    local left
+    left=$(find "$BATS_TEST_TMPDIR" -name 'pyxis-cluster.*')
+    [ -z "$left" ]
     if grep -l -z "$BATS_TEST_TMPDIR/pyxis-cluster" /proc/[0-9]*/cmdline 2> /dev/null; then return 1; fi
     if grep "$BATS_TEST_TMPDIR/pyxis-cluster" /proc/self/mountinfo; then return 1; fi
-    [ -z "$(find /sys/fs/cgroup -maxdepth 2 -name "pyxis-cluster.*.$(printf '%s' "$CLUSTER_STATE" | cksum | cut -d ' ' -f 1)")" ]
+    left=$(find /sys/fs/cgroup -maxdepth 2 -name "pyxis-cluster.*.$(printf '%s' "$CLUSTER_STATE" | cksum | cut -d ' ' -f 1)")
+    [ -z "$left" ]
 }
 
 @test "tasks run on every node, as the ordinary user" {
     up --nodes 3
     run cluster run -- srun -N3 sh -c 'echo $(hostname) $(id -un) $(pwd)'
+    [ "$status" -eq 0 ]
     [ "$(sort <<< "$output")" = "$(printf '%s\n' {n1,n2,n3}" pyxistest $CLUSTER_STATE/work")" ]
 }
 
@@ -50,6 +54,8 @@ nothing_left() {
     cluster run -- sh -c 'echo shared > file'
     cluster node 1 -- touch /tmp/x /run/x /var/tmp/x /dev/shm/x
     run cluster node 2 -- sh -c 'cat $CLUSTER_WORK/file; ls /tmp/x /run/x /var/tmp/x /dev/shm/x 2>/dev/null'
+    # Of ls: there is none of them.
+    [ "$status" -eq 2 ]
     [ "$output" = shared ]
 }
 
@@ -104,7 +110,8 @@ jobs_cgroups() { cluster --state "$1" node 1 -- find /sys/fs/cgroup -name 'job_*
     for ((i = 0; i < 50; i++)); do [[ -n $(jobs_cgroups "$CLUSTER_STATE") ]] && break; sleep 0.1; done
     jobs_cgroups "$CLUSTER_STATE"
     [ -n "$(jobs_cgroups "$CLUSTER_STATE")" ]
-    [ -z "$(jobs_cgroups "$second")" ]
+    left=$(jobs_cgroups "$second")
+    [ -z "$left" ]
     [ "$(cluster --state "$second" run -- sinfo -h -o %D)" = 2 ]
     cluster --state "$second" down
     [ -n "$(jobs_cgroups "$CLUSTER_STATE")" ]
@@ -131,6 +138,7 @@ jobs_cgroups() { cluster --state "$1" node 1 -- find /sys/fs/cgroup -name 'job_*
     cluster snapshot | diff "$BATS_TEST_TMPDIR/before" -
     cluster node 1 -- sh -c 'mkdir /run/left; mount -t tmpfs left /run/left; sleep 1000 < /dev/null > /dev/null 2>&1 3>&- &'
     run bash -c '"$1" snapshot | diff "$2" -' - "$BATS_TEST_DIRNAME/cluster" "$BATS_TEST_TMPDIR/before"
+    [ "$status" -eq 1 ]
     [[ $output == *"n1 mount /run/left"* && $output == *"n1 process root sleep 1000"* && $output != *"n2 "* ]]
 }
 
@@ -139,30 +147,41 @@ jobs_cgroups() { cluster --state "$1" node 1 -- find /sys/fs/cgroup -name 'job_*
     cluster node 1 -- sh -c '(true & true &) & (true &)'
     sleep 0.2
     run cluster node 1 -- ps -e -o stat=
+    [ "$status" -eq 0 ]
+    [ -n "$output" ]
     [[ $output != *Z* ]]
 }
 
 @test "wrong use: one line that says what" {
     run cluster --state "$CLUSTER_STATE" run -- true
-    [ "$status" -ne 0 ] && [ "$output" = "cluster: no cluster is up in $CLUSTER_STATE" ]
+    [ "$status" -ne 0 ]
+    [ "$output" = "cluster: no cluster is up in $CLUSTER_STATE" ]
     run cluster up --nodes many
-    [ "$status" -ne 0 ] && [ "$output" = "cluster: --nodes wants a number from 1 to 99, not 'many'" ]
+    [ "$status" -ne 0 ]
+    [ "$output" = "cluster: --nodes wants a number from 1 to 99, not 'many'" ]
     run cluster fly
-    [ "$status" -ne 0 ] && [ "${#lines[@]}" -eq 1 ]
+    [ "$status" -ne 0 ]
+    [ "${#lines[@]}" -eq 1 ]
 }
 
 @test "tests/run: the assertion that failed is shown, whatever teardown prints after it" {
     local log=$BATS_TEST_TMPDIR/log
     { echo "ok 1 well"; echo "not ok 2 first"; seq -f '# a%g' 60; echo "ok 3 well"; echo "# later"; echo "not ok 4 second"; seq -f '# b%g' 60; } > "$log"
     run "$BATS_TEST_DIRNAME/../failures" 40 25 "$log"
-    [ "$status" -eq 0 ] && [ "$output" = "$(echo "not ok 2 first"; seq -f '# a%g' 19; echo "not ok 4 second"; seq -f '# b%g' 19)" ]
+    [ "$status" -eq 0 ]
+    [ "$output" = "$(echo "not ok 2 first"; seq -f '# a%g' 19; echo "not ok 4 second"; seq -f '# b%g' 19)" ]
     seq -f 'not ok %g of many' 60 > "$log"
     run "$BATS_TEST_DIRNAME/../failures" 20 25 "$log"
-    [ "${#lines[@]}" -eq 20 ] && [ "${lines[18]}" = "not ok 19 of many" ] && [ "${lines[19]}" = "... 60 failures in all" ]
+    [ "$status" -eq 0 ]
+    [ "${#lines[@]}" -eq 20 ]
+    [ "${lines[18]}" = "not ok 19 of many" ]
+    [ "${lines[19]}" = "... 60 failures in all" ]
     { seq 60; echo "FAILED: it"; echo; echo "FAILED: silent"; } > "$log"
     run "$BATS_TEST_DIRNAME/../failures" 20 5 "$log"
+    [ "$status" -eq 0 ]
     [ "$output" = "$(seq 56 60; echo "FAILED: it"; echo "FAILED: silent")" ]
     printf '%s\n' one two three "no test" > "$log"
     run "$BATS_TEST_DIRNAME/../failures" 20 25 "$log"
+    [ "$status" -eq 0 ]
     [ "$output" = "$(printf '%s\n' two three "no test")" ]
 }

@@ -106,8 +106,10 @@ hostile_image() {
     step --container-image="$image" --container-mounts="$strange:/mnt/$strange" ls "/mnt/$strange"
     [ "$status" -eq 0 ]
     [[ $output == *inside* ]]
-    [ -z "$(find "$CLUSTER_STATE/work" -name injected)" ]
-    [ -z "$(on_node find /run /tmp -name injected)" ]
+    left=$(find "$CLUSTER_STATE/work" -name injected)
+    [ -z "$left" ]
+    left=$(on_node find /run /tmp -name injected)
+    [ -z "$left" ]
 }
 
 @test "variables of the job do not steer the runtime: loader, PATH, its directories, the plugin's own" {
@@ -129,9 +131,12 @@ hostile_image() {
     uid=$(cluster login -- id -u pyxistest)
     on_node sh -c "mkdir -p /var/tmp/theirs; chown $uid /var/tmp/theirs; rm -f /var/tmp/link; ln -s $bait /var/tmp/link; chown -h $uid /var/tmp/link"
     for way in theirs link; do
-        run cluster plugstack "$PYXIS_TEST_LINE runtime_path=/var/tmp/$way/pyxis"
-        cluster logs | grep -q "couldn't trust the runtime directory /var/tmp/$way: it leads to the runtime directory, and others than root could replace it"
-        [ -z "$(on_node find /var/tmp/theirs "$bait" -name pyxis)" ]
+        # Whether its slurmd starts all the same is another test's.
+        cluster plugstack "$PYXIS_TEST_LINE runtime_path=/var/tmp/$way/pyxis" || echo "status $?"
+        logs=$(cluster logs)
+        grep -q "couldn't trust the runtime directory /var/tmp/$way: it leads to the runtime directory, and others than root could replace it" <<< "$logs"
+        left=$(on_node find /var/tmp/theirs "$bait" -name pyxis)
+        [ -z "$left" ]
     done
     on_node rm -rf /var/tmp/theirs /var/tmp/link
     bait_untouched

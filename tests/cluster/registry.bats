@@ -79,7 +79,8 @@ requests() { grep '"GET ' "$log" | grep -c -- "$1" || true; }
     user srun -w n1 --export=ALL,PYXIS_PULL_POLICY=never --container-image="$registry#one" true
     [ $(($(requests /v2/one/) - before)) -eq 0 ]
     # Nothing was kept beside the store.
-    [ -z "$(on_node 1 find /run/pyxis -name '*.squashfs')" ]
+    left=$(on_node 1 find /run/pyxis -name '*.squashfs')
+    [ -z "$left" ]
 }
 
 @test "of several tasks one gets the image, and says nothing while it does" {
@@ -98,6 +99,7 @@ requests() { grep '"GET ' "$log" | grep -c -- "$1" || true; }
     before=$(requests /manifests/latest)
     run user srun -N2 --container-image="$registry#moving" grep -h image /which
     echo "$output"
+    [ "$status" -eq 0 ]
     [ "$(grep "^image moving" <<< "$output" | sort | uniq -c | awk '{ print $1 }')" = 2 ]
     [ $(($(requests /manifests/latest) - before)) -eq 1 ]
     # As much where the job's environment is not handed on.
@@ -112,6 +114,7 @@ requests() { grep '"GET ' "$log" | grep -c -- "$1" || true; }
     [ "$status" -eq 0 ]
     [[ $output != *SLURM_PYXIS_IMAGE* ]]
     run user srun -w n1 --container-image="$registry#moving" cat /which
+    [ "$status" -eq 0 ]
     [[ $output == *"$(cat "$BATS_FILE_TMPDIR/push/root/which")"* ]]
 }
 
@@ -143,7 +146,8 @@ requests() { grep '"GET ' "$log" | grep -c -- "$1" || true; }
     user srun -w n1 --container-image="$registry#one" --container-name=kept --container-writable touch /left
     store=/var/tmp/images/$(user id -u)
     user srun -w n1 "$PYXIS_TEST_COMMAND" gc --all
-    [ -z "$(on_node 1 find "$store/images" -name '*.sqsh')" ]
+    left=$(on_node 1 find "$store/images" -name '*.sqsh')
+    [ -z "$left" ]
     user srun -w n1 --container-name=kept sh -c 'test -e /left && grep image /which'
     user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_kept
 }
@@ -180,14 +184,18 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     [ $(($(requests /v2/crowd2/blobs/) - before)) -eq 2 ]
     [ "$(images_in 1 $shared | wc -l)" -eq 1 ]
     [ "$(on_node 1 sh -c "stat -c '%u %a' $shared/images/*.sqsh")" = "64150 444" ]
-    [[ $(images_in 1 /var/tmp/images) != *"$(basename "$(images_in 1 $shared)")"* ]]
+    image=$(images_in 1 $shared)
+    left=$(images_in 1 /var/tmp/images)
+    [[ $left != *"$(basename "$image")"* ]]
     # Nothing unfinished, and nobody waits for requests any more.
-    [ -z "$(on_node 1 find $shared/tmp $shared/locks -type f)" ]
+    left=$(on_node 1 find $shared/tmp $shared/locks -type f)
+    [ -z "$left" ]
     for ((i = 0; i < 50; i++)); do
         [[ -n $(on_node 1 pgrep pyxis-broker) ]] || break
         sleep 0.1
     done
-    [ -z "$(on_node 1 pgrep pyxis-broker)" ]
+    run on_node 1 pgrep pyxis-broker
+    [ "$status" -eq 1 ]
 }
 
 @test "shared store: who locks an image for good keeps nobody waiting" {
@@ -228,7 +236,8 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     echo "$output"
     [ "$status" -eq 0 ]
     [[ $output == *"image secret"* ]]
-    [ -z "$(images_in 1 $shared)" ]
+    left=$(images_in 1 $shared)
+    [ -z "$left" ]
     run cluster run --user pyxistest2 -- srun -w n1 --container-image="127.0.0.1:$port#secret" echo ran-anyway
     echo "$output"
     kill "$(cat "$auth/pid")"
@@ -246,7 +255,8 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
         run user srun -w n1 --container-image="$registry#one" grep image /which
         echo "$trap: $output"
         [ "$status" -eq 0 ]
-        [ -z "$(on_node 1 find $shared -type f)" ]
+        left=$(on_node 1 find $shared -type f)
+        [ -z "$left" ]
     done
 }
 
@@ -282,6 +292,7 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     [ $(($(requests /v2/far/blobs/) - before)) -eq 2 ]
     [ "$(user find "$store" -name '*.sqsh' | wc -l)" -eq 1 ]
     # Nobody holds a lock any more.
-    [ -z "$(user find "$store/locks" "$store/tmp" -type f)" ]
+    left=$(user find "$store/locks" "$store/tmp" -type f)
+    [ -z "$left" ]
     user rm -r "$store"
 }

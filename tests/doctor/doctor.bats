@@ -136,12 +136,16 @@ mends() {
 
 @test "version FILE: a build, the loader, the original, others" {
     run inside pyxis version $lib/pyxis/24.11/spank_pyxis.so
+    [ "$status" -eq 0 ]
     [[ $output == *"slurm     24.11"*"number    0x180b"*"api       42"*"bindings  "* ]]
     run inside pyxis version $loader
+    [ "$status" -eq 0 ]
     [[ $output == *"the loader"*"$lib/pyxis"*"22.05 24.11" ]]
     run inside pyxis version --json $lib/pyxis/22.05/spank_pyxis.so
+    [ "$status" -eq 0 ]
     [[ $output == '{'*'"slurm":"22.05"'*'}' ]]
     run "$PYXIS_COMMAND" version "$fixtures/original.so"
+    [ "$status" -eq 0 ]
     [[ $output == *"original in C"*"22.05.8"* ]]
     run "$PYXIS_COMMAND" version /bin/true
     [[ $status -eq 1 && ${#lines[@]} -eq 1 && $output == *"/bin/true is no plugin of Slurm"* ]]

@@ -107,6 +107,7 @@ module() {
 @test "the module refuses a Slurm without a build" {
     run module 27.05.0.1
     echo "$output"
+    [ "$status" -eq 0 ]
     [[ $output == *'"failed":["services.slurm.pyxis: no build for Slurm 27.05; there are 20.11, '* ]]
 }
 

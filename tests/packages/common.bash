@@ -56,3 +56,16 @@ files() {
 all_debs() { (cd "$dist" && for deb in pyxis*_*.deb; do [[ $deb == *-dbgsym_* ]] || echo "/packages/$deb"; done); }
 
 has() { [[ $output == *"$1"* ]] || { echo "not in the output: $1"; return 1; }; }
+
+# Fails if grep finds something, and also if it cannot look.
+absent() {
+    local found=0
+    grep "$@" || found=$?
+    ((found == 1))
+}
+
+# srun has loaded the plugin.
+takes_the_option() {
+    inside srun --help > "$BATS_TEST_TMPDIR/help"
+    grep -q -e --container-image "$BATS_TEST_TMPDIR/help"
+}

@@ -45,6 +45,7 @@ rpm_root() {
 
 @test "they want of a system no more than it has" {
     run rpm -qp --requires "${main[@]}"
+    [ "$status" -eq 0 ]
     grep -v -E -e "^(pyxis[^ ]*|config\(pyxis\)) = $version-1$" -e '^rpmlib\(' <<< "$output" | sort -u | diff - <(
         echo /bin/sh
         echo 'libc.so.6(GLIBC_2.28)(64bit)'
@@ -67,8 +68,11 @@ rpm_root() {
     root=$BATS_TEST_TMPDIR/rpm
     rpm --root "$root" --initdb
     rpm --root "$root" --nodeps --noscripts --excludedocs -i "${main[@]}"
-    [ ! -e "$root/usr/share/man/man1/pyxis.1.gz" ] && [ ! -e "$root/usr/share/doc/pyxis" ]
-    for name in $(rpm --root "$root" -qa --qf '%{NAME} '); do
+    [ ! -e "$root/usr/share/man/man1/pyxis.1.gz" ]
+    [ ! -e "$root/usr/share/doc/pyxis" ]
+    names=$(rpm --root "$root" -qa --qf '%{NAME} ')
+    [ "$(wc -w <<< "$names")" -eq "${#main[@]}" ]
+    for name in $names; do
         cmp "$source/LICENSE" "$root/usr/share/licenses/$name/LICENSE"
         [ "$(rpm --root "$root" -q --licensefiles "$name")" = "/usr/share/licenses/$name/LICENSE" ]
     done

@@ -69,5 +69,8 @@ makes() { run make -s -C "$source" "$@"; echo "$output"; }
     makes deb SLURM_PREFIX="$prefix" DIST="$BATS_TEST_TMPDIR/none"
     [ "$status" -ne 0 ]
     grep -E '^item +S_SITE +- +1$' <<< "$output"
-    [ -z "$(find "$BATS_TEST_TMPDIR/none" -type f)" ]
+    # The directory may not even have been made.
+    mkdir -p "$BATS_TEST_TMPDIR/none"
+    left=$(find "$BATS_TEST_TMPDIR/none" -type f)
+    [ -z "$left" ]
 }

@@ -30,7 +30,8 @@ stamp() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '\
         grep -q "version $(stamp "$build" number)" "$BATS_TEST_TMPDIR/direct"
         diff "$BATS_TEST_TMPDIR/direct" "$BATS_TEST_TMPDIR/through"
         # What slurmd would fork for each job, were it there.
-        [[ $(cat "$BATS_TEST_TMPDIR/through") != *job_prolog* ]]
+        output=$(< "$BATS_TEST_TMPDIR/through")
+        [[ $output != *job_prolog* ]]
         count=$((count + 1))
     done
     [ "$count" -eq "$(find "$BATS_TEST_DIRNAME/../../slurm-releases/releases" -name '*.toml' | wc -l)" ]
@@ -42,7 +43,9 @@ stamp() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '\
     newest=$(basename "$newest" .toml)
     run host "$api" "$lib/slurm/spank_pyxis.so" --lookup
     echo "$output"
-    [[ $output == *"version 0"* && $output != *slurm_spank_* ]]
+    [ "$status" -eq 0 ]
+    [[ $output == *"version 0"* ]]
+    [[ $output != *slurm_spank_* ]]
     [[ $output == *"pyxis: no build for this Slurm (API $api) in $lib/pyxis: it is newer than $newest, the newest release this pyxis knows; install a newer pyxis; installed: 20.11, "*", $newest"* ]]
 }
 

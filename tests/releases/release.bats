@@ -28,8 +28,12 @@ teardown() {
 
 output_has() { [[ $output == *"$1"* ]] || { echo "not in the output: $1"; return 1; }; }
 
-# `! grep` would not fail a test.
-absent() { if grep "$@"; then return 1; fi; }
+# `! grep` would not fail a test; nor may a grep that cannot look.
+absent() {
+    local found=0
+    grep "$@" || found=$?
+    ((found == 1))
+}
 
 # Has srun, sbatch, salloc and slurmstepd read another line. (slurmd reads it when it starts.)
 plugstack() { cluster login -- sh -c "rm -f $conf && echo '$1' > $conf"; }
@@ -48,7 +52,10 @@ refused() {
 }
 
 @test "every program of Slurm has this release's build, and no other" {
-    for program in srun sbatch salloc; do user $program --help | grep -q -e --container-image; done
+    for program in srun sbatch salloc; do
+        user $program --help > "$BATS_TEST_TMPDIR/help"
+        grep -q -e --container-image "$BATS_TEST_TMPDIR/help"
+    done
     # slurmd of 20.11 calls init only in plugins that have slurmd_exit.
     [[ $release == 20.11 ]] || cluster logs | grep 'pyxis: version v'
     pid=$(cluster node 1 -- cat /run/slurm/slurmd.pid)
@@ -82,8 +89,10 @@ refused() {
 
 @test "arguments of plugstack.conf arrive" {
     plugstack "$line sbatch_support=0"
-    user srun --help | grep -q -e --container-image
-    user sbatch --help | absent -e --container-image
+    user srun --help > "$BATS_TEST_TMPDIR/help"
+    grep -q -e --container-image "$BATS_TEST_TMPDIR/help"
+    user sbatch --help > "$BATS_TEST_TMPDIR/help"
+    absent -e --container-image "$BATS_TEST_TMPDIR/help"
     plugstack "$line nonsense=1"
     refused "pyxis: unknown configuration option: nonsense=1"
 }
@@ -91,7 +100,9 @@ refused() {
 @test "no build for this release: refused, with the package to install; others do not step in" {
     aside "rm -r $release"
     refused "pyxis: no build for this Slurm ($release) in $lib/pyxis: install the package pyxis-slurm$release; installed: "
-    for other in $(cluster login -- ls "$lib/pyxis"); do output_has " $other"; done
+    others=$(cluster login -- ls "$lib/pyxis")
+    [ -n "$others" ]
+    for other in $others; do output_has " $other"; done
     output_has "spank: "
     # Nor does a batch script run, where sbatch is of a host that still has the build.
     aside "cp -a /run/aside/$release ."
@@ -109,7 +120,8 @@ refused() {
     run cluster node 2 -- timeout 20 slurmd -D -N n2
     aside "cp -a /run/aside/$release ."
     cluster restart slurmd 2
-    [ "$status" -ne 0 ] && [ "$status" -ne 124 ]
+    [ "$status" -ne 0 ]
+    [ "$status" -ne 124 ]
     cluster logs | grep "pyxis: no build for this Slurm ($release).*install the package pyxis-slurm$release"
     user srun -w n2 true
 }
@@ -136,13 +148,16 @@ refused() {
 }
 
 @test "a wrong build named directly is Slurm's to refuse" {
-    for other in $(cluster login -- ls "$lib/pyxis"); do
+    others=$(cluster login -- ls "$lib/pyxis")
+    [ "$(wc -w <<< "$others")" -gt 1 ]
+    for other in $others; do
         [[ $other != "$release" ]] || continue
         plugstack "required $lib/pyxis/$other/spank_pyxis.so pyxis_path=/usr/bin/pyxis"
         if [[ $release == 20.11 ]]; then
             # 20.11 compares no versions and takes the plugin. What later releases answer means nothing to it, and
             # so every task fails, with or without a container: nothing runs where it should not.
-            user srun --help | grep -q -e --container-image
+            user srun --help > "$BATS_TEST_TMPDIR/help"
+            grep -q -e --container-image "$BATS_TEST_TMPDIR/help"
             for container in '' "--container-image=$image"; do
                 # shellcheck disable=SC2086
                 run user srun $container echo ran-anyway

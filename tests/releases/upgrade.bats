@@ -110,8 +110,19 @@ upgrade() {
     done'
 }
 
-# `! grep` would not fail a test.
-absent() { if grep "$@"; then return 1; fi; }
+# No image's server runs on the node.
+no_server() {
+    local found=0
+    cluster node 1 -- pgrep pyxis-image || found=$?
+    ((found == 1))
+}
+
+# `! grep` would not fail a test; nor may a grep that cannot look.
+absent() {
+    local found=0
+    grep "$@" || found=$?
+    ((found == 1))
+}
 
 state_of() { cluster login -- scontrol show job "$1" | sed -n 's/.*JobState=\([A-Z]*\).*/\1/p'; }
 
@@ -150,7 +161,7 @@ survives() {
     # Of a job that has seen two upgrades the container and its programs live as well. Slurm is not told of its end: 24.11
     # does not understand what a slurmstepd of 22.05 says.
     ends oldest
-    wait_for 60 eval '[ -z "$(cluster node 1 -- pgrep pyxis-image)" ]'
+    wait_for 60 no_server
 
     touch "$work/enough"
     wait
@@ -161,8 +172,8 @@ survives() {
     for file in "$work"/asked.[0-9]*; do
         if grep -q '^exit 0$' "$file"; then grep -q ^ID=pyxis-test "$file"; fi
     done
-    cat "$work"/asked.* "$work"/submitted.* "$work"/*.out "$CLUSTER_STATE"/log/* |
-        absent -i -E 'spank.*incompatible|incompatible.*(spank|pyxis)|pyxis: no build'
+    absent -i -E 'spank.*incompatible|incompatible.*(spank|pyxis)|pyxis: no build' \
+        "$work"/asked.* "$work"/submitted.* "$work"/*.out "$CLUSTER_STATE"/log/*
 }
 
 @test "from 22.05 to 24.11, by 23.11 as Slurm wants it" { survives bookworm 22.05 23.11=23.11 trixie=24.11; }

@@ -32,6 +32,7 @@ lib=usr/lib/aarch64-linux-gnu
     has "init returns 0"
     # And none for another.
     run qemu "$BATS_TEST_TMPDIR/host" 36 "$TREE/$lib/slurm/spank_pyxis.so"
+    [ "$status" -eq 0 ]
     has "version 0"
     has "installed: $release"
 }
