@@ -129,10 +129,8 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     #[test]
+    #[ignore = "needs root: an ordinary user can give nothing to another"]
     fn a_store_of_roots_or_that_others_can_write_is_not_used() {
-        if !nix::unistd::geteuid().is_root() {
-            return; // an ordinary user can give nothing to another
-        }
         let base = std::env::temp_dir().join(format!("pyxis-broker-{}", std::process::id()));
         fs::create_dir(&base).unwrap();
         assert!(owner(&base).unwrap_err().contains("belongs to root"));

@@ -10,7 +10,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let found = match words[..] {
         ["lint", "bats"] => lint::bats::check(Path::new(".")),
-        _ => Err("usage: runner lint bats".into()),
+        ["lint", "rust"] => lint::rust::check(Path::new(".")),
+        _ => Err("usage: runner lint bats|rust".into()),
     };
     match found {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,

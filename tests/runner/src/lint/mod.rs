@@ -2,6 +2,7 @@
 
 pub(crate) mod bats;
 pub(crate) mod mask;
+pub(crate) mod rust;
 pub(crate) mod script;
 
 use std::path::Path;
