@@ -16,35 +16,14 @@ setup() { image=$(image busybox); }
     [ "$(sort -n <<< "$output" | tr '\n' ' ')" = "$(seq 0 63 | tr '\n' ' ')" ]
 }
 
-# The quickest of several steps with $1 tasks, in microseconds; the rest are srun's arguments.
-quickest() {
-    local i begin took best=999999999
-    for i in 1 2 3 4 5 6; do
-        begin=${EPOCHREALTIME/./}
-        # shellcheck disable=SC2086
-        srun ${PYXIS_SRUN_ARGS:-} "${one_node[@]}" --overcommit -n "$@" true
-        took=$((${EPOCHREALTIME/./} - begin))
-        ((took >= best)) || best=$took
-    done
-    echo "$best"
-}
-
-@test "64 tasks cost at most twice what one costs" {
-    only_builtin "the figure is about it; with enroot a start costs more than anything after it"
-    local one=$(($(quickest 1 --container-image="$image") - $(quickest 1)))
-    local all=$(($(quickest 64 --container-image="$image") - $(quickest 64)))
-    log "added by the container: $one us to one task, $all us to 64"
-    # 50 ms: what 64 processes of a plain step vary by on a busy machine.
-    ((all <= 2 * one + 50000))
-}
-
 @test "a process with the node's root by a mount of it does not keep the step" {
     only_pyxis "such a process is Slurm's to end there"
     SECONDS=0
     run_srun --container-image="$image" --container-remap-root --container-mounts=/:/host \
-        sh -c 'chroot /host sleep 15 < /dev/null > /dev/null 2>&1 & sleep 0.3'
+        sh -c 'chroot /host sleep 300 < /dev/null > /dev/null 2>&1 & sleep 0.3'
     output_lacks "another step is using"
-    ((SECONDS < 12))
+    # Nowhere near the process's own end, however busy the machine is.
+    ((SECONDS < 120))
 }
 
 @test "each node has its own container" {

@@ -159,28 +159,54 @@ nothing_left() {
 }
 
 @test "the end of a step does not wait for a helper" {
-    local begin plain contained
-    begin=${EPOCHREALTIME/./}
-    user bash -c 'for i in 1 2 3 4 5 6 7 8; do srun true; done'
-    plain=$((${EPOCHREALTIME/./} - begin))
-    begin=${EPOCHREALTIME/./}
-    user bash -c 'for i in 1 2 3 4 5 6 7 8; do srun --container-image="$1" true; done' - "$image"
-    contained=$((${EPOCHREALTIME/./} - begin))
-    echo "8 steps: $plain us plain, $contained us in containers"
-    # slurmstepd looks for leftovers once a second: one of them in each step would cost 8 s.
-    ((contained - plain < 4000000))
+    local took
+    # The quickest of ten: what else the machine does delays some of them.
+    took=$(user bash -c 'for i in 1 2 3 4 5 6 7 8 9 10; do
+        begin=${EPOCHREALTIME/./}
+        srun -w n1 --container-image="$1" true || exit 1
+        echo $((${EPOCHREALTIME/./} - begin))
+    done' - "$image" | sort -n | head -n 1)
+    echo "a step in a container: $took us"
+    # slurmstepd looks for leftovers once a second: with one of them every step would last as long.
+    ((took < 1000000))
 }
 
+# What a step of $1 tasks in a container does to the kernel, to a file $1 of the test's: the whole tree below slurmstepd, from slurmd on.
+trace_step() {
+    # Attached to slurmd, or nothing is seen.
+    on_node sh -c 'strace -f -qq -e trace=execve,mount,move_mount,open_tree,fsmount,unshare,setns -e status=successful \
+        -o /run/trace -p "$(pgrep -o slurmd)" & echo $! > /run/trace.pid
+        while ! grep -q "^TracerPid:.*[1-9]" "/proc/$(pgrep -o slurmd)/status"; do sleep 0.05; done'
+    user srun -w n1 -n "$1" --overcommit --container-image="$image" true
+    on_node sh -c 'pid=$(cat /run/trace.pid); kill "$pid"; while kill -0 "$pid"; do sleep 0.05; done 2> /dev/null
+        grep -v -e slurmstepd -e " SIG" /run/trace; rm -f /run/trace*' > "$BATS_TEST_TMPDIR/$1"
+    cat "$BATS_TEST_TMPDIR/$1"
+}
+
+# How often something is in the trace of $1 tasks.
+traced() { grep -c "$2" "$BATS_TEST_TMPDIR/$1"; }
+
 @test "a container start executes pyxis, and then the user's program" {
-    local trace=$BATS_TEST_TMPDIR/trace
-    # The task's whole tree below slurmstepd, from slurmd on.
-    on_node sh -c 'strace -f -qq -e trace=execve -e status=successful -o "$1" -p "$(pgrep -o slurmd)" & echo $! > "$1.pid"; sleep 0.5' - /run/trace
-    user srun -w n1 --container-image="$image" true
-    on_node sh -c 'kill "$(cat /run/trace.pid)"; sleep 0.2; grep -v slurmstepd /run/trace; rm -f /run/trace*' > "$trace"
-    cat "$trace"
-    [ "$(grep -c 'execve("[^"]*/pyxis"' "$trace")" -eq 1 ]
-    [ "$(grep -c 'execve("/bin/true"' "$trace")" -eq 1 ]
-    [ "$(grep -c execve "$trace")" -eq 2 ]
+    trace_step 1
+    [ "$(traced 1 'execve("[^"]*/pyxis"')" -eq 1 ]
+    [ "$(traced 1 'execve("/bin/true"')" -eq 1 ]
+    [ "$(traced 1 execve)" -eq 2 ]
+}
+
+@test "64 tasks cost what one costs: one start, no more mounts and namespaces, and a fixed number of joins each" {
+    local mounts spaces joins
+    trace_step 1
+    trace_step 64
+    [ "$(traced 64 'execve("[^"]*/pyxis"')" -eq 1 ]
+    [ "$(traced 64 'execve("/bin/true"')" -eq 64 ]
+    [ "$(traced 64 execve)" -eq 65 ]
+    mounts=$(traced 1 ' \(mount\|move_mount\|open_tree\|fsmount\)(')
+    [ "$(traced 64 ' \(mount\|move_mount\|open_tree\|fsmount\)(')" -eq "$mounts" ]
+    spaces=$(traced 1 ' unshare(')
+    [ "$(traced 64 ' unshare(')" -eq "$spaces" ]
+    joins=$(traced 1 ' setns(')
+    [ "$(traced 64 ' setns(')" -eq $((64 * joins)) ]
+    [ "$joins" -le 4 ]
 }
 
 # The rest of the table in docs/faults.md, a test per row: the line, the exit code, and that nothing is left.

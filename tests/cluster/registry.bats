@@ -204,12 +204,12 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     user srun -w n1 --container-image="$registry#one" true
     image=$(images_in 1 $shared)
     [ -n "$image" ]
-    on_node 1 setpriv --reuid "$(cluster run --user pyxistest2 -- id -u)" --clear-groups flock -x "$image" sleep 60 3>&- &
+    on_node 1 setpriv --reuid "$(cluster run --user pyxistest2 -- id -u)" --clear-groups flock -x "$image" sleep 600 3>&- &
     holder=$!
     sleep 0.5
     begin=$SECONDS
     user srun -w n1 --container-image="$registry#one" grep image /which
-    ((SECONDS - begin < 20))
+    ((SECONDS - begin < 120))
     on_node 1 pkill -f 'flock -x /var/tmp/shared'
     wait $holder || true
 }

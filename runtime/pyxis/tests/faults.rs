@@ -240,7 +240,8 @@ fn a_registry_without_tls_or_nobody_there_is_told_at_once() {
     place.set("ENROOT_ALLOW_HTTP", "no");
     let plain = place.fails(&["digest", &server.uri()]);
     assert!(plain.contains("ENROOT_ALLOW_HTTP=yes"), "{plain}");
-    assert!(start.elapsed() < Duration::from_secs(10));
+    // Nine retries would take four minutes.
+    assert!(start.elapsed() < Duration::from_secs(120));
 }
 
 #[test]
@@ -292,7 +293,7 @@ fn a_stuck_registry_is_given_up() {
     place.set("ENROOT_TRANSFER_RETRIES", "0");
     let server = Server::start(&image(), |request| {
         if request.path.contains("/blobs/") {
-            Reply::Late(Duration::from_secs(60))
+            Reply::Late(Duration::from_secs(600))
         } else {
             Reply::Good
         }
@@ -300,7 +301,7 @@ fn a_stuck_registry_is_given_up() {
     let start = Instant::now();
     let line = place.fails(&["pull", &server.uri()]);
     assert!(line.contains("timeout"), "{line}");
-    assert!(start.elapsed() < Duration::from_secs(20));
+    assert!(start.elapsed() < Duration::from_secs(120));
 }
 
 #[test]
