@@ -86,6 +86,7 @@ bench:
 
 deps:
 	tests/deps
+	@if command -v $(CARGO) > /dev/null; then tests/tools; else echo 'cargo-deny is built by make check, once there is a Rust toolchain'; fi
 
 clean:
 	rm -rf target dist
@@ -102,7 +103,7 @@ help:
 	@echo 'make cluster        the same Slurm with the plugin, and a shell with srun'
 	@echo 'make check          all tests; ends with one line "N passed, N failed"; tests/run SUITE runs one'
 	@echo 'make bench          what starting a container costs, against the floor and against enroot if it is installed'
-	@echo 'make deps           what demo, cluster and check need from apt'
+	@echo 'make deps           what demo, cluster and check need from apt, and cargo-deny'
 	@echo 'make clean          remove what was built (downloads and images stay in .cache)'
 
 .PHONY: need-cargo

@@ -11,7 +11,7 @@
 //! pass through nothing, and a hook the build lacks is one Slurm does not see: no epilog, no fork.
 //!
 //! Nothing here allocates or panics; in the profile `loader` the linker proves the latter
-//! ([`panic`]; SAFETY.md).
+//! ([`mod@panic`]; SAFETY.md).
 
 #![no_std]
 

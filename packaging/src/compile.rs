@@ -151,6 +151,10 @@ struct Setup<'a> {
 }
 
 impl Setup<'_> {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one run of cargo after the other, each with its settings"
+    )]
     fn run(&self, lane: usize, job: Job<'_>, progress: &Progress) -> Result<Part, Error> {
         progress.start(&name(job));
         let start = Instant::now();

@@ -1,5 +1,7 @@
 //! Picks the release, brings its bindings to OUT_DIR, and says there what a plugin built with them is for.
 
+#![expect(clippy::disallowed_methods, reason = "a build reads files of this repository")]
+
 #[cfg(feature = "real-header")]
 mod header;
 #[cfg(feature = "real-header")]

@@ -1,5 +1,7 @@
 //! The stamp of this very program, which exports a plugin.
 
+#![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
+
 use proptest::prelude::*;
 use slurm_releases::stamp::Stamp;
 use spank_bindings::{Args, BINDINGS_HASH, FailureMode, RELEASE, Spank, TARGET};

@@ -87,6 +87,7 @@ pub(crate) fn in_words(errno: nix::Error) -> String {
 }
 
 impl fmt::Display for StepError {
+    #[expect(clippy::too_many_lines, reason = "a table of texts")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spank(error) => write!(f, "Slurm refused a request: {error}"),

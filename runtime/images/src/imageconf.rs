@@ -1,5 +1,5 @@
 //! An image's configuration as the files that enroot keeps it in: `/etc/rc`, `/etc/environment`,
-//! `/etc/fstab`, readable by enroot and by [`containers::start`].
+//! `/etc/fstab`, readable by enroot and by `containers::start`.
 
 use std::collections::BTreeMap;
 

@@ -419,6 +419,7 @@ fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
 /// What enroot 4.1.2 does with the same words, tried by hand; what it prints is compared where
 /// it is more than an error's wording.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of verbs")]
 fn verbs_end_as_enroots_do() {
     let place = place();
     fs::write(place.path("work/bad.sqsh"), "not an image").unwrap();

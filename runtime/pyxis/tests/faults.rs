@@ -65,6 +65,10 @@ impl Server {
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "a server in one piece, answers by the faults that are asked for"
+)]
 fn serve(
     stream: TcpStream,
     image: &Image,

@@ -48,6 +48,7 @@ fn the_file_gives_what_the_environment_leaves_open() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one set of folders, seen from every verb")]
 fn enroots_folders_work() {
     let place = Place::new();
     place.image("image", |_| {});

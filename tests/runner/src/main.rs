@@ -11,7 +11,8 @@ fn main() -> ExitCode {
     let found = match words[..] {
         ["lint", "bats"] => lint::bats::check(Path::new(".")),
         ["lint", "rust"] => lint::rust::check(Path::new(".")),
-        _ => Err("usage: runner lint bats|rust".into()),
+        ["lint", "sizes"] => lint::sizes::check(Path::new(".")),
+        _ => Err("usage: runner lint bats|rust|sizes".into()),
     };
     match found {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,

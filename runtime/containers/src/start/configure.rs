@@ -65,6 +65,7 @@ impl Host {
 }
 
 /// Carries out everything that the plan, the image and the site ask for in the container's tree.
+#[expect(clippy::too_many_lines, reason = "to be divided, by what asks for something")]
 pub(super) fn configure(
     roots: &mut Roots,
     plan: &Plan,

@@ -2,7 +2,7 @@
 //!
 //! Two passes. The first reads every layer's headers while it is downloaded ([`Index`]) and
 //! settles in memory which entry each name of the image comes from ([`Tree`]). The second reads
-//! the layers again and passes on the entries that won ([`write`]). Nothing is unpacked, so no
+//! the layers again and passes on the entries that won ([`write()`]). Nothing is unpacked, so no
 //! name in a layer can reach the file system of the host.
 
 mod decode;

@@ -2,7 +2,7 @@
 //! they were made from by their own.
 //!
 //! Everything in it can be fetched again. A file gets its final name only when it is complete, so
-//! there is no state to repair after a crash, only leftovers to remove ([`Store::gc`]). Locks
+//! there is no state to repair after a crash, only leftovers to remove (`pyxis gc`). Locks
 //! save work; nothing goes wrong without them, since publishing is a rename.
 //!
 //! A store belongs to one user. What other users put into theirs is never trusted; stores that the

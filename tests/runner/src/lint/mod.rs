@@ -4,6 +4,7 @@ pub(crate) mod bats;
 pub(crate) mod mask;
 pub(crate) mod rust;
 pub(crate) mod script;
+pub(crate) mod sizes;
 
 use std::path::Path;
 use std::process::Command;
