@@ -16,6 +16,7 @@ suite_shell() {
     done
     check "every assertion of the bats files can fail" runner lint bats
     check "no Rust test ends before it has tested" runner lint rust
+    check "each test that SECURITY.md and SAFETY.md name exists, and each attack is named" runner lint claims
 }
 
 runner() { cargo run -q --locked -p runner -- "$@"; }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 /// SLURM_VERSION_NUMBER of the headers in `include/slurm`: up to 20.11 it is in slurm.h, later in
 /// slurm_version.h. `None` where it is in neither, as in a source tree that was not configured.
-#[expect(clippy::disallowed_methods, reason = "of a build and of tools, never of a hook")]
 pub fn version_number(include: &Path) -> Option<u32> {
     ["slurm_version.h", "slurm.h"].iter().find_map(|name| {
         let text = fs::read(include.join("slurm").join(name)).ok()?;

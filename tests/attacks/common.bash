@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Loaded by every file of the suite `attacks`. It runs as root on a cluster of tests/cluster (CLUSTER_STATE), with three
-# people on node n1: an attacker with a shell there, a victim who runs steps, and root.
+# people on node n1: an attacker with a shell there, a victim who runs steps, and root. SECURITY.md names each test by its
+# title, in the section of what it proves.
 #
 #   PYXIS_TEST_IMAGES   where the images are, as for all suites
 #   PYXIS_TEST_COMMAND  the installed `pyxis`

@@ -12,7 +12,8 @@ fn main() -> ExitCode {
         ["lint", "bats"] => lint::bats::check(Path::new(".")),
         ["lint", "rust"] => lint::rust::check(Path::new(".")),
         ["lint", "sizes"] => lint::sizes::check(Path::new(".")),
-        _ => Err("usage: runner lint bats|rust|sizes".into()),
+        ["lint", "claims"] => lint::claims::check(Path::new(".")),
+        _ => Err("usage: runner lint bats|claims|rust|sizes".into()),
     };
     match found {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! Rules for the sources of tests: a test that cannot fail is worse than none.
 
 pub(crate) mod bats;
+pub(crate) mod claims;
 pub(crate) mod mask;
 pub(crate) mod rust;
 pub(crate) mod script;
