@@ -1,10 +1,18 @@
 #!/usr/bin/env bats
 # A step that is to end, at every phase of a container's life: it ends promptly and leaves nothing. As root, on a cluster
-# of tests/cluster that has the plugin (CLUSTER_STATE names it). Slurm waits KillWait (5 s) between SIGTERM and SIGKILL.
+# of tests/cluster that has the plugin (CLUSTER_STATE names it).
 
 cluster() { "$BATS_TEST_DIRNAME/cluster" "$@"; }
 on_node() { cluster node 1 -- "$@"; }
 user() { cluster run -- "$@"; }
+
+# Slurm waits KillWait between SIGTERM and SIGKILL: so long that whatever ends before has ended by the SIGTERM, even on a busy machine.
+kill_wait() {
+    sed -i "s/^KillWait=.*/KillWait=$1/" "$CLUSTER_STATE/etc/slurm.conf"
+    cluster login -- scontrol reconfigure
+}
+setup_file() { kill_wait 90; }
+teardown_file() { kill_wait 5; }
 
 setup() {
     image=$PYXIS_TEST_IMAGES/entrypoint.sqsh
@@ -20,7 +28,9 @@ setup() {
 
 teardown() {
     user scancel -u pyxistest
-    rm -rf "$work" "$CLUSTER_STATE/enroot/unsquashfs"
+    touch "$work/go"
+    cluster node 1 -- pkill -CONT -f "$work/pyxis" || true
+    rm -rf "$work" "$CLUSTER_STATE/enroot/"{un,mk}squashfs
     cluster plugstack "$PYXIS_TEST_LINE"
 }
 
@@ -65,7 +75,7 @@ end_in_each_way() {
         echo "$how: $took ms"
         cat "$work/out"
         [ "$(grep -c ran-anyway "$work/out")" -eq 0 ]
-        ((took < 4500))
+        ((took < 60000))
         nothing_left
     done
 }
@@ -145,7 +155,105 @@ end_in_each_way() {
     nothing_left
 }
 
-@test "while the container is saved: the program had ended, the file is whole" {
+# The runtime of the plugin's line, but that it is stopped where it is called with the verb $1, once: as a user may stop it, whose process it is.
+stopped_at() {
+    # shellcheck disable=SC2016
+    printf '%s\n' '#!/bin/sh' "if [ \"\$1\" = $1 ] && mkdir $work/once 2> /dev/null; then touch $work/phase; kill -STOP \$\$; fi" \
+        "exec $PYXIS_TEST_COMMAND \"\$@\"" > "$work/pyxis"
+    chmod 755 "$work/pyxis"
+    cluster plugstack "${PYXIS_TEST_LINE/"pyxis_path=$PYXIS_TEST_COMMAND"/"pyxis_path=$work/pyxis"} ${*:2}"
+}
+
+# mksquashfs, of the directory in which programs are looked for first, takes as long as it is let.
+slow_mksquashfs() {
+    printf '%s\n' '#!/bin/sh' "touch $work/phase; while [ ! -e $work/go ]; do sleep 0.05; done; exec /usr/bin/mksquashfs \"\$@\"" \
+        > "$CLUSTER_STATE/enroot/mksquashfs"
+    chmod 755 "$CLUSTER_STATE/enroot/mksquashfs"
+}
+
+# Ends the step of srun's arguments $@ once $work/phase is there. Neither its job nor its node waits for what the user can hold up.
+end_what_is_held() {
+    local srun i took begin state
+    rm -rf "$work/phase" "$work/once"
+    user srun -w n1 -J held "$@" > "$work/out" 2>&1 3>&- &
+    srun=$!
+    for ((i = 0; i < 400; i++)); do [[ ! -e $work/phase ]] || break; sleep 0.05; done
+    [ -e "$work/phase" ] || { cat "$work/out"; return 1; }
+    begin=${EPOCHREALTIME/./}
+    user scancel -n held
+    # UnkillableStepTimeout is 30 s: then Slurm drains the node.
+    for ((i = 0; i < 300; i++)); do
+        state=$(cluster login -- squeue -h -n held -t all -o %T)
+        [[ $state == *RUNNING* || $state == *COMPLETING* ]] || break
+        sleep 0.1
+    done
+    took=$(((${EPOCHREALTIME/./} - begin) / 1000))
+    echo "gone after $took ms: $state"
+    wait $srun || true
+    cat "$work/out"
+    [[ $state != *RUNNING* ]]
+    [[ $state != *COMPLETING* ]]
+    ((took < 20000))
+    state=$(cluster login -- sinfo -h -N -n n1 -o '%T %E')
+    echo "$state"
+    [[ $state != *drain* ]]
+    [[ $state != *down* ]]
+    # Nothing waits for a signal that never comes.
+    nothing_left
+    user srun -w n1 --container-image="$image" true
+}
+
+@test "while it saves, which takes long: the step ends, no half file is left, and it is said" {
+    local logs
+    slow_mksquashfs
+    ready
+    end_what_is_held --container-image="$image" --container-save="$work/saved.sqsh" true
+    [ ! -e "$work/saved.sqsh" ]
+    logs=$(cluster logs; cat "$work/out")
+    [[ $logs == *"pyxis: "*"failed to export container"* ]]
+}
+
+@test "while it saves, stopped by its user: the step ends, no half file is left, and it is said" {
+    local logs
+    stopped_at export
+    ready
+    end_what_is_held --container-image="$image" --container-save="$work/saved.sqsh" true
+    [ ! -e "$work/saved.sqsh" ]
+    logs=$(cluster logs; cat "$work/out")
+    [[ $logs == *"pyxis: "*"failed to export container"* ]]
+}
+
+@test "while it saves a named container: the container stays, unused" {
+    slow_mksquashfs
+    ready
+    user srun -w n1 --container-image="$image" --container-name=kept true
+    before=$(what_exists)
+    end_what_is_held --container-name=kept --container-save="$work/saved.sqsh" true
+    [ ! -e "$work/saved.sqsh" ]
+    user srun -w n1 --container-name=kept true
+    user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_kept
+}
+
+@test "while it removes, at the job's end, stopped by its user: the node is free, and the next removal is complete" {
+    local list
+    stopped_at remove container_scope=job
+    ready
+    end_what_is_held --container-image="$image" --container-name=job sh -c 'sleep 2'
+    # What could not be removed is there to be removed by its user.
+    list=$(user srun -w n1 "$PYXIS_TEST_COMMAND" list)
+    for name in $list; do user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f "$name"; done
+    list=$(user srun -w n1 "$PYXIS_TEST_COMMAND" list)
+    [ -z "$list" ]
+}
+
+@test "while the epilog lists containers, stopped by its user: the node is free" {
+    stopped_at list container_scope=job
+    ready
+    end_what_is_held --container-image="$image" true
+}
+
+@test "while the container is saved: a whole file, or none" {
+    local list
     ready
     user srun -w n1 -J saving --container-image="$image" --container-writable --container-save="$work/saved.sqsh" \
         sh -c 'dd if=/dev/urandom of=/big bs=1M count=300 2> /dev/null' > "$work/out" 2>&1 3>&- &
@@ -156,9 +264,15 @@ end_in_each_way() {
     wait $srun || true
     cat "$work/out"
     grep -q 'CANCELLED' "$work/out"
-    grep -q 'pyxis: exported container' "$work/out"
-    list=$(unsquashfs -ll "$work/saved.sqsh")
-    grep -q ' 314572800 .*/big$' <<< "$list"
-    rm "$work/saved.sqsh"
+    # It is let finish if that takes a moment.
+    if [[ -e $work/saved.sqsh ]]; then
+        grep -q 'pyxis: exported container' "$work/out"
+        list=$(unsquashfs -ll "$work/saved.sqsh")
+        grep -q ' 314572800 .*/big$' <<< "$list"
+        rm "$work/saved.sqsh"
+    else
+        list=$(cluster logs; cat "$work/out")
+        [[ $list == *"failed to export container"* ]]
+    fi
     nothing_left
 }
