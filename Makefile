@@ -30,7 +30,7 @@ confdir   := $(datadir)/pyxis
 built     := target/make
 matrix     = $(CARGO) run -q --release -p build-matrix --
 
-.PHONY: all install uninstall deb rpm orig repo demo cluster check bench deps clean help
+.PHONY: all install uninstall deb rpm orig repo demo cluster check quick bench deps clean help
 
 all: | need-cargo
 	rm -rf $(built)
@@ -78,6 +78,10 @@ cluster: | need-cargo
 check: | need-cargo
 	tests/run
 
+# Format, lints and the unit tests of what was changed: no root, no Slurm.
+quick: | need-cargo
+	tests/run quick
+
 # What `make` has built, as root; beside enroot, where that is installed.
 bench:
 	tests/bench/start
@@ -102,6 +106,7 @@ help:
 	@echo 'make demo           everything from nothing: a Slurm of two nodes on this machine, and a container on it'
 	@echo 'make cluster        the same Slurm with the plugin, and a shell with srun'
 	@echo 'make check          all tests; ends with one line "N passed, N failed"; tests/run SUITE runs one'
+	@echo 'make quick          format, lints and unit tests of what you changed; no root, no Slurm'
 	@echo 'make bench          what starting a container costs, against the floor and against enroot if it is installed'
 	@echo 'make deps           what demo, cluster and check need from apt, and cargo-deny'
 	@echo 'make clean          remove what was built (downloads and images stay in .cache)'

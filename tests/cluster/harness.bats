@@ -163,25 +163,3 @@ jobs_cgroups() { cluster --state "$1" node 1 -- find /sys/fs/cgroup -name 'job_*
     [ "$status" -ne 0 ]
     [ "${#lines[@]}" -eq 1 ]
 }
-
-@test "tests/run: the assertion that failed is shown, whatever teardown prints after it" {
-    local log=$BATS_TEST_TMPDIR/log
-    { echo "ok 1 well"; echo "not ok 2 first"; seq -f '# a%g' 60; echo "ok 3 well"; echo "# later"; echo "not ok 4 second"; seq -f '# b%g' 60; } > "$log"
-    run "$BATS_TEST_DIRNAME/../failures" 40 25 "$log"
-    [ "$status" -eq 0 ]
-    [ "$output" = "$(echo "not ok 2 first"; seq -f '# a%g' 19; echo "not ok 4 second"; seq -f '# b%g' 19)" ]
-    seq -f 'not ok %g of many' 60 > "$log"
-    run "$BATS_TEST_DIRNAME/../failures" 20 25 "$log"
-    [ "$status" -eq 0 ]
-    [ "${#lines[@]}" -eq 20 ]
-    [ "${lines[18]}" = "not ok 19 of many" ]
-    [ "${lines[19]}" = "... 60 failures in all" ]
-    { seq 60; echo "FAILED: it"; echo; echo "FAILED: silent"; } > "$log"
-    run "$BATS_TEST_DIRNAME/../failures" 20 5 "$log"
-    [ "$status" -eq 0 ]
-    [ "$output" = "$(seq 56 60; echo "FAILED: it"; echo "FAILED: silent")" ]
-    printf '%s\n' one two three "no test" > "$log"
-    run "$BATS_TEST_DIRNAME/../failures" 20 25 "$log"
-    [ "$status" -eq 0 ]
-    [ "$output" = "$(printf '%s\n' two three "no test")" ]
-}
