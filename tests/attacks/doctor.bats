@@ -175,6 +175,7 @@ nothing_ran() {
     doctor 'export SECRET=1' --slurm-conf "$safe/slurm.conf"
     run cat "$traps/executed"
     echo "$output"
+    [ "$status" -eq 0 ]
     [ "${lines[0]}" = 65534 ]
     [ "${lines[1]}" = 65534 ]
     [[ $output != *$'\n1\n'* ]]
@@ -198,7 +199,8 @@ nothing_ran() {
     doctor : --slurm-conf "$safe/slurm.conf"
     [[ $output == *"line-optional"* ]]
     [[ $output != *$'\u009b'* ]]
-    [ -z "$(LC_ALL=C tr -d '\n -~' <<< "$output")" ]
+    strange=$(LC_ALL=C tr -d '\n -~' <<< "$output")
+    [ -z "$strange" ]
     commands=$(sed -n '/line-optional/{n;s/^ *-> //p}' <<< "$output")
     (cd "$traps" && bash -c "$commands")
     nothing_ran
@@ -301,6 +303,8 @@ nothing_ran() {
                setpriv --reuid 64102 --regid 64102 --clear-groups $PYXIS_TEST_COMMAND doctor
                setpriv --reuid 64102 --regid 64102 --clear-groups $PYXIS_TEST_COMMAND doctor --slurm $work --slurm-conf $work/slurm.conf"
     echo "$output"
+    # Whether there is something to be mended or not, it does not hang.
+    ((status <= 1))
     [[ $output == *"checks are fine"* || $output == *"healthy"* ]]
     nothing_ran
 }

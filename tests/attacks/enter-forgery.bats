@@ -40,6 +40,8 @@ forge() {
     forge mine
     run root timeout 30 srun -w n1 --container-image="$(image)" --container-name=mine sh -c 'grep ^ID= /etc/os-release; cat /etc/forged'
     echo "$output"
+    # Of cat: there is no such file.
+    [ "$status" -eq 1 ]
     [[ $output == *ID=pyxis-test* ]]
     [[ $output != *$'\n'forged* ]]
     root "$PYXIS_TEST_COMMAND" remove -f pyxis_mine || true
@@ -72,12 +74,14 @@ forge() {
     [ -n "$pid" ]
     run root timeout 20 "$PYXIS_TEST_COMMAND" exec "$pid" sh -c 'cat /proc/sys/vm/swappiness > /proc/sys/vm/swappiness && echo wrote; sleep 4242 > /dev/null 2>&1 & echo pid $!'
     echo "$output"
+    [ "$status" -eq 0 ]
     [[ $output != *wrote* ]]
     # Seen from outside: the program is the attacker's.
     local uid
     uid=$(root id -u pyxistest)
     pid=$(sed -n 's/^pid //p' <<< "$output")
     run root ps -o uid= -p "$pid"
+    [ "$status" -eq 0 ]
     [ "${output// /}" = "$uid" ]
     root scancel -u pyxistest
     wait "$step" || true

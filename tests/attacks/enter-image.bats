@@ -17,6 +17,7 @@ teardown() { attacks_teardown; }
     run env PYXIS_IMAGE_MOUNTS=y "$here/../cluster/cluster" run --env PYXIS_IMAGE_MOUNTS=y --user pyxistest -- \
         srun -w n1 --container-image="$work/asking.sqsh" sh -c 'test -e /node/etc && echo asked'
     echo "$output"
+    [ "$status" -eq 0 ]
     [[ $output == *asked* ]]
 }
 

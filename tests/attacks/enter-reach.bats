@@ -49,10 +49,13 @@ spy='n=0; while [ $n -lt 400 ]; do for p in /proc/[0-9]*; do test -e $p/root/etc
     slow_joins
     run root env ENROOT_ALLOW_SUPERUSER=n timeout 60 srun --overlap -w n1 --container-name=reach echo joined
     echo "$output"
+    local joined=$status
     root pkill -x strace
     wait "$spying" || true
     root rm /etc/slurm-was-here
     cat "$work/spy"
+    [ "$joined" -eq 0 ]
     [[ $output == *joined* ]]
-    [[ $(cat "$work/spy") != *taken* ]]
+    output=$(cat "$work/spy")
+    [[ $output != *taken* ]]
 }

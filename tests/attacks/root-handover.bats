@@ -87,6 +87,7 @@ refused() {
         root scancel -u pyxistest
         no_node_is_lost
         ((SECONDS - begin < 25))
-        [ -z "$(root sh -c 'ps -e -o stat=,comm= | grep "^D.*slurmstepd"')" ]
+        processes=$(root ps -e -o stat=,comm=)
+        if grep "^D.*slurmstepd" <<< "$processes"; then return 1; fi
     done
 }

@@ -59,7 +59,9 @@ END
     [ "$status" -ne 0 ]
     cluster logs | grep -F '\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31m\r; slurmd: error: forged\u{7f}'
     # Not a byte of them.
-    [ -z "$(cluster logs | grep -a 'pyxis: ' | LC_ALL=C tr -d '\n\t\40-\176' | head -c 1)" ]
+    ours=$(cluster logs | grep -a "pyxis: ")
+    strange=$(LC_ALL=C tr -d '\n\t\40-\176' <<< "$ours" | head -c 1)
+    [ -z "$strange" ]
     run grep -r '^slurmd: error: forged' "$CLUSTER_STATE/log"
     [ "$status" -eq 1 ]
 }

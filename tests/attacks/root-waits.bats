@@ -27,7 +27,8 @@ runtime_does() {
     [ -s "$work/x.sqsh" ]
     ((SECONDS - begin < 20))
     no_node_is_lost
-    cluster logs | grep -q 'failed to remove container filesystem: pyxis_[0-9.]*: pyxis took too long and was killed'
+    logs=$(cluster logs)
+    grep -q 'failed to remove container filesystem: pyxis_[0-9.]*: pyxis took too long and was killed' <<< "$logs"
     attacker srun -w n1 "$PYXIS_TEST_COMMAND" list | while read -r name; do
         attacker srun -w n1 "$PYXIS_TEST_COMMAND" remove -f "$name"
     done
@@ -62,8 +63,10 @@ end_while_saving() {
     echo "$((SECONDS - begin)) s"
     grep -q 'pyxis: failed to export container' "$work/out"
     [ ! -e "$work/x.sqsh" ]
-    [ -z "$(find "$work" -name '.pyxis.*')" ]
-    [ -z "$(root pgrep mksquashfs)" ]
+    left=$(find "$work" -name '.pyxis.*')
+    [ -z "$left" ]
+    run root pgrep mksquashfs
+    [ "$status" -eq 1 ]
 }
 
 @test "a step cancelled while its container is saved, by a mksquashfs that stands still" {
@@ -88,7 +91,8 @@ END
     [ "$status" -eq 0 ]
     no_node_is_lost
     ((SECONDS - begin < 25))
-    cluster logs | grep -q "couldn't get list of existing containers: pyxis took too long and was killed"
+    logs=$(cluster logs)
+    grep -q "couldn't get list of existing containers: pyxis took too long and was killed" <<< "$logs"
 }
 
 @test "processes with the step's variables, on the node and not of the step: nobody waits for them" {

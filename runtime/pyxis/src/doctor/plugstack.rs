@@ -90,6 +90,7 @@ pub(super) fn read(conf: &SlurmConf, report: &mut Report) -> Plugstack {
 }
 
 impl Plugstack {
+    #[expect(clippy::too_many_lines, reason = "one look after the other at a file of lines")]
     fn file(&mut self, path: &Path, depth: usize, report: &mut Report) {
         if depth > DEEPEST {
             report.error(
