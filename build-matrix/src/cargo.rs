@@ -34,10 +34,11 @@ impl Cargo {
         self
     }
 
-    /// What Slurm loads may have 500 KiB: smaller code than the release profile makes.
+    /// What Slurm loads may have 500 KiB: smaller code than the release profile makes, also where that was told to be quick.
     #[must_use]
     pub fn small(self) -> Cargo {
         let one_unit = self.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
+        let one_unit = one_unit.env("CARGO_PROFILE_RELEASE_LTO", "fat");
         one_unit.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "z")
     }
 
@@ -88,12 +89,12 @@ pub fn out_dir(messages: &[Value], package: &str) -> Option<PathBuf> {
     Some(PathBuf::from(found["out_dir"].as_str()?))
 }
 
-/// The program or .so of the target `name`.
+/// The program or .so of the target `name`. A package may have a library of the same name as its program.
 pub fn artifact(messages: &[Value], name: &str) -> Option<PathBuf> {
-    let found = messages.iter().find(|m| {
+    let mut made = messages.iter().filter(|m| {
         m["reason"] == "compiler-artifact" && m["target"]["name"].as_str() == Some(name)
-    })?;
-    let program = found["executable"].as_str().map(PathBuf::from);
+    });
+    let program = made.find_map(|m| m["executable"].as_str().map(PathBuf::from));
     program.or_else(|| shared_library(messages, name))
 }
 
@@ -104,4 +105,25 @@ pub fn shared_library(messages: &[Value], name: &str) -> Option<PathBuf> {
     })?;
     let files = found["filenames"].as_array()?.iter().filter_map(Value::as_str);
     files.map(PathBuf::from).find(|file| file.extension().is_some_and(|e| e == "so"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_program_is_found_behind_the_library_of_its_name() {
+        let made = |executable: Value, files: &[&str]| {
+            json!({
+                "reason": "compiler-artifact", "target": { "name": "x" },
+                "executable": executable, "filenames": files,
+            })
+        };
+        let library = made(Value::Null, &["/t/libx.rlib", "/t/libx.so"]);
+        let program = made(json!("/t/x"), &["/t/x"]);
+        assert_eq!(artifact(&[library.clone(), program], "x"), Some("/t/x".into()));
+        assert_eq!(artifact(&[library], "x"), Some("/t/libx.so".into()));
+        assert_eq!(artifact(&[], "x"), None);
+    }
 }
