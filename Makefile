@@ -4,6 +4,10 @@
 #   make SLURM=24.11              for that release, with the committed interface (no Slurm needed)
 #   make SLURM_PREFIX=/opt/slurm  for the Slurm installed there, against its own spank.h
 #   make deb, make rpm            packages for all releases, in dist/; SLURM and SLURM_PREFIX as above for one
+#
+# The recipes written for the original pyxis work as they are typed: `make` leaves ./spank_pyxis.so, CPPFLAGS=-I/opt/slurm/include
+# names a Slurm, and where a Slurm's headers are, `make deb` and `make rpm` also make the one package that they install,
+# ../nvslurm-plugin-pyxis_*.deb and x86_64/nvslurm-plugin-pyxis-*.rpm, for that Slurm and this machine.
 
 prefix      ?= /usr/local
 exec_prefix ?= $(prefix)
@@ -24,6 +28,13 @@ KEY          ?=
 CARGO        ?= cargo
 INSTALL      ?= install
 
+# A Slurm that CPPFLAGS names, -I DIR or -IDIR, and the one that is installed.
+named     := $(firstword $(foreach dir,$(patsubst -I%,%,$(filter -I%,$(subst -I ,-I,$(CPPFLAGS)))),$(if $(wildcard $(dir)/slurm/spank.h),$(dir))))
+slurm     := $(or $(SLURM_PREFIX),$(if $(SLURM),,$(named)))
+# Whose one package is made: nobody's where something else is asked for.
+single    := $(if $(SLURM)$(SLURM_PREFIX)$(ARCH)$(GLIBC),,$(or $(named),$(if $(wildcard /usr/include/slurm/spank.h),$(shell test -w .. && echo /usr))))
+
+machine   := $(shell uname -m)
 plugindir := $(libdir)/slurm
 confdir   := $(datadir)/pyxis
 # One plugin at a time: whatever was built last is what gets installed.
@@ -34,8 +45,9 @@ matrix     = $(CARGO) run -q --release -p build-matrix --
 
 all: | need-cargo
 	rm -rf $(built)
-	$(matrix) build $(SLURM) $(if $(SLURM_PREFIX),--slurm $(SLURM_PREFIX)) --out $(built)
+	$(matrix) build $(SLURM) $(if $(slurm),--slurm $(slurm)) --out $(built)
 	$(CARGO) build --release -p pyxis
+	ln -f $(built)/*/spank_pyxis.so spank_pyxis.so
 
 # `sudo make install` after `make` compiles nothing: root often has no Rust toolchain.
 install:
@@ -53,14 +65,23 @@ uninstall:
 	$(RM) $(DESTDIR)$(plugindir)/spank_pyxis.so $(DESTDIR)$(bindir)/pyxis $(DESTDIR)$(confdir)/pyxis.conf
 	-rmdir $(DESTDIR)$(confdir)
 
-packages = $(if $(filter host,$(GLIBC)),,packaging/zig &&) $(matrix) package $(SLURM) --out $(DIST) \
+# $(call one,FORMAT,DIR): the package of the original's recipes, if a Slurm's headers are there.
+one = $(if $(single),$(matrix) package --single --slurm $(single) --glibc host --format $(1) --out $(2))
+# Where CPPFLAGS names that Slurm, it is all that is wanted.
+zig = packaging/zig || { $(if $(single),echo 'The packages for all releases are not made: they want zig.'; exit 0,exit 1); };
+packages = $(if $(filter host,$(GLIBC)),,$(zig)) $(matrix) package $(SLURM) --out $(DIST) \
 	$(if $(SLURM_PREFIX),--slurm $(SLURM_PREFIX)) $(if $(ARCH),--arch $(ARCH)) $(if $(GLIBC),--glibc $(GLIBC))
 
 deb: | need-cargo
-	$(packages) --format deb
+	$(call one,deb,..)
+	$(if $(named),,$(packages) --format deb)
 
+# Where the README and where rpmbuild of the original put it.
 rpm: | need-cargo
-	$(packages) --format rpm
+	$(if $(single),rm -f $(machine)/nvslurm-plugin-pyxis-*.rpm rpm/RPMS/$(machine)/nvslurm-plugin-pyxis-*.rpm)
+	$(call one,rpm,$(machine))
+	$(if $(single),mkdir -p rpm/RPMS/$(machine) && ln -f $(machine)/nvslurm-plugin-pyxis-*.rpm rpm/RPMS/$(machine)/)
+	$(if $(named),,$(packages) --format rpm)
 
 # For dpkg-buildpackage (debian/) and rpmbuild -ta (rpm/pyxis.spec).
 orig:
@@ -93,7 +114,7 @@ deps:
 	@if command -v $(CARGO) > /dev/null; then tests/tools; else echo 'cargo-deny is built by make check, once there is a Rust toolchain'; fi
 
 clean:
-	rm -rf target dist
+	rm -rf target dist spank_pyxis.so $(machine) rpm/RPMS
 
 help:
 	@echo 'make                build for the installed Slurm; SLURM=24.11 or SLURM_PREFIX=/opt/slurm for another'

@@ -28,18 +28,18 @@ pub fn bindings(report: &Report, check: bool) -> Result<(), Error> {
 
     let progress = report.progress(releases.len());
     for release in &releases {
-        progress.start(release);
-        let features = format!("real-header,{}", slurm_releases::feature(release));
+        progress.start(&release.name);
+        let features = format!("real-header,{}", slurm_releases::feature(&release.name));
         let args = ["check", "-p", "spank-bindings", "--lib", "--features", features.as_str()];
         let messages =
             Cargo::new(&root, &args).env("SLURM_SPANK_INCLUDE", "facts").run(&progress)?;
         let out = cargo::out_dir(&messages, "spank-bindings")
-            .ok_or(Error::NoArtifact { what: "build script", release: release.clone() })?;
+            .ok_or(Error::NoArtifact { what: "build script", release: release.name.clone() })?;
         let made = out.join("bindings.rs");
         let text = fs::read_to_string(&made).map_err(Error::io("read", &made))?;
-        let name = format!("spank-bindings/{}", slurm_releases::bindings_file(release));
+        let name = format!("spank-bindings/{}", slurm_releases::bindings_file(&release.name));
         changes.file(&name, |_| Some(text))?;
-        progress.done(report, format_args!("{release}: {name}"));
+        progress.done(report, format_args!("{}: {name}", release.name));
     }
     progress.finish();
     report.document(&json!({ "check": check, "changed": changes.changed }));

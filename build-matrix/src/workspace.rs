@@ -33,21 +33,42 @@ pub fn lock(root: &Path) -> Result<Flock<File>, Error> {
         .map_err(|(_, errno)| Error::io("lock", &path)(errno.into()))
 }
 
+/// A release as its data file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// `24.11`
+    pub name: String,
+    /// Its latest micro release that is known, the 7 of `24.11.7`.
+    pub micro: u32,
+}
+
 /// Releases as the data files name them, oldest first. Not from the table compiled into this
 /// program: a file may have been added since.
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn releases(root: &Path) -> Result<Vec<String>, Error> {
+pub fn releases(root: &Path) -> Result<Vec<Known>, Error> {
     let dir = root.join("slurm-releases/releases");
-    let mut names = Vec::new();
+    let mut known = Vec::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))? {
-        let name = entry.map_err(Error::io("list", &dir))?.file_name();
-        names.extend(name.to_string_lossy().strip_suffix(".toml").map(str::to_owned));
+        let path = entry.map_err(Error::io("list", &dir))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some(name) = name.strip_suffix(".toml").map(str::to_owned) else { continue };
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let micro = latest_micro(&text, &name).ok_or_else(|| Error::Data {
+            path,
+            why: format!("no line `latest = \"{name}.MICRO\"`"),
+        })?;
+        known.push(Known { name, micro });
     }
     // Two digits each: text order is their order.
-    names.sort();
-    Ok(names)
+    known.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(known)
+}
+
+fn latest_micro(text: &str, release: &str) -> Option<u32> {
+    let line = text.lines().find_map(|line| line.strip_prefix("latest = \""))?;
+    line.strip_prefix(release)?.strip_prefix('.')?.strip_suffix('"')?.parse().ok()
 }
 
 /// The committed bindings of a release.

@@ -84,6 +84,29 @@ pub(crate) fn packages(
     all
 }
 
+/// The one package that the original's recipes make: a plugin for one Slurm, and the command, under the original's name.
+pub(crate) fn single(
+    built: &Built,
+    documents: &Documents,
+    release: &Release,
+    format: Format,
+    arch: Arch,
+) -> Option<Package> {
+    let (main, plugin) = (built.main.as_ref()?, built.plugins.values().next()?);
+    let mut files = common(main, plugin, documents, format, format.libdir(arch));
+    files.push(file("etc/pyxis/pyxis.toml".into(), release.settings.clone().into(), 0o644));
+    let mut relations = relations::single();
+    wants(&mut relations, &[&main.command, plugin]);
+    let package = Package {
+        relations,
+        files,
+        after_install: Some(release.after_install.clone()),
+        before_remove: Some(release.before_remove.clone()),
+        ..empty(relations::ORIGINAL_NAME.into(), &release.facts.single)
+    };
+    Some(finish(package, release, format))
+}
+
 fn pyxis(
     built: &Main,
     documents: &Documents,
@@ -91,12 +114,36 @@ fn pyxis(
     format: Format,
     lib: &str,
 ) -> Package {
+    let mut files = common(built, &built.loader, documents, format, lib);
+    files.push(Entry { path: format!("{lib}/pyxis"), what: What::Directory });
+    files.push(file("etc/pyxis/pyxis.toml".into(), release.settings.clone().into(), 0o644));
+    let mut relations = relations::pyxis(match format {
+        Format::Deb => &release.facts.slurm.deb,
+        Format::Rpm => &release.facts.slurm.rpm,
+    });
+    wants(&mut relations, &[&built.command, &built.loader]);
+    let package = Package {
+        relations,
+        files,
+        after_install: Some(release.after_install.clone()),
+        before_remove: Some(release.before_remove.clone()),
+        ..empty("pyxis".into(), &release.facts.pyxis)
+    };
+    finish(package, release, format)
+}
+
+/// The command, what Slurm loads, and the documents of both.
+fn common(
+    built: &Main,
+    loaded: &Part,
+    documents: &Documents,
+    format: Format,
+    lib: &str,
+) -> Vec<Entry> {
     let conf = format!("required /{lib}/slurm/spank_pyxis.so pyxis_path=/usr/bin/pyxis\n");
     let mut files = vec![
         file("usr/bin/pyxis".into(), built.command.split.stripped.clone(), 0o755),
-        file(format!("{lib}/slurm/spank_pyxis.so"), built.loader.split.stripped.clone(), 0o644),
-        Entry { path: format!("{lib}/pyxis"), what: What::Directory },
-        file("etc/pyxis/pyxis.toml".into(), release.settings.clone().into(), 0o644),
+        file(format!("{lib}/slurm/spank_pyxis.so"), loaded.split.stripped.clone(), 0o644),
         file("usr/share/pyxis/pyxis.conf".into(), conf.into_bytes(), 0o644),
         file("usr/share/doc/pyxis/sbom.cdx.json".into(), documents.sbom.clone().into(), 0o644),
     ];
@@ -112,19 +159,7 @@ fn pyxis(
         };
         files.push(file(path, text, 0o644));
     }
-    let mut relations = relations::pyxis(match format {
-        Format::Deb => &release.facts.slurm.deb,
-        Format::Rpm => &release.facts.slurm.rpm,
-    });
-    wants(&mut relations, &[&built.command, &built.loader]);
-    let package = Package {
-        relations,
-        files,
-        after_install: Some(release.after_install.clone()),
-        before_remove: Some(release.before_remove.clone()),
-        ..empty("pyxis".into(), &release.facts.pyxis)
-    };
-    finish(package, release, format)
+    files
 }
 
 /// What the programs want of the system.

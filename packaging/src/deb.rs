@@ -157,10 +157,13 @@ fn fields(relations: &Relations, version: &str, field: &mut impl FnMut(&str, &st
     field("Suggests", &relations.suggests.join(", "));
     field("Enhances", &relations.enhances.join(", "));
     field("Breaks", &older.join(", "));
-    field("Conflicts", &relations.replaces.join(", "));
+    field("Conflicts", &[relations.conflicts.as_slice(), &relations.replaces].concat().join(", "));
     field("Replaces", &relations.replaces.join(", "));
-    let provides = relations.provides.iter().chain(&relations.replaces).copied();
-    field("Provides", &provides.collect::<Vec<_>>().join(", "));
+    let mut provides: Vec<String> = relations.provides.iter().map(|p| (*p).to_owned()).collect();
+    if let Some(name) = relations.replaces.first() {
+        provides.extend(relations.stands_for.iter().map(|version| format!("{name} (= {version})")));
+    }
+    field("Provides", &provides.join(", "));
 }
 
 /// In hexadecimal; dpkg compares files with it.

@@ -19,6 +19,9 @@ pub(crate) enum Error {
          machine: --glibc host"
     )]
     NoZig,
+    /// `--single`
+    #[error("--single makes the package of one Slurm: name a release, or its place with --slurm")]
+    OneSlurm,
     /// Newer than the floor.
     #[error("{}: needs glibc {needed}, more than {floor}", path.display())]
     Glibc { path: PathBuf, needed: String, floor: String },

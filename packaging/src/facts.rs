@@ -6,7 +6,7 @@ use std::path::Path;
 use std::{env, fs};
 
 /// `packaging/packages.toml`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Facts {
     pub(crate) maintainer: String,
@@ -17,25 +17,26 @@ pub(crate) struct Facts {
     pub(crate) build: Words,
     pub(crate) all: Words,
     pub(crate) debug: Words,
+    pub(crate) single: Words,
     pub(crate) slurm: SlurmPackages,
 }
 
 /// What one package says of itself.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Words {
     pub(crate) summary: String,
     pub(crate) description: String,
 }
 
 /// Names of Slurm's own packages.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct SlurmPackages {
     pub(crate) deb: Vec<String>,
     pub(crate) rpm: Vec<String>,
 }
 
 /// Everything that is the same for all packages of a run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Release {
     pub(crate) facts: Facts,
     /// `0.1.0-1`

@@ -33,8 +33,12 @@ pub(crate) struct Relations {
     pub(crate) suggests: Vec<&'static str>,
     pub(crate) enhances: Vec<&'static str>,
     pub(crate) provides: Vec<&'static str>,
+    /// Packages that cannot be there beside it.
+    pub(crate) conflicts: Vec<&'static str>,
     /// Packages that this one takes the place of.
     pub(crate) replaces: Vec<&'static str>,
+    /// Of the first of those, the versions it stands for.
+    pub(crate) stands_for: Vec<String>,
     /// Packages that must be older than this version.
     pub(crate) older_than: Vec<(String, String)>,
 }

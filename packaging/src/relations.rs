@@ -1,7 +1,31 @@
 //! How the packages relate to each other, to Slurm and to the original pyxis.
 
 use crate::package::Relations;
+use build_matrix::lists;
+use build_matrix::workspace::Known;
 use slurm_releases::RELEASES;
+
+/// The name of the original's package.
+pub(crate) const ORIGINAL_NAME: &str = "nvslurm-plugin-pyxis";
+
+/// The releases of the table, with their latest micro releases.
+fn known() -> Vec<Known> {
+    let known = |release: &slurm_releases::Release| Known {
+        name: release.name.into(),
+        micro: release.number & 0xff,
+    };
+    RELEASES.iter().map(known).collect()
+}
+
+/// Of the one package that is built as the original's is.
+pub(crate) fn single() -> Relations {
+    Relations {
+        recommends: vec![vec!["squashfuse"], vec!["squashfs-tools"]],
+        suggests: vec!["enroot", "fuse-overlayfs"],
+        conflicts: vec!["pyxis"],
+        ..Relations::default()
+    }
+}
 
 /// The package of one build.
 pub(crate) fn build_name(release: &str) -> String {
@@ -19,7 +43,8 @@ pub(crate) fn pyxis(slurm: &[String]) -> Relations {
             vec!["squashfs-tools"],
         ],
         suggests: vec!["enroot", "fuse-overlayfs"],
-        replaces: vec!["nvslurm-plugin-pyxis"],
+        replaces: vec![ORIGINAL_NAME],
+        stands_for: lists::pinned(&known()),
         older_than: slurm.iter().map(|name| (name.clone(), next.clone())).collect(),
         ..Relations::default()
     }

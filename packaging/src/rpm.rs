@@ -74,6 +74,9 @@ fn relate(builder: &mut PackageBuilder, relations: &Relations, release: &Release
     for name in &relations.provides {
         builder.provides(Dependency::any(*name));
     }
+    for name in &relations.conflicts {
+        builder.conflicts(Dependency::any(*name));
+    }
     for name in &relations.replaces {
         // Whatever its version: it has been replaced by another program.
         builder.obsoletes(Dependency::less(*name, "99")).conflicts(Dependency::any(*name));

@@ -5,7 +5,7 @@ use crate::contents::{self, Documents};
 use crate::error::Error;
 use crate::package::{Package, What, Written};
 use crate::{deb, facts, rpm, sbom};
-use build_matrix::build;
+use build_matrix::build::{self, Target};
 use build_matrix::diff;
 use build_matrix::report::Report;
 use build_matrix::results;
@@ -92,6 +92,9 @@ pub(crate) struct Request {
     /// Only the packages of the releases, for nodes that have the others.
     #[arg(long)]
     builds_only: bool,
+    /// One package with all that is needed for one Slurm, under the name and version of the original's.
+    #[arg(long, conflicts_with_all = ["builds_only", "tree"])]
+    single: bool,
     /// Where to put them.
     #[arg(long, value_name = "DIR", default_value = "dist")]
     out: PathBuf,
@@ -111,6 +114,9 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
         (names, _) => names,
     };
     let targets = build::targets(asked, request.slurm.as_deref())?;
+    if request.single && targets.len() != 1 {
+        return Err(Error::OneSlurm);
+    }
     if request.slurm.is_some() {
         diff::announce(report, &targets)?;
     }
@@ -130,6 +136,11 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
         if !request.format.is_empty() && !request.format.contains(&format) {
             continue;
         }
+        if let (true, Some(documents)) = (request.single, &documents) {
+            let package = contents::single(&built, documents, &release, format, arch);
+            packages.extend(package.map(|package| (format, package)));
+            continue;
+        }
         for package in contents::packages(&built, documents.as_ref(), &release, format, arch) {
             match &request.tree {
                 Some(tree) => lay_out(&package, &tree.join(&package.name))?,
@@ -137,7 +148,10 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
             }
         }
     }
-    let written = write_all(&packages, &release, request)?;
+    let written = match request.single {
+        true => write_all(&packages, &standing_in(&release, &targets[0]), request)?,
+        false => write_all(&packages, &release, request)?,
+    };
     for package in &written {
         let size = package.size.div_ceil(1024);
         report.line(format_args!("{}: {size} KiB", package.file.display()));
@@ -156,11 +170,19 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
         "loader": built.main.as_ref().map(|main| main.loader.split.stripped.len()),
         "command": built.main.as_ref().map(|main| main.command.split.stripped.len()),
     });
-    if !written.is_empty() {
+    if !written.is_empty() && !request.single {
         results::write(&root, &format!("package-{}", request.arch.name()), &document)?;
     }
     report.document(&document);
     Ok(())
+}
+
+/// Under the version that sites know: their Slurm's, and the original's.
+fn standing_in(release: &facts::Release, target: &Target) -> facts::Release {
+    let number = target.headers.as_ref().map_or(target.release.number, |headers| headers.number);
+    let slurm = format!("{}.{}", slurm_releases::header::release_name(number), number & 0xff);
+    let version = format!("{slurm}-{}", build_matrix::lists::ORIGINAL);
+    facts::Release { version, ..release.clone() }
 }
 
 /// Compresses with all cores.
@@ -214,6 +236,12 @@ fn write(
         Format::Deb => {
             let arch = request.arch.debian();
             let shown = if package.any_arch { "all" } else { arch };
+            // An rpm has the second part for its revision; a deb's comes after both.
+            let revised = facts::Release {
+                version: format!("{}-{}", release.version, release.facts.revision),
+                ..release.clone()
+            };
+            let release = if request.single { &revised } else { release };
             let name = format!("{}_{}_{shown}.deb", package.name, release.version);
             (deb::deb(package, release, arch)?, name)
         }
@@ -268,5 +296,23 @@ fn place(name: &str) -> String {
         Some((_, "fish")) => format!("fish/vendor_completions.d/{name}"),
         Some((_, section)) => format!("man/man{section}/{name}"),
         None => format!("zsh/vendor-completions/{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use build_matrix::headers::Headers;
+
+    #[test]
+    fn the_one_package_has_the_slurms_version_and_the_originals() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let release = facts::load(root).unwrap();
+        let slurm = slurm_releases::release("24.11").unwrap();
+        let built = Target { release: slurm, headers: None };
+        assert_eq!(standing_in(&release, &built).version, format!("{}-0.24.0", slurm.latest));
+        let headers = Some(Headers { include: "/opt/slurm/include".into(), number: 0x18_0b05 });
+        let built = Target { release: slurm, headers };
+        assert_eq!(standing_in(&release, &built).version, "24.11.5-0.24.0");
     }
 }

@@ -63,8 +63,8 @@ mod tests {
     fn only_what_may_be_a_configuration_is_read_and_where_its_reader_is_stays() {
         let mut room = [0; MOST];
         assert_eq!(read(-1, &mut room), b"");
-        let (pipe, _other) = std::io::pipe().unwrap();
-        assert_eq!(read(pipe.as_raw_fd(), &mut room), b"");
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(read(socket.as_raw_fd(), &mut room), b"");
         let path = std::env::temp_dir().join(format!("pyxis-line-{}", std::process::id()));
         std::fs::write(&path, "required x").unwrap();
         let mut file = std::fs::File::options().read(true).write(true).open(&path).unwrap();

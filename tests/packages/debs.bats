@@ -221,8 +221,11 @@ older() {
     echo 'deb [signed-by=/packages/deb/pyxis.asc] file:/packages/deb ./' > "$root/etc/apt/sources.list"
     apt_inside update
     absent -e ^W: -e ^E: "$BATS_TEST_TMPDIR/apt"
-    apt_inside install pyxis-slurm22.05
+    # As sites pin the original.
+    apt_inside install nvslurm-plugin-pyxis=22.05.8-0.24.0-1 pyxis-slurm22.05
     [ "$(inside pyxis version)" = "$version" ]
+    run apt_inside install nvslurm-plugin-pyxis=22.05.8-0.23.0-1
+    [ "$status" -ne 0 ]
     inside apt-cache policy pyxis | grep "$version-1 500"
 
     apt_inside purge 'pyxis*'

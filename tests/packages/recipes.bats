@@ -1,0 +1,91 @@
+#!/usr/bin/env bats
+# What is typed at sites to build and install the original pyxis, typed here: its README, and the recipes that copy it. The
+# Slurm is Debian 13's headers with a number of their own; as root. PYXIS_DIST is where `build-matrix package all` has put the
+# packages.
+
+load common
+
+setup_file() {
+    local headers=${PYXIS_HEADERS_DIR:-${PYXIS_CACHE:-$source/.cache}/headers}
+    "$source/build-matrix/fetch-headers.sh" "$headers" > "$BATS_FILE_TMPDIR/log" 2>&1 || { cat "$BATS_FILE_TMPDIR/log"; return 1; }
+    # A clone, so that what lies beside it is ours; what was compiled before is not compiled again.
+    export clone=$BATS_FILE_TMPDIR/pyxis include=$BATS_FILE_TMPDIR/opt/slurm/include
+    mkdir -p "$clone" "$include"
+    (cd "$source" && git ls-files -z | xargs -0 tar -c --ignore-failed-read 2> /dev/null) | tar -x -C "$clone"
+    ln -s "$source/target" "$clone/target"
+    cp -r "$headers/trixie/usr/include/slurm" "$include/"
+    sed -i 's/\(#define SLURM_VERSION_NUMBER \).*/\10x180b63/' "$include/slurm/slurm_version.h"
+}
+
+# make, with CPPFLAGS in the environment as the recipes have it.
+makes() { run env CPPFLAGS="-I $include/" make -s -C "$clone" "$@"; echo "$output"; }
+
+# The number of the Slurm whose header a build was compiled with.
+number() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '\0' '\n' | sed -n 's/^number=//p'; }
+
+@test "CPPFLAGS='-I DIR' make; cp spank_pyxis.so elsewhere" {
+    makes
+    [ "$status" -eq 0 ]
+    [ "$(number "$clone/spank_pyxis.so")" = 0x180b63 ]
+    cp "$clone/spank_pyxis.so" "$BATS_TEST_TMPDIR"
+    # make install without a word about the headers: what was built is taken.
+    make -s -C "$clone" install DESTDIR="$BATS_TEST_TMPDIR/dest" > /dev/null
+    cmp "$clone/spank_pyxis.so" "$BATS_TEST_TMPDIR/dest/usr/local/lib/slurm/spank_pyxis.so"
+    [ -s "$BATS_TEST_TMPDIR/dest/usr/local/share/pyxis/pyxis.conf" ]
+}
+
+@test "make orig; make deb; dpkg -i ../nvslurm-plugin-pyxis_*_amd64.deb" {
+    makes orig
+    [ "$status" -eq 0 ]
+    makes deb
+    [ "$status" -eq 0 ]
+    debs=("$clone"/../nvslurm-plugin-pyxis_*_amd64.deb)
+    [ "${#debs[@]}" -eq 1 ]
+    [ "$(basename "${debs[0]}")" = nvslurm-plugin-pyxis_24.11.99-0.24.0-1_amd64.deb ]
+    [ "$(dpkg-deb -f "${debs[0]}" Version)" = 24.11.99-0.24.0-1 ]
+    mkdir "$BATS_TEST_TMPDIR/packages"
+    cp "${debs[0]}" "$BATS_TEST_TMPDIR/packages"
+    root_of trixie "$BATS_TEST_TMPDIR/packages"
+    inside sh -c 'dpkg -i /packages/nvslurm-plugin-pyxis_*_amd64.deb' > /dev/null
+    [ "$(number "$root/usr/lib/x86_64-linux-gnu/slurm/spank_pyxis.so")" = 0x180b63 ]
+    [ "$(inside pyxis version)" = "$version" ]
+    mkdir -p "$root/etc/slurm/plugstack.conf.d"
+    printf 'ClusterName=c\nSlurmctldHost=localhost\nPlugStackConfig=/etc/slurm/plugstack.conf\nNodeName=localhost\nPartitionName=p Nodes=ALL\n' > "$root/etc/slurm/slurm.conf"
+    echo 'include /etc/slurm/plugstack.conf.d/*' > "$root/etc/slurm/plugstack.conf"
+    ln -sf /usr/share/pyxis/pyxis.conf "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
+    inside srun --help | grep -e --container-image
+    # Ours takes its place, and it does not come beside ours.
+    cp "$dist/pyxis_$version-1_amd64.deb" "$dist/pyxis-slurm24.11_$version-1_amd64.deb" "$root/tmp/"
+    apt_inside install "/tmp/pyxis_$version-1_amd64.deb" "/tmp/pyxis-slurm24.11_$version-1_amd64.deb"
+    [[ $(inside dpkg-query -W -f '${db:Status-Status}' nvslurm-plugin-pyxis 2>&1) != installed ]]
+    inside srun --help | grep -e --container-image
+    run inside sh -c 'dpkg -i /packages/nvslurm-plugin-pyxis_*_amd64.deb'
+    [ "$status" -ne 0 ]
+}
+
+@test "make rpm; rpm -i x86_64/nvslurm-plugin-pyxis-*.rpm" {
+    makes rpm
+    [ "$status" -eq 0 ]
+    rpms=("$clone"/x86_64/nvslurm-plugin-pyxis-*.rpm)
+    [ "${#rpms[@]}" -eq 1 ]
+    [ "$(rpm -qp --qf '%{NAME} %{VERSION}-%{RELEASE}' "${rpms[0]}")" = "nvslurm-plugin-pyxis 24.11.99-0.24.0" ]
+    cmp "${rpms[0]}" "$clone/rpm/RPMS/x86_64/$(basename "${rpms[0]}")"
+    root=$BATS_TEST_TMPDIR/rpm
+    rpm --root "$root" --initdb
+    rpm --root "$root" --nodeps --noscripts -i "${rpms[0]}"
+    [ "$(number "$root/usr/lib64/slurm/spank_pyxis.so")" = 0x180b63 ]
+    [ "$(cat "$root/usr/share/pyxis/pyxis.conf")" = 'required /usr/lib64/slurm/spank_pyxis.so pyxis_path=/usr/bin/pyxis' ]
+    run rpm --root "$root" --nodeps --noscripts --test -i "$dist/pyxis-$version-1.x86_64.rpm"
+    [ "$status" -ne 0 ]
+}
+
+@test "a source that is no clone: make orig all the same" {
+    [ ! -e "$clone/.git" ]
+    makes orig
+    [ "$status" -eq 0 ]
+    tar -tf "$clone/dist/pyxis-$version.tar.gz" > "$BATS_TEST_TMPDIR/list"
+    grep -qx "pyxis-$version/rpm/pyxis.spec" "$BATS_TEST_TMPDIR/list"
+    grep -qx "pyxis-$version/Makefile" "$BATS_TEST_TMPDIR/list"
+    run grep -e /target -e /dist -e '\.so$' "$BATS_TEST_TMPDIR/list"
+    [ "$status" -ne 0 ]
+}
