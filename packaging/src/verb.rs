@@ -131,23 +131,7 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
     };
 
     fs::create_dir_all(&request.out).map_err(Error::io("make", &request.out))?;
-    let mut packages = Vec::new();
-    for format in [Format::Deb, Format::Rpm] {
-        if !request.format.is_empty() && !request.format.contains(&format) {
-            continue;
-        }
-        if let (true, Some(documents)) = (request.single, &documents) {
-            let package = contents::single(&built, documents, &release, format, arch);
-            packages.extend(package.map(|package| (format, package)));
-            continue;
-        }
-        for package in contents::packages(&built, documents.as_ref(), &release, format, arch) {
-            match &request.tree {
-                Some(tree) => lay_out(&package, &tree.join(&package.name))?,
-                None => packages.push((format, package)),
-            }
-        }
-    }
+    let packages = wanted(&built, documents.as_ref(), &release, request)?;
     let written = match request.single {
         true => write_all(&packages, &standing_in(&release, &targets[0]), request)?,
         false => write_all(&packages, &release, request)?,
@@ -175,6 +159,34 @@ pub(crate) fn package(report: &Report, request: &Request) -> Result<(), Error> {
     }
     report.document(&document);
     Ok(())
+}
+
+/// The packages that are asked for; those of a tree are laid out instead.
+fn wanted(
+    built: &compile::Built,
+    documents: Option<&Documents>,
+    release: &facts::Release,
+    request: &Request,
+) -> Result<Vec<(Format, Package)>, Error> {
+    let arch = request.arch;
+    let mut packages = Vec::new();
+    for format in [Format::Deb, Format::Rpm] {
+        if !request.format.is_empty() && !request.format.contains(&format) {
+            continue;
+        }
+        if let (true, Some(documents)) = (request.single, documents) {
+            let package = contents::single(built, documents, release, format, arch);
+            packages.extend(package.map(|package| (format, package)));
+            continue;
+        }
+        for package in contents::packages(built, documents, release, format, arch) {
+            match &request.tree {
+                Some(tree) => lay_out(&package, &tree.join(&package.name))?,
+                None => packages.push((format, package)),
+            }
+        }
+    }
+    Ok(packages)
 }
 
 /// Under the version that sites know: their Slurm's, and the original's.
