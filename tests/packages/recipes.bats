@@ -57,7 +57,8 @@ number() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '
     # Ours takes its place, and it does not come beside ours.
     cp "$dist/pyxis_$version-1_amd64.deb" "$dist/pyxis-slurm24.11_$version-1_amd64.deb" "$root/tmp/"
     apt_inside install "/tmp/pyxis_$version-1_amd64.deb" "/tmp/pyxis-slurm24.11_$version-1_amd64.deb"
-    [[ $(inside dpkg-query -W -f '${db:Status-Status}' nvslurm-plugin-pyxis 2>&1) != installed ]]
+    state=$(inside sh -c "dpkg-query -W -f '\${db:Status-Status}' nvslurm-plugin-pyxis 2> /dev/null || echo absent")
+    [ "$state" != installed ]
     inside srun --help | grep -e --container-image
     run inside sh -c 'dpkg -i /packages/nvslurm-plugin-pyxis_*_amd64.deb'
     [ "$status" -ne 0 ]
