@@ -24,14 +24,16 @@ attacks_setup() {
 }
 
 attacks_teardown() {
-    root scancel -u pyxistest,pyxistest2 || true
+    local user
+    # One at a time: Slurm 22.05 takes a list of users for the name of one.
+    for user in pyxistest pyxistest2; do root scancel -u "$user"; done
     no_node_is_lost
     rm -rf "$work"
 }
 
 # No node is drained or down, and no job is left behind: what must hold after every attack.
 no_node_is_lost() {
-    local left
+    local left node
     for _ in $(seq 300); do
         left=$(root squeue -h -t COMPLETING,RUNNING -o '%i %T') || left=
         [[ -n $left ]] || break
@@ -44,7 +46,10 @@ no_node_is_lost() {
     left=$(root sinfo -h -N -t drain,drained,draining,down,fail -o '%N %T %E')
     if [[ -n $left ]]; then
         echo "lost: $left"
-        root scontrol update NodeName=n1,n2 State=RESUME || true
+        # One at a time: where one of a list needs no resuming, Slurm resumes none.
+        for node in $(root sinfo -h -N -t drain,drained,draining,down,fail -o %N | sort -u); do
+            root scontrol update NodeName="$node" State=RESUME || echo "node $node stays as it is"
+        done
         return 1
     fi
 }
