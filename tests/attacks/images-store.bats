@@ -18,7 +18,7 @@ setup_file() {
 }
 
 # Is shared by the node's users; belongs to an account that has no name.
-shared=/var/tmp/attacked-store
+shared=/run/attacked-store
 
 setup() {
     attacks_setup

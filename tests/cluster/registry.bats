@@ -153,7 +153,7 @@ requests() { grep '"GET ' "$log" | grep -c -- "$1" || true; }
 }
 
 # The shared store is per node here, and of an account that has no name.
-shared=/var/tmp/shared
+shared=/run/pyxis-shared
 use_shared_store() {
     for node in 1 2; do
         on_node $node sh -c "rm -rf $shared && mkdir $shared && chown 64150:64150 $shared"
@@ -210,7 +210,7 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     begin=$SECONDS
     user srun -w n1 --container-image="$registry#one" grep image /which
     ((SECONDS - begin < 120))
-    on_node 1 pkill -f 'flock -x /var/tmp/shared'
+    on_node 1 pkill -f 'flock -x /run/pyxis-shared'
     wait $holder || true
 }
 

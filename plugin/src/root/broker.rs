@@ -9,6 +9,7 @@
 //! `user_init` and after the hooks that run before.
 
 use super::child::{Command, Patience};
+use super::way;
 use crate::config::Config;
 use crate::step::image::Image;
 use crate::step::in_words;
@@ -16,12 +17,12 @@ use crate::step::job::Credentials;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, fstat, lstat};
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the store is, for the runtime.
 pub(crate) const VARIABLE: &str = "PYXIS_STORE_SHARED";
@@ -41,6 +42,7 @@ const HANDED_ON: [&str; 9] = [
 
 /// What a request would need.
 pub(crate) struct Broker {
+    store: PathBuf,
     account: Credentials,
     ours: OwnedFd,
     theirs: OwnedFd,
@@ -49,8 +51,11 @@ pub(crate) struct Broker {
 impl Broker {
     /// As root: prepares for a request, if this image may lead to one. What is wrong with the store is
     /// the administrator's to know; users then fetch to stores of their own.
-    pub(crate) fn prepare(config: &Config, image: Option<&OsString>) -> Option<Broker> {
-        let store = config.shared_store.as_ref()?;
+    pub(crate) fn prepare(
+        config: &Config,
+        store: &Path,
+        image: Option<&OsString>,
+    ) -> Option<Broker> {
         let image = Image::parse(image?);
         if !matches!(image, Image::Remote { .. }) || image.is_daemon() || config.importer.is_some()
         {
@@ -65,12 +70,12 @@ impl Broker {
                 .and_then(|pair| setsockopt(&pair.1, PassCred, &true).map(|()| pair))
                 .map_err(|errno| unused(store, &in_words(errno)))
                 .ok()?;
-        Some(Broker { account, ours, theirs })
+        Some(Broker { store: store.to_owned(), account, ours, theirs })
     }
 
     /// In `user_init`: forks the process. The way to it.
-    pub(crate) fn start(self, config: &Config, program: &Path) -> Option<OwnedFd> {
-        let store = config.shared_store.as_ref()?;
+    pub(crate) fn start(self, program: &Path) -> Option<OwnedFd> {
+        let store = &self.store;
         let environ = environ(store);
         let command = Command {
             program,
@@ -88,6 +93,19 @@ impl Broker {
 
 fn unused(store: &Path, problem: &str) {
     log::error!("pyxis: shared_store {} is not used: {problem}", store.display());
+}
+
+/// Whether it is the administrator's word what the store has: where anybody could have made that
+/// directory, or have put another in its place, all users would run what is in there.
+pub(crate) fn is_believed(store: &Path) -> bool {
+    let way = lstat(store).map_err(in_words).and_then(|stat| trusted(store, stat.st_uid));
+    way.map_err(|problem| unused(store, &problem)).is_ok()
+}
+
+fn trusted(store: &Path, account: u32) -> Result<(), String> {
+    way::check(store, account).map_err(|fault| {
+        format!("couldn't {} {}: {}", fault.operation, fault.path.display(), fault.problem)
+    })
 }
 
 fn environ(store: &Path) -> Vec<CString> {
@@ -127,6 +145,34 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    /// A directory of everybody's, in which the store has not been made yet.
+    #[test]
+    fn a_store_that_anybody_could_have_made_is_not_believed() {
+        if !nix::unistd::geteuid().is_root() {
+            return; // an ordinary user can give nothing to another
+        }
+        let base = std::env::temp_dir().join(format!("pyxis-squat-{}", std::process::id()));
+        let store = base.join("store");
+        fs::create_dir_all(&store).unwrap();
+        chown(&store, Some(4242), Some(4343)).unwrap();
+        for (mode, believed) in [(0o755, true), (0o1777, false), (0o777, false)] {
+            fs::set_permissions(&base, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(trusted(&store, 4242).is_ok(), believed, "{mode:o}");
+        }
+        // On the way, too, and by way of a link of the attacker's.
+        fs::set_permissions(&base, fs::Permissions::from_mode(0o1777)).unwrap();
+        fs::create_dir(store.join("below")).unwrap();
+        assert!(trusted(&store.join("below"), 0).is_err());
+        fs::set_permissions(&base, fs::Permissions::from_mode(0o755)).unwrap();
+        let problem = trusted(&store.join("below"), 0).unwrap_err();
+        assert!(problem.contains("/store: others than root"), "{problem}");
+        // What root has made there is root's word.
+        fs::set_permissions(&base, fs::Permissions::from_mode(0o1777)).unwrap();
+        chown(&store, Some(0), Some(0)).unwrap();
+        assert_eq!(trusted(&store, 0), Ok(()));
+        fs::remove_dir_all(base).unwrap();
+    }
 
     #[test]
     #[ignore = "needs root: an ordinary user can give nothing to another"]

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::step::backend::{Backend, Context};
 use crate::step::{Planned, Step, StepError, conf, importer};
 use spank_bindings::log;
+use std::path::Path;
 use std::time::Instant;
 
 impl Step {
@@ -55,13 +56,13 @@ impl Step {
     fn clean_up(&self, context: Context<'_>, backend: &dyn Backend) {
         let Context { config, plan, .. } = context;
         if backend.name() == "enroot" {
-            let _ = std::fs::remove_file(conf::path(plan));
+            remove_file(context, &conf::path(plan));
         }
         if self.shared.fetched() {
             match &config.importer {
                 Some(program) => importer::release(context, program),
                 None => {
-                    let _ = std::fs::remove_file(&plan.squashfs);
+                    remove_file(context, &plan.squashfs);
                 }
             }
         }
@@ -76,4 +77,11 @@ impl Step {
             }
         }
     }
+}
+
+/// Removes a file in the user's directory, as the user: by now a file system of the user's may be
+/// mounted there.
+fn remove_file(context: Context<'_>, file: &Path) {
+    let arguments = vec!["-f".into(), "--".into(), file.into()];
+    let _ = context.command(Path::new("rm"), arguments, [None; 2]).run();
 }

@@ -87,11 +87,9 @@ fn find(step: &Mark<'_>) -> (Leftovers, By) {
     let mut found = Leftovers::default();
     let mut by = By::Cgroup;
     let job = step.job;
-    let at = |pid: &str, what: &str| {
-        fs::metadata(format!("/proc/{pid}/{what}")).map(|at| (at.dev(), at.ino()))
-    };
+    let at = |pid: &str, what: &str| process::identity(&format!("/proc/{pid}/{what}"));
     let root = |pid: &str| at(pid, "root");
-    let (Ok(own_root), Ok(processes)) = (root("self"), fs::read_dir("/proc")) else {
+    let (Some(own_root), Ok(processes)) = (root("self"), fs::read_dir("/proc")) else {
         return (found, by);
     };
     let me = std::process::id() as i32;
@@ -107,7 +105,7 @@ fn find(step: &Mark<'_>) -> (Leftovers, By) {
             continue;
         }
         let Some(descriptor) = descriptor(pid) else { continue };
-        let (its_root, mounts) = (root(text), at(text, "ns/mnt").ok());
+        let (its_root, mounts) = (root(text), at(text, "ns/mnt"));
         let Some(how) = is_of(job, text).filter(|_| theirs()) else { continue };
         // Alive until now, hence all of it was about this process.
         if ends_within(&descriptor, Duration::ZERO) {
@@ -115,14 +113,14 @@ fn find(step: &Mark<'_>) -> (Leftovers, By) {
         }
         match its_root {
             // With the node's root mounted in it, a process in the container can have that root.
-            Ok(its) if its == own_root && (mounts.is_none() || mounts != step.mounts) => {
+            Some(its) if its == own_root && (mounts.is_none() || mounts != step.mounts) => {
                 if how == By::Variables {
                     by = how;
                 }
                 found.helpers.push((pid, descriptor));
             }
-            Ok(_) => found.in_container.push(descriptor),
-            Err(_) => {}
+            Some(_) => found.in_container.push(descriptor),
+            None => {}
         }
     }
     (found, by)

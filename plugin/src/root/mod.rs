@@ -12,6 +12,7 @@ pub(crate) mod leftovers;
 pub(crate) mod process;
 mod release;
 pub(crate) mod runtime_dir;
+mod way;
 
 pub(crate) use epilog::remove_containers_of_job;
 
@@ -33,7 +34,10 @@ impl Step {
         let job = Job::read(spank)?;
         runtime_dir::create_for_user(&config.runtime_path, job.user.uid, job.user.gid)?;
         let shared = Shared::new()?;
-        let broker = Broker::prepare(config, options.image.as_ref());
-        Ok(Step { job, shared, broker, planned: None, exited: 0 })
+        let store = config.shared_store.clone().filter(|store| broker::is_believed(store));
+        let broker = store
+            .as_deref()
+            .and_then(|store| Broker::prepare(config, store, options.image.as_ref()));
+        Ok(Step { job, shared, store, broker, planned: None, exited: 0 })
     }
 }

@@ -27,6 +27,19 @@ pub(crate) fn descriptor(pid: i32) -> Option<OwnedFd> {
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// Device and inode of what a path leads to, as the kernel knows them: a link of `/proc` may lead to a
+/// file system of the user's, whose server need not answer.
+pub(crate) fn identity(path: &str) -> Option<(u64, u64)> {
+    let path = std::ffi::CString::new(path).ok()?;
+    // SAFETY: all zero is a value of this type, of numbers.
+    let mut at = unsafe { std::mem::zeroed::<libc::statx>() };
+    // SAFETY: the pointers are valid; what is asked for is nothing beyond what is always there.
+    let asked = unsafe {
+        libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_STATX_DONT_SYNC, 0, &raw mut at)
+    };
+    (asked == 0).then(|| (libc::makedev(at.stx_dev_major, at.stx_dev_minor), at.stx_ino))
+}
+
 /// Sends SIGKILL to the process of a descriptor, which cannot be another one.
 pub(crate) fn kill(process: &OwnedFd) {
     // SAFETY: no information is sent along.
@@ -82,6 +95,32 @@ mod tests {
             std::thread::sleep(Duration::from_millis(10));
             life(pid) == life_then
         })
+    }
+
+    /// As `stat` would be for as long as its server likes.
+    #[test]
+    fn a_root_that_a_user_serves_is_not_asked() {
+        let script = "exec 5<>/dev/fuse && mount -i -t fuse \
+            -o fd=5,rootmode=40000,user_id=0,group_id=0 x /mnt && pivot_root /mnt /mnt && echo done && read _";
+        let mut child = Command::new("unshare")
+            .args(["-rm", "sh", "-c", script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut done = [0; 4];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut done).unwrap();
+        let root = format!("/proc/{}/root", child.id());
+        let (tell, told) = std::sync::mpsc::channel();
+        // As the process's owner, whom its server would be asked for.
+        std::thread::spawn(move || tell.send((identity(&root), identity("/proc/self/root"))));
+        let seen = told.recv_timeout(Duration::from_secs(5));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (theirs, own) = seen.expect("an answer without the server");
+        assert!(theirs.is_some() && own.is_some() && theirs != own);
+        let stat = nix::sys::stat::stat("/proc/self/root").unwrap();
+        assert_eq!(own, Some((stat.st_dev, stat.st_ino)));
     }
 
     #[test]

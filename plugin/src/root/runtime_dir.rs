@@ -2,12 +2,12 @@
 //! each. No symbolic link is followed below `RUNTIME_PATH`, and what is there already is checked
 //! before it is trusted.
 
+use super::way::{self, Fault};
 use crate::step::{StepError, in_words};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat, lstat, mkdirat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchown, geteuid, mkdir};
-use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -25,57 +25,18 @@ fn mode(bits: u32) -> Mode {
 
 /// Makes `path` (its last component only), mode 0755.
 pub(crate) fn create(path: &Path) -> Result<(), StepError> {
-    check_way(path)?;
+    let parent = path.parent().unwrap_or(path);
+    way::check(parent, geteuid().as_raw()).map_err(|fault| {
+        let Fault { operation, path, problem } = fault;
+        let problem = format!("it leads to the runtime directory, and {problem}");
+        StepError::RuntimeDir { operation, path, problem }
+    })?;
     match mkdir(path, mode(0o755)) {
         // slurmd's umask may have closed it to the users.
         Ok(()) => fchmod(open_trusted(path)?, mode(0o755)).map_err(failed("chmod", path)),
         Err(Errno::EEXIST) => open_trusted(path).map(drop),
         Err(errno) => Err(failed("create", path)(errno)),
     }
-}
-
-/// Refuses a path that somebody else could make lead elsewhere: each directory on the way belongs
-/// to root and is writable by root alone, or keeps the entries of others (sticky), and each
-/// symbolic link belongs to root.
-fn check_way(path: &Path) -> Result<(), StepError> {
-    let mut way: Vec<OsString> = Vec::new();
-    let push = |way: &mut Vec<OsString>, path: &Path| {
-        way.extend(path.components().rev().map(|part| part.as_os_str().to_owned()));
-    };
-    push(&mut way, path.parent().unwrap_or(path));
-    let mut at = PathBuf::from("/");
-    let mut links = 0;
-    while let Some(part) = way.pop() {
-        if part == ".." {
-            at.pop();
-            continue;
-        }
-        let entry = at.join(part);
-        let stat = lstat(&entry).map_err(failed("look at", &entry))?;
-        let kind = stat.st_mode & SFlag::S_IFMT.bits();
-        let loose = kind == SFlag::S_IFDIR.bits()
-            && stat.st_mode & 0o022 != 0
-            && stat.st_mode & Mode::S_ISVTX.bits() == 0;
-        if (stat.st_uid != 0 && stat.st_uid != geteuid().as_raw()) || loose {
-            let problem =
-                "it leads to the runtime directory, and others than root could replace it"
-                    .to_owned();
-            return Err(StepError::RuntimeDir { operation: "trust", path: entry, problem });
-        }
-        if kind != SFlag::S_IFLNK.bits() {
-            at = entry;
-            continue;
-        }
-        links += 1;
-        if links > 40 {
-            return Err(failed("look at", &entry)(Errno::ELOOP));
-        }
-        push(
-            &mut way,
-            &std::fs::read_link(&entry).map_err(|_| failed("read", &entry)(Errno::EINVAL))?,
-        );
-    }
-    Ok(())
 }
 
 /// Opens `path` if only root can change what is in it.
@@ -90,6 +51,17 @@ fn open_trusted(path: &Path) -> Result<OwnedFd, StepError> {
     Ok(directory)
 }
 
+/// Opens an entry that is no mount: a user can mount a file system over what is his, and its server
+/// need not answer.
+fn open_below(parent: &OwnedFd, name: &str) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_NO_XDEV);
+    match openat2(parent, name, how) {
+        // Before Linux 5.6.
+        Err(Errno::ENOSYS) => openat(parent, name, DIRECTORY, Mode::empty()),
+        opened => opened,
+    }
+}
+
 /// Makes `path/UID`, mode 0700, owned by the user; makes `path` too where it is gone.
 pub(crate) fn create_for_user(path: &Path, uid: u32, gid: u32) -> Result<PathBuf, StepError> {
     create(path)?;
@@ -100,8 +72,13 @@ pub(crate) fn create_for_user(path: &Path, uid: u32, gid: u32) -> Result<PathBuf
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(failed("create", &full)(errno)),
     }
-    let directory =
-        openat(&parent, name.as_str(), DIRECTORY, Mode::empty()).map_err(failed("open", &full))?;
+    let directory = open_below(&parent, &name).map_err(|errno| match errno {
+        Errno::EXDEV => {
+            let problem = "another file system is mounted there; unmount it".to_owned();
+            StepError::RuntimeDir { operation: "use", path: full.clone(), problem }
+        }
+        errno => failed("open", &full)(errno),
+    })?;
     let stat = fstat(&directory).map_err(failed("stat", &full))?;
     if stat.st_uid == uid {
         return Ok(full);
@@ -214,6 +191,32 @@ mod tests {
         std::os::unix::fs::lchown(base.join("sticky/theirs"), Some(4242), None).unwrap();
         assert!(create(&base.join("sticky/theirs/pyxis")).is_err());
         assert!(!base.join("closed/pyxis").exists());
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    /// Nobody answers for a file system of a user's: it is not even opened.
+    #[test]
+    fn what_is_mounted_over_a_users_directory_is_not_opened() {
+        let base = scratch("mount");
+        let runtime = base.join("pyxis");
+        let uid = geteuid().as_raw();
+        let user = create_for_user(&runtime, uid, uid).unwrap();
+        // In namespaces of its own, where this process can look.
+        let mut mounting = std::process::Command::new("unshare")
+            .args(["-rm", "sh", "-c", "mount -t tmpfs x \"$1\" && echo done && read _", "sh"])
+            .arg(&user)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut done = [0; 4];
+        std::io::Read::read_exact(mounting.stdout.as_mut().unwrap(), &mut done).unwrap();
+        let there = PathBuf::from(format!("/proc/{}/root", mounting.id()));
+        let parent = open(&there.join(runtime.strip_prefix("/").unwrap()), DIRECTORY, mode(0));
+        assert_eq!(open_below(&parent.unwrap(), &uid.to_string()).unwrap_err(), Errno::EXDEV);
+        assert!(create_for_user(&runtime, uid, uid).is_ok());
+        drop(mounting.stdin.take());
+        mounting.wait().unwrap();
         fs::remove_dir_all(base).unwrap();
     }
 

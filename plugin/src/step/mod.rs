@@ -31,11 +31,14 @@ use shared::Shared;
 use spank_bindings::{Spank, StepId, log};
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 /// The step's state; the tasks have copies of it.
 pub(crate) struct Step {
     pub(crate) job: Job,
     pub(crate) shared: Shared,
+    /// The store of all users, where nobody else can have put something in its place.
+    pub(crate) store: Option<PathBuf>,
     pub(crate) broker: Option<Broker>,
     pub(crate) planned: Option<Planned>,
     pub(crate) exited: u32,
@@ -64,9 +67,9 @@ impl Step {
         let plan = Plan::new(config, options, &self.job, script)?;
         let backend = backend::choose(config, &backend::own_path());
         log::verbose!("pyxis: container runtime: {}", backend.name());
-        let environ = environ(spank, config, options, &self.job)?;
+        let environ = self.environ(spank, config, options)?;
         if let Some(broker) = self.broker.take().filter(|_| backend.name() == "pyxis") {
-            self.shared.broker = broker.start(config, backend.program());
+            self.shared.broker = broker.start(backend.program());
         }
         self.planned = Some(Planned { plan, backend, environ });
         Ok(())
@@ -87,7 +90,7 @@ impl Step {
         let check = |container: &Handover| container.check(job.user.uid, job.privileged);
         let container = self.shared.start_once(check, |ways| {
             // Read again: by now it has what an MPI plugin sets.
-            let environ = environ(spank, config, options, job)?;
+            let environ = self.environ(spank, config, options)?;
             let (patience, cgroup) = (Patience::OfUser, None);
             let context = Context { config, job, plan, environ: &environ, patience, cgroup };
             launch::launch(context, &**backend, &self.shared, ways)
@@ -100,38 +103,39 @@ impl Step {
         }
         self.shared.note_entered()
     }
-}
 
-/// The environment the runtime gets: the job's, slurmstepd's PATH, and the user's choices in
-/// enroot's variables.
-fn environ(
-    spank: &Spank<'_>,
-    config: &Config,
-    options: &Options,
-    job: &Job,
-) -> Result<Vec<CString>, StepError> {
-    let mut ours: Vec<(&str, OsString)> = vec![
-        ("PATH", backend::own_path()),
-        ("SLURM_JOB_UID", job.user.uid.to_string().into()),
-        ("SLURM_JOB_GID", job.user.gid.to_string().into()),
-        ("PYXIS_RUNTIME_PATH", config.runtime_path.clone().into()),
-        ("PYXIS_VERSION", env!("CARGO_PKG_VERSION").into()),
-    ];
-    if let Some(store) = &config.shared_store {
-        ours.push((broker::VARIABLE, store.clone().into()));
+    /// The environment the runtime gets: the job's, slurmstepd's PATH, and the user's choices in
+    /// enroot's variables.
+    fn environ(
+        &self,
+        spank: &Spank<'_>,
+        config: &Config,
+        options: &Options,
+    ) -> Result<Vec<CString>, StepError> {
+        let job = &self.job;
+        let mut ours: Vec<(&str, OsString)> = vec![
+            ("PATH", backend::own_path()),
+            ("SLURM_JOB_UID", job.user.uid.to_string().into()),
+            ("SLURM_JOB_GID", job.user.gid.to_string().into()),
+            ("PYXIS_RUNTIME_PATH", config.runtime_path.clone().into()),
+            ("PYXIS_VERSION", env!("CARGO_PKG_VERSION").into()),
+        ];
+        if let Some(store) = &self.store {
+            ours.push((broker::VARIABLE, store.clone().into()));
+        }
+        for (name, chosen) in [
+            ("ENROOT_MOUNT_HOME", options.mount_home),
+            ("ENROOT_REMAP_ROOT", options.remap_root),
+            ("ENROOT_ROOTFS_WRITABLE", options.writable),
+            ("ENROOT_UNSHARE_NET", options.unshare.net.then_some(true)),
+            ("ENROOT_UNSHARE_IPC", options.unshare.ipc.then_some(true)),
+            ("ENROOT_UNSHARE_UTS", options.unshare.uts.then_some(true)),
+        ] {
+            ours.extend(chosen.map(|yes| (name, if yes { "y" } else { "n" }.into())));
+        }
+        if spank.getenv(c"HOME")?.is_none_or(|home| home.is_empty()) {
+            ours.extend(job::home_of(job.user.uid).map(|home| ("HOME", home)));
+        }
+        runtime_environ(spank.job_env()?, ours)
     }
-    for (name, chosen) in [
-        ("ENROOT_MOUNT_HOME", options.mount_home),
-        ("ENROOT_REMAP_ROOT", options.remap_root),
-        ("ENROOT_ROOTFS_WRITABLE", options.writable),
-        ("ENROOT_UNSHARE_NET", options.unshare.net.then_some(true)),
-        ("ENROOT_UNSHARE_IPC", options.unshare.ipc.then_some(true)),
-        ("ENROOT_UNSHARE_UTS", options.unshare.uts.then_some(true)),
-    ] {
-        ours.extend(chosen.map(|yes| (name, if yes { "y" } else { "n" }.into())));
-    }
-    if spank.getenv(c"HOME")?.is_none_or(|home| home.is_empty()) {
-        ours.extend(job::home_of(job.user.uid).map(|home| ("HOME", home)));
-    }
-    runtime_environ(spank.job_env()?, ours)
 }

@@ -124,6 +124,10 @@ impl Command<'_> {
 
     fn go(&self, apart: bool, follow: &mut dyn Follow) -> Result<Outcome, StepError> {
         let failed = |errno: nix::Error| StepError::Process(errno.into());
+        // Of a list as long as a user likes, each would take a moment of its own.
+        if matches!(self.patience, Patience::Until(deadline) if Instant::now() >= deadline) {
+            return Err(StepError::Process(io::ErrorKind::TimedOut.into()));
+        }
         let (log, said) = Output::new()?;
         let mut outputs = vec![log];
         let printed = match apart {

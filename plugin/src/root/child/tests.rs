@@ -106,6 +106,20 @@ fn root_waits_until_its_deadline_and_not_for_the_end() {
     assert!(gone);
 }
 
+/// As many containers as a user likes may be there to be removed.
+#[test]
+fn after_its_deadline_root_starts_nothing_more() {
+    let (environ, user) = (environ(), root());
+    let file = format!("/tmp/pyxis-late-{}", std::process::id());
+    let script = format!("echo > {file}");
+    let late =
+        Command { patience: Patience::Until(Instant::now()), ..command(&script, &environ, &user) };
+    let error = late.run().unwrap_err().to_string();
+    assert!(error.contains("timed out"), "{error}");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!Path::new(&file).exists());
+}
+
 #[test]
 fn a_stopped_child_holds_root_no_longer_than_its_deadline() {
     let (outcome, took) = limited("kill -STOP $$", soon());
