@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,19 +24,45 @@ const LIMIT: usize = 4096;
 const DONE: &str = "done";
 /// Before what went wrong.
 const FAILED: &str = "failed: ";
+/// From time to time, where there is nothing to say.
+const ALIVE: &str = ".";
+const PULSE: Duration = Duration::from_secs(20);
+/// The other side has ended if nothing comes for so long: that its end of the socket is closed may
+/// not be seen, for slurmstepd may have it, too.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// Asks for an image, which is named by its digest.
 ///
 /// # Errors
 /// What the other side says, or that it is gone.
 pub(super) fn ask(broker: BorrowedFd<'_>, uri: &str, progress: &Progress) -> Result<(), String> {
+    ask_for(broker, uri, progress, SILENCE)
+}
+
+fn ask_for(
+    broker: BorrowedFd<'_>,
+    uri: &str,
+    progress: &Progress,
+    silence: Duration,
+) -> Result<(), String> {
     send(broker.as_raw_fd(), uri.as_bytes(), MsgFlags::MSG_NOSIGNAL)
         .map_err(|errno| errno.desc().to_owned())?;
     loop {
+        let mut answer = [PollFd::new(broker, PollFlags::POLLIN)];
+        let limit = PollTimeout::try_from(silence).unwrap_or(PollTimeout::MAX);
+        match poll(&mut answer, limit) {
+            Ok(0) => return Err("the account's process says nothing any more".to_owned()),
+            Err(errno) if errno != Errno::EINTR => return Err(errno.desc().to_owned()),
+            _ => {}
+        }
+        if answer[0].revents().is_none_or(|events| events.is_empty()) {
+            continue;
+        }
         let text = receive(broker).map_err(|error| error.to_string())?;
         match text.trim_end() {
             "" => return Err("the account's process is gone".to_owned()),
             DONE => return Ok(()),
+            ALIVE => {}
             text => match text.strip_prefix(FAILED) {
                 Some(why) => return Err(why.to_owned()),
                 None => progress.pass_on(text),
@@ -112,8 +139,66 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<String> {
     }
 }
 
-/// Sleeps until nobody can be waiting for an answer any more.
+/// Returns when nobody can be waiting for an answer any more, and says from time to time that there
+/// will be one.
 pub fn wait_for_hangup(socket: BorrowedFd<'_>) {
+    wait_and_tell(socket, PULSE);
+}
+
+fn wait_and_tell(socket: BorrowedFd<'_>, pulse: Duration) {
+    let pulse = PollTimeout::try_from(pulse).unwrap_or(PollTimeout::MAX);
     let mut hangup = [PollFd::new(socket, PollFlags::empty())];
-    while poll(&mut hangup, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    loop {
+        match poll(&mut hangup, pulse) {
+            Ok(0) => {
+                // Who does not listen is not waited for.
+                let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+                let _ = send(socket.as_raw_fd(), ALIVE.as_bytes(), flags);
+            }
+            Err(Errno::EINTR) => {}
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::sync::mpsc::channel;
+
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap()
+    }
+
+    fn ask(ours: OwnedFd) -> Result<(), String> {
+        let (tell, told) = channel();
+        std::thread::spawn(move || {
+            tell.send(ask_for(ours.as_fd(), "x", &Progress::Silent, Duration::from_millis(300)))
+        });
+        told.recv_timeout(Duration::from_secs(10)).expect("an end of the wait")
+    }
+
+    /// As where slurmstepd has the other end, too, and the account's process was killed.
+    #[test]
+    fn who_says_nothing_is_not_waited_for() {
+        let (ours, _theirs) = pair();
+        assert!(ask(ours).unwrap_err().contains("says nothing"));
+    }
+
+    #[test]
+    fn who_works_says_so_and_is_waited_for() {
+        let (ours, theirs) = pair();
+        let working = theirs.try_clone().unwrap();
+        let pulse = Duration::from_millis(50);
+        std::thread::spawn(move || wait_and_tell(working.as_fd(), pulse));
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(1500));
+            send(theirs.as_raw_fd(), DONE.as_bytes(), MsgFlags::empty())
+        });
+        assert_eq!(ask(ours), Ok(()));
+    }
 }
