@@ -119,6 +119,8 @@ impl Step {
             ("SLURM_JOB_GID", job.user.gid.to_string().into()),
             ("PYXIS_RUNTIME_PATH", config.runtime_path.clone().into()),
             ("PYXIS_VERSION", env!("CARGO_PKG_VERSION").into()),
+            // The numbers of GPUs mean another thing in each.
+            ("PYXIS_SLURM_RELEASE", spank_bindings::RELEASE.into()),
         ];
         if let Some(store) = &self.store {
             ours.push((broker::VARIABLE, store.clone().into()));

@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 pub mod cdi;
+pub mod devices;
 pub mod fstab;
 mod hint;
 mod host_side;

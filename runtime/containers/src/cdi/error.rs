@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Errors of [`super`].
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum CdiError {
     /// A specification is there but cannot be read.
     #[error("cannot read {}: {source}", path.display())]
@@ -12,7 +13,7 @@ pub enum CdiError {
         /// The file or its directory.
         path: PathBuf,
         /// From the kernel.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// A specification does not say what can be understood.
     #[error("{}:{line}: {problem}", path.display())]
@@ -54,6 +55,12 @@ pub enum CdiError {
         /// The other one.
         other: PathBuf,
     },
+}
+
+impl CdiError {
+    pub(super) fn read(path: &std::path::Path, source: io::Error) -> CdiError {
+        CdiError::Read { path: path.to_owned(), source: Arc::new(source) }
+    }
 }
 
 fn because(known: &[String], faulty: Option<&CdiError>, searched: &str) -> String {

@@ -2,8 +2,10 @@
 //! `nvidia-ctk cdi generate` writes, say which device nodes, mounts, variables and hooks a
 //! container needs for a device.
 
+mod edits;
 mod error;
 mod name;
+mod native;
 mod spec;
 mod yaml;
 
@@ -11,9 +13,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use edits::{DeviceNode, Edits, Hook, Mount, Stage};
 pub use error::CdiError;
 pub use name::{Name, Visible};
-pub use spec::{DeviceNode, Edits, Hook, Mount, Stage};
+pub use native::Action;
 
 use name::ALL;
 use spec::Spec;
@@ -41,14 +44,14 @@ impl Registry {
             let files = match files(directory) {
                 Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => {
-                    registry.faults.push(CdiError::Read { path: directory.clone(), source });
+                    registry.faults.push(CdiError::read(directory, source));
                     continue;
                 }
                 Ok(files) => files,
             };
             for path in files {
                 let text = fs::read_to_string(&path);
-                let text = text.map_err(|source| CdiError::Read { path: path.clone(), source });
+                let text = text.map_err(|source| CdiError::read(&path, source));
                 match text.and_then(|text| Spec::parse(&text, &path)) {
                     Ok(spec) => registry.specs.push((place, spec)),
                     Err(error) => registry.faults.push(error),
@@ -60,14 +63,15 @@ impl Registry {
 
     /// Whether there are devices of this kind, or a file that cannot tell.
     pub fn may_have(&self, kind: &str) -> bool {
-        !self.faults.is_empty() || self.specs.iter().any(|(_, spec)| spec.kind == kind)
+        let has = |spec: &Spec| spec.kind == kind && !spec.devices.is_empty();
+        !self.faults.is_empty() || self.specs.iter().any(|(_, spec)| has(spec))
     }
 
     /// What a container needs for these devices, and for every file that one of them is from.
     ///
     /// # Errors
     /// [`CdiError`].
-    pub fn devices(mut self, names: &[Name]) -> Result<Edits, CdiError> {
+    pub fn devices(&self, names: &[Name]) -> Result<Edits, CdiError> {
         let mut found = Vec::new();
         for name in names {
             for device in self.resolve(name)? {
@@ -79,12 +83,13 @@ impl Registry {
         let mut edits = Edits::default();
         let mut used = Vec::new();
         for (spec, device) in found {
-            let (_, spec_of) = &mut self.specs[spec];
+            let (_, spec_of) = &self.specs[spec];
             if !used.contains(&spec) {
                 used.push(spec);
-                edits.add(std::mem::take(&mut spec_of.edits));
+                edits.add(spec_of.edits.clone());
+                edits.left_out.extend_from_slice(&spec_of.unknown);
             }
-            edits.add(std::mem::take(&mut spec_of.devices[device].edits));
+            edits.add(spec_of.devices[device].edits.clone());
         }
         Ok(edits)
     }
@@ -93,19 +98,35 @@ impl Registry {
     ///
     /// # Errors
     /// [`CdiError`] of a file that cannot be used.
-    pub fn driver(mut self, kind: &str) -> Result<Edits, CdiError> {
-        if !self.faults.is_empty() {
-            return Err(self.faults.swap_remove(0));
+    pub fn driver(&self, kind: &str) -> Result<Edits, CdiError> {
+        if let Some(fault) = self.faults.first() {
+            return Err(fault.clone());
         }
         let mut edits = Edits::default();
-        for (_, spec) in self.specs.into_iter().filter(|(_, spec)| spec.kind == kind) {
-            edits.add(spec.edits);
+        for (_, spec) in self.specs.iter().filter(|(_, spec)| spec.kind == kind) {
+            edits.add(spec.edits.clone());
+            edits.left_out.extend_from_slice(&spec.unknown);
         }
         Ok(edits)
     }
 
+    /// The device of a kind that is this one node of the host and no part of it.
+    pub fn of_node(&self, kind: &str, node: &str) -> Option<Name> {
+        let is_it = |device: &spec::Device| {
+            let mut nodes = device.edits.nodes.iter().map(|node| node.host_path.as_str());
+            device.name != ALL
+                && nodes.clone().any(|path| path == node)
+                && !nodes.any(|path| path.contains("/nvidia-caps/"))
+        };
+        // The strongest directory is the last.
+        self.specs.iter().rev().filter(|(_, spec)| spec.kind == kind).find_map(|(_, spec)| {
+            let device = spec.devices.iter().find(|device| is_it(device))?;
+            Some(Name { kind: kind.to_owned(), device: device.name.clone() })
+        })
+    }
+
     /// Places of specifications and of devices in them.
-    fn resolve(&mut self, name: &Name) -> Result<Vec<(usize, usize)>, CdiError> {
+    fn resolve(&self, name: &Name) -> Result<Vec<(usize, usize)>, CdiError> {
         if let Some(found) = self.find(name)? {
             return Ok(vec![found]);
         }
@@ -124,7 +145,7 @@ impl Registry {
         Err(CdiError::Absent {
             device: name.to_string(),
             known,
-            faulty: (!self.faults.is_empty()).then(|| Box::new(self.faults.swap_remove(0))),
+            faulty: self.faults.first().map(|fault| Box::new(fault.clone())),
             searched: self
                 .directories
                 .iter()
@@ -155,24 +176,6 @@ impl Registry {
             }
         }
         Ok(best.map(|(spec, _, device)| (spec, device)))
-    }
-}
-
-impl Edits {
-    /// Adds what another device needs; nothing is done twice.
-    fn add(&mut self, other: Edits) {
-        add(&mut self.env, other.env);
-        add(&mut self.nodes, other.nodes);
-        add(&mut self.mounts, other.mounts);
-        add(&mut self.hooks, other.hooks);
-    }
-}
-
-fn add<T: PartialEq>(have: &mut Vec<T>, more: Vec<T>) {
-    for one in more {
-        if !have.contains(&one) {
-            have.push(one);
-        }
     }
 }
 

@@ -92,6 +92,11 @@ impl Visible {
         }
         let mut names = Vec::new();
         for item in value.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            // Drivers before 470 name a MIG device so. No specification can.
+            if item.starts_with("MIG-GPU-") && word(item, "-/") {
+                names.push(Name { kind: GPU.to_owned(), device: item.to_owned() });
+                continue;
+            }
             names.push(match item.contains('=') {
                 true => item.parse()?,
                 false => format!("{GPU}={item}").parse().map_err(|error| match error {

@@ -1,13 +1,16 @@
 //! One specification: a file that says what a container needs to use devices of one kind.
 //!
 //! The format is that of the Container Device Interface, versions 0.3.0 to 1.1.0
-//! (github.com/cncf-tags/container-device-interface). What an unprivileged process cannot do is an
-//! error, not passed over: a container without part of its device is no container with the device.
+//! (github.com/cncf-tags/container-device-interface). Later ones of the same major version can only add
+//! keys: those that are not known are left out, and a line says so. What concerns the network or
+//! the caches of the processor, which an unprivileged process cannot set, is left out likewise.
 
 use std::path::{Path, PathBuf};
 
 use super::CdiError;
+use super::edits::{DeviceNode, Edits, Hook, Mount, Stage};
 use super::name::{check_device, check_kind};
+use super::native;
 use super::yaml::{self, Node, Problem};
 use linux::environ::is_name;
 
@@ -24,6 +27,8 @@ pub(super) struct Spec {
     /// What every device of the file needs.
     pub(super) edits: Edits,
     pub(super) devices: Vec<Device>,
+    /// Keys of a later version, a line each.
+    pub(super) unknown: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -32,78 +37,21 @@ pub(super) struct Device {
     pub(super) edits: Edits,
 }
 
-/// What a container needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Edits {
-    /// `NAME=VALUE`.
-    pub env: Vec<String>,
-    /// Device nodes.
-    pub nodes: Vec<DeviceNode>,
-    /// Files and directories.
-    pub mounts: Vec<Mount>,
-    /// Programs that change the container's tree.
-    pub hooks: Vec<Hook>,
-}
-
-/// A device node of the node, to be found in the container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceNode {
-    /// In the container.
-    pub path: String,
-    /// On the node.
-    pub host_path: String,
-    /// `b` or `c`, where the specification says so.
-    pub block: Option<bool>,
-    /// Major and minor number, where the specification says so.
-    pub numbers: (Option<u64>, Option<u64>),
-}
-
-/// A bind mount, or one of a file system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    /// On the node, or what the file system is called.
-    pub source: String,
-    /// In the container.
-    pub target: String,
-    /// Type of a file system that is not bound.
-    pub fstype: Option<String>,
-    /// As mount(8) has them.
-    pub options: Vec<String>,
-}
-
-/// A program of the node, run before the container's root is entered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hook {
-    /// Where in the container's life.
-    pub stage: Stage,
-    /// On the node.
-    pub path: PathBuf,
-    /// All of them, with the program's name.
-    pub args: Vec<String>,
-    /// Its whole environment.
-    pub env: Vec<String>,
-    /// Seconds until it is killed.
-    pub timeout: Option<u32>,
-}
-
-/// In the order in which they run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// The oldest of the three.
-    Prestart,
-    /// When the namespaces are there.
-    CreateRuntime,
-    /// When the mounts are there.
-    CreateContainer,
-}
-
 impl Spec {
     /// Reads the contents of the file at `path`.
     pub(super) fn parse(text: &str, path: &Path) -> Result<Spec, CdiError> {
         let fail =
             |Problem { line, text }| CdiError::Line { path: path.to_owned(), line, problem: text };
-        let (kind, edits, devices) = read(text).map_err(fail)?;
-        Ok(Spec { path: path.to_owned(), kind, edits, devices })
+        let mut document = yaml::parse(text).map_err(fail)?;
+        let mut unknown = Vec::new();
+        if is_later(&document).map_err(fail)? {
+            KEYS.prune(&mut document, &mut |what, key, line| {
+                let key = key.escape_debug();
+                unknown.push(format!("{}:{line}: `{key}` of {what} is not known", path.display()));
+            });
+        }
+        let (kind, edits, devices) = read(&document).map_err(fail)?;
+        Ok(Spec { path: path.to_owned(), kind, edits, devices, unknown })
     }
 }
 
@@ -111,21 +59,89 @@ fn wrong(line: usize, text: impl std::fmt::Display) -> Problem {
     Problem { line, text: text.to_string() }
 }
 
-fn read(text: &str) -> Result<(String, Edits, Vec<Device>), Problem> {
-    let document = yaml::parse(text)?;
-    // First: a file of another version may well have other keys.
-    if let Some((_, version)) = document.pairs().find(|(key, _)| *key == "cdiVersion") {
-        let have = version.text()?.trim_start_matches('v');
-        if !VERSIONS.contains(&have) {
-            let [oldest, .., newest] = VERSIONS;
-            return Err(wrong(
-                version.line,
-                format_args!("cdiVersion {have}: {oldest} to {newest} are understood"),
-            ));
-        }
+/// Whether the file is of a version after those that are known, and of the same major one.
+fn is_later(document: &Node) -> Result<bool, Problem> {
+    let Some((_, version)) = document.pairs().find(|(key, _)| *key == "cdiVersion") else {
+        return Ok(false);
+    };
+    let have = version.text()?.trim_start_matches('v');
+    if VERSIONS.contains(&have) {
+        return Ok(false);
     }
-    let keys = ["cdiVersion", "kind", "annotations", "devices", "containerEdits"];
-    let fields = document.fields("a specification", &keys)?;
+    let [oldest, .., newest] = VERSIONS;
+    let parts: Vec<Option<u32>> = have.split('.').map(|part| part.parse().ok()).collect();
+    match parts[..] {
+        [Some(1), Some(minor), Some(_)] if minor >= 1 => Ok(true),
+        _ => Err(wrong(
+            version.line,
+            format_args!("cdiVersion {have}: {oldest} to {newest} are understood"),
+        )),
+    }
+}
+
+/// Keys of a table, and of the tables in it.
+struct Keys {
+    what: &'static str,
+    known: &'static [&'static str],
+    below: &'static [(&'static str, &'static Keys)],
+}
+
+const SPEC_KEYS: [&str; 5] = ["cdiVersion", "kind", "annotations", "devices", "containerEdits"];
+const DEVICE_KEYS: [&str; 3] = ["name", "annotations", "containerEdits"];
+const EDITS_KEYS: [&str; 7] =
+    ["env", "deviceNodes", "mounts", "hooks", "additionalGids", "intelRdt", "netDevices"];
+const NODE_KEYS: [&str; 9] =
+    ["path", "hostPath", "type", "major", "minor", "fileMode", "permissions", "uid", "gid"];
+const MOUNT_KEYS: [&str; 4] = ["hostPath", "containerPath", "options", "type"];
+const HOOK_KEYS: [&str; 5] = ["hookName", "path", "args", "env", "timeout"];
+
+const KEYS: Keys = Keys {
+    what: "a specification",
+    known: &SPEC_KEYS,
+    below: &[
+        (
+            "devices",
+            &Keys {
+                what: "a device",
+                known: &DEVICE_KEYS,
+                below: &[("containerEdits", &KEYS_OF_EDITS)],
+            },
+        ),
+        ("containerEdits", &KEYS_OF_EDITS),
+    ],
+};
+const KEYS_OF_EDITS: Keys = Keys {
+    what: "containerEdits",
+    known: &EDITS_KEYS,
+    below: &[
+        ("deviceNodes", &Keys { what: "a device node", known: &NODE_KEYS, below: &[] }),
+        ("mounts", &Keys { what: "a mount", known: &MOUNT_KEYS, below: &[] }),
+        ("hooks", &Keys { what: "a hook", known: &HOOK_KEYS, below: &[] }),
+    ],
+};
+
+impl Keys {
+    /// Takes out what is not known, here and below.
+    fn prune(&self, node: &mut Node, report: &mut dyn FnMut(&str, &str, usize)) {
+        node.each_table(&mut |table| {
+            table.retain(|(key, value)| {
+                let known = self.known.contains(&key.as_str());
+                if !known {
+                    report(self.what, key, value.line);
+                }
+                known
+            });
+            for (key, value) in table {
+                if let Some((_, keys)) = self.below.iter().find(|(known, _)| known == key) {
+                    keys.prune(value, report);
+                }
+            }
+        });
+    }
+}
+
+fn read(document: &Node) -> Result<(String, Edits, Vec<Device>), Problem> {
+    let fields = document.fields("a specification", &SPEC_KEYS)?;
     fields.text("cdiVersion")?;
     let kind = fields.text("kind")?;
     let line = fields.get("kind").map_or(1, |node| node.line);
@@ -139,40 +155,24 @@ fn read(text: &str) -> Result<(String, Edits, Vec<Device>), Problem> {
         }
         devices.push(device);
     }
-    if devices.is_empty() {
-        return Err(wrong(fields.line, "it has no device (`devices`)"));
-    }
     Ok((kind.to_owned(), edits, devices))
 }
 
 fn device(node: &Node) -> Result<Device, Problem> {
-    let fields = node.fields("a device", &["name", "annotations", "containerEdits"])?;
+    let fields = node.fields("a device", &DEVICE_KEYS)?;
     let name = fields.text("name")?;
     check_device(name)
         .map_err(|problem| wrong(node.line, format_args!("device {name:?}: {problem}")))?;
     let edits = fields.get("containerEdits").map_or(Ok(Edits::default()), edits)?;
-    if edits == Edits::default() {
+    // One that wants a chmod, which is nothing here, is no mistake.
+    if edits.is_empty() && fields.get("containerEdits").is_none_or(Node::is_nothing) {
         return Err(wrong(node.line, format_args!("device {name:?} has no `containerEdits`")));
     }
     Ok(Device { name: name.to_owned(), edits })
 }
 
 fn edits(node: &Node) -> Result<Edits, Problem> {
-    let keys =
-        ["env", "deviceNodes", "mounts", "hooks", "additionalGids", "intelRdt", "netDevices"];
-    let fields = node.fields("containerEdits", &keys)?;
-    for privileged in ["additionalGids", "intelRdt", "netDevices"] {
-        if let Some(node) = fields.get(privileged) {
-            if !node.list().is_ok_and(<[Node]>::is_empty) {
-                return Err(wrong(
-                    node.line,
-                    format_args!(
-                        "`{privileged}` is nothing that an unprivileged container can have"
-                    ),
-                ));
-            }
-        }
-    }
+    let fields = node.fields("containerEdits", &EDITS_KEYS)?;
     let mut edits = Edits { env: fields.texts("env")?, ..Edits::default() };
     for (variable, node) in edits.env.iter().zip(fields.list("env")?) {
         let name = variable.split_once('=').map(|(name, _)| name);
@@ -182,7 +182,25 @@ fn edits(node: &Node) -> Result<Edits, Problem> {
     }
     edits.nodes = fields.list("deviceNodes")?.iter().map(device_node).collect::<Result<_, _>>()?;
     edits.mounts = fields.list("mounts")?.iter().map(mount).collect::<Result<_, _>>()?;
-    edits.hooks = fields.list("hooks")?.iter().map(hook).collect::<Result<_, _>>()?;
+    for node in fields.list("hooks")? {
+        let hook = hook(node)?;
+        match native::actions(&hook) {
+            Some(actions) => edits.actions.extend(actions),
+            None => edits.hooks.push(hook),
+        }
+    }
+    for node in fields.list("additionalGids")? {
+        let gid = u32::try_from(node.number()?);
+        edits.gids.push(gid.map_err(|_| wrong(node.line, "additionalGids takes ids of groups"))?);
+    }
+    for (key, what) in [
+        ("netDevices", "network devices are not moved into a container"),
+        ("intelRdt", "shares of caches and memory bandwidth are not set"),
+    ] {
+        if fields.get(key).is_some_and(|node| !node.is_nothing()) {
+            edits.left_out.push(format!("`{key}` is left out: {what} by an unprivileged user"));
+        }
+    }
     Ok(edits)
 }
 
@@ -196,9 +214,7 @@ fn absolute<'a>(node: &Node, path: &'a str) -> Result<&'a str, Problem> {
 }
 
 fn device_node(node: &Node) -> Result<DeviceNode, Problem> {
-    let keys =
-        ["path", "hostPath", "type", "major", "minor", "fileMode", "permissions", "uid", "gid"];
-    let fields = node.fields("a device node", &keys)?;
+    let fields = node.fields("a device node", &NODE_KEYS)?;
     let path = absolute(node, fields.text("path")?)?;
     let host_path = match fields.optional_text("hostPath")?.filter(|path| !path.is_empty()) {
         Some(host_path) => absolute(node, host_path)?,
@@ -241,7 +257,7 @@ fn device_node(node: &Node) -> Result<DeviceNode, Problem> {
 }
 
 fn mount(node: &Node) -> Result<Mount, Problem> {
-    let fields = node.fields("a mount", &["hostPath", "containerPath", "options", "type"])?;
+    let fields = node.fields("a mount", &MOUNT_KEYS)?;
     let fstype =
         fields.optional_text("type")?.filter(|kind| !matches!(*kind, "" | "bind" | "none"));
     let source = fields.text("hostPath")?;
@@ -260,7 +276,7 @@ fn mount(node: &Node) -> Result<Mount, Problem> {
 }
 
 fn hook(node: &Node) -> Result<Hook, Problem> {
-    let fields = node.fields("a hook", &["hookName", "path", "args", "env", "timeout"])?;
+    let fields = node.fields("a hook", &HOOK_KEYS)?;
     let stage = match fields.text("hookName")? {
         "prestart" => Stage::Prestart,
         "createRuntime" => Stage::CreateRuntime,
@@ -353,9 +369,16 @@ containerEdits:
         );
         assert_eq!((nodes[1].host_path.as_str(), nodes[1].block), ("/dev/dri/card0", Some(false)));
         assert_eq!(spec.edits.env, ["NVIDIA_VISIBLE_DEVICES=void"]);
+        let folders = vec!["/usr/lib/x86_64-linux-gnu".to_owned()];
+        assert_eq!(spec.edits.actions, [native::Action::Cache { folders }]);
+        let other = GPU.replace("/usr/bin/nvidia-cdi-hook", "/usr/bin/other");
+        let spec = Spec::parse(&other, Path::new("/s.yaml")).unwrap();
         assert_eq!(spec.edits.hooks[0].args[1..3], ["update-ldcache", "--folder"]);
         assert_eq!(spec.edits.hooks[0].timeout, Some(5));
         assert_eq!(spec.edits.mounts[0].options, ["ro", "rbind"]);
+        // On a node whose last GPU has been taken out.
+        let none = "cdiVersion: 0.3.0\nkind: nvidia.com/gpu\ndevices: null\ncontainerEdits: {}\n";
+        assert!(Spec::parse(none, Path::new("/s.yaml")).unwrap().devices.is_empty());
         // The same as JSON.
         let json = r#"{"cdiVersion": "0.6.0", "kind": "a/b", "devices": [{"name": "x",
             "containerEdits": {"env": ["A=1"]}}]}"#;
@@ -371,7 +394,6 @@ containerEdits:
             ("kind: a/b\n".to_owned(), "/s.yaml:1: a specification has no `cdiVersion`"),
             ("cdiVersion: 9.0.0\nother: 1\n".into(), ":1: cdiVersion 9.0.0: 0.3.0 to 1.1.0 are understood"),
             ("cdiVersion: 0.5.0\n\nkind: ab\n".into(), ":3: kind \"ab\": the kind has no \"/\""),
-            ("cdiVersion: 0.5.0\nkind: a/b\n".into(), "it has no device"),
             ("cdiVersion: 0.5.0\nkind: a/b\ndevcies: []\n".into(), ":3: a specification has no key `devcies`; did you mean `devices`?"),
             (with(""), ":4: device \"x\" has no `containerEdits`"),
             (with("containerEdits: {env: [A]}"), ":5: \"A\" is no NAME=VALUE"),
@@ -384,7 +406,10 @@ containerEdits:
             (with("containerEdits: {hooks: [{hookName: poststop, path: /x}]}"), "a poststop hook cannot be run"),
             (with("containerEdits: {hooks: [{hookName: x, path: /x}]}"), "there is no hook \"x\""),
             (with("containerEdits: {hooks: [{hookName: prestart, path: /x, timeout: 0}]}"), "seconds, one or more"),
-            (with("containerEdits: {additionalGids: [44]}"), "`additionalGids` is nothing"),
+            (with("containerEdits: {additionalGids: [video]}"), "it takes a whole number"),
+            (with("containerEdits: {additionalGids: [-1]}"), "additionalGids takes ids of groups"),
+            ("cdiVersion: 2.0.0\nkind: a/b\n".into(), ":1: cdiVersion 2.0.0: 0.3.0 to 1.1.0 are understood"),
+            ("cdiVersion: 1.x\nkind: a/b\n".into(), ":1: cdiVersion 1.x: "),
             (with("containerEdits: 7"), "containerEdits is a table"),
             ("cdiVersion: 0.5.0\nkind: a/b\ndevices:\n- {name: x, containerEdits: {env: [A=1]}}\n- {name: x, containerEdits: {env: [A=1]}}\n".into(), ":5: device \"x\" is there twice"),
         ] {

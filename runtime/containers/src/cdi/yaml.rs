@@ -26,12 +26,15 @@ pub(super) struct Node {
     value: Value,
 }
 
+/// Keys and values, in the order of the file.
+pub(super) type Table = Vec<(String, Node)>;
+
 #[derive(Debug)]
 enum Value {
     Null,
     Scalar { text: String, plain: bool },
     List(Vec<Node>),
-    Map(Vec<(String, Node)>),
+    Map(Table),
 }
 
 /// Reads the one document that `text` is.
@@ -151,6 +154,25 @@ impl Node {
             _ => &[],
         };
         pairs.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// Whether there is no value, or an empty list or table.
+    pub(super) fn is_nothing(&self) -> bool {
+        match &self.value {
+            Value::Null => true,
+            Value::Scalar { .. } => false,
+            Value::List(items) => items.is_empty(),
+            Value::Map(pairs) => pairs.is_empty(),
+        }
+    }
+
+    /// Shows `work` the table that this is, or those of the list that this is.
+    pub(super) fn each_table(&mut self, work: &mut dyn FnMut(&mut Table)) {
+        match &mut self.value {
+            Value::Map(pairs) => work(pairs),
+            Value::List(items) => items.iter_mut().for_each(|item| item.each_table(work)),
+            Value::Null | Value::Scalar { .. } => {}
+        }
     }
 
     /// A string. What YAML takes for a number is one as well: versions and ids look like that.

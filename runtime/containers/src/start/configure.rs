@@ -93,7 +93,8 @@ pub(super) fn configure(
     environ::add_wanted(&mut wanted, &plan.env, &host);
     let wanted = environ::to_lines(&wanted);
     let said = devices::Said { image: &variables, others: &[&site.1[..], &wanted].concat() };
-    let devices = roots.host(|| devices::choose(&plan.devices, &host, said))??;
+    let mut devices = roots.host(|| devices::choose(&plan.devices, &host, said))??;
+    devices::add_fabrics(roots, &plan.devices, &host, said, &mut devices)?;
     let mut more = |name: &str, value: &OsStr| {
         variables.extend([name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat());
     };
@@ -138,7 +139,7 @@ pub(super) fn configure(
     }
     lines.append(&mut site_lines);
     apply_pass(roots, &lines, BEFORE_HOOKS)?;
-    apply_pass(roots, &devices::mount_entries(&devices)?, AFTER_HOOKS)?;
+    devices::inject(roots, &devices)?;
 
     let launcher = Launcher::of_step(&host);
     let launched =

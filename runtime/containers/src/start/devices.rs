@@ -4,7 +4,7 @@
 //! container's own, which is made only if the node's has not the same under the same name.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, FileType, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -12,100 +12,66 @@ use std::path::{Path, PathBuf};
 
 use hygiene::console;
 
-use super::StartError;
-use crate::cdi::{CdiError, DeviceNode, Edits, Mount, Name, Registry, Visible};
+use super::roots::Roots;
+use super::{StartError, mounts};
+use crate::cdi::{DeviceNode, Edits, Mount};
+pub(super) use crate::devices::Said;
+pub use crate::devices::Wanted;
+use crate::devices::{self, place};
 use crate::fstab::{Entry, escape};
-use linux::environ::{self, Environ};
-
-const VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
-/// What Slurm says of a step's or a job's GPUs, by their numbers on the node.
-const OF_SLURM: [&str; 2] = ["SLURM_STEP_GPUS", "SLURM_JOB_GPUS"];
-
-/// Which devices to look for, and where.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// Asked for by name.
-    pub names: Vec<Name>,
-    /// Follow `NVIDIA_VISIBLE_DEVICES`, and Slurm's variables where it is not set.
-    pub nvidia: bool,
-    /// Directories of specifications, the strongest last.
-    pub directories: Vec<PathBuf>,
-}
-
-/// The container's variables.
-#[derive(Clone, Copy)]
-pub(super) struct Said<'a> {
-    /// Lines of the image.
-    pub(super) image: &'a [u8],
-    /// Lines of the site and of the user, which come after.
-    pub(super) others: &'a [u8],
-}
+use linux::environ::Environ;
 
 /// Finds out what the container needs, on the host's tree.
 pub(super) fn choose(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Result<Edits, StartError> {
-    let (visible, from_host) = match wanted.nvidia {
-        true => visible(host, said)?,
-        false => (Visible::Nothing, false),
-    };
-    if wanted.names.is_empty() && visible == Visible::Nothing {
-        return Ok(Edits::default());
-    }
-    let registry = Registry::load(&wanted.directories);
-    let has_gpus = registry.may_have(Visible::kind());
-    let mut names = wanted.names.clone();
-    match visible {
-        Visible::Nothing => {}
-        Visible::Driver if has_gpus && names.is_empty() => {
-            return checked(registry.driver(Visible::kind())?);
-        }
-        Visible::Driver => {}
-        Visible::Devices(devices) => {
-            // Images that can use a GPU say so; they are not to fail where there is none.
-            let wanted = |name: &Name| has_gpus || name.kind != Visible::kind();
-            let (found, absent): (Vec<_>, Vec<_>) = devices.into_iter().partition(wanted);
-            names.extend(found);
-            if let (Some(name), true) = (absent.first(), from_host) {
-                console::tell(format_args!(
-                    "pyxis: no CDI specification on this node is about {name} ({VARIABLE})"
-                ));
-            }
-        }
-    }
-    checked(registry.devices(&names)?)
+    checked(wanted, devices::choose(wanted, host, said)?)
 }
 
-/// What the variable says: the host's, or else the container's last; and whether it is the host's. An
-/// image may ask for GPUs only: other devices, with mounts and hooks of their own, are not its choice.
-fn visible(host: &Environ, said: Said<'_>) -> Result<(Visible, bool), CdiError> {
-    let text = |value: &OsString| value.to_string_lossy().into_owned();
-    if let Some(value) = host.get(OsStr::new(VARIABLE)) {
-        return Ok((Visible::parse(&text(value))?, true));
+/// Adds what the container gets of fabrics: of those whose libraries the image can use.
+pub(super) fn add_fabrics(
+    roots: &Roots,
+    wanted: &Wanted,
+    host: &Environ,
+    said: Said<'_>,
+    edits: &mut Edits,
+) -> Result<(), StartError> {
+    for injection in roots.host(|| devices::fabrics(wanted, host, said))? {
+        match roots.container(|| injection.suits())? {
+            Ok(()) => edits.add(injection.edits),
+            Err(lack) => console::tell(format_args!(
+                "pyxis: inject.{} is left out of this container: {lack}",
+                injection.name
+            )),
+        }
     }
-    let last = |lines| environ::entries(lines).filter(|(name, _)| name == VARIABLE).last();
-    if let Some((_, value)) = last(said.others) {
-        return Ok((Visible::parse(&text(&value))?, false));
-    }
-    if let Some((_, value)) = last(said.image) {
-        return Ok((gpus_only(Visible::parse(&text(&value))?), false));
-    }
-    let of_slurm = OF_SLURM.iter().find_map(|name| host.get(OsStr::new(name)));
-    Ok((of_slurm.map_or(Ok(Visible::Nothing), |value| Visible::parse(&text(value)))?, false))
+    Ok(())
 }
 
-fn gpus_only(visible: Visible) -> Visible {
-    let Visible::Devices(names) = visible else { return visible };
-    let (gpus, others): (Vec<_>, Vec<_>) =
-        names.into_iter().partition(|name| name.kind == Visible::kind());
-    if let Some(name) = others.first() {
+/// The nodes must be there, and be what the specification says. What is left out is said.
+fn checked(wanted: &Wanted, mut edits: Edits) -> Result<Edits, StartError> {
+    let left_out = &mut edits.left_out;
+    // A later toolkit's hook, of a specification that was made elsewhere.
+    edits.hooks.retain(|hook| {
+        let absent = hook.of_toolkit() && !hook.path.exists();
+        if absent {
+            let hook = format!(
+                "{} {}",
+                hook.path.display(),
+                hook.args.get(1..).unwrap_or_default().join(" ")
+            );
+            left_out
+                .push(format!("the hook {hook:?} is left out: it is not known, and not installed"));
+        }
+        !absent
+    });
+    for line in &edits.left_out {
+        console::tell(format_args!("pyxis: {line}"));
+    }
+    // A user's groups stay with the container's processes. None can be added.
+    for gid in edits.gids.iter().filter(|gid| wanted.verbose && !wanted.groups.contains(gid)) {
         console::tell(format_args!(
-            "pyxis: left out what the image asks for in {VARIABLE}: {name}; --device gives it"
+            "pyxis: a device is for the group {gid}, which the user is not in"
         ));
     }
-    if gpus.is_empty() { Visible::Nothing } else { Visible::Devices(gpus) }
-}
-
-/// The nodes must be there, and be what the specification says.
-fn checked(edits: Edits) -> Result<Edits, StartError> {
     for node in &edits.nodes {
         let path = Path::new(&node.host_path);
         let found = fs::metadata(path).map_err(|error| device(node, error))?;
@@ -171,7 +137,7 @@ pub(super) fn node_entries(edits: &Edits, all: bool) -> Result<Vec<Entry>, Start
 }
 
 /// The files and directories of the devices.
-pub(super) fn mount_entries(edits: &Edits) -> Result<Vec<Entry>, StartError> {
+fn mount_entries(edits: &Edits) -> Result<Vec<Entry>, StartError> {
     let line = |Mount { source, target, fstype, options }: &Mount| {
         let mut rest = String::from(fstype.as_deref().unwrap_or("none"));
         rest.push_str(if fstype.is_some() { " x-create=dir" } else { " x-create=auto" });
@@ -186,6 +152,26 @@ pub(super) fn mount_entries(edits: &Edits) -> Result<Vec<Entry>, StartError> {
         entry(source, target, &rest)
     };
     edits.mounts.iter().map(line).collect()
+}
+
+/// Mounts the files of the devices, and makes the changes that they ask for in the container.
+pub(super) fn inject(roots: &Roots, edits: &Edits) -> Result<(), StartError> {
+    for (entry, mount) in mount_entries(edits)?.iter().zip(&edits.mounts) {
+        mount_safely(roots, entry, &mount.target)?;
+    }
+    roots.container(|| devices::apply(edits))?.map_err(|(path, error)| {
+        let operation = "make for a device";
+        StartError::file(operation, path, error)
+    })
+}
+
+/// Mounts what a device has at `target`, where a link of the image does not lead out of it.
+pub(super) fn mount_safely(roots: &Roots, entry: &Entry, target: &str) -> Result<(), StartError> {
+    let target = Path::new(target);
+    roots
+        .container(|| place::clear(target))?
+        .map_err(|error| StartError::file("mount a device's file at", target, error))?;
+    mounts::apply(roots, entry)
 }
 
 /// A link's target, and where it is.
@@ -232,37 +218,4 @@ fn entry(source: &str, target: &str, rest: &str) -> Result<Entry, StartError> {
     line.push(" ");
     line.push(rest);
     Ok(Entry::parse(&line)?.expect("a line with fields"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chosen(host: &[(&str, &str)], lines: &str) -> (Visible, bool) {
-        let host = host.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        visible(&host, Said { image: lines.as_bytes(), others: b"" }).unwrap()
-    }
-
-    #[test]
-    fn whose_word_counts() {
-        let gpus = |text| (Visible::parse(text).unwrap(), false);
-        let image = "NVIDIA_VISIBLE_DEVICES=all\nNVIDIA_VISIBLE_DEVICES=1\n";
-        assert_eq!(chosen(&[], image), gpus("1"));
-        assert_eq!(chosen(&[(VARIABLE, "void")], image), (Visible::Nothing, true));
-        assert_eq!(chosen(&[(VARIABLE, "0,2")], image).0, gpus("0,2").0);
-        assert_eq!(chosen(&[("SLURM_STEP_GPUS", "3"), ("SLURM_JOB_GPUS", "2,3")], ""), gpus("3"));
-        assert_eq!(chosen(&[("SLURM_JOB_GPUS", "2,3")], ""), gpus("2,3"));
-        assert_eq!(chosen(&[("SLURM_STEP_GPUS", "3")], image), gpus("1"));
-        assert_eq!(chosen(&[], ""), (Visible::Nothing, false));
-        let said = Said { image: image.as_bytes(), others: b"NVIDIA_VISIBLE_DEVICES=a.com/b=c\n" };
-        let (theirs, _) = visible(&Environ::new(), said).unwrap();
-        assert_eq!(theirs, Visible::parse("a.com/b=c").unwrap());
-    }
-
-    #[test]
-    fn an_image_chooses_gpus_only() {
-        let gpus = |text| (Visible::parse(text).unwrap(), false);
-        assert_eq!(chosen(&[], "NVIDIA_VISIBLE_DEVICES=a.com/b=c,1\n"), gpus("1"));
-        assert_eq!(chosen(&[], "NVIDIA_VISIBLE_DEVICES=a.com/b=c\n"), (Visible::Nothing, false));
-    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::cdi::CdiError;
+use crate::devices::DeviceError;
 use crate::fstab::FstabError;
 use crate::named::ContainerError;
 use handover::namespaces::Namespace;
@@ -89,7 +89,7 @@ pub enum StartError {
     },
     /// A device cannot be had.
     #[error(transparent)]
-    Cdi(#[from] CdiError),
+    Devices(#[from] DeviceError),
     /// A device node is not what it should be.
     #[error("cannot use device {}: {problem}", path.display())]
     Device {

@@ -135,7 +135,7 @@ pub(super) fn mount(
         })??;
     }
     for entry in devices::node_entries(devices, least || !renamed.is_empty())? {
-        mounts::apply(roots, &entry)?;
+        devices::mount_safely(roots, &entry, &entry.target.to_string_lossy())?;
     }
     for line in &lines[before_common..] {
         apply_line(roots, line, ready)?;

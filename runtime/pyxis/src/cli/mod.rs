@@ -5,6 +5,7 @@ pub(crate) mod broker;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod descriptor;
+mod devices;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod export;
@@ -192,6 +193,8 @@ pub(crate) enum CliError {
     Descriptor(i32, nix::errno::Errno),
     #[error("cannot look into {}: {source}", path.display())]
     Root { path: PathBuf, source: std::io::Error },
+    #[error("cannot look at {}: {source}", path.display())]
+    Look { path: PathBuf, source: std::io::Error },
     #[error("{} {source}", path.display())]
     Plugin { path: PathBuf, source: pyxis::doctor::FileError },
     #[error("no answer to the question; use --force")]

@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use containers::cdi::CdiError;
 use containers::fstab::{Entry, FstabError};
 use containers::launch::{Launch, run_entrypoint};
 use containers::named::{ContainerError, Name, hand_over, hand_over_labelled};
-use containers::start::{Namespaces, Plan, Root, Site, SiteFolders, StartError, Wanted, start};
+use containers::start::{Namespaces, Plan, Root, Site, SiteFolders, StartError, start};
 use handover::ending;
 use pyxis::directives;
 use pyxis::settings::{Settings, variables};
 use squashfs::image::Image;
 
-use super::{CliError, as_enroot, check_variables, data_path, host};
+use super::{CliError, as_enroot, check_variables, data_path, devices, host};
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct StartArgs {
@@ -100,7 +99,7 @@ impl StartArgs {
             .filter_map(|line| Entry::parse(&spaced(line)).transpose())
             .collect::<Result<_, FstabError>>()?;
         Ok(Plan {
-            devices: self.wanted_devices(settings)?,
+            devices: devices::wanted(&self.devices, settings)?,
             remap_root: self.root || defaults.remap_root,
             writable: self.rw || defaults.writable,
             mount_home: self.mount_home || defaults.mount_home,
@@ -120,17 +119,6 @@ impl StartArgs {
             conf: self.conf.clone(),
             label: self.label.as_ref().and_then(|label| Name::new(label).ok()),
             root,
-        })
-    }
-
-    /// Those given with --device, and the site's.
-    fn wanted_devices(&self, settings: &Settings) -> Result<Wanted, CdiError> {
-        let site = &settings.devices;
-        let names = site.names.iter().chain(&self.devices).map(|name| name.parse());
-        Ok(Wanted {
-            names: names.collect::<Result<_, _>>()?,
-            nvidia: site.nvidia,
-            directories: site.directories.clone(),
         })
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use containers::devices::Recipes;
 use containers::nearest;
 use linux::bounded;
 use linux::environ::Environ;
@@ -15,6 +16,8 @@ use super::variables;
 
 /// Read unless `PYXIS_CONFIG` names another.
 pub const FILE: &str = "/etc/pyxis/pyxis.toml";
+/// The table of recipes, whose names are the site's.
+const INJECT: &str = "inject";
 
 /// For whom templates of paths are filled in.
 #[derive(Clone, Debug)]
@@ -76,8 +79,12 @@ pub fn parse(text: &str, path: &Path, user: &User) -> Result<Layer, SettingsErro
     let mut layer = Layer::of_file(path);
     for (section, table) in document.get_ref() {
         let name = section.get_ref().as_ref();
+        if name == INJECT {
+            layer.set_recipes(recipes(text).map_err(|(at, problem)| fail(at, problem))?);
+            continue;
+        }
         if !SETTINGS.iter().any(|setting| setting.section == name) {
-            let known = SETTINGS.iter().map(|setting| setting.section);
+            let known = SETTINGS.iter().map(|setting| setting.section).chain([INJECT]);
             return Err(fail(section.span().start, unknown("table", name, nearest(name, known))));
         }
         let DeValue::Table(keys) = table.get_ref() else {
@@ -101,6 +108,20 @@ pub fn parse(text: &str, path: &Path, user: &User) -> Result<Layer, SettingsErro
         }
     }
     Ok(layer)
+}
+
+/// The recipes in the text of a file; the error is with its place.
+fn recipes(text: &str) -> Result<Recipes, (usize, String)> {
+    /// The rest of the file is read elsewhere.
+    #[derive(serde::Deserialize)]
+    struct Rest {
+        inject: Recipes,
+    }
+    let read: Result<Rest, toml::de::Error> = toml::from_str(text);
+    let fail = |error: toml::de::Error| {
+        (error.span().map_or(0, |span| span.start), error.message().trim().to_owned())
+    };
+    read.map(|rest| rest.inject).map_err(fail)
 }
 
 fn unknown(what: &str, word: &str, hint: Option<&str>) -> String {
@@ -136,4 +157,30 @@ fn expand(template: &str, user: &User) -> Result<PathBuf, String> {
         return Err(format!("{out:?} is no absolute path (%h is the home directory)"));
     }
     Ok(out.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipes_are_tables_of_their_own() {
+        let user = User { uid: 1000, gid: 100, name: |_| "alice".to_owned(), home: None };
+        let of = |text: &str| {
+            let layer = parse(text, Path::new("/p.toml"), &user);
+            layer.map(|layer| layer.recipes()).map_err(|error| error.to_string())
+        };
+        let text = "[inject.cxi]\n[inject.own]\ndevices = ['/dev/own*']\n[cdi]\nnvidia = false\n";
+        let recipes = of(text).unwrap();
+        assert_eq!(recipes.keys().collect::<Vec<_>>(), ["cxi", "own"]);
+        assert_eq!(recipes["own"].devices, Some(vec!["/dev/own*".to_owned()]));
+        let error = of("[inject.own]\n\nlibrary = ['x']\n").unwrap_err();
+        assert!(
+            error.starts_with("/p.toml:3: unknown field `library`, expected one of"),
+            "{error}"
+        );
+        let error = of("[inject.own]\nwhen = 'x'\n").unwrap_err();
+        assert!(error.starts_with("/p.toml:2: invalid type: string"), "{error}");
+        assert!(of("[injcet.own]\n").unwrap_err().contains("did you mean `inject`?"));
+    }
 }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use containers::devices::Recipes;
 use linux::environ::Environ;
 
 use super::error::SettingsError;
@@ -30,12 +31,13 @@ pub enum Origin {
 pub struct Layer {
     values: Vec<(usize, Value, Origin)>,
     file: Option<PathBuf>,
+    recipes: Recipes,
 }
 
 impl Layer {
     /// A layer without a value yet, of a file.
     pub(super) fn of_file(path: &Path) -> Layer {
-        Layer { values: Vec::new(), file: Some(path.to_owned()) }
+        Layer { file: Some(path.to_owned()), ..Layer::default() }
     }
 
     /// The values of the environment's variables. An empty one says nothing.
@@ -61,6 +63,15 @@ impl Layer {
     /// The file that says it.
     pub(super) fn file(&self) -> Option<PathBuf> {
         self.file.clone()
+    }
+
+    /// Recipes of `[inject.NAME]`.
+    pub(super) fn recipes(&self) -> Recipes {
+        self.recipes.clone()
+    }
+
+    pub(super) fn set_recipes(&mut self, recipes: Recipes) {
+        self.recipes = recipes;
     }
 
     /// Says something of the setting at that place of the table.

@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use containers::devices::{Recipes, enabled};
 use images::import::PullPolicy;
 use images::registry::{self, Credentials, Proxies};
 use images::squash::Squash;
@@ -119,6 +120,12 @@ pub struct DeviceSettings {
     pub names: Vec<String>,
     /// Whether `NVIDIA_VISIBLE_DEVICES` is heeded.
     pub nvidia: bool,
+    /// Where a driver's files are.
+    pub root: PathBuf,
+    /// What containers get of fabrics.
+    pub recipes: Recipes,
+    /// Whether more is said.
+    pub verbose: bool,
 }
 
 impl Settings {
@@ -155,6 +162,7 @@ impl Settings {
     /// [`SettingsError::Variable`].
     pub fn new(environ: Environ, file: Option<Layer>) -> Result<Settings, SettingsError> {
         let path = file.as_ref().and_then(Layer::file);
+        let recipes = enabled(file.as_ref().map(Layer::recipes).unwrap_or_default());
         // The weakest first. A node's enroot.conf has its place before the site's own file.
         let layers = file.into_iter().chain([Layer::of_environment(&environ)?]);
         let resolved = Resolved::new(&environ, layers);
@@ -170,6 +178,9 @@ impl Settings {
                 directories: resolved.paths(Id::CdiDirectories),
                 names: resolved.words(Id::CdiDevices),
                 nvidia: resolved.is_on(Id::CdiNvidia),
+                root: resolved.path(Id::CdiRoot).unwrap_or_else(|| "/".into()),
+                recipes,
+                verbose: resolved.is_on(Id::CdiVerbose),
             },
             squash: squash(&resolved, &host)?,
             store: store(&resolved, &host),

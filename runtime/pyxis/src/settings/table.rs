@@ -137,7 +137,11 @@ settings! {
     CdiDevices "devices" Words v::CDI_DEVICES, Is(""),
         "Devices that every container gets, such as vendor.com/nic=all.";
     CdiNvidia "nvidia" Bool v::CDI_NVIDIA, Is("yes"),
-        "Give containers the nvidia.com/gpu devices that NVIDIA_VISIBLE_DEVICES names.";
+        "Give containers the GPUs that NVIDIA_VISIBLE_DEVICES and its like name, or that Slurm gave.";
+    CdiRoot "root" Path v::CDI_ROOT, Is("/"),
+        "Where the driver's files are that no specification describes.";
+    CdiVerbose "verbose" Bool v::CDI_VERBOSE, Is("no"),
+        "Say of devices also what is most likely no matter, such as groups the user is not in.";
 
     ["store"]
     StorePath "path" Path v::STORE_PATH, Unset("pyxis in the cache path"),

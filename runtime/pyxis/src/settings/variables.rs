@@ -63,6 +63,10 @@ pub const CDI_PATH: &str = "PYXIS_CDI_PATH";
 pub const CDI_DEVICES: &str = "PYXIS_CDI_DEVICES";
 /// Whether `NVIDIA_VISIBLE_DEVICES` is heeded.
 pub const CDI_NVIDIA: &str = "PYXIS_CDI_NVIDIA";
+/// Where a driver's files are.
+pub const CDI_ROOT: &str = "PYXIS_CDI_ROOT";
+/// Whether more is said of devices.
+pub const CDI_VERBOSE: &str = "PYXIS_CDI_VERBOSE";
 
 /// The caller's image store.
 pub const STORE_PATH: &str = "PYXIS_STORE_PATH";

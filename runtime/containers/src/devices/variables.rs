@@ -1,0 +1,172 @@
+//! What a container asks for by variables: of the job, or else of the image, the site and the command
+//! line.
+
+use std::ffi::{OsStr, OsString};
+
+use super::nvidia::Asked;
+use linux::environ::{self, Environ};
+
+/// The one that names GPUs, for all vendors' containers.
+pub(super) const VISIBLE: &str = "NVIDIA_VISIBLE_DEVICES";
+
+/// The container's variables.
+#[derive(Clone, Copy, Default)]
+pub struct Said<'a> {
+    /// Lines of the image.
+    pub image: &'a [u8],
+    /// Lines of the site and of the user, which come after.
+    pub others: &'a [u8],
+}
+
+/// Whose word it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The job's.
+    Job,
+    /// The site's, or the command line's.
+    Others,
+    /// The image's, who may choose among GPUs and their files, and nothing else of the node.
+    Image,
+}
+
+/// Variables: the job's, or else the container's last.
+pub(super) struct Variables<'a> {
+    pub(super) host: &'a Environ,
+    pub(super) said: Said<'a>,
+}
+
+impl Variables<'_> {
+    /// The value, and whose it is.
+    pub(super) fn get(&self, name: &str) -> Option<(String, Whose)> {
+        let text = |value: &OsString| value.to_string_lossy().into_owned();
+        if let Some(value) = self.host.get(OsStr::new(name)) {
+            return Some((text(value), Whose::Job));
+        }
+        let last = |lines| environ::entries(lines).filter(|(known, _)| known == name).last();
+        let of = |lines, whose| last(lines).map(|(_, value)| (text(&value), whose));
+        of(self.said.others, Whose::Others).or_else(|| of(self.said.image, Whose::Image))
+    }
+
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        self.get(name).map(|(value, _)| value)
+    }
+
+    /// The value that somebody else than the image has set.
+    fn not_of_image(&self, name: &str) -> Option<String> {
+        self.get(name).filter(|(_, whose)| *whose != Whose::Image).map(|(value, _)| value)
+    }
+
+    fn is_on(&self, name: &str) -> bool {
+        self.not_of_image(name).is_some_and(|value| {
+            matches!(
+                value.trim().to_ascii_lowercase().as_str(),
+                "enabled" | "1" | "true" | "yes" | "all"
+            )
+        })
+    }
+
+    /// What NVIDIA's variables ask for beside GPUs.
+    pub(super) fn asked(&self) -> Asked {
+        let disabled = self.value("NVIDIA_DISABLE_REQUIRE");
+        let disabled = disabled.is_some_and(|value| {
+            !matches!(
+                value.trim().to_ascii_lowercase().as_str(),
+                "" | "0" | "f" | "false" | "n" | "no"
+            )
+        });
+        let mut requirements: Vec<(String, String)> = Vec::new();
+        let lines = [self.said.image, b"\n", self.said.others].concat();
+        let names = environ::entries(&lines).map(|(name, _)| name);
+        for name in names.chain(self.host.keys().cloned()) {
+            let Some(name) = name.to_str() else { continue };
+            let known = requirements.iter().any(|(known, _)| known == name);
+            let is_one =
+                name.starts_with("NVIDIA_REQUIRE_") && !name.starts_with("NVIDIA_REQUIRE_JETPACK");
+            if is_one && !disabled && !known {
+                requirements.push((name.to_owned(), self.value(name).unwrap_or_default()));
+            }
+        }
+        let some = |name| {
+            self.not_of_image(name)
+                .is_some_and(|value| !matches!(value.trim(), "" | "none" | "void"))
+        };
+        Asked {
+            capabilities: self.value("NVIDIA_DRIVER_CAPABILITIES"),
+            requirements,
+            channels: self.not_of_image("NVIDIA_IMEX_CHANNELS"),
+            mig_config: some("NVIDIA_MIG_CONFIG_DEVICES"),
+            mig_monitor: some("NVIDIA_MIG_MONITOR_DEVICES"),
+            gds: self.is_on("NVIDIA_GDS"),
+            gdrcopy: self.is_on("NVIDIA_GDRCOPY"),
+            mofed: self.is_on("NVIDIA_MOFED"),
+            nvswitch: self.is_on("NVIDIA_NVSWITCH"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environ(variables: &[(&str, &str)]) -> Environ {
+        variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    fn visible(host: &[(&str, &str)], image: &str, others: &str) -> Option<(String, Whose)> {
+        let said = Said { image: image.as_bytes(), others: others.as_bytes() };
+        Variables { host: &environ(host), said }.get(VISIBLE)
+    }
+
+    #[test]
+    fn whose_word_counts() {
+        let said = |text: &str, whose| Some((text.to_owned(), whose));
+        let image = "NVIDIA_VISIBLE_DEVICES=all\nNVIDIA_VISIBLE_DEVICES=1\n";
+        assert_eq!(visible(&[], image, ""), said("1", Whose::Image));
+        assert_eq!(visible(&[(VISIBLE, "void")], image, ""), said("void", Whose::Job));
+        assert_eq!(visible(&[(VISIBLE, "0,2")], image, ""), said("0,2", Whose::Job));
+        assert_eq!(visible(&[("SLURM_STEP_GPUS", "3")], image, ""), said("1", Whose::Image));
+        let others = "NVIDIA_VISIBLE_DEVICES=a.com/b=c\n";
+        assert_eq!(visible(&[], image, others), said("a.com/b=c", Whose::Others));
+        assert_eq!(visible(&[], "", ""), None);
+    }
+
+    #[test]
+    fn requirements_are_all_that_are_set_and_may_be_switched_off() {
+        let lines = "NVIDIA_REQUIRE_CUDA=cuda>=12.4\nNVIDIA_REQUIRE_X=driver>=535\n\
+                     NVIDIA_REQUIRE_JETPACK=x\nOTHER=1\n";
+        let asked = |host: &[(&str, &str)]| {
+            let said = Said { image: lines.as_bytes(), others: b"" };
+            Variables { host: &environ(host), said }.asked().requirements
+        };
+        let both = [("NVIDIA_REQUIRE_CUDA", "cuda>=12.4"), ("NVIDIA_REQUIRE_X", "driver>=535")];
+        let both = both.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(asked(&[]), both);
+        for (value, on) in [
+            ("1", true),
+            ("true", true),
+            ("yes", true),
+            ("0", false),
+            ("false", false),
+            ("", false),
+        ] {
+            assert_eq!(asked(&[("NVIDIA_DISABLE_REQUIRE", value)]).is_empty(), on, "{value}");
+        }
+        let of_job = asked(&[("NVIDIA_REQUIRE_CUDA", "cuda>=11.0")]);
+        assert_eq!(of_job[0].1, "cuda>=11.0");
+    }
+
+    #[test]
+    fn an_image_asks_for_gpus_and_for_no_other_right() {
+        let lines = "NVIDIA_IMEX_CHANNELS=0\nNVIDIA_MIG_CONFIG_DEVICES=all\nNVIDIA_MIG_MONITOR_DEVICES=all\n\
+                     NVIDIA_GDS=enabled\nNVIDIA_MOFED=enabled\nNVIDIA_NVSWITCH=enabled\nNVIDIA_GDRCOPY=enabled\n";
+        let asked = |image: &str, others: &str| {
+            let said = Said { image: image.as_bytes(), others: others.as_bytes() };
+            let asked = Variables { host: &Environ::new(), said }.asked();
+            let Asked { mig_config, mig_monitor, gds, gdrcopy, mofed, nvswitch, .. } = asked;
+            let all = [mig_config, mig_monitor, gds, gdrcopy, mofed, nvswitch];
+            (asked.channels.is_some(), all)
+        };
+        assert_eq!(asked(lines, ""), (false, [false; 6]));
+        assert_eq!(asked("", lines), (true, [true; 6]));
+    }
+}

@@ -1,0 +1,22 @@
+//! The settings of devices.
+
+use containers::cdi::CdiError;
+use containers::devices::{Host, Wanted};
+use pyxis::settings::Settings;
+
+/// Those of these names, given on the command line, and the site's.
+pub(super) fn wanted(devices: &[String], settings: &Settings) -> Result<Wanted, CdiError> {
+    let site = &settings.devices;
+    let names = site.names.iter().chain(devices).map(|name| name.parse());
+    let groups = nix::unistd::getgroups().unwrap_or_default();
+    let groups = groups.into_iter().chain([nix::unistd::getegid()]);
+    Ok(Wanted {
+        names: names.collect::<Result<_, _>>()?,
+        nvidia: site.nvidia,
+        directories: site.directories.clone(),
+        host: Host::below(&site.root),
+        groups: groups.map(nix::unistd::Gid::as_raw).collect(),
+        recipes: site.recipes.clone(),
+        verbose: site.verbose,
+    })
+}
