@@ -1,12 +1,14 @@
 //! Devices by CDI, with specifications over devices that every machine has.
 
 mod common;
+mod driver;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use common::Place;
+use driver::{cached, fails, library, says};
 
 /// `/dev/null` and `/dev/zero` as two GPUs, with what nvidia-ctk writes about real ones.
 const GPUS: &str = r#"---
@@ -83,20 +85,20 @@ fn place() -> Place {
 }
 
 fn start(place: &Place, variables: &[(&str, &str)], options: &[&str], script: &str) -> Output {
-    let arguments = [&["start"], options, &["./image.sqsh", "sh", "-c", script]].concat();
+    start_from(place, "./image.sqsh", variables, options, script)
+}
+
+fn start_from(
+    place: &Place,
+    image: &str,
+    variables: &[(&str, &str)],
+    options: &[&str],
+    script: &str,
+) -> Output {
+    let arguments = [&["start"], options, &[image, "sh", "-c", script]].concat();
     let mut command = place.pyxis(arguments);
     command.env("PYXIS_CDI_PATH", place.path("cdi")).envs(variables.iter().copied());
     command.output().unwrap()
-}
-
-fn says(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn fails(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 const SHOW: &str = "cd /dev; for f in nvidia0 nvidia1 dri/card1; do [ -c $f ] && echo $f; done; \
@@ -206,4 +208,175 @@ fn what_cannot_be_given_is_said() {
         "{\"hooks\": [{\"hookName\": \"prestart\", \"path\": \"/bin/sleep\", \"args\": [\"sleep\", \"60\"], \"timeout\": 1}]}",
     );
     assert!(error.contains("hook /bin/sleep: it did not end within 1 s"), "{error}");
+}
+
+/// Writes a specification of `v/d=x` with these edits, and starts a container with it.
+fn with_edits(place: &Place, version: &str, edits: &str, script: &str) -> Output {
+    write_edits(place, version, edits);
+    start(place, &[], &["--device", "v/d=x"], script)
+}
+
+fn write_edits(place: &Place, version: &str, edits: &str) {
+    let text = format!(
+        "{{\"cdiVersion\": \"{version}\", \"kind\": \"v/d\", \"devices\": [{{\"name\": \"x\", \"containerEdits\": {edits}}}]}}"
+    );
+    fs::write(place.path("cdi/other.json"), text).unwrap();
+}
+
+#[test]
+fn what_current_toolkits_write_is_no_error() {
+    let place = place();
+    let node = r#"{"deviceNodes": [{"path": "/dev/null"}], "additionalGids": [44]}"#;
+    let output = with_edits(&place, "0.7.0", node, "echo started");
+    assert_eq!((says(&output).as_str(), &*output.stderr), ("started\n", &b""[..]));
+    let arguments = ["start", "--device", "v/d=x", "./image.sqsh", "true"];
+    let mut verbose = place.pyxis(arguments);
+    verbose.env("PYXIS_CDI_PATH", place.path("cdi")).env("PYXIS_CDI_VERBOSE", "y");
+    let said = String::from_utf8(verbose.output().unwrap().stderr).unwrap();
+    assert_eq!(said, "pyxis: a device is for the group 44, which the user is not in\n");
+
+    let more = r#"{"env": ["A=1"], "netDevices": [{"hostInterfaceName": "eth0", "name": "eth1"}],
+        "intelRdt": {"closID": "x", "enableMonitoring": true}}"#;
+    let output = with_edits(&place, "1.1.0", more, "echo $A");
+    assert_eq!(says(&output), "1\n");
+    let said = String::from_utf8(output.stderr).unwrap();
+    for key in ["netDevices", "intelRdt"] {
+        assert!(said.contains(&format!("pyxis: `{key}` is left out: ")), "{said}");
+    }
+    // A version that is not known can have keys that are not known; one that is cannot.
+    let later = r#"{"env": ["A=1"], "newThing": {"x": 1}, "mounts": [{"hostPath": "PLACE", "containerPath": "/usr/lib/gpu", "newer": 1}]}"#;
+    let later = later.replace("PLACE", place.path("lib").to_str().unwrap());
+    let output = with_edits(&place, "1.4.0", &later, "echo $A; cat /usr/lib/gpu/libgpu.so.1");
+    assert_eq!(says(&output), "1\nthe library\n");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("cdi/other.json:1: `newThing` of containerEdits is not known"), "{said}");
+    assert!(said.contains("`newer` of a mount is not known"), "{said}");
+    assert!(fails(&with_edits(&place, "1.1.0", &later, "true")).contains("no key `newThing`"));
+    assert!(fails(&with_edits(&place, "2.0.0", &later, "true")).contains("0.3.0 to 1.1.0"));
+}
+
+/// What nvidia-ctk writes of a driver, with the hooks of a toolkit that is not installed.
+fn edits_with_hooks(lib: &str, driver: &str) -> String {
+    let hook = |arguments: &str| {
+        format!(
+            r#"{{"hookName": "createContainer", "path": "/absent9/nvidia-cdi-hook", "args": ["nvidia-cdi-hook", {arguments}]}}"#
+        )
+    };
+    let hooks = [
+        hook(
+            r#""create-symlinks", "--link", "libaux.so.1::/usr/lib/libaux.so", "--link", "../libx.so::/usr/lib/new/x.so""#,
+        ),
+        hook(&format!(r#""enable-cuda-compat", "--host-driver-version={driver}""#)),
+        hook(r#""update-ldcache", "--folder", "/usr/lib", "--folder", "/opt/gpu""#),
+        hook(r#""disable-device-node-modification""#),
+        hook(r#""update-application-profile""#),
+        hook(r#""of-a-later-version""#),
+    ];
+    format!(
+        r#"{{"mounts": [{{"hostPath": "{lib}/libaux.so.550.1", "containerPath": "/usr/lib/libaux.so.550.1"}},
+            {{"hostPath": "{lib}", "containerPath": "/opt/gpu"}}], "hooks": [{}]}}"#,
+        hooks.join(",")
+    )
+}
+
+#[test]
+fn the_toolkits_hooks_are_done_without_the_toolkit() {
+    let place = place();
+    fs::write(place.path("lib/libgpu.so.550.1"), library("libgpu.so.1")).unwrap();
+    fs::write(place.path("lib/libaux.so.550.1"), library("libaux.so.1")).unwrap();
+    place.image("cuda", |root| {
+        fs::create_dir_all(root.join("usr/local/cuda-12.8/compat")).unwrap();
+        std::os::unix::fs::symlink("cuda-12.8", root.join("usr/local/cuda")).unwrap();
+        let newer = root.join("usr/local/cuda-12.8/compat/libcuda.so.570.86.10");
+        fs::write(newer, library("libcuda.so.1")).unwrap();
+    });
+    let lib = place.path("lib").display().to_string();
+    let with_driver = |driver: &str, script: &str| {
+        write_edits(&place, "1.0.0", &edits_with_hooks(&lib, driver));
+        start_from(&place, "./cuda.sqsh", &[], &["--device", "v/d=x"], script)
+    };
+    let show = "for f in libaux.so libaux.so.1 new/x.so; do readlink /usr/lib/$f; done; \
+                ls /etc/nvidia 2>&1; true";
+    let output = with_driver("570.90", show);
+    let text = says(&output);
+    assert!(text.starts_with("libaux.so.1\nlibaux.so.550.1\n../libx.so\nls: "), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("\"/absent9/nvidia-cdi-hook of-a-later-version\" is left out"), "{said}");
+
+    let print = "cat /etc/ld.so.cache";
+    let ours = [
+        "libgpu.so.1 /opt/gpu/libgpu.so.550.1",
+        "libaux.so.1 /usr/lib/libaux.so.1",
+        "libaux.so.1 /opt/gpu/libaux.so.550.1",
+    ];
+    assert_eq!(cached(&with_driver("570.90", print)), ours);
+    let have = cached(&with_driver("535.1", print));
+    let compat = "libcuda.so.1 /usr/local/cuda/compat/libcuda.so.1".to_owned();
+    assert!(have.contains(&compat), "{have:?}");
+
+    // What an image has already is kept.
+    place.image("glibc", |root| {
+        fs::copy("/etc/ld.so.cache", root.join("etc/ld.so.cache")).unwrap();
+        fs::create_dir_all(root.join("usr/lib")).unwrap();
+    });
+    let of_glibc =
+        |options: &[&str]| cached(&start_from(&place, "./glibc.sqsh", &[], options, print));
+    write_edits(&place, "1.0.0", &edits_with_hooks(&lib, "570.90"));
+    let both = of_glibc(&["--device", "v/d=x"]);
+    assert_eq!(both.len(), 3 + of_glibc(&[]).len());
+    assert!(both.iter().any(|line| line.starts_with("libc.so.6 ")));
+}
+
+#[test]
+fn links_of_a_hostile_image_lead_nowhere() {
+    let place = place();
+    let shared = tempfile::tempdir_in("/dev/shm").unwrap();
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let target = shared.path().display().to_string();
+    fs::write(place.path("lib/libgpu.so.550.1"), library("libgpu.so.1")).unwrap();
+    let lib = place.path("lib/libgpu.so.550.1").display().to_string();
+    let edits = format!(
+        r#"{{"mounts": [{{"hostPath": "{lib}", "containerPath": "/usr/lib/gpu/libgpu.so.550.1"}}], "hooks": [
+        {{"hookName": "createContainer", "path": "/x/nvidia-cdi-hook", "args": ["nvidia-cdi-hook", "create-symlinks", "--link", "libgpu.so.1::/usr/lib/gpu/libgpu.so"]}},
+        {{"hookName": "createContainer", "path": "/x/nvidia-cdi-hook", "args": ["nvidia-cdi-hook", "update-ldcache", "--folder", "/usr/lib/gpu"]}}]}}"#
+    );
+    write_edits(&place, "1.0.0", &edits);
+    // What leads away, where to, and whether the container can start.
+    for (at, to, starts) in [
+        ("usr/lib", target.clone(), false),
+        ("usr/lib/gpu", target.clone(), false),
+        ("usr/lib/gpu", format!("{target}/absent"), false),
+        ("usr/lib/gpu", format!("../../../..{target}"), false),
+        ("usr/lib/gpu", "/proc/self/cwd".into(), false),
+        ("usr/lib/gpu", "/proc/1/root/tmp".into(), false),
+        ("usr/lib/gpu", "/sys/kernel".into(), false),
+        ("usr/lib/gpu/libgpu.so.550.1", format!("{target}/file"), true),
+        ("usr/lib/gpu/libgpu.so.550.1", "/proc/self/exe".into(), true),
+        ("usr/lib/gpu/libgpu.so", format!("{target}/file"), true),
+        ("usr/lib/gpu/libgpu.so.1", "/dev/null".into(), true),
+        ("etc/ld.so.cache", format!("{target}/file"), true),
+        ("etc/ld.so.cache", "/dev/zero".into(), true),
+        ("usr/lib/gpu", "/real".into(), true),
+    ] {
+        let image = place.path("image");
+        for left in ["usr", "etc/ld.so.cache"] {
+            let _ = fs::remove_dir_all(image.join(left));
+            let _ = fs::remove_file(image.join(left));
+        }
+        let link = image.join(at);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        fs::create_dir_all(image.join("real")).unwrap();
+        std::os::unix::fs::symlink(&to, link).unwrap();
+        place.give(&image);
+        let script = "cat /usr/lib/gpu/libgpu.so > /tmp/x && readlink /usr/lib/gpu/libgpu.so";
+        let output = start_from(&place, "../image", &[], &["--device", "v/d=x"], script);
+        if starts {
+            assert_eq!(says(&output), "libgpu.so.1\n", "{at} {to}: {output:?}");
+        } else {
+            let error = fails(&output);
+            assert!(error.contains("/usr/lib/gpu/libgpu.so.550.1: "), "{at} {to}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+        assert_eq!(fs::read_dir(shared.path()).unwrap().count(), 0, "{at} {to}");
+    }
 }

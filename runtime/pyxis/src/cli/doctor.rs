@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use hygiene::console;
 use nix::unistd::{chdir, chroot};
-use pyxis::doctor::{Level, Report, Subject, examine, probe};
+use pyxis::doctor::{Level, Report, Subject, examine, examine_image, probe};
+use pyxis::settings::Settings;
 use serde_json::json;
 
 use super::CliError;
@@ -30,6 +31,10 @@ pub(crate) struct DoctorArgs {
     /// Slurm's configuration, where it is not in one of the usual places
     #[arg(long, value_name = "FILE")]
     slurm_conf: Option<PathBuf>,
+    /// What a container of this image, a squashfs file or a directory, would get of this node's
+    /// devices, and nothing else; in a job, as a step of it
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["root", "slurm", "slurm_conf"])]
+    image: Option<PathBuf>,
     /// What the doctor has its child do
     #[arg(long, hide = true)]
     probe: bool,
@@ -46,17 +51,32 @@ impl DoctorArgs {
                 .and_then(|()| chdir("/"))
                 .map_err(|errno| CliError::Root { path: root.clone(), source: errno.into() })?;
         }
-        let subject =
-            Subject { slurm: self.slurm, conf: self.slurm_conf, live: self.root.is_none() };
-        let report = examine(&subject);
-        if self.json {
-            console::print_json(&document(&report))
-        } else {
-            console::print_lines(lines(&report, self.verbose))
+        if let Some(image) = &self.image {
+            let settings = Settings::of_process(Vec::new())?;
+            let wanted = super::devices::wanted(&[], &settings)?;
+            let report = examine_image(image, &wanted, &settings.host)
+                .map_err(|source| CliError::Look { path: image.clone(), source })?;
+            return show(&report, self.json, true);
         }
-        .map_err(CliError::Output)?;
-        Ok(if report.healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        // What is wrong with the settings is one of the findings.
+        let recipes = Settings::of_process(Vec::new()).map(|settings| settings.devices.recipes);
+        let subject = Subject {
+            slurm: self.slurm,
+            conf: self.slurm_conf,
+            live: self.root.is_none(),
+            recipes: recipes.unwrap_or_default(),
+        };
+        show(&examine(&subject), self.json, self.verbose)
     }
+}
+
+fn show(report: &Report, json: bool, verbose: bool) -> Result<ExitCode, CliError> {
+    let printed = match json {
+        true => console::print_json(&document(report)),
+        false => console::print_lines(lines(report, verbose)),
+    };
+    printed.map_err(CliError::Output)?;
+    Ok(if report.healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn document(report: &Report) -> String {

@@ -9,7 +9,9 @@ mod command;
 mod conf;
 mod copies;
 mod daemons;
+mod fabrics;
 mod file;
+mod image;
 mod kernel;
 mod lines;
 mod owner;
@@ -24,6 +26,7 @@ mod tools;
 use std::path::PathBuf;
 
 pub use file::{FileError, Plugin, dotted, look};
+pub use image::examine_image;
 pub use probe::run as probe;
 pub use report::{Finding, Level, LineSeen, Report, SlurmSeen};
 
@@ -36,6 +39,8 @@ pub struct Subject {
     pub conf: Option<PathBuf>,
     /// This node as it runs, not an image of one: kernel, devices and processes count.
     pub live: bool,
+    /// Recipes of fabrics that are on.
+    pub recipes: containers::devices::Recipes,
 }
 
 /// Looks at everything.
@@ -73,6 +78,7 @@ pub fn examine(subject: &Subject) -> Report {
     if subject.live {
         tools::device(&mut report);
         kernel::check(&mut report);
+        fabrics::check(&subject.recipes, &mut report);
     }
     places::runtime_path(&lines, subject.live, &mut report);
     places::settings(subject.live, &mut report);
