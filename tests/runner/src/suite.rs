@@ -168,6 +168,16 @@ pub(crate) static SUITES: &[Suite] = &[
     on_slurm("upgrade", 120, &[Compiler], &[Code(bodies::upgrade)]),
     // Of what has changed only.
     Suite { only_named: true, ..suite("quick", 30, &[Compiler], &[Code(quick::quick)]) },
+    // It downloads 200 MB of real drivers' files, as Debian packages them.
+    Suite {
+        only_named: true,
+        ..suite(
+            "drivers",
+            20,
+            &[Compiler],
+            &[Check("what containers get of real drivers", &["tests/drivers"])],
+        )
+    },
     // It downloads 900 MB, the standard library for that processor.
     Suite {
         only_named: true,
