@@ -2,9 +2,11 @@
 
 use crate::config::Config;
 use crate::options::{OptionError, Options, defaults, repeats, table};
-use crate::root::{remove_containers_of_job, runtime_dir};
+use crate::root;
 use crate::state::{self, State};
-use crate::step::{Step, StepError, backend, pin};
+use crate::step::error::StepError;
+use crate::step::pin;
+use crate::step::runtime::{Runtime, own_path};
 use spank_bindings::{Args, Context, Spank, context, log};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -38,7 +40,7 @@ pub(crate) fn init(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
         Context::Allocator if sbatch_support => {}
         Context::Slurmd => {
             log::info!("pyxis: version v{}", env!("CARGO_PKG_VERSION"));
-            runtime_dir::create(&runtime_path)?;
+            root::create_runtime_dir(&runtime_path)?;
             return Ok(());
         }
         Context::Allocator | Context::JobScript | Context::Error => return Ok(()),
@@ -130,7 +132,7 @@ fn post_opt_remote(spank: &Spank<'_>, State { config, options, step, .. }: &mut 
         Ok(mut wrong) if wants_container(options, &wrong) => {
             *step = Some(match wrong.pop() {
                 Some(error) => Err(error.into()),
-                None => Step::prepare(spank, config, options),
+                None => root::prepare(spank, config, options),
             });
         }
         Ok(_) => {} // srun has said what is wrong
@@ -163,10 +165,14 @@ pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult
         if !options.wants_container() {
             return;
         }
-        let backend = backend::choose(config, &backend::own_path());
+        let runtime = Runtime::choose(config, &own_path());
+        let command = runtime.command();
         // Nodes with "auto" look for enroot themselves.
-        log::verbose!("pyxis: container runtime: {} (seen from this host)", backend.name());
-        if let Some(value) = pin::look_up(config, options, &*backend) {
+        log::verbose!("pyxis: container runtime: {} (seen from this host)", command.name);
+        if !runtime.resolves_tags() {
+            return;
+        }
+        if let Some(value) = pin::look_up(config, options, &command.program) {
             set(pin::VARIABLE, Some(value.to_bytes()));
         }
     });
@@ -198,7 +204,7 @@ pub(crate) fn task_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 /// In slurmstepd, after each task.
 pub(crate) fn task_exit(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     state::with(|State { config, step, .. }| match step {
-        Some(Ok(step)) => step.task_exited(config).map_err(HookError::from),
+        Some(Ok(step)) => root::task_exited(step, config).map_err(HookError::from),
         _ => Ok(()),
     })
 }
@@ -206,7 +212,7 @@ pub(crate) fn task_exit(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 /// After a job, as root, in a process of its own that gets no `init`.
 pub(crate) fn job_epilog(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
     let config = Config::parse(args.iter().map(CStr::to_bytes))?;
-    match remove_containers_of_job(spank, &config) {
+    match root::remove_containers_of_job(spank, &config) {
         // Slurm drains a node whose epilog fails, and what else fails here may be a user's doing.
         Err(error) if !matches!(error, StepError::Spank(_)) => log::error!("pyxis: {error}"),
         done => done?,

@@ -4,7 +4,8 @@
 use crate::config::Config;
 use crate::options::Options;
 use crate::options::repeats::Repeats;
-use crate::step::{Step, StepError};
+use crate::step::Step;
+use crate::step::error::StepError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Everything, in one place.

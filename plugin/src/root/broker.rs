@@ -8,12 +8,12 @@
 //! slurmstepd can, when Slurm has put that into the step's cgroups (`task_g_pre_setuid`), which is before
 //! `user_init` and after the hooks that run before.
 
-use super::child::{Command, Patience};
+use super::child::{Caller, Patience};
+use super::user::Credentials;
 use super::way;
 use crate::config::Config;
+use crate::step::error::in_words;
 use crate::step::image::Image;
-use crate::step::in_words;
-use crate::step::job::Credentials;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair};
@@ -77,15 +77,10 @@ impl Broker {
     pub(crate) fn start(self, program: &Path) -> Option<OwnedFd> {
         let store = &self.store;
         let environ = environ(store);
-        let command = Command {
-            program,
-            arguments: vec!["broker".into()],
-            environ: &environ,
-            user: &self.account,
-            given: [Some(self.theirs.as_fd()), None],
-            patience: Patience::OfUser,
-            cgroup: None,
-        };
+        let patience = Patience::OfUser;
+        let caller = Caller { user: &self.account, environ: &environ, patience, cgroup: None };
+        let given = [Some(self.theirs.as_fd()), None];
+        let command = caller.command(program, vec!["broker".into()], given);
         command.spawn_on_demand().map_err(|error| unused(store, &error.to_string())).ok()?;
         Some(self.ours)
     }

@@ -5,8 +5,8 @@
 //! wait for it. With version 2, and where processes are tracked as a tree, it is reached.
 
 use super::child::output::{some_of, some_of_path};
+use super::text::after;
 use crate::step::job::Job;
-use crate::step::text::after;
 use spank_bindings::StepId;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, read_dir};
@@ -74,7 +74,7 @@ fn mounted(mounts: &[u8]) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::job::Credentials;
+    use crate::root::user::Credentials;
 
     fn job(job_id: u32, step_id: StepId) -> Job {
         Job {

@@ -1,16 +1,13 @@
 //! `container_scope=job`: at the end of a job its containers go.
 
 use super::child::output::some_of_path;
-use super::child::{LIMIT, Patience};
+use super::child::{Caller, LIMIT, Patience};
+use super::user::{Credentials, home_of};
 use crate::config::{Config, Scope};
-use crate::options::Unshare;
-use crate::step::StepError;
-use crate::step::backend::{self, Context};
-use crate::step::image::Image;
-use crate::step::job::{Credentials, Job, home_of};
-use crate::step::plan::Plan;
+use crate::step::error::StepError;
+use crate::step::runtime::{Runtime, own_path};
 use nix::unistd::getppid;
-use spank_bindings::{Spank, StepId, log};
+use spank_bindings::{Spank, log};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
@@ -23,48 +20,26 @@ pub(crate) fn remove_containers_of_job(
     if config.container_scope != Scope::Job {
         return Ok(());
     }
-    let job = Job {
-        user: Credentials { uid: spank.job_uid()?, gid: spank.job_gid()?, groups: Vec::new() },
-        job_id: spank.job_id()?,
-        step_id: StepId::BATCH,
-        local_tasks: 0,
-        total_tasks: 0,
-        cwd: None,
-        pinned: None,
-        privileged: false,
-    };
-    let plan = Plan {
-        name: String::new(),
-        named: None,
-        image: None::<Image>,
-        digest: None,
-        save: None,
-        mounts: Vec::new(),
-        env: Vec::new(),
-        entrypoint: false,
-        entrypoint_log: false,
-        unshare: Unshare::default(),
-        workdir: None,
-        directory: config.runtime_path.clone(),
-        squashfs: config.runtime_path.clone(),
-    };
+    let user = Credentials { uid: spank.job_uid()?, gid: spank.job_gid()?, groups: Vec::new() };
+    let job = spank.job_id()?;
     let path = path_of_slurmd();
-    let backend = backend::choose(config, &path);
-    let environ = environ(job.user.uid, &path);
+    let runtime = Runtime::choose(config, &path);
+    let command = runtime.command();
+    let environ = environ(user.uid, &path);
     // All of it together: the job is not over before.
-    let (patience, cgroup) = (Patience::Until(Instant::now() + LIMIT), None);
-    let context = Context { config, job: &job, plan: &plan, environ: &environ, patience, cgroup };
-    let prefix = format!("pyxis_{}_", job.job_id);
+    let patience = Patience::Until(Instant::now() + LIMIT);
+    let caller = Caller { user: &user, environ: &environ, patience, cgroup: None };
+    let prefix = format!("pyxis_{job}_");
     let of_job = |names: Vec<String>| {
         let ours = |name: &String| name.starts_with(&prefix) && !name.contains(char::is_whitespace);
         names.into_iter().filter(ours).collect::<Vec<_>>()
     };
-    for name in of_job(backend.names(context)?) {
+    for name in of_job(command.names(caller)?) {
         log::verbose!("pyxis: epilog: removing container {name}");
         // Another node of a shared file system may be faster.
-        let _ = backend.remove(context, &name);
+        let _ = command.remove(caller, &name);
     }
-    match of_job(backend.names(context)?).first() {
+    match of_job(command.names(caller)?).first() {
         None => Ok(()),
         Some(name) => Err(StepError::NotRemoved(name.clone())),
     }
@@ -75,7 +50,7 @@ pub(crate) fn remove_containers_of_job(
 fn path_of_slurmd() -> OsString {
     let environ = some_of_path(&format!("/proc/{}/environ", getppid())).unwrap_or_default();
     let path = environ.split(|byte| *byte == 0).find_map(|line| line.strip_prefix(b"PATH="));
-    path.map_or_else(backend::own_path, |path| OsStr::from_bytes(path).to_owned())
+    path.map_or_else(own_path, |path| OsStr::from_bytes(path).to_owned())
 }
 
 /// The epilog has hardly an environment; the user's containers are below the user's home.

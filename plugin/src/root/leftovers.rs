@@ -7,8 +7,8 @@
 use super::cgroup;
 use super::child::output::some_of_path;
 use super::process::{self, Life, descriptor, ends_within, kill};
+use super::text::after;
 use crate::step::job::Job;
-use crate::step::text::after;
 use spank_bindings::{StepId, log};
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -28,7 +28,7 @@ struct Leftovers {
 }
 
 /// How the processes of a step are told from others.
-pub(crate) struct Mark<'a> {
+pub(crate) struct StepIdentity<'a> {
     pub(crate) job: &'a Job,
     /// Device and inode of the container's mount namespace.
     pub(crate) mounts: Option<(u64, u64)>,
@@ -36,7 +36,7 @@ pub(crate) struct Mark<'a> {
 
 /// How a process was told to be one of the step's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+enum FoundBy {
     /// Which its user cannot change, and which Slurm's SIGKILL reaches.
     Cgroup,
     /// Which anybody can give to any process: it is not waited for longer than a moment.
@@ -45,7 +45,7 @@ enum By {
 
 /// Kills what the user left in the container `name` and waits for its helpers, for as long as
 /// other steps need them. Slurm's SIGKILL for the step, which they do get, ends the wait.
-pub(crate) fn outstay(step: &Mark<'_>, name: &str) {
+pub(crate) fn end(step: &StepIdentity<'_>, name: &str) {
     let mut told = false;
     loop {
         let (Leftovers { in_container, helpers }, by) = find(step);
@@ -56,7 +56,7 @@ pub(crate) fn outstay(step: &Mark<'_>, name: &str) {
         let ended = helpers.iter().all(|(_, helper)| {
             ends_within(helper, until.saturating_duration_since(Instant::now()))
         });
-        if ended || by == By::Variables {
+        if ended || by == FoundBy::Variables {
             return;
         }
         if !told {
@@ -83,9 +83,9 @@ pub(crate) fn outstay(step: &Mark<'_>, name: &str) {
     }
 }
 
-fn find(step: &Mark<'_>) -> (Leftovers, By) {
+fn find(step: &StepIdentity<'_>) -> (Leftovers, FoundBy) {
     let mut found = Leftovers::default();
-    let mut by = By::Cgroup;
+    let mut by = FoundBy::Cgroup;
     let job = step.job;
     let at = |pid: &str, what: &str| process::identity(&format!("/proc/{pid}/{what}"));
     let root = |pid: &str| at(pid, "root");
@@ -114,7 +114,7 @@ fn find(step: &Mark<'_>) -> (Leftovers, By) {
         match its_root {
             // With the node's root mounted in it, a process in the container can have that root.
             Some(its) if its == own_root && (mounts.is_none() || mounts != step.mounts) => {
-                if how == By::Variables {
+                if how == FoundBy::Variables {
                     by = how;
                 }
                 found.helpers.push((pid, descriptor));
@@ -128,13 +128,13 @@ fn find(step: &Mark<'_>) -> (Leftovers, By) {
 
 /// Whether a process belongs to the step: by its cgroup, or, where Slurm uses none, by the
 /// variables it was started with, as far as they are among the first.
-fn is_of(job: &Job, pid: &str) -> Option<By> {
+fn is_of(job: &Job, pid: &str) -> Option<FoundBy> {
     let cgroups = some_of_path(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
     if after(&cgroups, b"/job_").is_some() {
-        return cgroup::is_of(job, &cgroups).then_some(By::Cgroup);
+        return cgroup::is_of(job, &cgroups).then_some(FoundBy::Cgroup);
     }
     let environ = some_of_path(&format!("/proc/{pid}/environ")).unwrap_or_default();
-    has_variables(job, &environ).then_some(By::Variables)
+    has_variables(job, &environ).then_some(FoundBy::Variables)
 }
 
 fn has_variables(job: &Job, environ: &[u8]) -> bool {
@@ -151,7 +151,7 @@ fn has_variables(job: &Job, environ: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::job::Credentials;
+    use crate::root::user::Credentials;
     use std::process::Command;
 
     fn job(job_id: u32, step_id: StepId) -> Job {
@@ -198,7 +198,7 @@ mod tests {
         let mine = job(4_000_000_001, StepId(1));
         let mut helper = sleep(&mine, "30");
         let begin = Instant::now();
-        outstay(&Mark { job: &mine, mounts: None }, "pyxis_x");
+        end(&StepIdentity { job: &mine, mounts: None }, "pyxis_x");
         assert!(begin.elapsed() >= GRACE, "{:?}", begin.elapsed());
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
         assert!(helper.try_wait().unwrap().is_none());
@@ -230,7 +230,7 @@ mod tests {
         let mut inside = sleep(&mine, "30");
         let mounts = fs::metadata("/proc/self/ns/mnt").map(|at| (at.dev(), at.ino())).ok();
         let begin = Instant::now();
-        outstay(&Mark { job: &mine, mounts }, "pyxis_x");
+        end(&StepIdentity { job: &mine, mounts }, "pyxis_x");
         assert!(!inside.wait().unwrap().success());
         assert!(begin.elapsed() < Duration::from_secs(20));
     }

@@ -4,40 +4,43 @@
 //! without a deadline (SAFETY.md, section 5).
 
 pub(crate) mod broker;
-pub(crate) mod cgroup;
+mod cgroup;
 pub(crate) mod child;
 mod end;
 mod epilog;
-pub(crate) mod leftovers;
-pub(crate) mod process;
+mod leftovers;
+mod process;
 mod release;
-pub(crate) mod runtime_dir;
+pub(crate) mod runtime_command;
+mod runtime_dir;
+pub(crate) mod text;
+pub(crate) mod user;
 mod way;
 
+pub(crate) use end::task_exited;
 pub(crate) use epilog::remove_containers_of_job;
+pub(crate) use runtime_dir::create as create_runtime_dir;
 
 use crate::config::Config;
 use crate::options::Options;
+use crate::step::Step;
+use crate::step::error::StepError;
 use crate::step::job::Job;
 use crate::step::shared::Shared;
-use crate::step::{Step, StepError};
 use broker::Broker;
 use spank_bindings::Spank;
 
-impl Step {
-    /// As root, when a container is asked for.
-    pub(crate) fn prepare(
-        spank: &Spank<'_>,
-        config: &Config,
-        options: &Options,
-    ) -> Result<Step, StepError> {
-        let job = Job::read(spank)?;
-        runtime_dir::create_for_user(&config.runtime_path, job.user.uid, job.user.gid)?;
-        let shared = Shared::new()?;
-        let store = config.shared_store.clone().filter(|store| broker::is_believed(store));
-        let broker = store
-            .as_deref()
-            .and_then(|store| Broker::prepare(config, store, options.image.as_ref()));
-        Ok(Step { job, shared, store, broker, planned: None, exited: 0 })
-    }
+/// In slurmstepd, when a container is asked for.
+pub(crate) fn prepare(
+    spank: &Spank<'_>,
+    config: &Config,
+    options: &Options,
+) -> Result<Step, StepError> {
+    let job = Job::read(spank)?;
+    runtime_dir::create_for_user(&config.runtime_path, job.user.uid, job.user.gid)?;
+    let shared = Shared::new()?;
+    let store = config.shared_store.clone().filter(|store| broker::is_believed(store));
+    let broker =
+        store.as_deref().and_then(|store| Broker::prepare(config, store, options.image.as_ref()));
+    Ok(Step { job, shared, store, broker, planned: None, exited: 0 })
 }

@@ -2,7 +2,7 @@
 //! `/proc` has.
 
 use super::child::output::some_of_path;
-use crate::step::text::after;
+use super::text::after;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};

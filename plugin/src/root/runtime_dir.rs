@@ -3,7 +3,7 @@
 //! before it is trusted.
 
 use super::way::{self, Fault};
-use crate::step::{StepError, in_words};
+use crate::step::error::{StepError, in_words};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};

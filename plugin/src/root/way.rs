@@ -1,6 +1,6 @@
 //! The way to a place: whether somebody else could make it lead elsewhere.
 
-use crate::step::in_words;
+use crate::step::error::in_words;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, lstat};
 use nix::unistd::geteuid;

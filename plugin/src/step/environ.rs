@@ -1,6 +1,6 @@
 //! The task's environment: the container's variables over the job's.
 
-use super::StepError;
+use super::error::StepError;
 use handover::{Handover, Part};
 use spank_bindings::Spank;
 use std::ffi::{CStr, CString, OsString};

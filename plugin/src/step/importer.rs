@@ -1,20 +1,15 @@
 //! A site's own way to images (`importer=PROGRAM`): `get URI` prints the path of a squashfs file,
 //! `release` says that it is no longer needed and may be said again.
 
-use super::StepError;
-use super::backend::Context;
-use crate::root::child::{Command, Outcome};
+use super::error::StepError;
+use crate::root::child::{Caller, Command, Outcome};
 use spank_bindings::log;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Asks for the squashfs file of `uri`.
-pub(crate) fn get(
-    context: Context<'_>,
-    program: &Path,
-    uri: OsString,
-) -> Result<PathBuf, StepError> {
-    let outcome = command(context, program, vec!["get".into(), uri]).run_for_output()?;
+pub(crate) fn get(caller: Caller<'_>, program: &Path, uri: OsString) -> Result<PathBuf, StepError> {
+    let outcome = command(caller, program, vec!["get".into(), uri]).run_for_output()?;
     let path = outcome.path();
     if !outcome.success() {
         report(&outcome, &format!("importer get {}", outcome.ending()));
@@ -29,17 +24,17 @@ pub(crate) fn get(
 }
 
 /// Says that the file is no longer needed. A failure is reported and changes nothing.
-pub(crate) fn release(context: Context<'_>, program: &Path) {
-    match command(context, program, vec!["release".into()]).run() {
+pub(crate) fn release(caller: Caller<'_>, program: &Path) {
+    match command(caller, program, vec!["release".into()]).run() {
         Ok(outcome) if outcome.success() => {}
         Ok(outcome) => report(&outcome, &format!("importer release {}", outcome.ending())),
         Err(error) => log::error!("pyxis: could not call importer release: {error}"),
     }
 }
 
-fn command<'a>(context: Context<'a>, program: &'a Path, arguments: Vec<OsString>) -> Command<'a> {
+fn command<'a>(caller: Caller<'a>, program: &'a Path, arguments: Vec<OsString>) -> Command<'a> {
     log::verbose!("pyxis: running importer command: {} {arguments:?}", program.display());
-    context.command(program, arguments, [None; 2])
+    caller.command(program, arguments, [None; 2])
 }
 
 fn report(outcome: &Outcome, what: &str) {

@@ -1,25 +1,15 @@
 //! What slurmstepd knows of the job and its step.
 
-use super::StepError;
+use super::error::StepError;
 use super::pin;
+use crate::root::user::Credentials;
 use hygiene::unsecure::{is_among, is_unsecure};
-use nix::libc;
 use spank_bindings::{Spank, StepId};
 use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 
-/// Whom to become.
-#[derive(Clone, Debug)]
-pub(crate) struct Credentials {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// Supplementary groups.
-    pub(crate) groups: Vec<u32>,
-}
-
 /// Facts of the step on this node.
-#[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) user: Credentials,
     pub(crate) job_id: u32,
@@ -75,24 +65,6 @@ impl Job {
 fn is_yes(value: &CStr) -> bool {
     let value = value.to_bytes().to_ascii_lowercase();
     !matches!(value.as_slice(), b"" | b"n" | b"no" | b"f" | b"false")
-}
-
-/// Where the user database says that the user is at home: in a job without HOME, and in the epilog.
-pub(crate) fn home_of(uid: u32) -> Option<OsString> {
-    let mut texts = vec![0; 16 << 10];
-    let mut found = std::ptr::null_mut();
-    // SAFETY: all zero is a value of this type, of null pointers.
-    let mut user = unsafe { std::mem::zeroed::<libc::passwd>() };
-    // SAFETY: the pointers are valid for as long as they say.
-    let failed = unsafe {
-        libc::getpwuid_r(uid, &raw mut user, texts.as_mut_ptr(), texts.len(), &raw mut found)
-    };
-    if failed != 0 || found.is_null() || user.pw_dir.is_null() {
-        return None;
-    }
-    // SAFETY: a C string in `texts`.
-    let home = unsafe { CStr::from_ptr(user.pw_dir) };
-    Some(OsString::from_vec(home.to_bytes().to_vec()))
 }
 
 /// Variables of the job that the runtime does not get, beside those that steer what is executed
@@ -166,12 +138,6 @@ mod tests {
         for name in ["TMPDIR", "HOME", "SLURM_JOB_ID", "ENROOT_MOUNT_HOME"] {
             assert!(!is_withheld(name.as_bytes()), "{name}");
         }
-    }
-
-    #[test]
-    fn everybody_has_a_home_in_the_user_database() {
-        assert_eq!(home_of(0), Some("/root".into()));
-        assert_eq!(home_of(4_000_000_009), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Moving a task into the container.
 
-use super::StepError;
+use super::error::StepError;
 use crate::options::Unshare;
 use handover::namespaces::Namespace;
 use handover::{Handover, Part};

@@ -1,12 +1,14 @@
 //! From a plan to a started container, in the first task of a step.
 
-use super::StepError;
-use super::backend::{Backend, Context, Existing, Resumed, Stored, Target, Ways};
+use super::error::StepError;
 use super::image::Image;
 use super::importer;
 use super::lock::RecordLock;
 use super::plan::Plan;
-use super::shared::Shared;
+use super::runtime::Runtime;
+use super::runtime::context::{Context, Resumed, Stored, Target};
+use super::runtime::verbs::Existing;
+use super::shared::{Channels, Shared};
 use crate::options::NameFlag;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
@@ -18,26 +20,26 @@ use std::path::{Path, PathBuf};
 /// Imports, creates and starts, as far as it is needed.
 pub(crate) fn launch(
     context: Context<'_>,
-    backend: &dyn Backend,
+    runtime: &Runtime,
     shared: &Shared,
-    ways: Ways<'_>,
+    channels: Channels<'_>,
 ) -> Result<(), StepError> {
     let plan = context.plan;
     let Some(flag) = plan.named else {
         check_sources(plan)?;
-        return match fetch_and_create(context, backend, shared)? {
+        return match fetch_and_create(context, runtime, shared)? {
             Some(file) => {
-                let started = backend.start(context, Target::File(&file.path), ways);
+                let started = runtime.start(context, Target::File(&file.path), channels);
                 if started.is_err() {
                     file.release(context);
                 }
                 started
             }
-            None => backend.start(context, Target::Name(&plan.name), ways),
+            None => runtime.start(context, Target::Name(&plan.name), channels),
         };
     };
     // Who joins a running container has no mounts; only the runtime knows by now whether it does.
-    let resumed = backend.resume(context, flag, ways).map_err(|error| match error {
+    let resumed = runtime.resume(context, flag, channels).map_err(|error| match error {
         StepError::Start(_) => check_sources(plan).err().unwrap_or(error),
         error => error,
     });
@@ -60,14 +62,14 @@ pub(crate) fn launch(
         Some(Resumed::Absent) => {}
     }
     for _ in 1..ATTEMPTS {
-        let target = find_or_make(context, backend, shared, flag)?;
-        match start_named(context, backend, target, ways) {
+        let target = find_or_make(context, runtime, shared, flag)?;
+        match start_named(context, runtime, target, channels) {
             // Somebody removed it, or its last process ended, between our look and our start.
             Err(StepError::Vanished(name)) => log::verbose!("pyxis: container {name} is gone"),
             done => return done,
         }
     }
-    start_named(context, backend, find_or_make(context, backend, shared, flag)?, ways)
+    start_named(context, runtime, find_or_make(context, runtime, shared, flag)?, channels)
 }
 
 /// How often to start over with a container that others keep removing.
@@ -77,30 +79,26 @@ const ATTEMPTS: u32 = 10;
 /// makes it and the other finds it.
 fn find_or_make<'a>(
     context: Context<'a>,
-    backend: &dyn Backend,
+    runtime: &Runtime,
     shared: &Shared,
     flag: NameFlag,
 ) -> Result<Target<'a>, StepError> {
     let locks = lock_file(&context.plan.directory)?;
     let _lock = RecordLock::take(&locks, lock_of(&context.plan.name)).map_err(process)?;
-    named_target(context, backend, shared, flag)
+    named_target(context, runtime, shared, flag)
 }
 
 fn start_named(
     context: Context<'_>,
-    backend: &dyn Backend,
+    runtime: &Runtime,
     target: Target<'_>,
-    ways: Ways<'_>,
+    channels: Channels<'_>,
 ) -> Result<(), StepError> {
     let plan = context.plan;
-    if !matches!(target, Target::Running(..)) {
-        return backend.start(context, target, ways);
-    }
-    if !plan.mounts.is_empty() {
+    if target.mounts(plan).len() < plan.mounts.len() {
         ignoring_mounts();
     }
-    let plan = &Plan { mounts: Vec::new(), ..plan.clone() };
-    backend.start(Context { plan, ..context }, target, ways)
+    runtime.start(context, target, channels)
 }
 
 fn ignoring_mounts() {
@@ -119,12 +117,12 @@ fn process(errno: Errno) -> StepError {
 /// Finds the named container, or makes it.
 fn named_target<'a>(
     context: Context<'a>,
-    backend: &dyn Backend,
+    runtime: &Runtime,
     shared: &Shared,
     flag: NameFlag,
 ) -> Result<Target<'a>, StepError> {
     let name = &context.plan.name;
-    let existing = backend.find(context, name)?;
+    let existing = runtime.command().find(context.caller, name)?;
     match (flag, existing) {
         (NameFlag::Create, Some(_)) => Err(StepError::Exists(name.clone())),
         (NameFlag::Exec, None | Some(Existing::Stopped)) => {
@@ -142,7 +140,7 @@ fn named_target<'a>(
         (_, None) if context.plan.image.is_none() => Err(StepError::NoSuchContainer(name.clone())),
         (_, None) => {
             check_sources(context.plan)?;
-            fetch_and_create(context, backend, shared)?;
+            fetch_and_create(context, runtime, shared)?;
             Ok(Target::Name(name))
         }
     }
@@ -172,7 +170,7 @@ impl Squashfs {
             (Origin::Imported, _) => {
                 let _ = fs::remove_file(&self.path);
             }
-            (Origin::Importer, Some(program)) => importer::release(context, program),
+            (Origin::Importer, Some(program)) => importer::release(context.caller, program),
             _ => {}
         }
     }
@@ -181,30 +179,32 @@ impl Squashfs {
 /// Gets the image and makes a container of it; returns the file where it is to be started as it is.
 fn fetch_and_create(
     context: Context<'_>,
-    backend: &dyn Backend,
+    runtime: &Runtime,
     shared: &Shared,
 ) -> Result<Option<Squashfs>, StepError> {
     let Context { config, plan, .. } = context;
     let image = plan.image.as_ref().ok_or(StepError::NoContainer)?;
-    let direct = plan.is_direct(backend.name() == "pyxis", config);
+    let direct = plan.is_direct(runtime.serves_images(), config);
     if matches!(image, Image::Remote { .. })
         && config.importer.is_none()
         && config.use_enroot_load
         && !image.is_daemon()
         && !direct
-        && backend.name() != "pyxis"
+        && !runtime.has_store()
     {
         announce(context, image);
-        creating(shared, || backend.load(context, image, &plan.name).inspect_err(|_| hint(image)))?;
+        let load = || runtime.command().load(context.caller, image, &plan.name);
+        creating(shared, || load().inspect_err(|_| hint(image)))?;
         announce_done(image);
         return Ok(None);
     }
-    let file = fetch(context, backend, shared, image)?;
+    let file = fetch(context, runtime, shared, image)?;
     if direct {
         return Ok(Some(file));
     }
     log::info!("pyxis: creating container filesystem: {}", plan.name);
-    let created = creating(shared, || backend.create(context, &file.path, &plan.name));
+    let create = || runtime.command().create(context.caller, image, &file.path, &plan.name);
+    let created = creating(shared, create);
     file.release(context);
     created.map(|()| None)
 }
@@ -225,7 +225,7 @@ fn creating(
 
 fn fetch(
     context: Context<'_>,
-    backend: &dyn Backend,
+    runtime: &Runtime,
     shared: &Shared,
     image: &Image,
 ) -> Result<Squashfs, StepError> {
@@ -241,7 +241,7 @@ fn fetch(
     announce(context, image);
     if context.config.importer.is_none() {
         if let Some(stored) =
-            backend.pull(context, image, shared.broker()).inspect_err(|_| hint(image))?
+            runtime.pull(context, image, shared.broker()).inspect_err(|_| hint(image))?
         {
             announce_done(image);
             return Ok(Squashfs {
@@ -254,7 +254,7 @@ fn fetch(
     shared.note_fetched()?;
     let file = match &context.config.importer {
         Some(program) => {
-            let path = importer::get(context, program, uri).inspect_err(|_| {
+            let path = importer::get(context.caller, program, uri).inspect_err(|_| {
                 if let Image::Remote { shown, .. } = image {
                     log::error!("pyxis: failed to import docker image: {shown}");
                 }
@@ -263,7 +263,7 @@ fn fetch(
         }
         None => {
             let path = context.plan.squashfs.clone();
-            backend.import(context, image, &path).inspect_err(|_| hint(image))?;
+            runtime.command().import(context.caller, image, &path).inspect_err(|_| hint(image))?;
             Squashfs { path, origin: Origin::Imported }
         }
     };
@@ -272,7 +272,7 @@ fn fetch(
 }
 
 fn announce(context: Context<'_>, image: &Image) {
-    if let (Image::Remote { shown, .. }, true) = (image, context.job.is_talkative()) {
+    if let (Image::Remote { shown, .. }, true) = (image, context.talkative) {
         log::spank_log!("pyxis: importing docker image: {shown}");
     }
 }

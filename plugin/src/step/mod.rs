@@ -1,9 +1,7 @@
 //! A containerized step on one node, from slurmstepd's first hook to the last task's end.
 
-pub(crate) mod backend;
-pub(crate) mod conf;
 mod environ;
-mod error;
+pub(crate) mod error;
 pub(crate) mod image;
 pub(crate) mod importer;
 pub(crate) mod job;
@@ -12,21 +10,21 @@ mod launch;
 mod lock;
 pub(crate) mod pin;
 pub(crate) mod plan;
-mod running;
+pub(crate) mod runtime;
 pub(crate) mod shared;
-pub(crate) mod text;
-
-pub(crate) use error::{StepError, in_words};
 
 use crate::config::Config;
 use crate::options::Options;
 use crate::root::broker::{self, Broker};
-use crate::root::child::Patience;
-use backend::{Backend, Context};
+use crate::root::child::{Caller, Patience};
+use crate::root::user::home_of;
+use error::StepError;
 use handover::Handover;
 use job::{Job, runtime_environ};
 use nix::sys::prctl::set_dumpable;
 use plan::Plan;
+use runtime::context::Context;
+use runtime::{Runtime, own_path};
 use shared::Shared;
 use spank_bindings::{Spank, StepId, log};
 use std::ffi::{CString, OsString};
@@ -46,7 +44,7 @@ pub(crate) struct Step {
 
 pub(crate) struct Planned {
     pub(crate) plan: Plan,
-    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) runtime: Runtime,
     /// The runtime's environment, for what is done after the tasks.
     pub(crate) environ: Vec<CString>,
 }
@@ -65,13 +63,13 @@ impl Step {
         };
         let script = script.map(|script| OsString::from_vec(script.into_bytes()));
         let plan = Plan::new(config, options, &self.job, script)?;
-        let backend = backend::choose(config, &backend::own_path());
-        log::verbose!("pyxis: container runtime: {}", backend.name());
+        let runtime = Runtime::choose(config, &own_path());
+        log::verbose!("pyxis: container runtime: {}", runtime.command().name);
         let environ = self.environ(spank, config, options)?;
-        if let Some(broker) = self.broker.take().filter(|_| backend.name() == "pyxis") {
-            self.shared.broker = broker.start(backend.program());
+        if let Some(broker) = self.broker.take().filter(|_| runtime.has_store()) {
+            self.shared.broker = broker.start(&runtime.command().program);
         }
-        self.planned = Some(Planned { plan, backend, environ });
+        self.planned = Some(Planned { plan, runtime, environ });
         Ok(())
     }
 
@@ -82,18 +80,19 @@ impl Step {
         config: &Config,
         options: &Options,
     ) -> Result<(), StepError> {
-        let Planned { plan, backend, .. } = self.planned.as_ref().ok_or(StepError::NoContainer)?;
+        let Planned { plan, runtime, .. } = self.planned.as_ref().ok_or(StepError::NoContainer)?;
         let job = &self.job;
         // Nobody is to see what a task has until it is in the container, root's other processes
         // included. Who was root before is so already.
         let _ = set_dumpable(false);
         let check = |container: &Handover| container.check(job.user.uid, job.privileged);
-        let container = self.shared.start_once(check, |ways| {
+        let container = self.shared.start_once(check, |channels| {
             // Read again: by now it has what an MPI plugin sets.
             let environ = self.environ(spank, config, options)?;
-            let (patience, cgroup) = (Patience::OfUser, None);
-            let context = Context { config, job, plan, environ: &environ, patience, cgroup };
-            launch::launch(context, &**backend, &self.shared, ways)
+            let patience = Patience::OfUser;
+            let caller = Caller { user: &job.user, environ: &environ, patience, cgroup: None };
+            let context = Context { config, plan, caller, talkative: job.is_talkative() };
+            launch::launch(context, runtime, &self.shared, channels)
         })?;
         join::check_unshared(&container, plan.unshare)?;
         environ::import(spank, &container, &plan.env)?;
@@ -114,7 +113,7 @@ impl Step {
     ) -> Result<Vec<CString>, StepError> {
         let job = &self.job;
         let mut ours: Vec<(&str, OsString)> = vec![
-            ("PATH", backend::own_path()),
+            ("PATH", own_path()),
             ("SLURM_JOB_UID", job.user.uid.to_string().into()),
             ("SLURM_JOB_GID", job.user.gid.to_string().into()),
             ("PYXIS_RUNTIME_PATH", config.runtime_path.clone().into()),
@@ -136,7 +135,7 @@ impl Step {
             ours.extend(chosen.map(|yes| (name, if yes { "y" } else { "n" }.into())));
         }
         if spank.getenv(c"HOME")?.is_none_or(|home| home.is_empty()) {
-            ours.extend(job::home_of(job.user.uid).map(|home| ("HOME", home)));
+            ours.extend(home_of(job.user.uid).map(|home| ("HOME", home)));
         }
         runtime_environ(spank.job_env()?, ours)
     }

@@ -4,17 +4,17 @@
 //! Where srun's host cannot ask the registry, each node asks for itself, as it does in a batch
 //! script and for a step of one node.
 
-use super::backend::Backend;
 use super::image::Image;
-use super::job::Credentials;
 use crate::config::Config;
 use crate::options::Options;
-use crate::root::child::{Command, Patience};
+use crate::root::child::{Caller, Patience};
+use crate::root::user::Credentials;
 use hygiene::userinfo::without_password;
 use nix::unistd::{getegid, geteuid, getgroups};
 use spank_bindings::log;
 use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 /// `DIGEST IMAGE`. Named so that `--export=NONE` does not drop it.
 pub(crate) const VARIABLE: &CStr = c"SLURM_PYXIS_IMAGE";
@@ -28,11 +28,7 @@ const LIMITS: [(&str, &str); 3] = [
 
 /// In srun, before the tasks are launched: the variable's value, where there is something to agree
 /// on.
-pub(crate) fn look_up(
-    config: &Config,
-    options: &Options,
-    backend: &dyn Backend,
-) -> Option<CString> {
+pub(crate) fn look_up(config: &Config, options: &Options, program: &Path) -> Option<CString> {
     let nodes = ["SLURM_STEP_NUM_NODES", "SLURM_NNODES"]
         .iter()
         .find_map(|name| std::env::var(name).ok()?.parse::<u32>().ok());
@@ -43,11 +39,9 @@ pub(crate) fn look_up(
         || config.importer.is_some()
         || image.is_daemon()
         || uri.as_bytes().windows(8).any(|part| part == b"@sha256:")
-        || backend.name() != "pyxis"
     {
         return None;
     }
-    let program = backend.program();
     let digest = ask(program, uri).map_err(|why| {
         log::verbose!("pyxis: {}: each node looks it up: {why}", image.shown());
     });
@@ -55,7 +49,7 @@ pub(crate) fn look_up(
     CString::new(value).ok()
 }
 
-fn ask(program: &std::path::Path, uri: &OsString) -> Result<String, String> {
+fn ask(program: &Path, uri: &OsString) -> Result<String, String> {
     let limits = LIMITS.map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let environ = std::env::vars_os()
         .filter(|(name, _)| !LIMITS.iter().any(|(limit, _)| name == limit))
@@ -72,10 +66,9 @@ fn ask(program: &std::path::Path, uri: &OsString) -> Result<String, String> {
     };
     let arguments = ["digest", "--index", "--"].map(OsString::from).to_vec();
     let arguments = arguments.into_iter().chain([uri.clone()]).collect();
-    let (given, patience, cgroup) = ([None; 2], Patience::OfUser, None);
-    let environ = &environ[..];
-    let user = &user;
-    let command = Command { program, arguments, environ, user, given, patience, cgroup };
+    let caller =
+        Caller { user: &user, environ: &environ, patience: Patience::OfUser, cgroup: None };
+    let command = caller.command(program, arguments, [None; 2]);
     let outcome = command.run_for_output().map_err(|error| error.to_string())?;
     let digest = String::from_utf8_lossy(outcome.output.trim_ascii());
     if outcome.success() && is_digest(digest.as_bytes()) {

@@ -1,6 +1,6 @@
 //! What is to be done for a step: decided once, as the user, before its tasks are forked.
 
-use super::StepError;
+use super::error::StepError;
 use super::image::Image;
 use super::job::Job;
 use super::pin;
@@ -11,7 +11,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The step's container, as asked for.
-#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// In the runtime's list of containers.
     pub(crate) name: String,
@@ -76,12 +75,12 @@ impl Plan {
     }
 
     /// Whether the container is started from the squashfs file itself, with nothing to create and
-    /// to remove.
-    pub(crate) fn is_direct(&self, builtin: bool, config: &Config) -> bool {
+    /// to remove, by a runtime that serves images or not.
+    pub(crate) fn is_direct(&self, serves_images: bool, config: &Config) -> bool {
         let imported = matches!(self.image, Some(Image::Remote { .. }));
         self.named.is_none()
             && self.save.is_none()
-            && (builtin || config.use_squashfuse && (!imported || config.importer.is_some()))
+            && (serves_images || config.use_squashfuse && (!imported || config.importer.is_some()))
     }
 }
 
@@ -98,7 +97,7 @@ fn absolute(job: &Job, path: &OsString) -> Result<PathBuf, StepError> {
 mod tests {
     use super::*;
     use crate::options::Valued;
-    use crate::step::job::Credentials;
+    use crate::root::user::Credentials;
 
     fn job(step_id: StepId) -> Job {
         Job {

@@ -8,8 +8,7 @@
 //! tasks put something into it, whom nobody can trace: the one that starts the container gets the
 //! message on a socket of its own, and passes on what the kernel vouches for.
 
-use super::StepError;
-use super::backend::Ways;
+use super::error::StepError;
 use super::lock::RecordLock;
 use handover::Handover;
 use nix::errno::Errno;
@@ -32,7 +31,16 @@ const CREATED: u64 = 2;
 const MAKING: u64 = 3;
 const ENTERED: u64 = 4;
 
-/// The tasks' common ground.
+/// What whoever starts a container is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Channels<'a> {
+    /// Where to send the container.
+    pub(crate) socket: BorrowedFd<'a>,
+    /// A word comes from here when the step ends; without one, slurmstepd is dead.
+    pub(crate) lease: BorrowedFd<'a>,
+}
+
+/// What the tasks of a step share.
 pub(crate) struct Shared {
     state: File,
     /// No child of a task gets it.
@@ -63,7 +71,7 @@ impl Shared {
     pub(crate) fn start_once(
         &self,
         check: impl FnOnce(&Handover) -> io::Result<()>,
-        start: impl FnOnce(Ways<'_>) -> Result<(), StepError>,
+        start: impl FnOnce(Channels<'_>) -> Result<(), StepError>,
     ) -> Result<Handover, StepError> {
         let _lock = self.lock(STATE)?;
         match self.read() {
@@ -86,10 +94,10 @@ impl Shared {
     fn start(
         &self,
         check: impl FnOnce(&Handover) -> io::Result<()>,
-        start: impl FnOnce(Ways<'_>) -> Result<(), StepError>,
+        start: impl FnOnce(Channels<'_>) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         let (socket, own) = pair().map_err(|errno| StepError::Shared(errno.into()))?;
-        start(Ways { socket: socket.as_fd(), lease: self.leaseholder.as_fd() })?;
+        start(Channels { socket: socket.as_fd(), lease: self.leaseholder.as_fd() })?;
         let message = Handover::dequeue(own.as_fd()).map_err(StepError::Odd)?;
         let message = message.ok_or(StepError::NoContainer)?;
         if !matches!(Handover::dequeue(own.as_fd()), Ok(None)) {
@@ -202,9 +210,9 @@ mod tests {
         }
     }
 
-    fn send_container(ways: Ways<'_>) -> Result<(), StepError> {
+    fn send_container(channels: Channels<'_>) -> Result<(), StepError> {
         let cwd: OwnedFd = File::open("/").unwrap().into();
-        Handover::new(vec![(Part::Cwd, cwd)]).send(ways.socket).map_err(StepError::Shared)
+        Handover::new(vec![(Part::Cwd, cwd)]).send(channels.socket).map_err(StepError::Shared)
     }
 
     fn sound(_: &Handover) -> io::Result<()> {
@@ -218,11 +226,11 @@ mod tests {
         let tasks: Vec<_> = (0..32)
             .map(|_| {
                 in_task(|| {
-                    let got = shared.start_once(sound, |ways| {
+                    let got = shared.start_once(sound, |channels| {
                         std::thread::sleep(std::time::Duration::from_millis(50));
                         use std::io::Write;
                         (&starts).write_all(b"x").unwrap();
-                        send_container(ways)
+                        send_container(channels)
                     });
                     i32::from(!got.is_ok_and(|container| container.get(Part::Cwd).is_some()))
                 })
@@ -243,9 +251,9 @@ mod tests {
         };
         let shared = Shared::new().unwrap();
         let starter = in_task(|| {
-            let got = shared.start_once(sound, |ways| {
+            let got = shared.start_once(sound, |channels| {
                 pause(600);
-                send_container(ways)
+                send_container(channels)
             });
             i32::from(got.is_err())
         });
@@ -319,9 +327,9 @@ mod tests {
         assert!(matches!(shared.start_once(odd, send_container), Err(StepError::Odd(_))));
         assert!(Handover::peek(shared.queue.as_fd()).unwrap().is_none());
         let twice = Shared::new().unwrap();
-        let error = twice.start_once(sound, |ways| {
-            send_container(ways)?;
-            send_container(ways)
+        let error = twice.start_once(sound, |channels| {
+            send_container(channels)?;
+            send_container(channels)
         });
         assert!(error.unwrap_err().to_string().contains("more than one message"));
         assert!(Handover::peek(twice.queue.as_fd()).unwrap().is_none());

@@ -1,16 +1,18 @@
 //! Between fork and exec: system calls on what was prepared before, and no allocation, for another thread of slurmstepd may
 //! hold the allocator's lock.
 
-use super::wait::reap;
-use super::{Command, GIVEN, NOT_EXECUTED, Patience, c_string};
-use crate::step::StepError;
-use crate::step::job::Credentials;
+use super::command::{Command, GIVEN, NOT_EXECUTED};
+use super::wait::{Patience, reap};
+use crate::root::user::Credentials;
+use crate::step::error::StepError;
 use nix::libc::{self, c_char, c_int};
 use nix::sys::signal::SigSet;
 use nix::unistd::{ForkResult, Pid, fork};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
 
 impl Command<'_> {
     /// Forks and executes the program.
@@ -67,21 +69,26 @@ impl Command<'_> {
         for argument in &self.arguments {
             arguments.push(c_string(argument.clone())?);
         }
-        let (arguments, environ) = (pointers(&arguments), pointers(self.environ));
+        let (arguments, environ) = (pointers(&arguments), pointers(self.caller.environ));
         fork(&Exec {
             program: &name,
             arguments: &arguments,
             environ: &environ,
-            user: self.user,
+            user: self.caller.user,
             given: self.given.map(|given| given.map_or(-1, |fd| fd.as_raw_fd())),
             output: output.as_raw_fd(),
             log: log.as_raw_fd(),
-            cgroup: self.cgroup.map_or(-1, |file| file.as_raw_fd()),
-            leads: !matches!(self.patience, Patience::OfUser),
+            cgroup: self.caller.cgroup.map_or(-1, |file| file.as_raw_fd()),
+            leads: !matches!(self.caller.patience, Patience::OfUser),
             signals,
             parent: Pid::this(),
         })
     }
+}
+
+fn c_string(text: OsString) -> Result<CString, StepError> {
+    CString::new(text.into_vec())
+        .map_err(|_| StepError::Process(io::ErrorKind::InvalidInput.into()))
 }
 
 /// NULL-terminated, as exec wants them.

@@ -1,7 +1,7 @@
 //! What a child says, through a pipe and with a limit: a file in its place could be opened and
 //! grown by its user.
 
-use crate::step::StepError;
+use crate::step::error::StepError;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{pipe2, read};

@@ -1,7 +1,15 @@
+use super::output::KEPT;
 use super::*;
+use crate::root::user::Credentials;
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::ffi::CString;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 fn root() -> Credentials {
     Credentials { uid: 0, gid: 0, groups: vec![] }
@@ -9,8 +17,8 @@ fn root() -> Credentials {
 
 fn command<'a>(script: &str, environ: &'a [CString], user: &'a Credentials) -> Command<'a> {
     let arguments = vec!["-c".into(), script.into()];
-    let (program, given, patience, cgroup) = (Path::new("sh"), [None; 2], Patience::OfUser, None);
-    Command { program, arguments, environ, user, given, patience, cgroup }
+    let caller = Caller { user, environ, patience: Patience::OfUser, cgroup: None };
+    caller.command(Path::new("sh"), arguments, [None; 2])
 }
 
 fn environ() -> [CString; 2] {
@@ -28,7 +36,8 @@ fn shell(script: &str, apart: bool) -> Outcome {
 /// As root waits: so long.
 fn limited(script: &str, patience: Patience) -> (Outcome, Duration) {
     let (environ, user, begin) = (environ(), root(), Instant::now());
-    let command = Command { patience, ..command(script, &environ, &user) };
+    let mut command = command(script, &environ, &user);
+    command.caller.patience = patience;
     (command.run().unwrap(), begin.elapsed())
 }
 
@@ -112,8 +121,8 @@ fn after_its_deadline_root_starts_nothing_more() {
     let (environ, user) = (environ(), root());
     let file = format!("/tmp/pyxis-late-{}", std::process::id());
     let script = format!("echo > {file}");
-    let late =
-        Command { patience: Patience::Until(Instant::now()), ..command(&script, &environ, &user) };
+    let mut late = command(&script, &environ, &user);
+    late.caller.patience = Patience::Until(Instant::now());
     let error = late.run().unwrap_err().to_string();
     assert!(error.contains("timed out"), "{error}");
     std::thread::sleep(Duration::from_millis(200));
@@ -136,10 +145,6 @@ fn what_may_take_its_time_is_waited_for_and_ends_with_its_step() {
     let (outcome, _) = limited("sleep 1; echo done", Patience::OfStep);
     assert!(outcome.success());
     let (environ, user) = (environ(), root());
-    let long = Command {
-        patience: Patience::OfStep,
-        ..command("echo $$ > /tmp/pyxis-child-$A; exec sleep 60", &environ, &user)
-    };
     // As Slurm kills a step.
     let file = format!("/tmp/pyxis-child-{}", std::process::id());
     let environ = [CString::new(format!("A={}", std::process::id())).unwrap(), environ[1].clone()];
@@ -153,8 +158,10 @@ fn what_may_take_its_time_is_waited_for_and_ends_with_its_step() {
             }
         }
     });
+    let mut long = command("echo $$ > /tmp/pyxis-child-$A; exec sleep 60", &environ, &user);
+    long.caller.patience = Patience::OfStep;
     let begin = Instant::now();
-    let outcome = Command { environ: &environ, ..long }.run().unwrap();
+    let outcome = long.run().unwrap();
     slurm.join().unwrap();
     std::fs::remove_file(file).unwrap();
     assert_eq!(outcome.ending(), "terminated by SIGKILL");

@@ -1,8 +1,8 @@
 //! What a running process of a container has, taken by descriptors of its `/proc` directory: they
 //! stand for the process, not for its PID.
 
-use super::StepError;
 use crate::root::child::output::some_of;
+use crate::step::error::StepError;
 use handover::{Handover, MAX_ENVIRON, Part, environ_file};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::libc;

@@ -1,8 +1,9 @@
 //! enroot's start configuration: a bash script with the mounts, the variables and the hook of one
 //! container.
 
-use super::StepError;
-use super::plan::Plan;
+use crate::options::Mount;
+use crate::step::error::StepError;
+use crate::step::plan::Plan;
 use nix::sys::stat::{Mode, fchmod};
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -21,7 +22,7 @@ pub(crate) fn path(plan: &Plan) -> PathBuf {
 
 impl ConfFile {
     /// Writes it to the user's runtime directory.
-    pub(crate) fn write(plan: &Plan) -> Result<ConfFile, StepError> {
+    pub(crate) fn write(plan: &Plan, mounts: &[Mount]) -> Result<ConfFile, StepError> {
         let path = path(plan);
         let failed = |source| StepError::Write { path: path.clone(), source };
         // Of a step of that number before the job was requeued.
@@ -34,7 +35,7 @@ impl ConfFile {
             .map_err(failed)?;
         // Whatever the job's mask has taken from it: the runtime opens it, too.
         let _ = fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR);
-        file.write_all(&script(plan)).map_err(failed)?;
+        file.write_all(&script(plan, mounts)).map_err(failed)?;
         Ok(ConfFile(path))
     }
 
@@ -64,11 +65,11 @@ const NO_ENTRYPOINT: &[u8] = br#"hooks() {
 }
 "#;
 
-fn script(plan: &Plan) -> Vec<u8> {
+fn script(plan: &Plan, mounts: &[Mount]) -> Vec<u8> {
     let mut script = Vec::new();
-    if !plan.mounts.is_empty() {
+    if !mounts.is_empty() {
         script.extend_from_slice(b"mounts() {\n");
-        for mount in &plan.mounts {
+        for mount in mounts {
             script.extend_from_slice(b"    printf '%s\\n' ");
             script.extend(quoted(&mount.fstab_line()));
             script.push(b'\n');

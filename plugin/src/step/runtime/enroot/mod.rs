@@ -8,17 +8,24 @@
 // The monitor and the task that waits for it are the user's: Slurm ends them with the step.
 #![allow(clippy::disallowed_methods)]
 
-use super::{Backend, Context, Target, Ways};
-use crate::root::child::{self, Command};
-use crate::step::StepError;
-use crate::step::conf::ConfFile;
-use crate::step::running;
-use crate::step::text::after;
+pub(super) mod conf;
+mod running;
+
+use super::context::{Context, Target};
+use super::verbs::Existing;
+use crate::root::child::Command;
+use crate::root::child::output::{KEPT, some_of};
+use crate::root::runtime_command::RuntimeCommand;
+use crate::root::text::after;
+use crate::step::error::StepError;
+use crate::step::shared::Channels;
+use conf::ConfFile;
 use handover::Part;
 use handover::fork::fork;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, read, setsid};
@@ -26,12 +33,6 @@ use spank_bindings::{export, log};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
-
-/// enroot.
-pub(crate) struct Enroot {
-    pub(crate) program: PathBuf,
-}
 
 /// The most that the monitor has to say.
 const REPORT: usize = 4096;
@@ -40,63 +41,65 @@ const STARTED: u8 = b'+';
 /// Or: it was running when it was looked for, and has ended.
 const ENDED: u8 = b'-';
 
-impl Backend for Enroot {
-    fn name(&self) -> &'static str {
-        "enroot"
+/// Starts `target` and has its descriptors sent.
+pub(super) fn start(
+    command: &RuntimeCommand,
+    context: Context<'_>,
+    target: Target<'_>,
+    channels: Channels<'_>,
+) -> Result<(), StepError> {
+    let plan = context.plan;
+    let conf = ConfFile::write(plan, target.mounts(plan))?;
+    let mut arguments = vec!["start".into(), "--conf".into(), conf.path().into()];
+    arguments.push(target.argument().into());
+    arguments.extend(["sh".into(), "-c".into(), "kill -STOP $$; exit 0".into()]);
+    log::verbose!("pyxis: running enroot {arguments:?}");
+    let monitor = Monitor {
+        enroot: command,
+        start: context.caller.command(&command.program, arguments, [None; 2]),
+        target,
+        channels,
+        log: log_file()?,
+    };
+    let report = monitor.run_apart()?;
+    let log = read_log(&monitor.log)?;
+    if report.first() == Some(&STARTED) {
+        for line in log.lines().filter(|_| plan.entrypoint && plan.entrypoint_log) {
+            log::spank_log!("{line}");
+        }
+        return Ok(());
     }
+    if report.first() == Some(&ENDED) || says_absent(&log, &plan.name) {
+        return Err(StepError::Vanished(plan.name.clone()));
+    }
+    let what = String::from_utf8_lossy(&report).into_owned();
+    let what = if what.is_empty() { StepError::MonitorDied.to_string() } else { what };
+    log::error!("pyxis: {what}");
+    if plan.entrypoint {
+        log::error!(
+            "pyxis: if the image has an unusual entrypoint, try using \
+             --no-container-entrypoint"
+        );
+    }
+    log::error!("pyxis: printing enroot log file:");
+    for line in log.lines() {
+        log::error!("pyxis:     {line}");
+    }
+    Err(StepError::Reported)
+}
 
-    fn program(&self) -> &Path {
-        &self.program
-    }
+/// A memory file for what enroot says while nobody listens. Only a user's own process may have
+/// one: its child can grow it.
+fn log_file() -> Result<File, StepError> {
+    memfd_create("pyxis-log", MFdFlags::MFD_CLOEXEC)
+        .map(File::from)
+        .map_err(|errno| StepError::Process(errno.into()))
+}
 
-    fn start(
-        &self,
-        context: Context<'_>,
-        target: Target<'_>,
-        ways: Ways<'_>,
-    ) -> Result<(), StepError> {
-        let plan = context.plan;
-        let conf = ConfFile::write(plan)?;
-        let mut arguments = vec!["start".into(), "--conf".into(), conf.path().into()];
-        arguments.push(match target {
-            Target::File(path) => path.into(),
-            Target::Name(name) | Target::Running(name, _) => name.into(),
-        });
-        arguments.extend(["sh".into(), "-c".into(), "kill -STOP $$; exit 0".into()]);
-        log::verbose!("pyxis: running enroot {arguments:?}");
-        let monitor = Monitor {
-            command: context.command(&self.program, arguments, [None; 2]),
-            target,
-            context,
-            ways,
-            log: child::log_file()?,
-        };
-        let report = monitor.run_apart()?;
-        let log = child::read_log(&monitor.log)?;
-        if report.first() == Some(&STARTED) {
-            for line in log.lines().filter(|_| plan.entrypoint && plan.entrypoint_log) {
-                log::spank_log!("{line}");
-            }
-            return Ok(());
-        }
-        if report.first() == Some(&ENDED) || says_absent(&log, &plan.name) {
-            return Err(StepError::Vanished(plan.name.clone()));
-        }
-        let what = String::from_utf8_lossy(&report).into_owned();
-        let what = if what.is_empty() { StepError::MonitorDied.to_string() } else { what };
-        log::error!("pyxis: {what}");
-        if plan.entrypoint {
-            log::error!(
-                "pyxis: if the image has an unusual entrypoint, try using \
-                 --no-container-entrypoint"
-            );
-        }
-        log::error!("pyxis: printing enroot log file:");
-        for line in log.lines() {
-            log::error!("pyxis:     {line}");
-        }
-        Err(StepError::Reported)
-    }
+/// What was written to it, as far as that is worth reading.
+fn read_log(log: &File) -> Result<String, StepError> {
+    let text = some_of(log, KEPT).map_err(StepError::Process)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Whether enroot's words are that there is no container of this name: it has no exit code for it.
@@ -108,10 +111,11 @@ fn says_absent(log: &str, name: &str) -> bool {
 }
 
 struct Monitor<'a> {
-    command: Command<'a>,
+    enroot: &'a RuntimeCommand,
+    /// What starts the container.
+    start: Command<'a>,
     target: Target<'a>,
-    context: Context<'a>,
-    ways: Ways<'a>,
+    channels: Channels<'a>,
     log: File,
 }
 
@@ -128,7 +132,6 @@ impl Monitor<'_> {
         started: &running::Joinable,
         own: Pid,
     ) -> Result<running::Joinable, StepError> {
-        let enroot: &dyn Backend = &Enroot { program: self.command.program.to_owned() };
         for _ in 0..CANDIDATES {
             let pinned = running::Process::open(pid).and_then(|process| process.pin());
             if let Ok(pinned) = pinned {
@@ -136,8 +139,8 @@ impl Monitor<'_> {
                     return Ok(pinned);
                 }
             }
-            match enroot.find(self.context, name)? {
-                Some(super::Existing::Running(next)) if next != own.as_raw() => pid = next,
+            match self.enroot.find(self.start.caller, name)? {
+                Some(Existing::Running(next)) if next != own.as_raw() => pid = next,
                 _ => break,
             }
         }
@@ -206,7 +209,7 @@ impl Monitor<'_> {
             // Not slurmstepd's pipes: srun waits for their end.
             let _ = (dup2_stdin(&null), dup2_stdout(&null), dup2_stderr(&null));
         }
-        let enroot = self.command.spawn(self.log.as_fd(), self.log.as_fd(), &SigSet::empty())?;
+        let enroot = self.start.spawn(self.log.as_fd(), self.log.as_fd(), &SigSet::empty())?;
         let status = loop {
             match waitpid(enroot, Some(WaitPidFlag::WUNTRACED)) {
                 Err(nix::Error::EINTR) => {}
@@ -216,8 +219,8 @@ impl Monitor<'_> {
         match status {
             WaitStatus::Stopped(..) => {}
             WaitStatus::Exited(_, 0) => return Err(StepError::ExitedTooSoon),
-            WaitStatus::Exited(_, 127) if child::read_log(&self.log)?.is_empty() => {
-                return Err(StepError::Execute { program: self.command.program.to_owned() });
+            WaitStatus::Exited(_, 127) if read_log(&self.log)?.is_empty() => {
+                return Err(StepError::Execute { program: self.start.program.to_owned() });
             }
             WaitStatus::Exited(_, code) => return Err(StepError::ErrorCode(code)),
             WaitStatus::Signaled(_, signal, _) => {
@@ -243,7 +246,7 @@ impl Monitor<'_> {
             container = joinable.container(container)?;
         }
         container.put(Part::Helpers, alive);
-        container.send(self.ways.socket).map_err(StepError::Process)
+        container.send(self.channels.socket).map_err(StepError::Process)
     }
 
     /// Lets enroot's process go: at once, or when the step ends if the file system needs it.
@@ -259,7 +262,7 @@ impl Monitor<'_> {
             if let Ok(null) = OpenOptions::new().write(true).open("/dev/null") {
                 *report = null;
             }
-            let mut ended = [PollFd::new(self.ways.lease, PollFlags::POLLIN)];
+            let mut ended = [PollFd::new(self.channels.lease, PollFlags::POLLIN)];
             while poll(&mut ended, PollTimeout::NONE).is_err() {}
         }
         let _ = kill(enroot, Signal::SIGCONT);

@@ -1,0 +1,98 @@
+//! The verbs of a runtime's command that a task has run, before a container is started.
+
+use crate::root::child::Caller;
+use crate::root::runtime_command::RuntimeCommand;
+use crate::step::error::StepError;
+use crate::step::image::Image;
+use std::path::Path;
+
+/// A container of the runtime's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// Its file system is there.
+    Stopped,
+    /// And a process runs in it.
+    Running(i32),
+}
+
+impl RuntimeCommand {
+    /// The container of that name, if there is one.
+    pub(crate) fn find(
+        &self,
+        caller: Caller<'_>,
+        name: &str,
+    ) -> Result<Option<Existing>, StepError> {
+        let list = self.verb(
+            caller,
+            vec!["list".into(), "-f".into()],
+            "couldn't get list of existing container filesystems",
+        )?;
+        Ok(parse_list(&list.log).find(|(have, _)| *have == name).map(|(_, existing)| existing))
+    }
+
+    /// Makes a squashfs file of a remote image.
+    pub(crate) fn import(
+        &self,
+        caller: Caller<'_>,
+        image: &Image,
+        file: &Path,
+    ) -> Result<(), StepError> {
+        let Image::Remote { uri, shown } = image else { return Ok(()) };
+        let arguments = vec!["import".into(), "--output".into(), file.into(), uri.clone()];
+        self.verb(caller, arguments, &format!("failed to import docker image: {shown}")).map(drop)
+    }
+
+    /// Makes a container of a remote image.
+    pub(crate) fn load(
+        &self,
+        caller: Caller<'_>,
+        image: &Image,
+        name: &str,
+    ) -> Result<(), StepError> {
+        let Image::Remote { uri, shown } = image else { return Ok(()) };
+        let arguments = vec!["load".into(), "--name".into(), name.into(), uri.clone()];
+        self.verb(caller, arguments, &format!("failed to import docker image: {shown}")).map(drop)
+    }
+
+    /// Makes a container of the squashfs file that `image` is in.
+    pub(crate) fn create(
+        &self,
+        caller: Caller<'_>,
+        image: &Image,
+        file: &Path,
+        name: &str,
+    ) -> Result<(), StepError> {
+        let failing = format!("failed to create container filesystem for image: {}", image.shown());
+        let arguments = vec!["create".into(), "--name".into(), name.into(), file.into()];
+        self.verb(caller, arguments, &failing).map(drop)
+    }
+}
+
+/// Names and states from the table of `list -f`: a line of headers, then name and, of running
+/// containers, the PID.
+fn parse_list(table: &str) -> impl Iterator<Item = (&str, Existing)> {
+    table.lines().skip(1).filter_map(|line| {
+        let mut columns = line.split_whitespace();
+        let name = columns.next()?;
+        // Further processes of a container have lines without a name.
+        if line.starts_with(char::is_whitespace) {
+            return None;
+        }
+        let pid = columns.next().and_then(|pid| pid.parse().ok());
+        Some((name, pid.map_or(Existing::Stopped, Existing::Running)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_containers_is_read() {
+        let table =
+            "NAME      PID  COMM  STATE\npyxis_a\npyxis_b   123  sleep S\n          124  sh    S\n";
+        let got: Vec<_> = parse_list(table).collect();
+        assert_eq!(got, [("pyxis_a", Existing::Stopped), ("pyxis_b", Existing::Running(123))]);
+        assert_eq!(parse_list("").count(), 0);
+    }
+}
