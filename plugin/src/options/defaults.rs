@@ -1,6 +1,7 @@
 //! Defaults from the environment: `PYXIS_CONTAINER_*`, where the command line is silent.
 
-use super::{OptionError, Options, Switch, Unshare, Valued};
+use super::error::OptionError;
+use super::values::{Options, Switch, Unshare, Valued};
 use std::ffi::CStr;
 
 /// The names by which variables are handed on, and what they set.

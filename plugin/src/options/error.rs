@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The most entries of a list: each is compared with all.
+pub const MAX_ENTRIES: usize = 1000;
+
 /// An option that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OptionError {
@@ -51,7 +54,7 @@ impl fmt::Display for OptionError {
             Self::Repeated(option) => write!(f, "--{option} specified multiple times"),
             Self::Both(one, other) => write!(f, "both --{one} and --{other} were specified"),
             Self::TooMany(option) => {
-                write!(f, "--{option}: more than {} entries", super::MAX_ENTRIES)
+                write!(f, "--{option}: more than {} entries", MAX_ENTRIES)
             }
             Self::MountFormat(entry) => {
                 write!(f, "--container-mounts: invalid format: {entry} (SRC:DST[:FLAGS])")
@@ -93,3 +96,8 @@ impl fmt::Display for OptionError {
 }
 
 impl std::error::Error for OptionError {}
+
+/// What was given, as a message shows it.
+pub(super) fn lossy(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}

@@ -1,6 +1,6 @@
 //! Entries of `--container-mounts`.
 
-use super::{OptionError, lossy};
+use super::error::{OptionError, lossy};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 

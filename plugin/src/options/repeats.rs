@@ -4,7 +4,7 @@
 //! ones travel in variables of the job's environment, which the node takes out again. Their names
 //! begin with SLURM: so `--export=NONE` and `--export=NAME` leave them alone.
 
-use super::Valued;
+use super::values::Valued;
 use std::ffi::{CStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 

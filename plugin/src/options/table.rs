@@ -8,7 +8,7 @@ use super::{OptionError, Options, Switch, Valued};
 
 /// What an option of the table does.
 #[derive(Clone, Copy, Debug)]
-enum Meaning {
+enum Action {
     Value(Valued),
     Turn(Switch, bool),
 }
@@ -17,15 +17,15 @@ struct Row {
     name: &'static CStr,
     arginfo: Option<&'static CStr>,
     usage: &'static CStr,
-    meaning: Meaning,
+    action: Action,
 }
 
 const fn value(name: &'static CStr, arg: &'static CStr, what: Valued, usage: &'static CStr) -> Row {
-    Row { name, arginfo: Some(arg), usage, meaning: Meaning::Value(what) }
+    Row { name, arginfo: Some(arg), usage, action: Action::Value(what) }
 }
 
 const fn turn(name: &'static CStr, what: Switch, on: bool, usage: &'static CStr) -> Row {
-    Row { name, arginfo: None, usage, meaning: Meaning::Turn(what, on) }
+    Row { name, arginfo: None, usage, action: Action::Turn(what, on) }
 }
 
 static ROWS: [Row; 16] = [
@@ -149,9 +149,9 @@ pub fn specs(callback: OptionCallback) -> &'static [OptionSpec] {
 
 /// The option of row `val`, if it takes a value.
 pub fn valued(val: i32) -> Option<Valued> {
-    match ROWS.get(usize::try_from(val).ok()?)?.meaning {
-        Meaning::Value(which) => Some(which),
-        Meaning::Turn(..) => None,
+    match ROWS.get(usize::try_from(val).ok()?)?.action {
+        Action::Value(which) => Some(which),
+        Action::Turn(..) => None,
     }
 }
 
@@ -161,9 +161,9 @@ impl Options {
         let Some(row) = usize::try_from(val).ok().and_then(|row| ROWS.get(row)) else {
             return Ok(()); // not one of ours
         };
-        match row.meaning {
-            Meaning::Value(which) => self.set(which, arg.map_or(b"", CStr::to_bytes)),
-            Meaning::Turn(which, on) => self.switch(which, on),
+        match row.action {
+            Action::Value(which) => self.set(which, arg.map_or(b"", CStr::to_bytes)),
+            Action::Turn(which, on) => self.switch(which, on),
         }
     }
 }
