@@ -3,10 +3,10 @@
 use crate::config::Config;
 use crate::options::{OptionError, Options, defaults, repeats, table};
 use crate::root;
+use crate::root::runtime::{Runtime, own_path};
 use crate::state::{self, State};
 use crate::step::error::StepError;
 use crate::step::pin;
-use crate::step::runtime::{Runtime, own_path};
 use spank_bindings::{Args, Context, Spank, context, log};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -173,7 +173,7 @@ pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult
             return;
         }
         if let Some(value) = pin::look_up(config, options, &command.program) {
-            set(pin::VARIABLE, Some(value.to_bytes()));
+            set(root::job::PINNED, Some(value.to_bytes()));
         }
     });
     Ok(())

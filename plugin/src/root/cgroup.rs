@@ -6,7 +6,7 @@
 
 use super::child::output::{some_of, some_of_path};
 use super::text::after;
-use crate::step::job::Job;
+use crate::root::job::Job;
 use spank_bindings::StepId;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, read_dir};

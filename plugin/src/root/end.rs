@@ -2,11 +2,11 @@
 
 use super::cgroup;
 use super::child::{Caller, LIMIT, Patience};
+use super::importer;
 use super::leftovers::{self, StepIdentity};
+use super::shared::Shared;
 use crate::config::Config;
 use crate::step::error::StepError;
-use crate::step::importer;
-use crate::step::shared::Shared;
 use crate::step::{Planned, Step};
 use spank_bindings::log;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
     if *exited < job.local_tasks {
         return Ok(());
     }
-    let Planned { plan, runtime, environ } = &*planned;
+    let Planned { plan, runtime, environ, .. } = &*planned;
     // Its process ends before Slurm looks at what is left in the step's cgroups.
     shared.broker = None;
     // enroot leaves nothing that stands for its helpers. A container in use cannot be removed.
@@ -52,9 +52,9 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
 /// Removes what is not to stay. Whether the first task got that far is not known here when it
 /// was killed, hence what is not there is no error.
 fn clean_up(planned: &Planned, shared: &Shared, config: &Config, caller: Caller<'_>) {
-    let Planned { plan, runtime, .. } = planned;
-    if let Some(file) = runtime.configuration_file(plan) {
-        remove_file(caller, &file);
+    let Planned { plan, runtime, configuration_file, .. } = planned;
+    if let Some(file) = configuration_file {
+        remove_file(caller, file);
     }
     if shared.fetched() {
         match &config.importer {

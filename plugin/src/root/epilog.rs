@@ -2,10 +2,10 @@
 
 use super::child::output::some_of_path;
 use super::child::{Caller, LIMIT, Patience};
+use super::runtime::{Runtime, own_path};
 use super::user::{Credentials, home_of};
 use crate::config::{Config, Scope};
 use crate::step::error::StepError;
-use crate::step::runtime::{Runtime, own_path};
 use nix::unistd::getppid;
 use spank_bindings::{Spank, log};
 use std::ffi::{CString, OsStr, OsString};

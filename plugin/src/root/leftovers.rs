@@ -8,7 +8,7 @@ use super::cgroup;
 use super::child::output::some_of_path;
 use super::process::{self, Life, descriptor, ends_within, kill};
 use super::text::after;
-use crate::step::job::Job;
+use crate::root::job::Job;
 use spank_bindings::{StepId, log};
 use std::fs;
 use std::os::fd::OwnedFd;

@@ -8,11 +8,14 @@ mod cgroup;
 pub(crate) mod child;
 mod end;
 mod epilog;
+pub(crate) mod importer;
+pub(crate) mod job;
 mod leftovers;
+pub(crate) mod lock;
 mod process;
-mod release;
-pub(crate) mod runtime_command;
+pub(crate) mod runtime;
 mod runtime_dir;
+pub(crate) mod shared;
 pub(crate) mod text;
 pub(crate) mod user;
 mod way;
@@ -25,9 +28,9 @@ use crate::config::Config;
 use crate::options::Options;
 use crate::step::Step;
 use crate::step::error::StepError;
-use crate::step::job::Job;
-use crate::step::shared::Shared;
 use broker::Broker;
+use job::Job;
+use shared::Shared;
 use spank_bindings::Spank;
 
 /// In slurmstepd, when a container is asked for.

@@ -2,14 +2,14 @@
 
 use super::error::StepError;
 use super::image::Image;
-use super::importer;
-use super::lock::RecordLock;
 use super::plan::Plan;
-use super::runtime::Runtime;
 use super::runtime::context::{Context, Resumed, Stored, Target};
 use super::runtime::verbs::Existing;
-use super::shared::{Channels, Shared};
 use crate::options::NameFlag;
+use crate::root::importer;
+use crate::root::lock::RecordLock;
+use crate::root::runtime::Runtime;
+use crate::root::shared::{Channels, Shared};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
 use spank_bindings::log;

@@ -3,29 +3,28 @@
 mod environ;
 pub(crate) mod error;
 pub(crate) mod image;
-pub(crate) mod importer;
-pub(crate) mod job;
 mod join;
 mod launch;
-mod lock;
 pub(crate) mod pin;
 pub(crate) mod plan;
 pub(crate) mod runtime;
-pub(crate) mod shared;
+mod runtime_environ;
+mod shared;
 
 use crate::config::Config;
 use crate::options::Options;
 use crate::root::broker::{self, Broker};
 use crate::root::child::{Caller, Patience};
+use crate::root::job::Job;
+use crate::root::runtime::{Runtime, own_path};
+use crate::root::shared::Shared;
 use crate::root::user::home_of;
 use error::StepError;
 use handover::Handover;
-use job::{Job, runtime_environ};
 use nix::sys::prctl::set_dumpable;
 use plan::Plan;
 use runtime::context::Context;
-use runtime::{Runtime, own_path};
-use shared::Shared;
+use runtime_environ::runtime_environ;
 use spank_bindings::{Spank, StepId, log};
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -45,6 +44,8 @@ pub(crate) struct Step {
 pub(crate) struct Planned {
     pub(crate) plan: Plan,
     pub(crate) runtime: Runtime,
+    /// What the runtime may have been given in a file.
+    pub(crate) configuration_file: Option<PathBuf>,
     /// The runtime's environment, for what is done after the tasks.
     pub(crate) environ: Vec<CString>,
 }
@@ -69,7 +70,12 @@ impl Step {
         if let Some(broker) = self.broker.take().filter(|_| runtime.has_store()) {
             self.shared.broker = broker.start(&runtime.command().program);
         }
-        self.planned = Some(Planned { plan, runtime, environ });
+        self.planned = Some(Planned {
+            configuration_file: runtime.configuration_file(&plan),
+            plan,
+            runtime,
+            environ,
+        });
         Ok(())
     }
 

@@ -16,9 +16,6 @@ use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-/// `DIGEST IMAGE`. Named so that `--export=NONE` does not drop it.
-pub(crate) const VARIABLE: &CStr = c"SLURM_PYXIS_IMAGE";
-
 /// A registry that does not answer must not keep a step from starting: seconds.
 const LIMITS: [(&str, &str); 3] = [
     ("ENROOT_CONNECT_TIMEOUT", "5"),

@@ -2,10 +2,10 @@
 
 use super::error::StepError;
 use super::image::Image;
-use super::job::Job;
 use super::pin;
 use crate::config::{Config, Scope};
 use crate::options::{Mount, NameFlag, Options, Unshare};
+use crate::root::job::Job;
 use spank_bindings::StepId;
 use std::ffi::OsString;
 use std::path::PathBuf;

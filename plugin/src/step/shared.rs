@@ -9,62 +9,17 @@
 //! message on a socket of its own, and passes on what the kernel vouches for.
 
 use super::error::StepError;
-use super::lock::RecordLock;
+use crate::root::lock::RecordLock;
+use crate::root::shared::{
+    CREATED, Channels, ENTERED, FAILED, FETCHED, FRESH, MAKING, READY, STARTING, STATE, Shared,
+    pair,
+};
 use handover::Handover;
-use nix::errno::Errno;
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
-const FRESH: u8 = 0;
-const STARTING: u8 = 1;
-const READY: u8 = 2;
-const FAILED: u8 = 3;
-
-/// Offsets in the memory file. Each is also the byte whose lock guards it.
-const STATE: u64 = 0;
-const FETCHED: u64 = 1;
-const CREATED: u64 = 2;
-const MAKING: u64 = 3;
-const ENTERED: u64 = 4;
-
-/// What whoever starts a container is given.
-#[derive(Clone, Copy)]
-pub(crate) struct Channels<'a> {
-    /// Where to send the container.
-    pub(crate) socket: BorrowedFd<'a>,
-    /// A word comes from here when the step ends; without one, slurmstepd is dead.
-    pub(crate) lease: BorrowedFd<'a>,
-}
-
-/// What the tasks of a step share.
-pub(crate) struct Shared {
-    state: File,
-    /// No child of a task gets it.
-    sender: OwnedFd,
-    pub(crate) queue: OwnedFd,
-    /// Who looks after the container sees when it is closed. Nobody can send anything to it.
-    pub(crate) lease: OwnedFd,
-    leaseholder: OwnedFd,
-    /// The way to the shared image store.
-    pub(crate) broker: Option<OwnedFd>,
-}
-
 impl Shared {
-    pub(crate) fn new() -> Result<Shared, StepError> {
-        let failed = |errno: Errno| StepError::Shared(errno.into());
-        let state = memfd_create("pyxis-step", MFdFlags::MFD_CLOEXEC).map_err(failed)?;
-        let (sender, queue) = pair().map_err(failed)?;
-        let (lease, leaseholder) = pair().map_err(failed)?;
-        shutdown(lease.as_raw_fd(), Shutdown::Read).map_err(failed)?;
-        let state = File::from(state);
-        state.write_all_at(&[FRESH; 8], 0).map_err(StepError::Shared)?;
-        Ok(Shared { state, sender, queue, lease, leaseholder, broker: None })
-    }
-
     /// Runs `start`, which sends the container to the socket it is given, in the first task to
     /// come; the others wait for it. Every task gets the container, or the reason why not.
     /// `check` says what is wrong with one.
@@ -117,11 +72,6 @@ impl Shared {
         self.note(FETCHED, true)
     }
 
-    /// Whether an image was being got.
-    pub(crate) fn fetched(&self) -> bool {
-        self.noted(FETCHED)
-    }
-
     /// Notes that a container is being made, or that it was not.
     pub(crate) fn note_created(&self, created: bool) -> Result<(), StepError> {
         self.note(CREATED, created)
@@ -132,23 +82,8 @@ impl Shared {
         self.note(MAKING, making)
     }
 
-    /// Whether who was making a container has been killed.
-    pub(crate) fn making(&self) -> bool {
-        self.noted(MAKING)
-    }
-
-    /// Whether there may be a container to remove.
-    pub(crate) fn created(&self) -> bool {
-        self.noted(CREATED)
-    }
-
     fn note(&self, at: u64, what: bool) -> Result<(), StepError> {
         self.state.write_all_at(&[u8::from(what)], at).map_err(StepError::Shared)
-    }
-
-    fn noted(&self, at: u64) -> bool {
-        let mut byte = [0];
-        self.state.read_exact_at(&mut byte, at).is_ok() && byte[0] != 0
     }
 
     /// Counts a task that has moved into the container.
@@ -156,13 +91,6 @@ impl Shared {
         let _lock = self.lock(ENTERED)?;
         let count = self.entered() + 1;
         self.state.write_all_at(&count.to_ne_bytes(), ENTERED).map_err(StepError::Shared)
-    }
-
-    /// How many tasks have moved in.
-    pub(crate) fn entered(&self) -> u32 {
-        let mut bytes = [0; 4];
-        let _ = self.state.read_exact_at(&mut bytes, ENTERED);
-        u32::from_ne_bytes(bytes)
     }
 
     fn lock(&self, byte: u64) -> Result<RecordLock<'_>, StepError> {
@@ -180,18 +108,17 @@ impl Shared {
     }
 }
 
-fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use handover::Part;
     use nix::libc;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
     use nix::sys::socket::MsgFlags;
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
+    use std::fs::File;
+    use std::os::fd::{AsRawFd, OwnedFd};
 
     /// Runs `task` in a forked child, as a Slurm task is; its result is the exit code.
     fn in_task(task: impl FnOnce() -> i32) -> nix::unistd::Pid {

@@ -3,10 +3,10 @@
 use super::context::{Context, Resumed, Stored, Target};
 use crate::options::NameFlag;
 use crate::root::child::{GIVEN, Outcome};
-use crate::root::runtime_command::RuntimeCommand;
+use crate::root::runtime::RuntimeCommand;
+use crate::root::shared::Channels;
 use crate::step::error::StepError;
 use crate::step::image::Image;
-use crate::step::shared::Channels;
 use handover::ending;
 use nix::errno::Errno;
 use nix::libc;

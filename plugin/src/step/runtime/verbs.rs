@@ -1,7 +1,7 @@
 //! The verbs of a runtime's command that a task has run, before a container is started.
 
 use crate::root::child::Caller;
-use crate::root::runtime_command::RuntimeCommand;
+use crate::root::runtime::RuntimeCommand;
 use crate::step::error::StepError;
 use crate::step::image::Image;
 use std::path::Path;

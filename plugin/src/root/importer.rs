@@ -1,8 +1,8 @@
 //! A site's own way to images (`importer=PROGRAM`): `get URI` prints the path of a squashfs file,
 //! `release` says that it is no longer needed and may be said again.
 
-use super::error::StepError;
-use crate::root::child::{Caller, Command, Outcome};
+use super::child::{Caller, Command, Outcome};
+use crate::step::error::StepError;
 use spank_bindings::log;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,83 @@
+//! What slurmstepd knows of the job and its step.
+
+use super::user::Credentials;
+use crate::step::error::StepError;
+use spank_bindings::{Spank, StepId};
+use std::ffi::{CStr, CString, OsString};
+use std::os::unix::ffi::OsStringExt;
+
+/// The variable with which srun sends what it has found the image's tag to name: `DIGEST IMAGE`.
+/// Named so that `--export=NONE` does not drop it.
+pub(crate) const PINNED: &CStr = c"SLURM_PYXIS_IMAGE";
+
+/// Facts of the step on this node.
+pub(crate) struct Job {
+    pub(crate) user: Credentials,
+    pub(crate) job_id: u32,
+    pub(crate) step_id: StepId,
+    /// Tasks of the step on this node.
+    pub(crate) local_tasks: u32,
+    /// Tasks of the step on all nodes; 0 for a batch step.
+    pub(crate) total_tasks: u32,
+    /// The job's working directory, as its PWD says.
+    pub(crate) cwd: Option<OsString>,
+    /// What srun has found the image's tag to name.
+    pub(crate) pinned: Option<CString>,
+    /// `ENROOT_ALLOW_SUPERUSER` and uid 0: no user namespace, no filter.
+    pub(crate) privileged: bool,
+}
+
+impl Job {
+    pub(crate) fn read(spank: &Spank<'_>) -> Result<Job, StepError> {
+        let user = Credentials {
+            uid: spank.job_uid()?,
+            gid: spank.job_gid()?,
+            groups: spank.job_supplementary_gids()?,
+        };
+        let pinned = spank.getenv(PINNED)?;
+        if pinned.is_some() {
+            spank.unsetenv(PINNED)?;
+        }
+        let allowed = spank.getenv(c"ENROOT_ALLOW_SUPERUSER")?;
+        Ok(Job {
+            job_id: spank.job_id()?,
+            step_id: spank.job_step_id()?,
+            local_tasks: spank.job_local_task_count()?,
+            total_tasks: spank.job_total_task_count()?,
+            cwd: spank.getenv(c"PWD")?.map(|cwd| OsString::from_vec(cwd.into_bytes())),
+            pinned,
+            privileged: user.uid == 0 && allowed.is_some_and(|value| is_yes(&value)),
+            user,
+        })
+    }
+
+    /// Whether somebody may be watching: a single task, or the batch step.
+    pub(crate) fn is_talkative(&self) -> bool {
+        self.total_tasks <= 1
+    }
+
+    /// `JOBID.STEPID`, as in the names of unnamed containers.
+    pub(crate) fn step_name(&self) -> String {
+        format!("{}.{}", self.job_id, self.step_id)
+    }
+}
+
+/// enroot takes anything but a "no" for a yes.
+fn is_yes(value: &CStr) -> bool {
+    let value = value.to_bytes().to_ascii_lowercase();
+    !matches!(value.as_slice(), b"" | b"n" | b"no" | b"f" | b"false")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn superuser_needs_a_yes() {
+        for (value, yes) in
+            [(c"y", true), (c"1", true), (c"No", false), (c"", false), (c"F", false)]
+        {
+            assert_eq!(is_yes(value), yes, "{value:?}");
+        }
+    }
+}

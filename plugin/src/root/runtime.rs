@@ -1,0 +1,189 @@
+//! The two container runtimes: what each can do, and the command of either, which takes enroot's verbs: how it is
+//! run and reported, and the verbs that root has run at the end of a step and of a job.
+
+use super::child::{Caller, LIMIT, Outcome, Patience};
+use super::text::after;
+use crate::config::{Config, RuntimeChoice};
+use crate::step::error::StepError;
+use spank_bindings::log;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// A container runtime, with its command.
+pub(crate) enum Runtime {
+    /// The `pyxis` command, which hands the container over by itself.
+    Builtin(RuntimeCommand),
+    /// enroot, which executes a command in the container.
+    Enroot(RuntimeCommand),
+}
+
+impl Runtime {
+    /// The runtime that the configuration chooses on this node, where programs are looked for in
+    /// `path`.
+    pub(crate) fn choose(config: &Config, path: &OsStr) -> Runtime {
+        let enroot = match config.runtime {
+            RuntimeChoice::Pyxis => None,
+            RuntimeChoice::Auto => find_in(path, "enroot"),
+            // By name: the attempt to run it says what is wrong.
+            RuntimeChoice::Enroot => Some(find_in(path, "enroot").unwrap_or("enroot".into())),
+        };
+        match enroot {
+            Some(program) => Runtime::Enroot(RuntimeCommand { name: "enroot", program }),
+            None => Runtime::Builtin(RuntimeCommand {
+                name: "pyxis",
+                program: config.pyxis_path.clone(),
+            }),
+        }
+    }
+
+    /// The verbs that both take.
+    pub(crate) fn command(&self) -> &RuntimeCommand {
+        match self {
+            Runtime::Builtin(command) | Runtime::Enroot(command) => command,
+        }
+    }
+
+    /// Whether it starts any squashfs file as it is, with nothing to be set up on the node.
+    pub(crate) fn serves_images(&self) -> bool {
+        matches!(self, Runtime::Builtin(_))
+    }
+
+    /// Whether it keeps what it fetches in a store of images.
+    pub(crate) fn has_store(&self) -> bool {
+        matches!(self, Runtime::Builtin(_))
+    }
+
+    /// Whether it says which digest a tag names, and takes a digest for it.
+    pub(crate) fn resolves_tags(&self) -> bool {
+        matches!(self, Runtime::Builtin(_))
+    }
+}
+
+/// A runtime's command.
+pub(crate) struct RuntimeCommand {
+    /// For messages.
+    pub(crate) name: &'static str,
+    /// Looked for in PATH where it is a bare name.
+    pub(crate) program: PathBuf,
+}
+
+impl RuntimeCommand {
+    /// Runs a verb. `failing` says what failed if it does; the verb's own words follow.
+    pub(crate) fn verb(
+        &self,
+        caller: Caller<'_>,
+        arguments: Vec<OsString>,
+        failing: &str,
+    ) -> Result<Outcome, StepError> {
+        let outcome = self.run(caller, arguments)?;
+        if outcome.success() {
+            return Ok(outcome);
+        }
+        self.report(&outcome, failing);
+        Err(StepError::Reported)
+    }
+
+    fn run(&self, caller: Caller<'_>, arguments: Vec<OsString>) -> Result<Outcome, StepError> {
+        log::verbose!("pyxis: running {} {arguments:?}", self.name);
+        caller.command(&self.program, arguments, [None; 2]).run()
+    }
+
+    /// The cause first, then all that the runtime said.
+    pub(crate) fn report(&self, outcome: &Outcome, failing: &str) {
+        let lines: Vec<&str> = outcome.lines().collect();
+        let cause = lines
+            .iter()
+            .rev()
+            .find(|line| after(line.as_bytes(), b"ERROR").is_some())
+            .or(lines.last());
+        match cause {
+            Some(cause) => log::error!("pyxis: {failing}: {}", cause.trim_start()),
+            None => log::error!("pyxis: {failing}: {} {}", self.name, outcome.ending()),
+        }
+        log::error!("pyxis: printing {} log file:", self.name);
+        for line in lines {
+            log::error!("pyxis:     {line}");
+        }
+    }
+
+    /// The names of all containers.
+    pub(crate) fn names(&self, caller: Caller<'_>) -> Result<Vec<String>, StepError> {
+        let failing = "couldn't get list of existing containers";
+        let list = self.verb(caller, vec!["list".into()], failing)?;
+        Ok(list.lines().map(str::to_owned).collect())
+    }
+
+    /// Saves a container to a squashfs file.
+    pub(crate) fn export(
+        &self,
+        caller: Caller<'_>,
+        name: &str,
+        file: &Path,
+    ) -> Result<(), StepError> {
+        let arguments = vec!["export".into(), "-f".into(), "-o".into(), file.into(), name.into()];
+        let outcome = self.run(caller, arguments)?;
+        if outcome.success() {
+            return Ok(());
+        }
+        self.report(&outcome, &format!("failed to export container {name} to {}", file.display()));
+        if outcome.code().is_none() {
+            // It has not been able to remove what it had written.
+            let mut partial = OsString::from(format!(".pyxis.{}.", outcome.pid));
+            partial.push(file.file_name().unwrap_or_default());
+            let partial = file.parent().unwrap_or(file).join(partial);
+            let arguments = vec!["-f".into(), "--".into(), partial.into()];
+            let patience = Patience::Until(Instant::now() + LIMIT);
+            let _ =
+                Caller { patience, ..caller }.command(Path::new("rm"), arguments, [None; 2]).run();
+        }
+        Err(StepError::Reported)
+    }
+
+    /// Removes a container.
+    pub(crate) fn remove(&self, caller: Caller<'_>, name: &str) -> Result<(), StepError> {
+        let failing = format!("failed to remove container filesystem: {name}");
+        self.verb(caller, vec!["remove".into(), "-f".into(), name.into()], &failing).map(drop)
+    }
+}
+
+fn find_in(path: &OsStr, program: &str) -> Option<PathBuf> {
+    std::env::split_paths(path)
+        .map(|directory| directory.join(program))
+        .find(|file| nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok())
+}
+
+/// Where programs are looked for when nothing says so.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// This process's PATH.
+pub(crate) fn own_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enroot_is_what_the_given_path_has() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = std::env::temp_dir().join(format!("pyxis-path-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let config = |line: &str| Config::parse([line.as_bytes()].into_iter()).unwrap();
+        let chosen = |line| {
+            let runtime = Runtime::choose(&config(line), directory.as_os_str());
+            let command = runtime.command();
+            (command.name, command.program.clone())
+        };
+        assert_eq!(chosen("runtime=auto").0, "pyxis");
+        assert_eq!(chosen("runtime=enroot"), ("enroot", PathBuf::from("enroot")));
+        let program = directory.join("enroot");
+        std::fs::write(&program, "").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(chosen("runtime=auto"), ("enroot", program.clone()));
+        assert_eq!(chosen("runtime=enroot"), ("enroot", program));
+        assert_eq!(chosen("runtime=pyxis").0, "pyxis");
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}

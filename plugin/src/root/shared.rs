@@ -1,0 +1,119 @@
+//! What the tasks of a step share, as slurmstepd makes it before it forks them and lets go of it after the last
+//! one. How tasks use it is in `step/shared.rs`.
+
+use super::process::ends_within;
+use crate::step::error::StepError;
+use handover::{Handover, Part};
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, send, shutdown, socketpair,
+};
+use nix::sys::stat::fstat;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+/// How long to wait at the end of a step for helper processes to see that their file system is
+/// gone. They need less than a millisecond; longer means that the user's processes are
+/// still there, whom Slurm is about to kill.
+const HELPER_GRACE: Duration = Duration::from_millis(500);
+
+pub(crate) const FRESH: u8 = 0;
+pub(crate) const STARTING: u8 = 1;
+pub(crate) const READY: u8 = 2;
+pub(crate) const FAILED: u8 = 3;
+
+/// Offsets in the memory file. Each is also the byte whose lock guards it.
+pub(crate) const STATE: u64 = 0;
+pub(crate) const FETCHED: u64 = 1;
+pub(crate) const CREATED: u64 = 2;
+pub(crate) const MAKING: u64 = 3;
+pub(crate) const ENTERED: u64 = 4;
+
+/// What whoever starts a container is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Channels<'a> {
+    /// Where to send the container.
+    pub(crate) socket: BorrowedFd<'a>,
+    /// A word comes from here when the step ends; without one, slurmstepd is dead.
+    pub(crate) lease: BorrowedFd<'a>,
+}
+
+/// What the tasks of a step share.
+pub(crate) struct Shared {
+    pub(crate) state: File,
+    /// No child of a task gets it.
+    pub(crate) sender: OwnedFd,
+    pub(crate) queue: OwnedFd,
+    /// Who looks after the container sees when it is closed. Nobody can send anything to it.
+    pub(crate) lease: OwnedFd,
+    pub(crate) leaseholder: OwnedFd,
+    /// The way to the shared image store.
+    pub(crate) broker: Option<OwnedFd>,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Result<Shared, StepError> {
+        let failed = |errno: Errno| StepError::Shared(errno.into());
+        let state = memfd_create("pyxis-step", MFdFlags::MFD_CLOEXEC).map_err(failed)?;
+        let (sender, queue) = pair().map_err(failed)?;
+        let (lease, leaseholder) = pair().map_err(failed)?;
+        shutdown(lease.as_raw_fd(), Shutdown::Read).map_err(failed)?;
+        let state = File::from(state);
+        state.write_all_at(&[FRESH; 8], 0).map_err(StepError::Shared)?;
+        Ok(Shared { state, sender, queue, lease, leaseholder, broker: None })
+    }
+
+    /// Whether an image was being got.
+    pub(crate) fn fetched(&self) -> bool {
+        self.noted(FETCHED)
+    }
+
+    /// Whether who was making a container has been killed.
+    pub(crate) fn making(&self) -> bool {
+        self.noted(MAKING)
+    }
+
+    /// Whether there may be a container to remove.
+    pub(crate) fn created(&self) -> bool {
+        self.noted(CREATED)
+    }
+
+    fn noted(&self, at: u64) -> bool {
+        let mut byte = [0];
+        self.state.read_exact_at(&mut byte, at).is_ok() && byte[0] != 0
+    }
+
+    /// How many tasks have moved in.
+    pub(crate) fn entered(&self) -> u32 {
+        let mut bytes = [0; 4];
+        let _ = self.state.read_exact_at(&mut bytes, ENTERED);
+        u32::from_ne_bytes(bytes)
+    }
+
+    /// Lets go of the container and waits for its helpers to notice, so that Slurm finds none
+    /// when it looks for what is left of the step. Returns whether they have ended, and device and
+    /// inode of the container's mount namespace.
+    pub(crate) fn release(&self) -> (bool, Option<(u64, u64)>) {
+        // A start that outlives its task would leave its container here, until slurmstepd ends.
+        let _ = shutdown(self.queue.as_raw_fd(), Shutdown::Read);
+        let container = Handover::dequeue(self.queue.as_fd()).ok().flatten();
+        let (mut helpers, mut mounts) = (None, None);
+        if let Some(mut container) = container {
+            helpers = container.take(Part::Helpers);
+            mounts = container.get(Part::Mount).and_then(|namespace| fstat(namespace).ok());
+        }
+        // The farewell: a step that ends without one has lost its slurmstepd. A start that failed
+        // has left somebody who waits for it, too.
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let _ = send(self.lease.as_raw_fd(), b"end", flags);
+        let ended = helpers.is_none_or(|helpers| ends_within(&helpers, HELPER_GRACE));
+        (ended, mounts.map(|at| (at.st_dev, at.st_ino)))
+    }
+}
+
+pub(crate) fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
