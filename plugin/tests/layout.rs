@@ -45,7 +45,7 @@ impl Sources {
                 name => below(name),
             };
             let text = fs::read_to_string(&path).unwrap();
-            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
             let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
             self.0.insert(module, text.lines().map(|line| code(line) + "\n").collect());
         }
@@ -286,6 +286,30 @@ fn what_root_runs_is_in_its_folder() {
             );
         }
     }
+}
+
+#[test]
+fn the_folder_of_root_has_nothing_that_root_does_not_run() {
+    let sources = Sources::read();
+    let mut reached = BTreeSet::from(["root".to_owned()]);
+    loop {
+        let used: BTreeSet<String> =
+            reached.iter().flat_map(|module| sources.uses(module)).collect();
+        let new = |module: &String| module.starts_with("root::") && !reached.contains(module);
+        let more: Vec<String> = used.into_iter().filter(new).collect();
+        if more.is_empty() {
+            break;
+        }
+        reached.extend(more);
+    }
+    let all = sources.0.keys().filter(|module| module.starts_with("root::"));
+    // Below a folder of it files have methods of one type, which are used without a path.
+    let is_idle = |module: &&String| {
+        let folder = module.split("::").take(2).collect::<Vec<_>>().join("::");
+        !reached.contains(*module) && !reached.contains(&folder)
+    };
+    let idle: Vec<_> = all.filter(is_idle).collect();
+    assert!(idle.is_empty(), "only tasks use {idle:?}");
 }
 
 #[test]

@@ -9,8 +9,8 @@
 //! `user_init` and after the hooks that run before.
 
 use super::child::{Caller, Patience};
+use super::trusted_path;
 use super::user::Credentials;
-use super::way;
 use crate::config::Config;
 use crate::step::error::in_words;
 use crate::step::image::Image;
@@ -98,7 +98,7 @@ pub(crate) fn is_believed(store: &Path) -> bool {
 }
 
 fn trusted(store: &Path, account: u32) -> Result<(), String> {
-    way::check(store, account).map_err(|fault| {
+    trusted_path::check(store, account).map_err(|fault| {
         format!("couldn't {} {}: {}", fault.operation, fault.path.display(), fault.problem)
     })
 }

@@ -1,4 +1,5 @@
-//! What runs as root in slurmstepd and in the epilog: all of it, and nothing else.
+//! All that runs as root in slurmd, slurmstepd and the epilog. Tasks, which are the user's, run commands and read what
+//! others say by the same code; what they alone do is in `step/`.
 //!
 //! Whatever comes from a user is bounded, typed and timed here: no read without a limit, no wait
 //! without a deadline (SAFETY.md, section 5).
@@ -11,14 +12,13 @@ mod epilog;
 pub(crate) mod importer;
 pub(crate) mod job;
 mod leftovers;
-pub(crate) mod lock;
 mod process;
 pub(crate) mod runtime;
 mod runtime_dir;
 pub(crate) mod shared;
 pub(crate) mod text;
+mod trusted_path;
 pub(crate) mod user;
-mod way;
 
 pub(crate) use end::task_exited;
 pub(crate) use epilog::remove_containers_of_job;

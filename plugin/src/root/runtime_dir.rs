@@ -2,7 +2,7 @@
 //! each. No symbolic link is followed below `RUNTIME_PATH`, and what is there already is checked
 //! before it is trusted.
 
-use super::way::{self, Fault};
+use super::trusted_path::{self, Fault};
 use crate::step::error::{StepError, in_words};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
@@ -26,7 +26,7 @@ fn mode(bits: u32) -> Mode {
 /// Makes `path` (its last component only), mode 0755.
 pub(crate) fn create(path: &Path) -> Result<(), StepError> {
     let parent = path.parent().unwrap_or(path);
-    way::check(parent, geteuid().as_raw()).map_err(|fault| {
+    trusted_path::check(parent, geteuid().as_raw()).map_err(|fault| {
         let Fault { operation, path, problem } = fault;
         let problem = format!("it leads to the runtime directory, and {problem}");
         StepError::RuntimeDir { operation, path, problem }

@@ -34,7 +34,7 @@ impl Image {
             image.to_owned()
         } else {
             let mut uri = OsString::from("docker://");
-            uri.push(mark_registry(image));
+            uri.push(separate_registry(image));
             uri
         };
         Image::Remote { uri, shown }
@@ -70,7 +70,7 @@ impl Image {
 
 /// `nvcr.io/nvidia/x` as `nvcr.io#nvidia/x`: users of the default registry have no dot or colon
 /// in their name, so that the first part can only be a registry.
-fn mark_registry(image: &OsStr) -> OsString {
+fn separate_registry(image: &OsStr) -> OsString {
     let bytes = image.as_bytes();
     let slash = bytes.iter().position(|byte| *byte == b'/');
     let Some(slash) = slash.filter(|_| !bytes.contains(&b'#')) else { return image.to_owned() };

@@ -2,12 +2,13 @@
 
 use super::error::StepError;
 use super::image::Image;
+use super::importer;
+use super::lock::RecordLock;
 use super::plan::Plan;
 use super::runtime::context::{Context, Resumed, Stored, Target};
 use super::runtime::verbs::Existing;
 use crate::options::NameFlag;
-use crate::root::importer;
-use crate::root::lock::RecordLock;
+use crate::root::importer::release;
 use crate::root::runtime::Runtime;
 use crate::root::shared::{Channels, Shared};
 use nix::errno::Errno;
@@ -170,7 +171,7 @@ impl Squashfs {
             (Origin::Imported, _) => {
                 let _ = fs::remove_file(&self.path);
             }
-            (Origin::Importer, Some(program)) => importer::release(context.caller, program),
+            (Origin::Importer, Some(program)) => release(context.caller, program),
             _ => {}
         }
     }

@@ -3,8 +3,10 @@
 mod environ;
 pub(crate) mod error;
 pub(crate) mod image;
+mod importer;
 mod join;
 mod launch;
+mod lock;
 pub(crate) mod pin;
 pub(crate) mod plan;
 pub(crate) mod runtime;

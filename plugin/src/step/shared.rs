@@ -9,7 +9,7 @@
 //! message on a socket of its own, and passes on what the kernel vouches for.
 
 use super::error::StepError;
-use crate::root::lock::RecordLock;
+use super::lock::RecordLock;
 use crate::root::shared::{
     CREATED, Channels, ENTERED, FAILED, FETCHED, FRESH, MAKING, READY, STARTING, STATE, Shared,
     pair,

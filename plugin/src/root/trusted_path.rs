@@ -25,14 +25,14 @@ pub(crate) fn check(path: &Path, owner: u32) -> Result<(), Fault> {
         path: path.to_owned(),
         problem: in_words(errno),
     };
-    let mut way: Vec<OsString> = Vec::new();
-    let push = |way: &mut Vec<OsString>, path: &Path| {
-        way.extend(path.components().rev().map(|part| part.as_os_str().to_owned()));
+    let mut parts: Vec<OsString> = Vec::new();
+    let push = |parts: &mut Vec<OsString>, path: &Path| {
+        parts.extend(path.components().rev().map(|part| part.as_os_str().to_owned()));
     };
-    push(&mut way, path);
+    push(&mut parts, path);
     let mut at = PathBuf::from("/");
     let mut links = 0;
-    while let Some(part) = way.pop() {
+    while let Some(part) = parts.pop() {
         if part == ".." {
             at.pop();
             continue;
@@ -59,7 +59,7 @@ pub(crate) fn check(path: &Path, owner: u32) -> Result<(), Fault> {
             return Err(failed("look at", &entry, Errno::ELOOP));
         }
         let target = std::fs::read_link(&entry);
-        push(&mut way, &target.map_err(|_| failed("read", &entry, Errno::EINVAL))?);
+        push(&mut parts, &target.map_err(|_| failed("read", &entry, Errno::EINVAL))?);
     }
     Ok(())
 }
