@@ -164,7 +164,9 @@ fn what_may_take_its_time_is_waited_for_and_ends_with_its_step() {
     let outcome = long.run().unwrap();
     slurm.join().unwrap();
     std::fs::remove_file(file).unwrap();
-    assert_eq!(outcome.ending(), "terminated by SIGKILL");
+    // Of a child that has been sent SIGKILL the end may not be awaited.
+    let ending = outcome.ending();
+    assert!(["terminated by SIGKILL", "was killed with its step"].contains(&&*ending), "{ending}");
     assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
