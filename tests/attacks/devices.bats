@@ -48,7 +48,10 @@ with_device() {
 }
 
 nothing_was_made() {
-    [ -z "$(root sh -c "ls -A $bait /var/tmp/bait | grep -v '^/' || true" | tr -d '\n')" ]
+    local made
+    made=$(root find "$bait" /var/tmp/bait -mindepth 1)
+    echo "made: $made"
+    [ -z "$made" ]
 }
 
 @test "the files of a device are where they belong, without the toolkit" {
