@@ -85,7 +85,7 @@ impl Export {
         hidden.push(name);
         let partial = output.with_file_name(hidden);
 
-        let merged = start::merged(container, &self.host)?;
+        let mut merged = start::merged(container, &self.host)?;
         let tree = merged.tree.as_raw_fd();
         fcntl(&merged.tree, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| failed("inherit", errno.into()))?;
@@ -95,16 +95,15 @@ impl Export {
             Some(_) => container.path.join("upper"),
             None => tree.clone(),
         };
-        merged.on_host(|| {
+        merged.enter_host()?;
+        let _ = fs::remove_file(&partial);
+        let result = self
+            .squash(&tree, &partial, &excluded(&made, &tree))
+            .and_then(|()| publish(&partial, &output, self.force));
+        if result.is_err() {
             let _ = fs::remove_file(&partial);
-            let result = self
-                .squash(&tree, &partial, &excluded(&made, &tree))
-                .and_then(|()| publish(&partial, &output, self.force));
-            if result.is_err() {
-                let _ = fs::remove_file(&partial);
-            }
-            result
-        })?
+        }
+        result
     }
 
     fn squash(&self, tree: &Path, output: &Path, excluded: &[OsString]) -> Result<(), ExportError> {

@@ -19,20 +19,20 @@ const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 const USER_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Names and contents of files in `/etc` that are to be changed.
-pub(super) type Files = Vec<(&'static str, String)>;
+pub(super) type ChangedFiles = Vec<(&'static str, String)>;
 
-/// What an image knows of accounts.
-pub(super) struct Known {
+/// What an image's files say of accounts.
+pub(super) struct AccountFiles {
     passwd: io::Result<Vec<u8>>,
     group: io::Result<Vec<u8>>,
     /// The host's `SHELL`, if the image has such a program.
     shell: Option<PathBuf>,
 }
 
-impl Known {
-    pub(super) fn of(tree: Tree<'_>, host: &HostSide) -> Known {
+impl AccountFiles {
+    pub(super) fn of(tree: Tree<'_>, host: &HostSide) -> AccountFiles {
         let shell = host.variable("SHELL").map(PathBuf::from);
-        Known {
+        AccountFiles {
             passwd: tree.read("/etc/passwd"),
             group: tree.read("/etc/group"),
             shell: shell.filter(|shell| tree.is_executable(shell)),
@@ -43,15 +43,15 @@ impl Known {
 /// What is to be in the files of accounts, so that the user is known inside. One that cannot be read
 /// stays as it is. `executable` says whether the image has another shell.
 pub(super) fn files(
-    known: Known,
+    image: AccountFiles,
     identity: &Identity,
     account: &Account,
     executable: impl FnOnce(&Path) -> bool,
-) -> Files {
+) -> ChangedFiles {
     let fallback = Path::new("/bin/sh");
     let shell = Some(&account.shell);
     let usable =
-        account.shell == fallback || known.shell.as_ref() == shell || executable(&account.shell);
+        account.shell == fallback || image.shell.as_ref() == shell || executable(&account.shell);
     let shell = if usable { &*account.shell } else { fallback };
     let shell = shell.display();
     let mut users = vec![
@@ -67,16 +67,16 @@ pub(super) fn files(
     if gid != 0 {
         groups.push(format!("{}:x:{gid}:", account.group));
     }
-    let files = [("passwd", known.passwd, users), ("group", known.group, groups)].into_iter();
+    let files = [("passwd", image.passwd, users), ("group", image.group, groups)].into_iter();
     files.filter_map(|(name, old, entries)| Some((name, with_entries(old, &entries)?))).collect()
 }
 
 /// Makes the user known inside. A root filesystem that cannot be written (a read-only directory)
 /// is left as it is: programs then see a number for a name.
 pub(super) fn write(identity: &Identity, account: &Account, host: &HostSide) {
-    let known = Known::of(Tree::Root, host);
+    let image = AccountFiles::of(Tree::Root, host);
     let executable = |shell: &Path| Tree::Root.is_executable(shell);
-    for (name, text) in files(known, identity, account, executable) {
+    for (name, text) in files(image, identity, account, executable) {
         let _ = replace(&Path::new("/etc").join(name), &text);
     }
 }
@@ -178,9 +178,10 @@ mod tests {
         let shown = |shell: Option<&str>, has: bool| {
             let account = Account { shell: "/bin/zsh".into(), ..identity.account() };
             let none = || Err(io::ErrorKind::NotFound.into());
-            let known = Known { passwd: none(), group: none(), shell: shell.map(PathBuf::from) };
+            let image =
+                AccountFiles { passwd: none(), group: none(), shell: shell.map(PathBuf::from) };
             let asked = std::cell::Cell::new(false);
-            let files = files(known, &identity, &account, |_| {
+            let files = files(image, &identity, &account, |_| {
                 asked.set(true);
                 has
             });

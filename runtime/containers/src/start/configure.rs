@@ -1,20 +1,21 @@
 //! Between a root filesystem and a container: mounts, files, variables and hooks, in enroot's
 //! order.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
-use nix::sys::stat::stat;
-
-use super::hooks::{Added, Workshop};
-use super::identity::{Account, Identity};
+use super::detached_mounts::DetachedMounts;
+use super::hooks::{HookDirectory, HookInput, HookResults};
+use super::host_facts::HostFacts;
+use super::identity::Identity;
+use super::image_files::ImageFiles;
 use super::launcher::Launcher;
-use super::ready::Ready;
-use super::roots::Roots;
+use super::roots::{ContainerRoot, Roots};
 use super::tree::Tree;
-use super::upper::Early;
-use super::{Plan, StartError, account, cgroups, devices, fixes, image_mounts, mounts, system};
+use super::upper::PrefilledUpper;
+use super::{Plan, StartError, account, devices, fixes, image_mounts, mounts, system};
+use crate::cdi::Edits;
 use crate::fstab::Entry;
 use linux::environ::{self, Environ};
 
@@ -31,158 +32,254 @@ pub(super) struct Configured {
     pub(super) script: Option<Vec<u8>>,
 }
 
-/// What was done while the image's server started, or right after.
-pub(super) struct Prepared {
-    pub(super) early: Option<Early>,
-    /// By [`super::guard`].
+/// What a container is configured from.
+pub(super) struct Configuration<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) identity: &'a Identity,
+    pub(super) facts: HostFacts,
+    /// The node's switches are hidden by [`super::guard`].
     pub(super) guarded: bool,
-    pub(super) ready: Ready,
+    /// Mounts that have been made already.
+    pub(super) detached: DetachedMounts,
 }
 
-/// What is taken from the host's tree.
-pub(super) struct Host {
-    environ: Environ,
-    pub(super) account: Account,
-    pub(super) timezone: Option<fixes::Timezone>,
-    /// Of [`system::host_files`] those that there are.
-    pub(super) files: Vec<&'static str>,
-    pub(super) cgroups: Vec<Entry>,
-}
+impl Configuration<'_> {
+    /// Carries out everything that the plan, the image and the site ask for in the container's
+    /// tree.
+    pub(super) fn configure(
+        mut self,
+        roots: &mut Roots,
+        prefilled: Option<PrefilledUpper>,
+    ) -> Result<Configured, StartError> {
+        let site = self.site_lines(roots)?;
+        let (image, has_account) = match prefilled {
+            Some(PrefilledUpper { image, has_account }) => (image, has_account),
+            None => {
+                roots.container()?;
+                (ImageFiles::read(Tree::Root), false)
+            }
+        };
+        let home = Home::of(&self);
+        let (variables, devices) = self.variables(roots, &image, &site, &home)?;
+        self.write_files(&roots.container()?, has_account);
 
-impl Host {
-    /// Looks, on the host's tree, of which the stage may cover a part.
-    pub(super) fn look(identity: &Identity, environ: &Environ) -> Host {
-        Host {
-            account: identity.account(),
-            timezone: fixes::Timezone::of_host(),
-            files: system::host_files()
-                .filter(|name| stat(&Path::new("/etc").join(name)).is_ok())
-                .collect(),
-            cgroups: cgroups::entries(environ.contains_key(OsStr::new("SLURM_STEP_ID"))),
-            environ: environ.clone(),
+        let hook_directory = self.hook_directory(roots, &devices)?;
+        let built_in = self.mount_built_in(roots, &devices)?;
+        let lines = self.mount_lines(&image, &site, &built_in)?;
+        apply_pass(roots, &lines, BEFORE_HOOKS)?;
+        devices::inject(roots, &devices)?;
+
+        let hooked = self.run_hooks(roots, hook_directory.as_ref(), &devices, variables)?;
+        self.mount_after_hooks(roots, &lines, &hooked, &home)?;
+        Ok(self.finish(&roots.container()?, image.workdir, hooked))
+    }
+
+    /// What the site's files say, read on the host's tree.
+    fn site_lines(&self, roots: &mut Roots) -> Result<SiteLines, StartError> {
+        let (site, host) = (&self.plan.site, &self.facts.environ);
+        if site.is_empty() {
+            return Ok(SiteLines::default());
         }
+        roots.host()?;
+        Ok(SiteLines { mounts: site.mount_lines(host)?, environ: site.environ_lines(host)? })
     }
-}
 
-/// Carries out everything that the plan, the image and the site ask for in the container's tree.
-#[expect(clippy::too_many_lines, reason = "to be divided, by what asks for something")]
-pub(super) fn configure(
-    roots: &mut Roots,
-    plan: &Plan,
-    identity: &Identity,
-    host: Host,
-    prepared: Prepared,
-) -> Result<Configured, StartError> {
-    let Host { environ: host, account, timezone, cgroups, .. } = host;
-    let site = match plan.site.is_empty() {
-        true => Default::default(),
-        false => roots.host(|| -> Result<_, StartError> {
-            Ok((plan.site.mount_lines(&host)?, plan.site.environ_lines(&host)?))
-        })??,
-    };
-    let Prepared { early, mut ready, guarded } = prepared;
-    let (image, known) = match early {
-        Some(Early { image, account }) => (image, account),
-        None => (roots.container(|| ImageFiles::read(Tree::Root))?, false),
-    };
-    let home = host.get(OsStr::new("HOME")).map_or(account.home.clone(), PathBuf::from);
-    let inside_home = if plan.remap_root { PathBuf::from("/root") } else { home.clone() };
-    let mut variables = environ::substitute(&image.environment, &host);
-    variables.push(b'\n');
-    let mut wanted = Environ::new();
-    environ::add_wanted(&mut wanted, &plan.env, &host);
-    let wanted = environ::to_lines(&wanted);
-    let said = devices::Said { image: &variables, others: &[&site.1[..], &wanted].concat() };
-    let mut devices = roots.host(|| devices::choose(&plan.devices, &host, said))??;
-    devices::add_fabrics(roots, &plan.devices, &host, said, &mut devices)?;
-    let mut more = |name: &str, value: &OsStr| {
-        variables.extend([name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat());
-    };
-    if let Some(term) = host.get(OsStr::new("TERM")) {
-        more("TERM", term);
-    }
-    if plan.mount_home {
-        more("HOME", inside_home.as_os_str());
-    }
-    for variable in &devices.env {
-        variables.extend([variable.as_bytes(), b"\n"].concat());
-    }
-    variables.extend(site.1);
-
-    // While there is no /proc that links of the image could lead to.
-    roots.container(|| {
-        if !known {
-            account::write(identity, &account, &plan.host);
+    /// The variables before any hook runs, and the devices, which these ask for and add to.
+    fn variables(
+        &self,
+        roots: &mut Roots,
+        image: &ImageFiles,
+        site: &SiteLines,
+        home: &Home,
+    ) -> Result<(Variables, Edits), StartError> {
+        let (plan, host) = (self.plan, &self.facts.environ);
+        let mut given = environ::substitute(&image.environment, host);
+        given.push(b'\n');
+        let mut wanted = Environ::new();
+        environ::add_wanted(&mut wanted, &plan.env, host);
+        let wanted = environ::to_lines(&wanted);
+        let others = [&site.environ[..], &wanted].concat();
+        let said = devices::Said { image: &given, others: &others };
+        roots.host()?;
+        let mut devices = devices::choose(&plan.devices, host, said)?;
+        devices::add_fabrics(roots, &plan.devices, host, said, &mut devices)?;
+        let mut add = |name: &str, value: &OsStr| {
+            given.extend([name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat());
+        };
+        if let Some(term) = host.get(OsStr::new("TERM")) {
+            add("TERM", term);
         }
-        if let Some(timezone) = &timezone {
+        if plan.mount_home {
+            add("HOME", home.inside.as_os_str());
+        }
+        for variable in &devices.env {
+            given.extend([variable.as_bytes(), b"\n"].concat());
+        }
+        given.extend(&site.environ);
+        Ok((Variables { given, wanted }, devices))
+    }
+
+    /// Changes files of the image, while there is no `/proc` that links of the image could lead to.
+    fn write_files(&self, _: &ContainerRoot<'_>, has_account: bool) {
+        if !has_account {
+            account::write(self.identity, &self.facts.account, &self.plan.host);
+        }
+        if let Some(timezone) = &self.facts.timezone {
             timezone.set();
         }
-        fixes::let_apt_be_root(identity);
-    })?;
-
-    let hooked = plan.conf.is_some() || !plan.site.hooks.is_empty();
-    let workshop =
-        (hooked || !devices.hooks.is_empty()).then(|| Workshop::open(roots, plan)).transpose()?;
-    let built_in = system::mount(roots, plan, guarded, &devices, &mut ready)?;
-    for entry in &cgroups {
-        ready.apply(roots, entry)?;
+        fixes::let_apt_be_root(self.identity);
     }
 
-    let mut lines = image_mounts::parse(&image.fstab, &host)?;
-    let mut site_lines = mounts::parse_lines(OsStr::from_bytes(&site.0))?;
-    // enroot's own lines among the site's say what has been done already.
-    for lines in [&mut lines, &mut site_lines] {
-        lines.retain(|entry| !built_in.iter().any(|line| is_line(entry, line)));
+    /// A directory for hooks, if there is any.
+    fn hook_directory(
+        &self,
+        roots: &mut Roots,
+        devices: &Edits,
+    ) -> Result<Option<HookDirectory>, StartError> {
+        let plan = self.plan;
+        let needed =
+            plan.conf.is_some() || !plan.site.hooks.is_empty() || !devices.hooks.is_empty();
+        needed.then(|| HookDirectory::open(roots, plan)).transpose()
     }
-    if !plan.image_mounts {
-        image_mounts::leave_out_foreign(&mut lines, &[BEFORE_HOOKS, AFTER_HOOKS]);
-    }
-    lines.append(&mut site_lines);
-    apply_pass(roots, &lines, BEFORE_HOOKS)?;
-    devices::inject(roots, &devices)?;
 
-    let launcher = Launcher::of_step(&host);
-    let launched =
-        |given: &[u8]| launcher.as_ref().map(|step| step.lines(given)).unwrap_or_default();
-    let added = match &workshop {
-        None => {
-            let given = [variables, wanted].concat();
+    /// Mounts what every container gets. Returns the lines that were carried out as they are.
+    fn mount_built_in(
+        &mut self,
+        roots: &mut Roots,
+        devices: &Edits,
+    ) -> Result<Vec<&'static str>, StartError> {
+        let lines = system::mount(roots, self.plan, self.guarded, devices, &mut self.detached)?;
+        for entry in &self.facts.cgroups {
+            self.detached.apply(roots, entry)?;
+        }
+        Ok(lines)
+    }
+
+    /// The mount lines of the image and then those of the site, without what is done already.
+    fn mount_lines(
+        &self,
+        image: &ImageFiles,
+        site: &SiteLines,
+        built_in: &[&str],
+    ) -> Result<Vec<Entry>, StartError> {
+        let mut lines = image_mounts::parse(&image.fstab, &self.facts.environ)?;
+        let mut of_site = mounts::parse_lines(OsStr::from_bytes(&site.mounts))?;
+        // enroot's own lines among the site's say what has been done already.
+        for lines in [&mut lines, &mut of_site] {
+            lines.retain(|entry| !built_in.iter().any(|line| is_line(entry, line)));
+        }
+        if !self.plan.image_mounts {
+            image_mounts::leave_out_foreign(&mut lines, &[BEFORE_HOOKS, AFTER_HOOKS]);
+        }
+        lines.append(&mut of_site);
+        Ok(lines)
+    }
+
+    /// Runs the hooks of devices, the configuration script and the site's hooks.
+    fn run_hooks(
+        &self,
+        roots: &mut Roots,
+        directory: Option<&HookDirectory>,
+        devices: &Edits,
+        variables: Variables,
+    ) -> Result<HookResults, StartError> {
+        let launcher = Launcher::of_step(&self.facts.environ);
+        let launched =
+            |given: &[u8]| launcher.as_ref().map(|step| step.lines(given)).unwrap_or_default();
+        let Variables { given, wanted } = variables;
+        let Some(directory) = directory else {
+            let given = [given, wanted].concat();
             let launched = launched(&given);
-            Added { environ: [given, launched.clone()].concat(), launched, ..Added::default() }
-        }
-        Some(workshop) => {
-            workshop.run_for_devices(roots, &devices.hooks)?;
-            let hooks = &plan.site.hooks;
-            workshop.run(roots, plan.conf.as_deref(), hooks, &variables, &wanted, &launched)?
-        }
-    };
-    if let Some(line) = launcher.as_ref().and_then(Launcher::mount_line) {
-        apply_pass(roots, &mounts::parse_lines(&line)?, AFTER_HOOKS)?;
+            let environ = [given, launched.clone()].concat();
+            return Ok(HookResults { environ, launched, ..HookResults::default() });
+        };
+        directory.run_for_devices(roots, &devices.hooks)?;
+        let input = HookInput {
+            conf: self.plan.conf.as_deref(),
+            hooks: &self.plan.site.hooks,
+            environ: &given,
+            wanted: &wanted,
+            launched: &launched,
+        };
+        directory.run(roots, input)
     }
 
-    let hook_mounts = mounts::parse_lines(OsStr::from_bytes(&added.hook_mounts))?;
-    apply_pass(roots, &hook_mounts, AFTER_HOOKS)?;
-    apply_pass(roots, &lines, AFTER_HOOKS)?;
-    if plan.mount_home {
-        mounts::apply(roots, &mounts::home_entry(&home, &inside_home)?)?;
+    /// Mounts the rest, in enroot's order: later lines cover earlier ones.
+    fn mount_after_hooks(
+        &self,
+        roots: &mut Roots,
+        lines: &[Entry],
+        hooked: &HookResults,
+        home: &Home,
+    ) -> Result<(), StartError> {
+        let pmix = Launcher::of_step(&self.facts.environ).and_then(|step| step.mount_line());
+        if let Some(line) = pmix {
+            apply_pass(roots, &mounts::parse_lines(&line)?, AFTER_HOOKS)?;
+        }
+        let of_hooks = mounts::parse_lines(OsStr::from_bytes(&hooked.hook_mounts))?;
+        apply_pass(roots, &of_hooks, AFTER_HOOKS)?;
+        apply_pass(roots, lines, AFTER_HOOKS)?;
+        if self.plan.mount_home {
+            mounts::apply(roots, &mounts::home_entry(&home.outside, &home.inside)?)?;
+        }
+        let of_script = mounts::parse_lines(OsStr::from_bytes(&hooked.script_mounts))?;
+        apply_pass(roots, &of_script, AFTER_HOOKS)?;
+        apply_pass(roots, &self.plan.mounts, AFTER_HOOKS)
     }
-    let conf_mounts = mounts::parse_lines(OsStr::from_bytes(&added.mounts))?;
-    apply_pass(roots, &conf_mounts, AFTER_HOOKS)?;
-    apply_pass(roots, &plan.mounts, AFTER_HOOKS)?;
 
-    roots.container(|| {
-        let mut environ: Environ = environ::entries(&added.environ).collect();
+    /// The environment as programs get it, and the home directory that it names.
+    fn finish(
+        &self,
+        _: &ContainerRoot<'_>,
+        workdir: Option<PathBuf>,
+        hooked: HookResults,
+    ) -> Configured {
+        let mut environ: Environ = environ::entries(&hooked.environ).collect();
         fixes::add_locale(&mut environ);
-        account::add_login_defaults(&mut environ, identity, &account);
-        account::create_home(&environ, plan.writable);
-        let cwd = image.workdir.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into());
+        account::add_login_defaults(&mut environ, self.identity, &self.facts.account);
+        account::create_home(&environ, self.plan.writable);
+        let cwd = workdir.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into());
         environ.insert("PWD".into(), cwd.clone().into());
-        let launched = environ::entries(&added.launched).collect();
-        Configured { environ, launched, cwd, script: added.rc }
-    })
+        let launched = environ::entries(&hooked.launched).collect();
+        Configured { environ, launched, cwd, script: hooked.rc }
+    }
 }
 
-fn apply_pass(roots: &Roots, lines: &[Entry], pass: i32) -> Result<(), StartError> {
+/// What the site's files say.
+#[derive(Default)]
+struct SiteLines {
+    mounts: Vec<u8>,
+    environ: Vec<u8>,
+}
+
+/// Lines of variables.
+struct Variables {
+    /// Of the image, of this program, of devices and of the site.
+    given: Vec<u8>,
+    /// Of the command line. They come last.
+    wanted: Vec<u8>,
+}
+
+/// The user's home directory.
+struct Home {
+    outside: PathBuf,
+    inside: PathBuf,
+}
+
+impl Home {
+    fn of(configuration: &Configuration<'_>) -> Home {
+        let HostFacts { environ, account, .. } = &configuration.facts;
+        let outside =
+            environ.get(OsStr::new("HOME")).map_or_else(|| account.home.clone(), PathBuf::from);
+        let inside = match configuration.plan.remap_root {
+            true => PathBuf::from("/root"),
+            false => outside.clone(),
+        };
+        Home { outside, inside }
+    }
+}
+
+fn apply_pass(roots: &mut Roots, lines: &[Entry], pass: i32) -> Result<(), StartError> {
     lines
         .iter()
         .filter(|entry| entry.pass == pass)
@@ -193,44 +290,4 @@ fn apply_pass(roots: &Roots, lines: &[Entry], pass: i32) -> Result<(), StartErro
 fn is_line(entry: &Entry, line: &str) -> bool {
     let known = Entry::parse(OsStr::new(line)).ok().flatten();
     known.is_some_and(|known| Entry { pass: known.pass, ..entry.clone() } == known)
-}
-
-/// What an image says about how it wants to be started.
-pub(super) struct ImageFiles {
-    environment: Vec<u8>,
-    fstab: Vec<u8>,
-    workdir: Option<PathBuf>,
-}
-
-impl ImageFiles {
-    pub(super) fn read(tree: Tree<'_>) -> ImageFiles {
-        ImageFiles {
-            environment: tree.read("/etc/environment").unwrap_or_default(),
-            fstab: tree.read("/etc/fstab").unwrap_or_default(),
-            workdir: tree.read("/etc/rc").ok().as_deref().and_then(workdir),
-        }
-    }
-}
-
-/// The directory that an image's command script starts in: enroot's importer writes it as
-/// `cd "DIR" && unset OLDPWD || exit 1`.
-fn workdir(script: &[u8]) -> Option<PathBuf> {
-    script.split(|byte| *byte == b'\n').find_map(|line| {
-        let rest = line.trim_ascii().strip_prefix(b"cd \"")?;
-        let end = rest.iter().position(|byte| *byte == b'"')?;
-        (end > 0).then(|| PathBuf::from(OsString::from_vec(rest[..end].to_vec())))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_working_directory_of_an_image() {
-        let script = b"# enroot-provenance: docker://x\n\nmkdir -p \"/work dir\" 2> /dev/null\n\
-            cd \"/work dir\" && unset OLDPWD || exit 1\n\nexec \"$@\"\n";
-        assert_eq!(workdir(script), Some("/work dir".into()));
-        assert_eq!(workdir(b"exec \"$@\"\n"), None);
-    }
 }

@@ -28,14 +28,16 @@ pub(super) fn choose(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Result<
 
 /// Adds what the container gets of fabrics: of those whose libraries the image can use.
 pub(super) fn add_fabrics(
-    roots: &Roots,
+    roots: &mut Roots,
     wanted: &Wanted,
     host: &Environ,
     said: Said<'_>,
     edits: &mut Edits,
 ) -> Result<(), StartError> {
-    for injection in roots.host(|| devices::fabrics(wanted, host, said))? {
-        match roots.container(|| injection.suits())? {
+    roots.host()?;
+    for injection in devices::fabrics(wanted, host, said) {
+        roots.container()?;
+        match injection.suits() {
             Ok(()) => edits.add(injection.edits),
             Err(lack) => console::tell(format_args!(
                 "pyxis: inject.{} is left out of this container: {lack}",
@@ -155,21 +157,26 @@ fn mount_entries(edits: &Edits) -> Result<Vec<Entry>, StartError> {
 }
 
 /// Mounts the files of the devices, and makes the changes that they ask for in the container.
-pub(super) fn inject(roots: &Roots, edits: &Edits) -> Result<(), StartError> {
+pub(super) fn inject(roots: &mut Roots, edits: &Edits) -> Result<(), StartError> {
     for (entry, mount) in mount_entries(edits)?.iter().zip(&edits.mounts) {
         mount_safely(roots, entry, &mount.target)?;
     }
-    roots.container(|| devices::apply(edits))?.map_err(|(path, error)| {
+    roots.container()?;
+    devices::apply(edits).map_err(|(path, error)| {
         let operation = "make for a device";
         StartError::file(operation, path, error)
     })
 }
 
 /// Mounts what a device has at `target`, where a link of the image does not lead out of it.
-pub(super) fn mount_safely(roots: &Roots, entry: &Entry, target: &str) -> Result<(), StartError> {
+pub(super) fn mount_safely(
+    roots: &mut Roots,
+    entry: &Entry,
+    target: &str,
+) -> Result<(), StartError> {
     let target = Path::new(target);
-    roots
-        .container(|| place::clear(target))?
+    roots.container()?;
+    place::clear(target)
         .map_err(|error| StartError::file("mount a device's file at", target, error))?;
     mounts::apply(roots, entry)
 }

@@ -5,14 +5,15 @@ use std::os::fd::OwnedFd;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::assemble::{Assembly, bind_host_directory};
 use super::identity::Identity;
-use super::rootfs::{self, Ground, Source, helper_log};
-use super::roots::Roots;
+use super::roots::{Roots, Stage, TREE};
+use super::source::{Opened, RootfsSource, helper_log};
 use super::{Namespaces, StartError};
 use crate::HostSide;
 use crate::named::{Claim, Container};
 
-/// A root filesystem with nothing mounted in it, while the calling process sees the host's tree.
+/// A root filesystem with nothing mounted in it.
 pub(crate) struct Merged {
     /// The tree, to be reached by `/proc/self/fd/N`.
     pub(crate) tree: OwnedFd,
@@ -21,9 +22,9 @@ pub(crate) struct Merged {
 }
 
 impl Merged {
-    /// Runs `work` with the host's tree as root, in the caller's directory.
-    pub(crate) fn on_host<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
-        self.roots.host(work)
+    /// Makes the host's tree the process's root, and the caller's directory the working directory.
+    pub(crate) fn enter_host(&mut self) -> Result<(), StartError> {
+        self.roots.host().map(drop)
     }
 }
 
@@ -33,25 +34,30 @@ impl Merged {
 pub(crate) fn merged(container: &Container, host: &HostSide) -> Result<Merged, StartError> {
     let _umask = linux::sys::Umask::ours();
     let identity = Identity::of_caller(true);
-    let (ground, claim) = Ground::find(&super::Root::Container(container.clone()), host.in_use)?;
+    let root = super::Root::Container(container.clone());
+    let Opened { source, claim } = RootfsSource::open(&root, host.in_use)?;
     if !nix::unistd::geteuid().is_root() {
         identity.enter_user_namespace()?;
     }
-    let running = matches!(ground, Ground::Mount(_));
+    let running = matches!(source, RootfsSource::RunningRoot(_));
     let log = helper_log()?;
-    let source = ground.prepare(&identity, host, &log)?;
+    let source = source.prepare(&identity, host, &log)?;
     source.fork_helpers(None, &log)?.settle();
-    let (roots, source) = Roots::enter(&Namespaces::default(), || source.serve())?;
+    let stage = Stage::enter()?;
+    let source = source.serve()?;
+    let mut roots = stage.pivot(&Namespaces::default())?;
     match source {
-        Source::Directory(path) => rootfs::bind_host_directory(&roots, &path, "/root")?,
+        RootfsSource::Directory(path) => bind_host_directory(&mut roots, &path, TREE)?,
         source => {
-            rootfs::assemble(&roots, host, source, &container.mark(), true, |_| Ok(()))?;
+            let mark = &container.mark();
+            let assembly = Assembly { host, mark, writable: true, filling: None };
+            assembly.assemble(&mut roots, source)?;
         }
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let tree = roots
-        .stage(|| open("/root", flags, Mode::empty()))?
-        .map_err(|errno| StartError::file("open", "/root", errno))?;
+    roots.stage()?;
+    let tree =
+        open(TREE, flags, Mode::empty()).map_err(|errno| StartError::file("open", TREE, errno))?;
     // Others wait for the lock instead of failing at a layer that is taken.
     let claim = claim.filter(|_| !running);
     Ok(Merged { tree, roots, _claim: claim })

@@ -26,24 +26,24 @@ pub(super) enum Child {
     Keeper(Pid, OwnedFd),
     /// One that has forked the server and ends: to be waited for before anybody else could meet
     /// its remains, and not sooner.
-    Passing(Pid),
+    Intermediate(Pid),
 }
 
 /// Forks the helpers, neither of them a child of the caller that it would have to wait for.
 ///
-/// `lease` is the socket the container is handed over to: when its other end is closed without
-/// a word, whoever asked for the container has died, and the container is killed. `alive` is
-/// held by both helpers as long as they run. Both stay in the namespaces of the caller.
+/// `step_socket` is a socket whose other end slurmstepd holds: when that is closed without a word,
+/// slurmstepd has died, and the keeper kills the container. `alive` is held by both helpers as long
+/// as they run. Both stay in the namespaces of the caller.
 pub(super) fn fork_helpers(
     server: Option<Serve<'_>>,
-    lease: Option<RawFd>,
+    step_socket: Option<RawFd>,
     alive: &OwnedFd,
     log: &File,
 ) -> Result<Child, StartError> {
     let (tell, told) = channel::pair().map_err(StartError::Process)?;
     match fork().map_err(|errno| StartError::Process(errno.into()))? {
-        // With a lease the first child stays, and is init's when we exit or exec.
-        ForkResult::Parent { child } if lease.is_none() => Ok(Child::Passing(child)),
+        // With such a socket the first child stays, and is init's when we exit or exec.
+        ForkResult::Parent { child } if step_socket.is_none() => Ok(Child::Intermediate(child)),
         ForkResult::Parent { child } => Ok(Child::Keeper(child, tell)),
         ForkResult::Child => {
             let mut serving = None;
@@ -58,9 +58,9 @@ pub(super) fn fork_helpers(
                     Err(_) => {}
                 }
             }
-            if let Some(lease) = lease {
+            if let Some(step_socket) = step_socket {
                 let _ = detach(log);
-                keep(lease, alive.as_raw_fd(), told.as_raw_fd(), serving);
+                keep(step_socket, alive.as_raw_fd(), told.as_raw_fd(), serving);
             }
             exit_now(0);
         }
@@ -122,23 +122,25 @@ pub(super) fn inherit(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the end of the lease. A message is a farewell: Slurm is ending the step itself.
-fn keep(lease: RawFd, alive: RawFd, told: RawFd, serving: Option<Pid>) {
+/// The keeper: waits until the socket's other end is closed, or a message (the farewell of
+/// docs/glossary.md) says that Slurm is ending the step itself.
+fn keep(step_socket: RawFd, alive: RawFd, told: RawFd, serving: Option<Pid>) {
     sys::name_process(c"pyxis-keeper");
-    sys::close_all_but(&[lease, alive, told]);
+    sys::close_all_but(&[step_socket, alive, told]);
     // SAFETY: open for as long as this process lives.
-    let lease = unsafe { BorrowedFd::borrow_raw(lease) };
-    let mut ended = [PollFd::new(lease, PollFlags::POLLIN)];
+    let step_socket = unsafe { BorrowedFd::borrow_raw(step_socket) };
+    let mut ended = [PollFd::new(step_socket, PollFlags::POLLIN)];
     while poll(&mut ended, PollTimeout::NONE).is_err() {}
     // Nobody left: 0, or ECONNRESET while the container still waits in the other end's queue.
     let mut word = [0];
-    if recv(lease.as_raw_fd(), &mut word, MsgFlags::MSG_DONTWAIT).is_ok_and(|bytes| bytes > 0) {
+    if recv(step_socket.as_raw_fd(), &mut word, MsgFlags::MSG_DONTWAIT).is_ok_and(|bytes| bytes > 0)
+    {
         // The server ends by itself when the container's file system goes: at once, or when other
         // steps that use it have ended. Slurm must find neither of us: a closed descriptor would
         // come too early, a process leaves its cgroup after it has closed its files.
         if let Some(serving) = serving {
             // Should slurmstepd die even now, what is left of the step is ours to end.
-            if !outlast(serving, lease) {
+            if !outlast(serving, step_socket) {
                 kill_container(told, Some(serving));
             }
         }
@@ -147,21 +149,23 @@ fn keep(lease: RawFd, alive: RawFd, told: RawFd, serving: Option<Pid>) {
     kill_container(told, serving);
 }
 
-/// Waits for the end of the server. Returns `false` if the lease's other end is closed before.
-fn outlast(serving: Pid, lease: BorrowedFd<'_>) -> bool {
+/// Waits for the end of the server. Returns `false` if the socket's other end is closed before.
+fn outlast(serving: Pid, step_socket: BorrowedFd<'_>) -> bool {
     let running = || waitpid(serving, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
     let Ok(server) = sys::process_fd(serving) else {
         // Kernels before 5.3.
         while running() {
-            let mut gone = [PollFd::new(lease, PollFlags::empty())];
+            let mut gone = [PollFd::new(step_socket, PollFlags::empty())];
             if poll(&mut gone, PollTimeout::from(1u8)).is_ok_and(|ready| ready > 0) {
                 return false;
             }
         }
         return true;
     };
-    let mut either =
-        [PollFd::new(lease, PollFlags::empty()), PollFd::new(server.as_fd(), PollFlags::POLLIN)];
+    let mut either = [
+        PollFd::new(step_socket, PollFlags::empty()),
+        PollFd::new(server.as_fd(), PollFlags::POLLIN),
+    ];
     while running() {
         if poll(&mut either, PollTimeout::NONE).is_ok() && either[0].any().unwrap_or(true) {
             return !running();

@@ -18,14 +18,14 @@ use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::pipe2;
 
-use super::roots::Roots;
+use super::roots::{HostRoot, Roots};
 use super::site::Site;
 use super::{Plan, StartError};
 use crate::cdi::Hook;
 use linux::sys;
 
 /// Reads the configuration and calls its functions. Descriptors 8 and 9 say when to go on.
-const DRIVER: &str = r#"set -euo pipefail
+const SCRIPT: &str = r#"set -euo pipefail
 shopt -s lastpipe
 source "$1" < /dev/null
 if declare -F environ > /dev/null; then environ >> "$ENROOT_ENVIRON"; fi
@@ -44,17 +44,32 @@ const PLACES: [&str; 3] = ["/media", "/srv", "/mnt"];
 /// What hooks of enroot's expect of its library.
 const LIBRARY: &str = include_str!("common.sh");
 
-/// The place where hooks work, on the host's tree.
-pub(super) struct Workshop {
+/// The directory of the host's tree in which hooks work: enroot's runtime directory, and the bundle of
+/// an OCI runtime's.
+pub(super) struct HookDirectory {
     directory: PathBuf,
     pid: u32,
     environ: Environ,
     library: PathBuf,
 }
 
-/// What the configuration script added.
+/// What hooks and the configuration script are given.
+pub(super) struct HookInput<'a> {
+    /// The configuration script.
+    pub(super) conf: Option<&'a Path>,
+    /// The site's hooks, in their order.
+    pub(super) hooks: &'a [PathBuf],
+    /// Lines of the variables that are known so far.
+    pub(super) environ: &'a [u8],
+    /// Lines of the variables of the command line, which the script's own precede.
+    pub(super) wanted: &'a [u8],
+    /// Lines to be added for this step to those that it is given.
+    pub(super) launched: &'a dyn Fn(&[u8]) -> Vec<u8>,
+}
+
+/// What the configuration script and the hooks have left in [`HookDirectory`].
 #[derive(Default)]
-pub(super) struct Added {
+pub(super) struct HookResults {
     /// Lines of variables: those given, and what the script and hooks wrote.
     pub(super) environ: Vec<u8>,
     /// Those of the lines that concern this step only.
@@ -62,76 +77,75 @@ pub(super) struct Added {
     /// Mount lines of hooks.
     pub(super) hook_mounts: Vec<u8>,
     /// Mount lines of the script.
-    pub(super) mounts: Vec<u8>,
+    pub(super) script_mounts: Vec<u8>,
     /// A command script.
     pub(super) rc: Option<Vec<u8>>,
 }
 
-impl Workshop {
+impl HookDirectory {
     /// Makes a tmpfs on the runtime path and shows the container there.
-    pub(super) fn open(roots: &mut Roots, plan: &Plan) -> Result<Workshop, StartError> {
-        let directory = match roots.host(|| own_directory(&plan.site))?? {
+    pub(super) fn open(roots: &mut Roots, plan: &Plan) -> Result<HookDirectory, StartError> {
+        let directory = match own_directory(&roots.host()?, &plan.site)? {
             Some(directory) => directory,
             None => {
                 // Nobody has made a place. Hooks do without what there is in this one; what is
                 // mounted from it stays reachable.
-                roots.keep_uncovered()?;
-                let place = roots.host(|| PLACES.iter().find(|place| Path::new(place).is_dir()))?;
+                roots.stage()?.keep_host_uncovered()?;
+                roots.host()?;
+                let place = PLACES.iter().find(|place| Path::new(place).is_dir());
                 place.unwrap_or(&"/tmp").into()
             }
         };
-        roots.host(|| prepare(&directory))??;
-        roots.show_on_host(&directory.join("rootfs"))?;
+        prepare(&roots.host()?, &directory)?;
+        roots.stage()?.show_tree_on_host(&directory.join("rootfs"))?;
         let library = plan.site.library.clone().unwrap_or_else(|| directory.join("lib"));
         let environ = plan.host.environ.clone();
-        Ok(Workshop { directory, pid: std::process::id(), environ, library })
+        Ok(HookDirectory { directory, pid: std::process::id(), environ, library })
     }
 
-    /// Runs the script's and the site's hooks. `environ` are the variables known so far, `wanted`
-    /// those of the command line, which the script's own precede; `launched` has what is to be
-    /// added to the lines it is given.
+    /// Runs the configuration script and the site's hooks. What is added for the step comes after
+    /// what the script says of the environment, and before the first hook.
     pub(super) fn run(
         &self,
-        roots: &Roots,
-        conf: Option<&Path>,
-        hooks: &[PathBuf],
-        environ: &[u8],
-        wanted: &[u8],
-        launched: &dyn Fn(&[u8]) -> Vec<u8>,
-    ) -> Result<Added, StartError> {
-        roots.host(|| {
-            self.write("environment", environ)?;
-            self.write("fstab", b"")?;
-            let mut driver = conf.map(|conf| Driver::start(self, conf)).transpose()?;
-            if let Some(driver) = &mut driver {
-                driver.wait_until_ready()?;
-            }
-            let mut text = self.read("environment")?;
-            text.push(b'\n');
-            text.extend_from_slice(wanted);
-            let launched = launched(&text);
-            text.extend_from_slice(&launched);
-            self.write("environment", &linux::environ::formatted(&text))?;
-            for hook in hooks {
-                self.run_hook(hook)?;
-            }
-            if let Some(driver) = driver {
-                driver.finish()?;
-            }
-            let rc = fs::read(self.directory.join("rc")).ok();
-            Ok(Added {
-                environ: self.read("environment")?,
-                launched,
-                hook_mounts: self.read("fstab")?,
-                mounts: fs::read(self.directory.join("mounts")).unwrap_or_default(),
-                rc: rc.map(|text| body(&text)),
-            })
-        })?
+        roots: &mut Roots,
+        given: HookInput<'_>,
+    ) -> Result<HookResults, StartError> {
+        roots.host()?;
+        self.write("environment", given.environ)?;
+        self.write("fstab", b"")?;
+        let mut script = given.conf.map(|conf| RunningScript::start(self, conf)).transpose()?;
+        if let Some(script) = &mut script {
+            script.wait_until_ready()?;
+        }
+        let mut text = self.read("environment")?;
+        text.push(b'\n');
+        text.extend_from_slice(given.wanted);
+        let launched = (given.launched)(&text);
+        text.extend_from_slice(&launched);
+        self.write("environment", &linux::environ::formatted(&text))?;
+        for hook in given.hooks {
+            self.run_hook(hook)?;
+        }
+        if let Some(script) = script {
+            script.finish()?;
+        }
+        let rc = fs::read(self.directory.join("rc")).ok();
+        Ok(HookResults {
+            environ: self.read("environment")?,
+            launched,
+            hook_mounts: self.read("fstab")?,
+            script_mounts: fs::read(self.directory.join("mounts")).unwrap_or_default(),
+            rc: rc.map(|text| body(&text)),
+        })
     }
 
     /// Runs the hooks of devices, as an OCI runtime runs those before `pivot_root`: told the
     /// container's state on stdin, with a bundle whose configuration names the root.
-    pub(super) fn run_for_devices(&self, roots: &Roots, hooks: &[Hook]) -> Result<(), StartError> {
+    pub(super) fn run_for_devices(
+        &self,
+        roots: &mut Roots,
+        hooks: &[Hook],
+    ) -> Result<(), StartError> {
         if hooks.is_empty() {
             return Ok(());
         }
@@ -150,10 +164,9 @@ impl Workshop {
             "pid": self.pid,
             "bundle": self.directory.to_string_lossy(),
         });
-        roots.host(|| {
-            self.write("config.json", configuration.to_string().as_bytes())?;
-            hooks.into_iter().try_for_each(|hook| run_device_hook(hook, &state.to_string()))
-        })?
+        roots.host()?;
+        self.write("config.json", configuration.to_string().as_bytes())?;
+        hooks.into_iter().try_for_each(|hook| run_device_hook(hook, &state.to_string()))
     }
 
     fn write(&self, name: &str, text: &[u8]) -> Result<(), StartError> {
@@ -237,22 +250,23 @@ fn run_device_hook(hook: &Hook, state: &str) -> Result<(), StartError> {
 }
 
 /// A running configuration script.
-struct Driver {
+struct RunningScript {
     conf: PathBuf,
     bash: Child,
     go: File,
     ready: File,
 }
 
-impl Driver {
-    fn start(workshop: &Workshop, conf: &Path) -> Result<Driver, StartError> {
+impl RunningScript {
+    fn start(hook_directory: &HookDirectory, conf: &Path) -> Result<RunningScript, StartError> {
         let failed = |problem| StartError::Conf { path: conf.to_owned(), problem };
         let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()));
         let ((waits, go), (ready, says)) = (pipe()?, pipe()?);
         let conf = std::path::absolute(conf).map_err(|error| failed(error.to_string()))?;
-        let mut command = workshop.command(OsStr::new("bash"));
-        command.args(["--norc", "-c", DRIVER, "pyxis-conf"]).arg(&conf);
-        command.args([workshop.directory.join("mounts"), workshop.directory.join("rc")]);
+        let mut command = hook_directory.command(OsStr::new("bash"));
+        command.args(["--norc", "-c", SCRIPT, "pyxis-conf"]).arg(&conf);
+        command
+            .args([hook_directory.directory.join("mounts"), hook_directory.directory.join("rc")]);
         let (from, to) = (sys::move_up(waits), sys::move_up(says));
         let (from, to) = (from.map_err(StartError::Process)?, to.map_err(StartError::Process)?);
         let place = [(from.as_raw_fd(), GO_FD), (to.as_raw_fd(), READY_FD)];
@@ -266,7 +280,7 @@ impl Driver {
             failed(format!("bash: {error}; configuration scripts need it on the host"))
         })?;
         let _: (OwnedFd, OwnedFd) = (from, to);
-        Ok(Driver { conf, bash, go: go.into(), ready: ready.into() })
+        Ok(RunningScript { conf, bash, go: go.into(), ready: ready.into() })
     }
 
     /// Waits until the environment is written.
@@ -295,7 +309,7 @@ impl Driver {
 }
 
 /// The directory that the user or the system has for this; `None` if there is none.
-fn own_directory(site: &Site) -> Result<Option<PathBuf>, StartError> {
+fn own_directory(_: &HostRoot<'_>, site: &Site) -> Result<Option<PathBuf>, StartError> {
     match fs::create_dir_all(&site.runtime) {
         Err(error) if site.runtime_is_wanted => {
             Err(StartError::file("create (ENROOT_RUNTIME_PATH)", &site.runtime, error))
@@ -304,8 +318,8 @@ fn own_directory(site: &Site) -> Result<Option<PathBuf>, StartError> {
     }
 }
 
-/// On the host's tree: a tmpfs of our mount namespace with what hooks need.
-fn prepare(directory: &Path) -> Result<(), StartError> {
+/// Mounts a tmpfs of our mount namespace with what hooks need.
+fn prepare(_: &HostRoot<'_>, directory: &Path) -> Result<(), StartError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("pyxis"), directory, Some("tmpfs"), flags, Some("mode=700"))
         .map_err(|errno| StartError::mount("tmpfs", &directory.to_string_lossy(), errno))?;

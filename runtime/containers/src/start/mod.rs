@@ -5,28 +5,32 @@
 //! others ([`Container::hand_over`]).
 
 mod account;
+mod assemble;
 mod cgroups;
 mod configure;
 mod cores;
+mod detached_mounts;
 mod devices;
 mod error;
 mod export;
+mod extract;
 pub(crate) mod files;
 mod fixes;
 mod guard;
 mod helpers;
 mod hooks;
+mod host_facts;
 mod identity;
+mod image_files;
 mod image_mounts;
 pub(crate) mod launcher;
 mod layers;
 mod mounts;
 mod process;
-mod ready;
-mod rootfs;
 mod roots;
 mod server;
 mod site;
+mod source;
 mod system;
 mod tool;
 mod tree;
@@ -49,17 +53,19 @@ pub use tool::enroot_mount;
 use crate::HostSide;
 use crate::fstab::Entry;
 use crate::named::{self, Claim};
-use configure::{Configured, Host, Prepared, configure};
+use assemble::Assembly;
+use configure::{Configuration, Configured};
+use detached_mounts::DetachedMounts;
 use handover::namespaces::Namespace;
 use handover::{Handover, Part, environ_file};
+use host_facts::HostFacts;
 use identity::Identity;
 use linux::environ::{self, Environ};
 use linux::sys;
-use ready::Ready;
-use rootfs::{Ground, helper_log};
-use roots::Roots;
+use roots::{Roots, Stage};
+use source::{Helpers, Opened, RootfsSource, helper_log};
 use tree::Tree;
-use upper::Seen;
+use upper::{Filling, ImageProbe};
 
 /// Namespaces that a container may have for itself, beside user, mount and cgroup.
 #[derive(Clone, Copy, Debug, Default)]
@@ -150,26 +156,78 @@ pub struct Container {
     pub script: Option<Vec<u8>>,
 }
 
-/// Starts a container, leaving the calling process inside it. With a `lease`, the socket that the
-/// container will be handed over to, the container is killed when the lease's other end is closed
-/// without a farewell.
+/// Starts a container, leaving the calling process inside it.
+///
+/// With a `step_socket`, whose other end slurmstepd holds, the container is killed when that end is
+/// closed without a message before.
 ///
 /// # Errors
 /// [`StartError`]; the process is then in no usable state and should exit. Nothing is left
 /// behind: all mounts are in a namespace that goes with the process.
-pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> {
+pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartError> {
     let umask = sys::Umask::ours();
     let identity = Identity::of_caller(plan.remap_root);
-    let (ground, claim) = Ground::find(&plan.root, plan.host.in_use)?;
-    let image = match &ground {
-        Ground::Image { path, .. } => Some(path.clone()),
-        Ground::Directory(_) | Ground::Mount(_) => None,
-    };
+    let mark = plan.root.mark(plan.label.as_ref());
+
+    // Open the source, and prepare what is to serve it.
+    let Opened { source, claim } = RootfsSource::open(&plan.root, plan.host.in_use)?;
+    let image_path = source.image_path().map(Path::to_owned);
+    let damaged = |error: StartError| error.of_image(image_path.as_deref());
     let log = helper_log()?;
-    let source = ground.prepare(&identity, &plan.host, &log)?;
-    // By ourselves, without the server; which then has unpacked already what it is asked for first.
-    let seen = source.image().map(|image| Seen::of(Tree::Image(image), &plan.host));
-    let mut helpers = source.fork_helpers(lease, &log)?;
+    let source = source.prepare(&identity, &plan.host, &log)?;
+    // By ourselves: the server, which is forked from this process, then has unpacked already what
+    // it is asked for first.
+    let image = source.readable_image();
+    let probe = image.map(|image| ImageProbe::of(Tree::Image(image), &plan.host));
+
+    // Fork the helpers, which are to stay in the namespaces that we leave.
+    let mut helpers = source.fork_helpers(step_socket, &log)?;
+
+    let guarded = enter_namespaces(&plan, &identity, &mut helpers)?;
+    let stage = Stage::enter()?;
+
+    // Serve the image. While its server starts, do what does not need it.
+    let source = source.serve()?;
+    let facts = HostFacts::look(&identity, &plan.host.environ);
+    let mut roots = stage.pivot(&plan.unshare)?;
+    let known = system::known_entries(&plan, guarded).chain(facts.cgroups.iter().cloned());
+    let detached = DetachedMounts::make(&mut roots, known)?;
+
+    // Assemble the root file system, and configure what is to be a container.
+    let filling = Filling { probe, identity: &identity, host: &plan.host, facts: &facts };
+    let assembly =
+        Assembly { host: &plan.host, mark: &mark, writable: plan.writable, filling: Some(filling) };
+    let prefilled = assembly.assemble(&mut roots, source).map_err(damaged)?;
+    let configuration =
+        Configuration { plan: &plan, identity: &identity, facts, guarded, detached };
+    let configured = configuration.configure(&mut roots, prefilled).map_err(damaged)?;
+
+    // Finish: nothing of the host's tree is left, and nobody to wait for.
+    let cgroup = close(&plan, roots)?;
+    helpers.settle();
+    let Configured { environ, launched, cwd, script } = configured;
+    Ok(Container {
+        umask,
+        namespaces: Vec::new(),
+        own: plan.unshare,
+        privileged: plan.privileged,
+        cgroup,
+        helpers: helpers.ended,
+        claim,
+        launched,
+        environ,
+        cwd,
+        script,
+    })
+}
+
+/// Enters the container's user and PID namespaces. Root's container that is not privileged is
+/// guarded: it is kept from the node's switches, which it says by returning `true`.
+fn enter_namespaces(
+    plan: &Plan,
+    identity: &Identity,
+    helpers: &mut Helpers,
+) -> Result<bool, StartError> {
     let guarded = geteuid().is_root() && !plan.privileged;
     if guarded {
         if plan.unshare.pid {
@@ -179,49 +237,24 @@ pub fn start(plan: Plan, lease: Option<RawFd>) -> Result<Container, StartError> 
     }
     if !plan.privileged {
         identity.enter_user_namespace()?;
-        helpers.tell_keeper().map_err(StartError::Process)?;
+        helpers.send_user_namespace_to_keeper().map_err(StartError::Process)?;
     }
     if plan.unshare.pid && !guarded {
         own_processes()?;
     }
-    let (mut roots, (source, host)) = Roots::enter(&plan.unshare, || {
-        let source = source.serve()?;
-        // While the server starts.
-        Ok((source, Host::look(&identity, &plan.host.environ)))
-    })?;
-    // While the server starts, too.
-    let known = system::known_entries(&plan, guarded).chain(host.cgroups.iter().cloned());
-    let ready = Ready::make(&roots, known)?;
-    let mark = plan.root.mark(plan.label.as_ref());
-    let filling = |upper: &Path| upper::fill(&roots, upper, seen, &identity, (&plan.host, &host));
-    let damaged = |error: StartError| error.of_image(image.as_deref());
-    let early = rootfs::assemble(&roots, &plan.host, source, &mark, plan.writable, filling)
-        .map_err(damaged)?;
-    let Configured { environ, launched, cwd, script } =
-        configure(&mut roots, &plan, &identity, host, Prepared { early, ready, guarded })
-            .map_err(damaged)?;
+    Ok(guarded)
+}
+
+/// Makes the container's tree the root for good. Returns whether there is a cgroup namespace.
+fn close(plan: &Plan, mut roots: Roots) -> Result<bool, StartError> {
     if !plan.writable {
-        mounts::make_root_readonly(&roots)?;
+        mounts::make_root_readonly(&mut roots)?;
     }
     // Made late, so that the view starts at the step's own cgroup; and before anybody could take us
     // for the container and join the node's.
     let cgroup = Namespace::Cgroup.unshare().is_ok();
     roots.leave_host()?;
-    helpers.settle();
-    let (own, privileged, helpers) = (plan.unshare, plan.privileged, helpers.ended);
-    Ok(Container {
-        umask,
-        namespaces: Vec::new(),
-        own,
-        privileged,
-        cgroup,
-        helpers,
-        claim,
-        launched,
-        environ,
-        cwd,
-        script,
-    })
+    Ok(cgroup)
 }
 
 /// Goes on as the first process of a new PID namespace.

@@ -14,7 +14,7 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, fchdir};
 
-use super::roots::Roots;
+use super::roots::{ContainerRoot, Roots};
 use super::{StartError, files};
 use crate::fstab::{Create, Entry};
 use linux::detached;
@@ -22,7 +22,7 @@ use linux::detached;
 const NONE: Option<&str> = None;
 
 /// Carries out one mount line; a failure that the line calls unimportant is passed over.
-pub(super) fn apply(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
+pub(super) fn apply(roots: &mut Roots, entry: &Entry) -> Result<(), StartError> {
     forgiving(entry, carry_out(roots, entry))
 }
 
@@ -40,30 +40,28 @@ pub(super) fn forgiving(entry: &Entry, result: Result<(), StartError>) -> Result
 }
 
 /// Carries out one mount line.
-pub(super) fn carry_out(roots: &Roots, entry: &Entry) -> Result<(), StartError> {
+pub(super) fn carry_out(roots: &mut Roots, entry: &Entry) -> Result<(), StartError> {
     let target = Path::new("/").join(&entry.target);
     if leaves_root(&target) {
         let shown = entry.target.to_string_lossy();
         return Err(StartError::mount(entry.source.to_string_lossy(), &shown, Errno::EXDEV));
     }
     if entry.detach {
-        return roots.container(|| {
-            check_way(&target)?;
-            umount2(&target, MntFlags::MNT_DETACH).map_err(|errno| {
-                StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno)
-            })
-        })?;
+        roots.container()?;
+        check_way(&target)?;
+        return umount2(&target, MntFlags::MNT_DETACH).map_err(|errno| {
+            StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno)
+        });
     }
     let source = open_source(roots, entry)?;
-    roots.container(|| {
-        create_target(entry, source.as_ref(), &target)?;
-        check_way(&target)?;
-        mount_entry(entry, source.as_ref(), &target)
-    })?
+    let root = roots.container()?;
+    create_target(&root, entry, source.as_ref(), &target)?;
+    check_way(&target)?;
+    mount_entry(&root, entry, source.as_ref(), &target)
 }
 
 /// What is to be bound, if anything is.
-fn open_source(roots: &Roots, entry: &Entry) -> Result<Option<OwnedFd>, StartError> {
+fn open_source(roots: &mut Roots, entry: &Entry) -> Result<Option<OwnedFd>, StartError> {
     if !entry.is_bind() {
         return Ok(None);
     }
@@ -77,12 +75,16 @@ fn check_way(path: &Path) -> Result<(), StartError> {
     files::check_way(path).map_err(|error| StartError::file("mount something at", path, error))
 }
 
-/// Opens a target in the present root; what the entry says is made if there is nothing.
-pub(super) fn open_target(entry: &Entry, target: &Path) -> Result<OwnedFd, StartError> {
+/// Opens a target; what the entry says is made if there is nothing.
+pub(super) fn open_target(
+    root: &ContainerRoot<'_>,
+    entry: &Entry,
+    target: &Path,
+) -> Result<OwnedFd, StartError> {
     let failed = |error| StartError::file("mount something at", target, error);
     match files::open_path(target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && entry.create.is_some() => {
-            create_target(entry, None, target)?;
+            create_target(root, entry, None, target)?;
             files::open_path(target).map_err(failed)
         }
         opened => opened.map_err(failed),
@@ -105,7 +107,12 @@ fn leaves_root(path: &Path) -> bool {
 /// Mode of what is made for a mount only: `export` leaves it out again, as enroot's does.
 const MOUNT_POINT: u32 = 0o000;
 
-fn create_target(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Result<(), StartError> {
+fn create_target(
+    _: &ContainerRoot<'_>,
+    entry: &Entry,
+    source: Option<&OwnedFd>,
+    target: &Path,
+) -> Result<(), StartError> {
     let directory = match entry.create {
         None => return Ok(()),
         Some(Create::Directory) => true,
@@ -161,8 +168,12 @@ fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {
     }
 }
 
-/// Mounts at a path of the present root.
-fn mount_entry(entry: &Entry, source: Option<&OwnedFd>, target: &Path) -> Result<(), StartError> {
+fn mount_entry(
+    _: &ContainerRoot<'_>,
+    entry: &Entry,
+    source: Option<&OwnedFd>,
+    target: &Path,
+) -> Result<(), StartError> {
     let failed =
         |errno| StartError::mount(entry.source.to_string_lossy(), &target.to_string_lossy(), errno);
     let per_mount = entry.flags - MsFlags::MS_BIND - MsFlags::MS_REC;
@@ -252,10 +263,10 @@ pub(super) fn readonly_below(path: &Path) -> nix::Result<()> {
 }
 
 /// Makes the container's root read-only.
-pub(super) fn make_root_readonly(roots: &Roots) -> Result<(), StartError> {
+pub(super) fn make_root_readonly(roots: &mut Roots) -> Result<(), StartError> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    roots
-        .stage(|| restrict(roots.tree(), flags, false))?
+    let stage = roots.stage()?;
+    restrict(stage.tree(), flags, false)
         .map_err(|errno| StartError::mount("the root filesystem read-only", "/", errno))
 }
 

@@ -1,10 +1,14 @@
-//! The two roots of a starting container: the host's tree, kept below `/host`, and the
-//! container's, being put together below `/root`, on a tmpfs that only this mount namespace has.
+//! The roots of a starting container: the stage, a tmpfs that only this mount namespace has; the
+//! host's tree, kept at `/host` of the stage; and the container's tree, put together at `/root`.
+//!
+//! The process has one of them as its root at a time. To enter one gives a view of it, and no two
+//! views exist at once: what is to be done in a tree takes the view of that tree.
 //!
 //! Paths of the image are walked inside a chroot of the container's tree, so that absolute
 //! symbolic links and `..` in an image cannot lead to the host.
 
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -17,12 +21,81 @@ use super::{Namespaces, StartError};
 use handover::namespaces::Namespace;
 use linux::sys;
 
-/// Where the tmpfs is put before it becomes the root. The directory shows again afterwards.
-const STAGE: &str = "/tmp";
+/// Where the stage is mounted before it becomes the root. The directory shows again afterwards.
+const MOUNT_POINT: &str = "/tmp";
+const NONE: Option<&str> = None;
 
-/// Handles on both trees.
+/// Where the container's tree is put together, on the stage.
+pub(super) const TREE: &str = "/root";
+/// Where an image is mounted, on the stage.
+pub(super) const LOWER: &str = "lower";
+/// The other directories of the stage: the host's tree, the container's tree, the two parts of a
+/// writable layer in memory, and a named container's directory.
+const DIRECTORIES: [&str; 5] = ["host", "root", "upper", "work", "data"];
+
+/// The stage, while the process's root is still the host's tree.
+pub(super) struct Stage {
+    /// The caller's working directory.
+    cwd: OwnedFd,
+}
+
+impl Stage {
+    /// Enters a mount namespace and mounts the stage, which becomes the working directory. It has
+    /// one directory, [`LOWER`], for an image to be mounted on.
+    pub(super) fn enter() -> Result<Stage, StartError> {
+        unshare(Namespace::Mount)?;
+        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE)
+            .map_err(|errno| StartError::mount("/ as slave", "/", errno))?;
+        let cwd = open(".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| StartError::file("open", Path::new("."), errno))?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(Some("pyxis"), MOUNT_POINT, Some("tmpfs"), flags, Some("mode=700"))
+            .and_then(|()| chdir(MOUNT_POINT))
+            .map_err(failed)?;
+        make(LOWER)?;
+        Ok(Stage { cwd })
+    }
+
+    /// Enters the other namespaces that the container has for itself, and makes the stage the root.
+    pub(super) fn pivot(self, own: &Namespaces) -> Result<Roots, StartError> {
+        DIRECTORIES.into_iter().try_for_each(make)?;
+        for (which, wanted) in
+            [(Namespace::Ipc, own.ipc), (Namespace::Uts, own.uts), (Namespace::Net, own.net)]
+        {
+            if wanted {
+                unshare(which)?;
+            }
+        }
+        if own.net {
+            sys::loopback_up()
+                .map_err(|source| StartError::Namespace { which: "net (loopback)", source })?;
+        }
+        pivot_root(".", "host").map_err(|errno| StartError::mount("the stage", "/", errno))?;
+        chdir("/").map_err(failed)?;
+        let base = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| StartError::file("open", Path::new("/"), errno))?;
+        Ok(Roots { base, cwd: self.cwd, host: "host".into(), tree: TREE.into(), uncovered: None })
+    }
+}
+
+fn unshare(which: Namespace) -> Result<(), StartError> {
+    which.unshare().map_err(|errno| StartError::namespace(which, errno))
+}
+
+fn failed(errno: nix::Error) -> StartError {
+    StartError::mount("tmpfs", MOUNT_POINT, errno)
+}
+
+fn make(directory: &str) -> Result<(), StartError> {
+    mkdir(directory, Mode::from_bits_truncate(0o755))
+        .map_err(|errno| StartError::file("create", Path::new(directory), errno))
+}
+
+/// Handles on all trees.
 pub(super) struct Roots {
+    /// The root of the stage.
     base: OwnedFd,
+    /// The caller's working directory.
     cwd: OwnedFd,
     /// The host's and the container's tree, seen from the stage.
     host: PathBuf,
@@ -31,59 +104,19 @@ pub(super) struct Roots {
     uncovered: Option<PathBuf>,
 }
 
-/// Where the container's tree is put together.
-pub(super) const TREE: &str = "/root";
+/// The process's root is the stage.
+pub(super) struct StageRoot<'a>(&'a mut Roots);
 
-/// Where an image is mounted, on the stage.
-pub(super) const LOWER: &str = "lower";
+/// The process's root is the host's tree, its working directory the caller's.
+pub(super) struct HostRoot<'a>(PhantomData<&'a mut Roots>);
+
+/// The process's root and working directory is the container's tree.
+pub(super) struct ContainerRoot<'a>(PhantomData<&'a mut Roots>);
+
+/// The process's root and working directory is the image alone: there is no container's tree yet.
+pub(super) struct ImageRoot<'a>(PhantomData<&'a mut Roots>);
 
 impl Roots {
-    /// Enters new namespaces and makes the stage their root. `early` is done in between: on the
-    /// host's tree, with the stage as working directory, [`LOWER`] in it, and the host's network.
-    pub(super) fn enter<T>(
-        own: &Namespaces,
-        early: impl FnOnce() -> Result<T, StartError>,
-    ) -> Result<(Roots, T), StartError> {
-        let new = |which: Namespace| {
-            let failed = |errno: nix::Error| StartError::namespace(which, errno);
-            which.unshare().map_err(failed)
-        };
-        new(Namespace::Mount)?;
-        let stage = |errno| StartError::mount("tmpfs", STAGE, errno);
-        let none: Option<&str> = None;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)
-            .map_err(|errno| StartError::mount("/ as slave", "/", errno))?;
-        let cwd = open(".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|errno| StartError::file("open", Path::new("."), errno))?;
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount(Some("pyxis"), STAGE, Some("tmpfs"), flags, Some("mode=700")).map_err(stage)?;
-        chdir(STAGE).map_err(stage)?;
-        let make = |directory| {
-            mkdir(directory, Mode::from_bits_truncate(0o755))
-                .map_err(|errno| StartError::file("create", Path::new(directory), errno))
-        };
-        make(LOWER)?;
-        let done = early()?;
-        ["host", "root", "upper", "work", "data"].into_iter().try_for_each(make)?;
-        for (which, wanted) in
-            [(Namespace::Ipc, own.ipc), (Namespace::Uts, own.uts), (Namespace::Net, own.net)]
-        {
-            if wanted {
-                new(which)?;
-            }
-        }
-        if own.net {
-            sys::loopback_up()
-                .map_err(|source| StartError::Namespace { which: "net (loopback)", source })?;
-        }
-        pivot_root(".", "host").map_err(|errno| StartError::mount("the stage", "/", errno))?;
-        chdir("/").map_err(stage)?;
-        let base = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|errno| StartError::file("open", Path::new("/"), errno))?;
-        let (host, tree) = ("host".into(), TREE.into());
-        Ok((Roots { base, cwd, host, tree, uncovered: None }, done))
-    }
-
     /// For a container that is being put together at `tree` on the tree that the caller sees.
     pub(super) fn on_host(tree: &Path) -> io::Result<Roots> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -93,22 +126,32 @@ impl Roots {
         Ok(Roots { base, cwd, host: ".".into(), tree, uncovered: None })
     }
 
-    /// Runs `work` with the stage as root.
-    pub(super) fn stage<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
-        self.switch(".").map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
-        Ok(work())
+    /// Makes the stage the process's root.
+    pub(super) fn stage(&mut self) -> Result<StageRoot<'_>, StartError> {
+        self.switch(".").map_err(not_entered)?;
+        Ok(StageRoot(self))
     }
 
-    /// Runs `work` with the host's tree as root, in the caller's directory.
-    pub(super) fn host<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
-        self.switch(&self.host)
-            .and_then(|()| fchdir(&self.cwd))
-            .map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
-        Ok(work())
+    /// Makes the host's tree the process's root.
+    pub(super) fn host(&mut self) -> Result<HostRoot<'_>, StartError> {
+        self.switch(&self.host).and_then(|()| fchdir(&self.cwd)).map_err(not_entered)?;
+        Ok(HostRoot(PhantomData))
+    }
+
+    /// Makes the container's tree the process's root.
+    pub(super) fn container(&mut self) -> Result<ContainerRoot<'_>, StartError> {
+        self.switch(&self.tree).map_err(not_entered)?;
+        Ok(ContainerRoot(PhantomData))
+    }
+
+    /// Makes the image, at [`LOWER`], the process's root.
+    pub(super) fn image(&mut self) -> Result<ImageRoot<'_>, StartError> {
+        self.switch(LOWER).map_err(not_entered)?;
+        Ok(ImageRoot(PhantomData))
     }
 
     /// Opens a host path as the host sees it, relative ones from the caller's directory.
-    pub(super) fn open_on_host(&self, path: &Path) -> io::Result<OwnedFd> {
+    pub(super) fn open_on_host(&mut self, path: &Path) -> io::Result<OwnedFd> {
         let found = || open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
         if let (Some(uncovered), true) = (&self.uncovered, path.is_absolute()) {
             self.switch(uncovered)?;
@@ -120,50 +163,6 @@ impl Roots {
         self.switch(&self.host)?;
         fchdir(&self.cwd)?;
         Ok(found()?)
-    }
-
-    /// Keeps the host's tree as it is for [`Roots::open_on_host`], whatever is mounted in it from
-    /// now on.
-    pub(super) fn keep_uncovered(&mut self) -> Result<(), StartError> {
-        let (host, copy) = (Path::new("/").join(&self.host), Path::new("/uncovered"));
-        let none: Option<&str> = None;
-        self.stage(|| {
-            mkdir(copy, Mode::S_IRWXU)?;
-            mount(Some(&host), copy, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
-        })?
-        .map_err(|errno| StartError::mount("the host's tree", "/uncovered", errno))?;
-        self.uncovered = Some(copy.into());
-        Ok(())
-    }
-
-    /// The container's tree, seen from the stage.
-    pub(super) fn tree(&self) -> &Path {
-        &self.tree
-    }
-
-    /// Moves the container's tree to a directory of the host, where hooks can see it.
-    pub(super) fn show_on_host(&mut self, directory: &Path) -> Result<(), StartError> {
-        let relative = directory.strip_prefix("/").unwrap_or(directory);
-        let target = Path::new("/host").join(relative);
-        let none: Option<&str> = None;
-        self.stage(|| mount(Some(&self.tree), &target, none, MsFlags::MS_MOVE, none))?.map_err(
-            |errno| StartError::mount("the container", &target.to_string_lossy(), errno),
-        )?;
-        self.tree = target;
-        Ok(())
-    }
-
-    /// Runs `work` with the image alone as root and working directory, before there is a tree.
-    pub(super) fn lower<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
-        self.switch(LOWER).map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
-        Ok(work())
-    }
-
-    /// Runs `work` with the container's tree as root and working directory.
-    pub(super) fn container<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
-        self.switch(&self.tree)
-            .map_err(|errno| StartError::file("enter", Path::new("/"), errno))?;
-        Ok(work())
     }
 
     fn switch(&self, directory: impl AsRef<Path>) -> nix::Result<()> {
@@ -185,5 +184,38 @@ impl Roots {
         pivot_root(".", ".").map_err(failed)?;
         umount2(".", MntFlags::MNT_DETACH).map_err(failed)?;
         chdir("/").map_err(failed)
+    }
+}
+
+fn not_entered(errno: nix::Error) -> StartError {
+    StartError::file("enter", Path::new("/"), errno)
+}
+
+impl StageRoot<'_> {
+    /// The container's tree.
+    pub(super) fn tree(&self) -> &Path {
+        &self.0.tree
+    }
+
+    /// Keeps the host's tree as it is for [`Roots::open_on_host`], whatever is mounted in it from
+    /// now on.
+    pub(super) fn keep_host_uncovered(&mut self) -> Result<(), StartError> {
+        let (host, copy) = (Path::new("/").join(&self.0.host), Path::new("/uncovered"));
+        mkdir(copy, Mode::S_IRWXU)
+            .and_then(|()| mount(Some(&host), copy, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE))
+            .map_err(|errno| StartError::mount("the host's tree", "/uncovered", errno))?;
+        self.0.uncovered = Some(copy.into());
+        Ok(())
+    }
+
+    /// Moves the container's tree to a directory of the host, where hooks can see it.
+    pub(super) fn show_tree_on_host(&mut self, directory: &Path) -> Result<(), StartError> {
+        let relative = directory.strip_prefix("/").unwrap_or(directory);
+        let target = Path::new("/host").join(relative);
+        mount(Some(self.tree()), &target, NONE, MsFlags::MS_MOVE, NONE).map_err(|errno| {
+            StartError::mount("the container", &target.to_string_lossy(), errno)
+        })?;
+        self.0.tree = target;
+        Ok(())
     }
 }

@@ -21,7 +21,7 @@ use super::helpers::{exit_now, fail, inherit};
 use crate::HostSide;
 
 use super::identity::Identity;
-use super::rootfs::Lower;
+use super::source::Lower;
 use super::{StartError, cores};
 use crate::named;
 use linux::{channel, sys};
@@ -164,7 +164,7 @@ impl Server {
 
     /// Mounts the image at `target`, with which the server starts to answer. Inside the
     /// container's user namespace: the kernel wants the device opened in the one that mounts it.
-    pub(super) fn mount(self, target: &str) -> Result<Lower, StartError> {
+    pub(super) fn mount(self, target: &str) -> Result<Lower<Mounted>, StartError> {
         let fuse = match device() {
             Ok(fuse) => fuse,
             Err(reason) => {
@@ -182,7 +182,7 @@ impl Server {
             .map_err(|errno| StartError::mount("the image", target, errno))?;
         // With our copy closed, the server's death fails every request instead of hanging it.
         channel::send(&self.ours, &fuse).map_err(StartError::Process)?;
-        Ok(Lower::Mounted(Mounted { file: self.image, image: self.path, log: self.log }))
+        Ok(Lower::Served(Mounted { file: self.image, image: self.path, log: self.log }))
     }
 }
 

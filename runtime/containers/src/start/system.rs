@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::symlink;
 
-use super::ready::Ready;
+use super::detached_mounts::DetachedMounts;
 use super::roots::Roots;
 use super::{Plan, StartError, devices, mounts};
 use crate::cdi::Edits;
@@ -92,20 +92,22 @@ fn proc(plan: &Plan, guarded: bool) -> &'static str {
 
 /// Mounts them all. Returns those lines that were carried out as they are.
 pub(super) fn mount(
-    roots: &Roots,
+    roots: &mut Roots,
     plan: &Plan,
     guarded: bool,
     devices: &Edits,
-    ready: &mut Ready,
+    detached: &mut DetachedMounts,
 ) -> Result<Vec<&'static str>, StartError> {
     let own = &plan.unshare;
-    let mut lines = vec![proc(plan, guarded)];
-    lines.push(if own.net { OWN_SYS } else { SYS });
     let least = own.ipc || plan.restrict_dev;
     let renamed = match least || devices.nodes.is_empty() {
         true => Vec::new(),
-        false => roots.host(|| devices::renamed(devices))?,
+        false => {
+            roots.host()?;
+            devices::renamed(devices)
+        }
     };
+    let mut lines = vec![proc(plan, guarded), if own.net { OWN_SYS } else { SYS }];
     if least {
         let terminal = io::stdin().is_terminal();
         lines.extend(LEAST_DEV.iter().filter(|line| terminal || !line.contains("/dev/console")));
@@ -113,33 +115,23 @@ pub(super) fn mount(
     } else if renamed.is_empty() {
         lines.extend(DEV);
     }
+    apply_lines(roots, &lines, detached)?;
     let mut links: Vec<devices::Link> = Vec::new();
     if least {
         links.extend(LINKS.map(|(target, link)| (target.into(), link.into())));
     }
-    let before_common = lines.len();
-    lines.extend(COMMON);
-    for line in &lines[..before_common] {
-        apply_line(roots, line, ready)?;
-    }
     if !renamed.is_empty() {
-        let (entries, more) = roots.host(|| devices::mirror(&renamed))??;
+        roots.host()?;
+        let (entries, more) = devices::mirror(&renamed)?;
         entries.iter().try_for_each(|entry| mounts::apply(roots, entry))?;
         links.extend(more);
     }
-    if !links.is_empty() {
-        roots.container(|| {
-            links.iter().try_for_each(|(target, link)| {
-                symlink(target, link).map_err(|error| StartError::file("create", link, error))
-            })
-        })??;
-    }
+    make_links(roots, &links)?;
     for entry in devices::node_entries(devices, least || !renamed.is_empty())? {
         devices::mount_safely(roots, &entry, &entry.target.to_string_lossy())?;
     }
-    for line in &lines[before_common..] {
-        apply_line(roots, line, ready)?;
-    }
+    apply_lines(roots, &COMMON, detached)?;
+    lines.extend(COMMON);
     if !renamed.is_empty() {
         // A site's own line for /dev, as enroot has it, would cover what has been made.
         lines.extend(DEV);
@@ -147,9 +139,25 @@ pub(super) fn mount(
     Ok(lines)
 }
 
-fn apply_line(roots: &Roots, line: &str, ready: &mut Ready) -> Result<(), StartError> {
-    match Entry::parse(OsStr::new(line))? {
-        Some(entry) => ready.apply(roots, &entry),
-        None => Ok(()),
+fn make_links(roots: &mut Roots, links: &[devices::Link]) -> Result<(), StartError> {
+    if links.is_empty() {
+        return Ok(());
     }
+    roots.container()?;
+    links.iter().try_for_each(|(target, link)| {
+        symlink(target, link).map_err(|error| StartError::file("create", link, error))
+    })
+}
+
+fn apply_lines(
+    roots: &mut Roots,
+    lines: &[&str],
+    detached: &mut DetachedMounts,
+) -> Result<(), StartError> {
+    for line in lines {
+        if let Some(entry) = Entry::parse(OsStr::new(line))? {
+            detached.apply(roots, &entry)?;
+        }
+    }
+    Ok(())
 }

@@ -13,10 +13,10 @@ use super::roots::Roots;
 /// # Errors
 /// [`StartError`].
 pub fn enroot_mount(root: &Path, pass: i32, lines: &[u8]) -> Result<(), StartError> {
-    let roots = Roots::on_host(root).map_err(|error| StartError::file("open", root, error))?;
+    let mut roots = Roots::on_host(root).map_err(|error| StartError::file("open", root, error))?;
     let entries = mounts::parse_lines(OsStr::from_bytes(lines))?;
     entries
         .iter()
         .filter(|entry| entry.pass == pass)
-        .try_for_each(|entry| mounts::apply(&roots, entry))
+        .try_for_each(|entry| mounts::apply(&mut roots, entry))
 }

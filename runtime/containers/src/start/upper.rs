@@ -12,18 +12,19 @@ use nix::unistd::mkdir;
 
 use crate::HostSide;
 
-use super::configure::{Host, ImageFiles};
+use super::host_facts::HostFacts;
 use super::identity::Identity;
-use super::roots::Roots;
+use super::image_files::ImageFiles;
+use super::roots::{Roots, StageRoot};
 use super::tree::Tree;
 use super::{StartError, account, system};
 use linux::sys;
 
 /// What has been read of the image and written above it.
-pub(super) struct Early {
+pub(super) struct PrefilledUpper {
     pub(super) image: ImageFiles,
     /// Whether the user's account is in the container's files.
-    pub(super) account: bool,
+    pub(super) has_account: bool,
 }
 
 /// In which every start makes something: the overlay would copy them from the image.
@@ -36,16 +37,16 @@ const COVERED_DIRECTORIES: [&str; 3] = ["tmp", "var/run", "var/lock"];
 const LINKS: [&str; 2] = ["lib", "lib64"];
 
 /// What an image has in the places where something is made above it.
-pub(super) struct Seen {
+pub(super) struct ImageProbe {
     directories: Vec<(&'static str, u32)>,
     covered: Vec<&'static str>,
     links: Vec<(&'static str, PathBuf)>,
     image: ImageFiles,
-    accounts: account::Known,
+    accounts: account::AccountFiles,
 }
 
-impl Seen {
-    pub(super) fn of(tree: Tree<'_>, host: &HostSide) -> Seen {
+impl ImageProbe {
+    pub(super) fn of(tree: Tree<'_>, host: &HostSide) -> ImageProbe {
         let directories = directories(tree);
         // Where nothing hinders.
         let free = |path: &&str| {
@@ -59,13 +60,13 @@ impl Seen {
         };
         let covered = COVERED.into_iter().chain(COVERED_DIRECTORIES.into_iter().filter(free));
         let links = LINKS.into_iter();
-        Seen {
+        ImageProbe {
             covered: covered.collect(),
             links: links
                 .filter_map(|link| Some((link, tree.link(&Path::new("/").join(link)).ok()?)))
                 .collect(),
             image: ImageFiles::read(tree),
-            accounts: account::Known::of(tree, host),
+            accounts: account::AccountFiles::of(tree, host),
             directories,
         }
     }
@@ -82,12 +83,14 @@ fn directories(tree: Tree<'_>) -> Vec<(&'static str, u32)> {
 
 /// Makes the directories of an image in which every start makes something. What cannot be made
 /// here the overlay makes then.
-pub(super) fn begin_directories(roots: &Roots, upper: &Path) -> Result<(), StartError> {
-    let directories = roots.lower(|| directories(Tree::Root))?;
-    roots.stage(|| make_directories(upper, &directories))
+pub(super) fn begin_directories(roots: &mut Roots, upper: &Path) -> Result<(), StartError> {
+    roots.image()?;
+    let directories = directories(Tree::Root);
+    make_directories(&roots.stage()?, upper, &directories);
+    Ok(())
 }
 
-fn make_directories(upper: &Path, directories: &[(&str, u32)]) {
+fn make_directories(_: &StageRoot<'_>, upper: &Path, directories: &[(&str, u32)]) {
     for (directory, mode) in directories {
         let made = upper.join(directory);
         if mkdir(&made, Mode::S_IRWXU).is_ok() {
@@ -100,33 +103,45 @@ fn is_directory(mode: u32) -> bool {
     SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
-/// Fills an empty layer, which nobody else sees, at `upper` of the stage.
-pub(super) fn fill(
-    roots: &Roots,
-    upper: &Path,
-    seen: Option<Seen>,
-    identity: &Identity,
-    (side, host): (&HostSide, &Host),
-) -> Result<Early, StartError> {
-    let seen = match seen {
-        Some(seen) => seen,
-        None => roots.lower(|| Seen::of(Tree::Root, side))?,
-    };
-    let executable =
-        |shell: &Path| roots.lower(|| Tree::Root.is_executable(shell)).unwrap_or(false);
-    let files = account::files(seen.accounts, identity, &host.account, executable);
-    let account = seen.directories.iter().any(|(directory, _)| *directory == "etc");
-    roots.stage(|| {
-        make_directories(upper, &seen.directories);
-        seen.covered.iter().for_each(|directory| cover(upper, directory));
-        for (link, target) in &seen.links {
+/// What goes into a new layer.
+pub(super) struct Filling<'a> {
+    /// If the image has been looked at already.
+    pub(super) probe: Option<ImageProbe>,
+    pub(super) identity: &'a Identity,
+    pub(super) host: &'a HostSide,
+    pub(super) facts: &'a HostFacts,
+}
+
+impl Filling<'_> {
+    /// Fills an empty layer, which nobody else sees, at `upper` of the stage.
+    pub(super) fn fill(
+        self,
+        roots: &mut Roots,
+        upper: &Path,
+    ) -> Result<PrefilledUpper, StartError> {
+        let probe = match self.probe {
+            Some(probe) => probe,
+            None => {
+                roots.image()?;
+                ImageProbe::of(Tree::Root, self.host)
+            }
+        };
+        let executable =
+            |shell: &Path| roots.image().is_ok_and(|_| Tree::Root.is_executable(shell));
+        let accounts =
+            account::files(probe.accounts, self.identity, &self.facts.account, executable);
+        let has_account = probe.directories.iter().any(|(directory, _)| *directory == "etc");
+        let stage = roots.stage()?;
+        make_directories(&stage, upper, &probe.directories);
+        probe.covered.iter().for_each(|directory| cover(upper, directory));
+        for (link, target) in &probe.links {
             let _ = symlink(target, upper.join(link));
         }
-        if account {
-            fill_etc(&upper.join("etc"), files, host);
+        if has_account {
+            fill_etc(&upper.join("etc"), accounts, self.facts);
         }
-    })?;
-    Ok(Early { image: seen.image, account })
+        Ok(PrefilledUpper { image: probe.image, has_account })
+    }
 }
 
 /// Makes a directory that hides what the image has there.
@@ -138,7 +153,7 @@ fn cover(upper: &Path, directory: &str) {
     }
 }
 
-fn fill_etc(etc: &Path, files: account::Files, host: &Host) {
+fn fill_etc(etc: &Path, files: account::ChangedFiles, facts: &HostFacts) {
     for (name, text) in files {
         let path = etc.join(name);
         let made = || -> io::Result<()> {
@@ -150,13 +165,13 @@ fn fill_etc(etc: &Path, files: account::Files, host: &Host) {
         }
     }
     // To be bound onto.
-    for name in system::host_files().filter(|name| host.files.contains(name)) {
+    for name in system::host_files().filter(|name| facts.files.contains(name)) {
         let path = etc.join(name);
         if fs::write(&path, "").is_ok() {
             let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o000));
         }
     }
-    if let Some(timezone) = &host.timezone {
+    if let Some(timezone) = &facts.timezone {
         let _ = symlink(timezone.link(), etc.join("localtime"));
     }
 }

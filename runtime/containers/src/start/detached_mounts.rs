@@ -1,5 +1,5 @@
-//! Mounts that do not depend on the image, made while its server comes up, when there is no root yet
-//! to put them into. To attach them takes a tenth of the time.
+//! Mounts that do not depend on the image. They are made while its server comes up, when there is no
+//! root yet to put them into, and attached when there is: that takes a tenth of the time.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -12,27 +12,26 @@ use super::{StartError, mounts};
 use crate::fstab::Entry;
 use linux::detached::{self, Change};
 
-/// Entries and their mounts.
-pub(super) struct Ready(Vec<(Entry, OwnedFd)>);
+/// Mount lines, and their mounts that are attached nowhere yet.
+pub(super) struct DetachedMounts(Vec<(Entry, OwnedFd)>);
 
-impl Ready {
+impl DetachedMounts {
     /// Makes those that can be made: what is wrong with another is said when its time comes. Before
     /// Linux 5.12 there are none, since each has something to be changed.
     pub(super) fn make(
-        roots: &Roots,
+        roots: &mut Roots,
         entries: impl IntoIterator<Item = Entry>,
-    ) -> Result<Ready, StartError> {
-        roots.host(|| {
-            let made = entries.into_iter().filter_map(|entry| {
-                let mount = make(&entry).ok()?;
-                Some((entry, mount))
-            });
-            Ready(made.collect())
-        })
+    ) -> Result<DetachedMounts, StartError> {
+        roots.host()?;
+        let made = entries.into_iter().filter_map(|entry| {
+            let mount = make(&entry).ok()?;
+            Some((entry, mount))
+        });
+        Ok(DetachedMounts(made.collect()))
     }
 
     /// As [`mounts::apply`], by the mount that is ready where there is one.
-    pub(super) fn apply(&mut self, roots: &Roots, entry: &Entry) -> Result<(), StartError> {
+    pub(super) fn apply(&mut self, roots: &mut Roots, entry: &Entry) -> Result<(), StartError> {
         match self.0.iter().position(|(made, _)| made == entry) {
             Some(at) => mounts::forgiving(entry, attach(roots, entry, &self.0.swap_remove(at).1)),
             None => mounts::apply(roots, entry),
@@ -62,12 +61,10 @@ fn make(entry: &Entry) -> nix::Result<OwnedFd> {
     Ok(mount)
 }
 
-fn attach(roots: &Roots, entry: &Entry, mount: &OwnedFd) -> Result<(), StartError> {
+fn attach(roots: &mut Roots, entry: &Entry, mount: &OwnedFd) -> Result<(), StartError> {
     let target = Path::new("/").join(&entry.target);
-    let attached = roots.container(|| {
-        let opened = mounts::open_target(entry, &target)?;
-        Ok::<_, StartError>(detached::attach(mount.as_fd(), opened.as_fd()).is_ok())
-    })??;
+    let opened = mounts::open_target(&roots.container()?, entry, &target)?;
+    let attached = detached::attach(mount.as_fd(), opened.as_fd()).is_ok();
     // What the kernel has against it is said of the usual way, or it has nothing against that one.
     if attached { Ok(()) } else { mounts::carry_out(roots, entry) }
 }
