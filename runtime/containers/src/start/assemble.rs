@@ -12,12 +12,13 @@ use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, stat};
 
+use super::error::StartError;
 use super::extract::extract;
+use super::mounts;
 use super::roots::{Roots, StageRoot, TREE};
-use super::server::{Mounted, Unavailable};
+use super::server::{Mounted, Unavailable, Unserved};
 use super::source::{Layers, Lower, RootfsSource};
 use super::upper::{Filling, PrefilledUpper, begin_directories};
-use super::{StartError, mounts};
 use crate::HostSide;
 use linux::detached;
 
@@ -92,12 +93,12 @@ impl Assembly<'_> {
             Err(errno) => return Err(not_mounted(server.as_mut(), errno)),
         };
         // An extracted image is private and writable as it is.
-        if let Some(Mounted { file, image, .. }) = server {
-            let reason = Unavailable::NoOverlay(errno);
+        if let Some(Mounted { file, image: path, .. }) = server {
+            let unserved = Unserved { file, path, reason: Unavailable::NoOverlay(errno) };
             roots.stage()?;
             umount2(LOWER, MntFlags::MNT_DETACH)
                 .map_err(|errno| StartError::mount("nothing (unmount)", LOWER, errno))?;
-            extract(roots, self.host, &file, &image, &reason)?;
+            extract(roots, self.host, &unserved)?;
         }
         bind_lower(&roots.stage()?).map(|()| None)
     }
@@ -124,8 +125,8 @@ impl Assembly<'_> {
     ) -> Result<Option<Mounted>, StartError> {
         let mut server = match lower {
             Lower::Served(server) => Some(server),
-            Lower::Extracted { file, path, reason } => {
-                extract(roots, self.host, &file, &path, &reason)?;
+            Lower::Extracted(unserved) => {
+                extract(roots, self.host, &unserved)?;
                 None
             }
         };

@@ -6,15 +6,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::detached_mounts::DetachedMounts;
+use super::error::StartError;
 use super::hooks::{HookDirectory, HookInput, HookResults};
 use super::host_facts::HostFacts;
 use super::identity::Identity;
 use super::image_files::ImageFiles;
 use super::launcher::Launcher;
+use super::plan::Plan;
 use super::roots::{ContainerRoot, Roots};
 use super::tree::Tree;
 use super::upper::PrefilledUpper;
-use super::{Plan, StartError, account, devices, fixes, image_mounts, mounts, system};
+use super::{account, devices, fixes, image_mounts, mounts, system};
 use crate::cdi::Edits;
 use crate::fstab::Entry;
 use linux::environ::{self, Environ};

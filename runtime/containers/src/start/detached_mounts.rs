@@ -7,8 +7,9 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::mount::MsFlags;
 
+use super::error::StartError;
+use super::mounts;
 use super::roots::Roots;
-use super::{StartError, mounts};
 use crate::fstab::Entry;
 use linux::detached::{self, Change};
 
@@ -33,7 +34,9 @@ impl DetachedMounts {
     /// As [`mounts::apply`], by the mount that is ready where there is one.
     pub(super) fn apply(&mut self, roots: &mut Roots, entry: &Entry) -> Result<(), StartError> {
         match self.0.iter().position(|(made, _)| made == entry) {
-            Some(at) => mounts::forgiving(entry, attach(roots, entry, &self.0.swap_remove(at).1)),
+            Some(at) => {
+                mounts::unless_nofail(entry, attach(roots, entry, &self.0.swap_remove(at).1))
+            }
             None => mounts::apply(roots, entry),
         }
     }
@@ -66,5 +69,5 @@ fn attach(roots: &mut Roots, entry: &Entry, mount: &OwnedFd) -> Result<(), Start
     let opened = mounts::open_target(&roots.container()?, entry, &target)?;
     let attached = detached::attach(mount.as_fd(), opened.as_fd()).is_ok();
     // What the kernel has against it is said of the usual way, or it has nothing against that one.
-    if attached { Ok(()) } else { mounts::carry_out(roots, entry) }
+    if attached { Ok(()) } else { mounts::apply_strictly(roots, entry) }
 }

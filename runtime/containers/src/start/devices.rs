@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use hygiene::console;
 
+use super::error::StartError;
+use super::mounts;
 use super::roots::Roots;
-use super::{StartError, mounts};
 use crate::cdi::{DeviceNode, Edits, Mount};
 pub(super) use crate::devices::Said;
 pub use crate::devices::Wanted;

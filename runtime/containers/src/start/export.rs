@@ -6,10 +6,11 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::assemble::{Assembly, bind_host_directory};
+use super::error::StartError;
 use super::identity::Identity;
+use super::plan::Namespaces;
 use super::roots::{Roots, Stage, TREE};
 use super::source::{Opened, RootfsSource, helper_log};
-use super::{Namespaces, StartError};
 use crate::HostSide;
 use crate::named::{Claim, Container};
 
@@ -34,7 +35,7 @@ impl Merged {
 pub(crate) fn merged(container: &Container, host: &HostSide) -> Result<Merged, StartError> {
     let _umask = linux::sys::Umask::ours();
     let identity = Identity::of_caller(true);
-    let root = super::Root::Container(container.clone());
+    let root = super::plan::Root::Container(container.clone());
     let Opened { source, claim } = RootfsSource::open(&root, host.in_use)?;
     if !nix::unistd::geteuid().is_root() {
         identity.enter_user_namespace()?;

@@ -1,6 +1,5 @@
 //! An image that nothing can serve is unpacked into memory, by the host's own unsquashfs.
 
-use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Stdio;
@@ -9,23 +8,22 @@ use hygiene::{console, unsecure};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 
-use super::StartError;
+use super::error::StartError;
 use super::roots::Roots;
-use super::server::Unavailable;
+use super::server::Unserved;
 use crate::HostSide;
 
 /// Unpacks the image to `/lower` of the stage, and tells the user so.
 pub(super) fn extract(
     roots: &mut Roots,
     host: &HostSide,
-    file: &File,
-    image: &Path,
-    reason: &Unavailable,
+    unserved: &Unserved,
 ) -> Result<(), StartError> {
+    let Unserved { file, path: image, reason } = unserved;
     let name = image.display();
     console::tell(format_args!("pyxis: {reason}; extracting {name} into memory"));
     let impossible = |extraction: String| StartError::NoWayToRead {
-        image: image.to_owned(),
+        image: image.clone(),
         reason: reason.to_string(),
         extraction,
     };

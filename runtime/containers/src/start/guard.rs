@@ -11,7 +11,8 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-use super::{StartError, mounts};
+use super::error::StartError;
+use super::mounts;
 use handover::namespaces::Namespace;
 use linux::detached;
 

@@ -5,17 +5,17 @@
 //! processes of a step.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-use super::StartError;
+use super::child::{exit_now, fail};
+use super::error::StartError;
 use super::server::Serve;
 use handover::fork::fork;
 use linux::{channel, sys};
@@ -67,18 +67,6 @@ pub(super) fn fork_helpers(
     }
 }
 
-/// Leaves a forked child with a line in the log.
-pub(super) fn fail(mut log: &File, error: &dyn std::fmt::Display) -> ! {
-    let _ = writeln!(log, "{error}");
-    exit_now(1)
-}
-
-/// Leaves a forked child without running the parent's destructors or atexit handlers.
-pub(super) fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit never returns and touches no memory.
-    unsafe { nix::libc::_exit(code) }
-}
-
 /// A session of its own, no terminal, no directory, no signals; stdio that keeps nobody waiting.
 fn detach(log: &File) -> io::Result<()> {
     setsid()?;
@@ -114,12 +102,6 @@ fn ignore(number: i32) {
             nix::libc::signal(number, nix::libc::SIG_IGN);
         },
     }
-}
-
-/// Hands a descriptor on to the program that is about to be executed.
-pub(super) fn inherit(fd: impl AsFd) -> io::Result<()> {
-    fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    Ok(())
 }
 
 /// The keeper: waits until the socket's other end is closed, or a message (the farewell of

@@ -18,9 +18,10 @@ use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::pipe2;
 
+use super::error::StartError;
+use super::plan::Plan;
 use super::roots::{HostRoot, Roots};
 use super::site::Site;
-use super::{Plan, StartError};
 use crate::cdi::Hook;
 use linux::sys;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
-use super::StartError;
+use super::error::StartError;
 use handover::namespaces::NewUser;
 use linux::home::entry;
 

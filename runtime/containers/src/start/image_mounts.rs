@@ -8,7 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use hygiene::console;
 use nix::mount::MsFlags;
 
-use super::{StartError, mounts};
+use super::error::StartError;
+use super::mounts;
 use crate::fstab::Entry;
 use linux::environ::{self, Environ};
 

@@ -10,7 +10,7 @@ use nix::unistd::{ForkResult, chdir, fork, getegid, geteuid};
 
 use crate::HostSide;
 
-use super::helpers::exit_now;
+use super::child::exit_now;
 use super::server::{self, Unavailable};
 use handover::namespaces::{Namespace, NewUser};
 

@@ -14,8 +14,9 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, fchdir};
 
+use super::error::StartError;
+use super::files;
 use super::roots::{ContainerRoot, Roots};
-use super::{StartError, files};
 use crate::fstab::{Create, Entry};
 use linux::detached;
 
@@ -23,11 +24,14 @@ const NONE: Option<&str> = None;
 
 /// Carries out one mount line; a failure that the line calls unimportant is passed over.
 pub(super) fn apply(roots: &mut Roots, entry: &Entry) -> Result<(), StartError> {
-    forgiving(entry, carry_out(roots, entry))
+    unless_nofail(entry, apply_strictly(roots, entry))
 }
 
 /// The result of a mount line, unless it is unimportant.
-pub(super) fn forgiving(entry: &Entry, result: Result<(), StartError>) -> Result<(), StartError> {
+pub(super) fn unless_nofail(
+    entry: &Entry,
+    result: Result<(), StartError>,
+) -> Result<(), StartError> {
     match result {
         Err(error) if entry.nofail => {
             if !entry.silent {
@@ -40,7 +44,7 @@ pub(super) fn forgiving(entry: &Entry, result: Result<(), StartError>) -> Result
 }
 
 /// Carries out one mount line.
-pub(super) fn carry_out(roots: &mut Roots, entry: &Entry) -> Result<(), StartError> {
+pub(super) fn apply_strictly(roots: &mut Roots, entry: &Entry) -> Result<(), StartError> {
     let target = Path::new("/").join(&entry.target);
     if leaves_root(&target) {
         let shown = entry.target.to_string_lossy();

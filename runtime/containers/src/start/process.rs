@@ -6,7 +6,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
-use super::helpers::exit_now;
+use super::child::exit_now;
 use handover::fork::fork;
 use handover::namespaces;
 use linux::sys;

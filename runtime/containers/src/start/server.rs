@@ -17,12 +17,12 @@ use hygiene::console;
 use hygiene::unsecure;
 use nix::mount::{MsFlags, mount};
 
-use super::helpers::{exit_now, fail, inherit};
+use super::child::{exit_now, fail, inherit};
 use crate::HostSide;
 
+use super::cores;
+use super::error::StartError;
 use super::identity::Identity;
-use super::source::Lower;
-use super::{StartError, cores};
 use crate::named;
 use linux::{channel, sys};
 use squashfs::fuse;
@@ -69,8 +69,15 @@ pub(crate) enum Unavailable {
     NoOverlay(nix::Error),
 }
 
-/// An image that is served, or given back with the reason why it cannot be.
-pub(super) type Prepared = Result<Server, (File, Unavailable)>;
+/// An image that is not served, which is left to unpack it.
+pub(super) struct Unserved {
+    /// The opened image.
+    pub(super) file: File,
+    /// Its path, for messages.
+    pub(super) path: PathBuf,
+    /// Why it is not served.
+    pub(super) reason: Unavailable,
+}
 
 /// Who can read the image, as far as its superblock says.
 pub(super) fn reader(image: &File, host: &HostSide) -> Result<Reader, Unavailable> {
@@ -130,10 +137,12 @@ impl Server {
         held: Option<File>,
         host: &HostSide,
         log: &File,
-    ) -> Result<Prepared, StartError> {
+    ) -> Result<Result<Server, Unserved>, StartError> {
         let reader = match reader(&image, host) {
             Ok(reader) => reader,
-            Err(reason) => return Ok(Err((image, reason))),
+            Err(reason) => {
+                return Ok(Err(Unserved { file: image, path: path.to_owned(), reason }));
+            }
         };
         let (ours, theirs) = channel::pair().map_err(StartError::Process)?;
         Ok(Ok(Server {
@@ -164,12 +173,12 @@ impl Server {
 
     /// Mounts the image at `target`, with which the server starts to answer. Inside the
     /// container's user namespace: the kernel wants the device opened in the one that mounts it.
-    pub(super) fn mount(self, target: &str) -> Result<Lower<Mounted>, StartError> {
+    pub(super) fn mount(self, target: &str) -> Result<Result<Mounted, Unserved>, StartError> {
         let fuse = match device() {
             Ok(fuse) => fuse,
             Err(reason) => {
                 let Server { image, path, .. } = self;
-                return Ok(Lower::Extracted { file: image, path, reason });
+                return Ok(Err(Unserved { file: image, path, reason }));
             }
         };
         let (user, group) = self.ids;
@@ -182,7 +191,7 @@ impl Server {
             .map_err(|errno| StartError::mount("the image", target, errno))?;
         // With our copy closed, the server's death fails every request instead of hanging it.
         channel::send(&self.ours, &fuse).map_err(StartError::Process)?;
-        Ok(Lower::Served(Mounted { file: self.image, image: self.path, log: self.log }))
+        Ok(Ok(Mounted { file: self.image, image: self.path, log: self.log }))
     }
 }
 

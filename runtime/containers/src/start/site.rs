@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::StartError;
+use super::error::StartError;
 use linux::environ::{self, Environ};
 
 /// Files of a site's and the user's folders, in the order in which they count.

@@ -14,11 +14,12 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
 
+use super::error::StartError;
 use super::helpers::{Child, fork_helpers};
 use super::identity::Identity;
+use super::plan::Root;
 use super::roots::LOWER;
-use super::server::{Mounted, Server, Unavailable};
-use super::{Root, StartError};
+use super::server::{Mounted, Server, Unserved};
 use crate::HostSide;
 use crate::named::{Claim, State};
 use linux::{channel, sys};
@@ -63,14 +64,13 @@ pub(super) enum Lower<S> {
     /// By the image's server.
     Served(S),
     /// From memory, into which the image is to be unpacked because FUSE cannot be used.
-    Extracted {
-        /// The opened image.
-        file: File,
-        /// Its path, for messages.
-        path: PathBuf,
-        /// Why it is not served.
-        reason: Unavailable,
-    },
+    Extracted(Unserved),
+}
+
+impl<S> From<Result<S, Unserved>> for Lower<S> {
+    fn from(served: Result<S, Unserved>) -> Lower<S> {
+        served.map_or_else(Lower::Extracted, Lower::Served)
+    }
 }
 
 /// A source, and the claim that keeps others from starting the same named container. The claim is
@@ -133,10 +133,7 @@ impl RootfsSource<OpenedImage> {
             RootfsSource::Image(image) => image,
         };
         let (directory, used) = changes.map(|changes| (changes.directory, changes.used)).unzip();
-        let lower = match Server::prepare((file, &path), identity, used, host, log)? {
-            Ok(server) => Lower::Served(server),
-            Err((file, reason)) => Lower::Extracted { file, path, reason },
-        };
+        let lower = Server::prepare((file, &path), identity, used, host, log)?.into();
         Ok(RootfsSource::Image(Layers { lower, changes: directory }))
     }
 }
@@ -195,8 +192,8 @@ impl RootfsSource<Layers<Server>> {
             RootfsSource::Image(layers) => layers,
         };
         let lower = match lower {
-            Lower::Served(server) => server.mount(LOWER)?,
-            Lower::Extracted { file, path, reason } => Lower::Extracted { file, path, reason },
+            Lower::Served(server) => server.mount(LOWER)?.into(),
+            Lower::Extracted(unserved) => Lower::Extracted(unserved),
         };
         Ok(RootfsSource::Image(Layers { lower, changes }))
     }

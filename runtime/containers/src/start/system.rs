@@ -5,8 +5,10 @@ use std::io::{self, IsTerminal};
 use std::os::unix::fs::symlink;
 
 use super::detached_mounts::DetachedMounts;
+use super::error::StartError;
+use super::plan::Plan;
 use super::roots::Roots;
-use super::{Plan, StartError, devices, mounts};
+use super::{devices, mounts};
 use crate::cdi::Edits;
 use crate::fstab::Entry;
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::StartError;
+use super::error::StartError;
 use super::mounts;
 use super::roots::Roots;
 

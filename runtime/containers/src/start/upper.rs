@@ -12,12 +12,13 @@ use nix::unistd::mkdir;
 
 use crate::HostSide;
 
+use super::error::StartError;
 use super::host_facts::HostFacts;
 use super::identity::Identity;
 use super::image_files::ImageFiles;
 use super::roots::{Roots, StageRoot};
 use super::tree::Tree;
-use super::{StartError, account, system};
+use super::{account, system};
 use linux::sys;
 
 /// What has been read of the image and written above it.

@@ -1,0 +1,78 @@
+//! What is to be started, and how.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::devices::Wanted;
+use super::site::Site;
+use crate::HostSide;
+use crate::fstab::Entry;
+use crate::named;
+
+/// Namespaces that a container may have for itself, beside user, mount and cgroup.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Namespaces {
+    /// Process numbers; the first process is the container's init.
+    pub pid: bool,
+    /// A network with nothing but an idle loopback device.
+    pub net: bool,
+    /// System V IPC and POSIX message queues.
+    pub ipc: bool,
+    /// Host and domain name.
+    pub uts: bool,
+}
+
+/// What a root filesystem is made of.
+#[derive(Clone, Debug)]
+pub enum Root {
+    /// A squashfs file or a directory; changes are gone with the container.
+    Path(PathBuf),
+    /// A named container, which keeps its changes.
+    Container(named::Container),
+}
+
+impl Root {
+    /// What running processes show as the source of their root mount.
+    pub(super) fn mark(&self, label: Option<&named::Name>) -> String {
+        match (self, label) {
+            (Root::Container(container), _) => container.mark(),
+            (Root::Path(_), Some(label)) => named::label_mark(label),
+            (Root::Path(_), None) => "pyxis".to_owned(),
+        }
+    }
+}
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What the root filesystem is made of.
+    pub root: Root,
+    /// What a container that has no name of its own is called while it runs.
+    pub label: Option<named::Name>,
+    /// Be uid and gid 0 inside.
+    pub remap_root: bool,
+    /// Let the root filesystem be written to.
+    pub writable: bool,
+    /// Mount the user's home directory.
+    pub mount_home: bool,
+    /// Use no user namespace (superuser only).
+    pub privileged: bool,
+    /// Mounts asked for, in order.
+    pub mounts: Vec<Entry>,
+    /// `NAME` (value from the host) or `NAME=VALUE`, set over the image's environment.
+    pub env: Vec<OsString>,
+    /// Namespaces of its own.
+    pub unshare: Namespaces,
+    /// Show the least devices in `/dev`.
+    pub restrict_dev: bool,
+    /// Devices by CDI.
+    pub devices: Wanted,
+    /// Carry out all mount lines of the image's own `/etc/fstab`, those of the host's files, too.
+    pub image_mounts: bool,
+    /// What the site adds.
+    pub site: Site,
+    /// The host.
+    pub host: HostSide,
+    /// A configuration script: bash with functions `environ`, `mounts`, `hooks` and `rc`.
+    pub conf: Option<PathBuf>,
+}
