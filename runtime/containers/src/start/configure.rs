@@ -5,20 +5,25 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::detached_mounts::DetachedMounts;
-use super::error::StartError;
-use super::hooks::{HookDirectory, HookInput, HookResults};
-use super::host_facts::HostFacts;
-use super::identity::Identity;
-use super::image_files::ImageFiles;
-use super::launcher::Launcher;
-use super::plan::Plan;
-use super::roots::{ContainerRoot, Roots};
-use super::tree::Tree;
-use super::upper::PrefilledUpper;
-use super::{account, devices, fixes, image_mounts, mounts, system};
 use crate::cdi::Edits;
 use crate::fstab::Entry;
+use crate::start::environment::account;
+use crate::start::environment::fixes;
+use crate::start::environment::hooks::{HookDirectory, HookInput, HookResults};
+use crate::start::environment::host_facts::HostFacts;
+use crate::start::environment::launcher::Launcher;
+use crate::start::error::StartError;
+use crate::start::mounts::detached::DetachedMounts;
+use crate::start::mounts::devices;
+use crate::start::mounts::lines;
+use crate::start::mounts::of_image;
+use crate::start::mounts::system;
+use crate::start::plan::Plan;
+use crate::start::process::identity::Identity;
+use crate::start::rootfs::image_files::ImageFiles;
+use crate::start::rootfs::tree::Tree;
+use crate::start::rootfs::upper::PrefilledUpper;
+use crate::start::roots::{ContainerRoot, Roots};
 use linux::environ::{self, Environ};
 
 /// Of mount lines: before hooks run, and afterwards.
@@ -39,7 +44,7 @@ pub(super) struct Configuration<'a> {
     pub(super) plan: &'a Plan,
     pub(super) identity: &'a Identity,
     pub(super) facts: HostFacts,
-    /// The node's switches are hidden by [`super::guard`].
+    /// The node's switches are hidden by [`crate::start::process::guard`].
     pub(super) guarded: bool,
     /// Mounts that have been made already.
     pub(super) detached: DetachedMounts,
@@ -164,14 +169,14 @@ impl Configuration<'_> {
         site: &SiteLines,
         built_in: &[&str],
     ) -> Result<Vec<Entry>, StartError> {
-        let mut lines = image_mounts::parse(&image.fstab, &self.facts.environ)?;
-        let mut of_site = mounts::parse_lines(OsStr::from_bytes(&site.mounts))?;
+        let mut lines = of_image::parse(&image.fstab, &self.facts.environ)?;
+        let mut of_site = lines::parse_lines(OsStr::from_bytes(&site.mounts))?;
         // enroot's own lines among the site's say what has been done already.
         for lines in [&mut lines, &mut of_site] {
             lines.retain(|entry| !built_in.iter().any(|line| is_line(entry, line)));
         }
         if !self.plan.image_mounts {
-            image_mounts::leave_out_foreign(&mut lines, &[BEFORE_HOOKS, AFTER_HOOKS]);
+            of_image::leave_out_foreign(&mut lines, &[BEFORE_HOOKS, AFTER_HOOKS]);
         }
         lines.append(&mut of_site);
         Ok(lines)
@@ -216,15 +221,15 @@ impl Configuration<'_> {
     ) -> Result<(), StartError> {
         let pmix = Launcher::of_step(&self.facts.environ).and_then(|step| step.mount_line());
         if let Some(line) = pmix {
-            apply_pass(roots, &mounts::parse_lines(&line)?, AFTER_HOOKS)?;
+            apply_pass(roots, &lines::parse_lines(&line)?, AFTER_HOOKS)?;
         }
-        let of_hooks = mounts::parse_lines(OsStr::from_bytes(&hooked.hook_mounts))?;
+        let of_hooks = lines::parse_lines(OsStr::from_bytes(&hooked.hook_mounts))?;
         apply_pass(roots, &of_hooks, AFTER_HOOKS)?;
         apply_pass(roots, lines, AFTER_HOOKS)?;
         if self.plan.mount_home {
-            mounts::apply(roots, &mounts::home_entry(&home.outside, &home.inside)?)?;
+            lines::apply(roots, &lines::home_entry(&home.outside, &home.inside)?)?;
         }
-        let of_script = mounts::parse_lines(OsStr::from_bytes(&hooked.script_mounts))?;
+        let of_script = lines::parse_lines(OsStr::from_bytes(&hooked.script_mounts))?;
         apply_pass(roots, &of_script, AFTER_HOOKS)?;
         apply_pass(roots, &self.plan.mounts, AFTER_HOOKS)
     }
@@ -282,10 +287,7 @@ impl Home {
 }
 
 fn apply_pass(roots: &mut Roots, lines: &[Entry], pass: i32) -> Result<(), StartError> {
-    lines
-        .iter()
-        .filter(|entry| entry.pass == pass)
-        .try_for_each(|entry| mounts::apply(roots, entry))
+    lines.iter().filter(|entry| entry.pass == pass).try_for_each(|entry| lines::apply(roots, entry))
 }
 
 /// Whether `entry` is what `line` says, whenever it is to be mounted.

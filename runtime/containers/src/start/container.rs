@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::error::StartError;
-use super::files;
-use super::plan::Namespaces;
 use crate::named::Claim;
+use crate::start::error::StartError;
+use crate::start::files;
+use crate::start::plan::Namespaces;
 use handover::namespaces::Namespace;
 use handover::{Handover, Part, environ_file};
 use linux::environ::{self, Environ};

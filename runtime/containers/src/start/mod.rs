@@ -4,40 +4,16 @@
 //! container: it may exec the user's program itself or hand the container's descriptors over to
 //! others ([`Container::hand_over`]).
 
-mod account;
-mod assemble;
-mod cgroups;
-mod child;
 mod configure;
 mod container;
-mod cores;
-mod detached_mounts;
-mod devices;
+pub(crate) mod environment;
 mod error;
-mod export;
-mod extract;
 pub(crate) mod files;
-mod fixes;
-mod guard;
-mod helpers;
-mod hooks;
-mod host_facts;
-mod identity;
-mod image_files;
-mod image_mounts;
-pub(crate) mod launcher;
-mod layers;
 mod mounts;
 mod plan;
 mod process;
+mod rootfs;
 mod roots;
-mod server;
-mod site;
-mod source;
-mod system;
-mod tool;
-mod tree;
-mod upper;
 
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -45,26 +21,28 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 pub use container::Container;
-pub use devices::Wanted;
+pub use environment::site::{Site, SiteFolders};
 pub use error::StartError;
-pub(crate) use export::merged;
-pub(crate) use layers::can_layer;
+pub use mounts::devices::Wanted;
+pub use mounts::enroot_mount::enroot_mount;
 pub use plan::{Namespaces, Plan, Root};
-pub(crate) use process::supervise;
-pub use site::{Site, SiteFolders};
-pub use tool::enroot_mount;
+pub(crate) use process::supervise::supervise;
+pub(crate) use rootfs::layers::can_layer;
+pub(crate) use rootfs::merged::merged;
 
-use assemble::Assembly;
 use configure::{Configuration, Configured};
-use detached_mounts::DetachedMounts;
+use environment::host_facts::HostFacts;
 use handover::namespaces::Namespace;
-use host_facts::HostFacts;
-use identity::Identity;
 use linux::sys;
+use mounts::detached::DetachedMounts;
+use mounts::{lines, system};
+use process::guard;
+use process::identity::Identity;
+use rootfs::assemble::Assembly;
+use rootfs::source::{Helpers, Opened, RootfsSource, helper_log};
+use rootfs::tree::Tree;
+use rootfs::upper::{Filling, ImageProbe};
 use roots::{Roots, Stage};
-use source::{Helpers, Opened, RootfsSource, helper_log};
-use tree::Tree;
-use upper::{Filling, ImageProbe};
 
 /// Starts a container, leaving the calling process inside it.
 ///
@@ -158,7 +136,7 @@ fn enter_namespaces(
 /// Makes the container's tree the root for good. Returns whether there is a cgroup namespace.
 fn close(plan: &Plan, mut roots: Roots) -> Result<bool, StartError> {
     if !plan.writable {
-        mounts::make_root_readonly(&mut roots)?;
+        lines::make_root_readonly(&mut roots)?;
     }
     // Made late, so that the view starts at the step's own cgroup; and before anybody could take us
     // for the container and join the node's.

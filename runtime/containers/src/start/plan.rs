@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::devices::Wanted;
-use super::site::Site;
 use crate::HostSide;
 use crate::fstab::Entry;
 use crate::named;
+use crate::start::environment::site::Site;
+use crate::start::mounts::devices::Wanted;
 
 /// Namespaces that a container may have for itself, beside user, mount and cgroup.
 #[derive(Clone, Copy, Debug, Default)]

@@ -17,8 +17,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir, mkdir, pivot_root};
 
-use super::error::StartError;
-use super::plan::Namespaces;
+use crate::start::error::StartError;
+use crate::start::plan::Namespaces;
 use handover::namespaces::Namespace;
 use linux::sys;
 

@@ -1,0 +1,9 @@
+//! Mounts: lines and who they are of, and how one is carried out.
+
+pub(in crate::start) mod cgroups;
+pub(in crate::start) mod detached;
+pub(in crate::start) mod devices;
+pub(in crate::start) mod enroot_mount;
+pub(in crate::start) mod lines;
+pub(in crate::start) mod of_image;
+pub(in crate::start) mod system;

@@ -1,0 +1,166 @@
+//! The mounts every container gets, and the devices it was given.
+
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::symlink;
+
+use crate::cdi::Edits;
+use crate::fstab::Entry;
+use crate::start::error::StartError;
+use crate::start::mounts::detached::DetachedMounts;
+use crate::start::mounts::devices;
+use crate::start::mounts::lines;
+use crate::start::plan::Plan;
+use crate::start::roots::Roots;
+
+/// First: later mounts of files go through it.
+const PROC: &str = "/proc /proc none x-create=dir,rbind,rw,nosuid,nodev,noexec,rslave";
+const OWN_PROC: &str = "proc /proc proc x-create=dir,rw,nosuid,nodev,noexec,private";
+const SYS: &str = "/sys /sys none x-create=dir,rbind,ro,nosuid,nodev,noexec,rslave";
+/// Shows the devices of the container's own network.
+const OWN_SYS: &str = "sysfs /sys sysfs x-create=dir,ro,nosuid,nodev,noexec,private";
+
+const DEV: [&str; 2] = [
+    "/dev /dev none x-create=dir,rbind,rw,nosuid,noexec,rslave",
+    "/dev/shm /dev/shm none x-create=dir,bind,rw,nosuid,nodev,noexec,rslave,nofail,silent",
+];
+/// A `/dev` with what every program expects and nothing else.
+const LEAST_DEV: [&str; 11] = [
+    "tmpfs /dev tmpfs x-create=dir,rw,nosuid,noexec,mode=755,slave",
+    "/dev/null /dev/null none x-create=file,bind,rw,nosuid,noexec,private",
+    "/dev/zero /dev/zero none x-create=file,bind,rw,nosuid,noexec,private",
+    "/dev/full /dev/full none x-create=file,bind,rw,nosuid,noexec,private",
+    "/dev/random /dev/random none x-create=file,bind,rw,nosuid,noexec,private",
+    "/dev/urandom /dev/urandom none x-create=file,bind,rw,nosuid,noexec,private",
+    "/dev/tty /dev/tty none x-create=file,bind,rw,nosuid,noexec,private",
+    "devpts /dev/pts devpts \
+     x-create=dir,rw,nosuid,noexec,newinstance,ptmxmode=0666,mode=620,slave",
+    "/dev/hugepages /dev/hugepages none \
+     x-create=dir,bind,rw,nosuid,noexec,nodev,rslave,nofail,silent",
+    "/dev/log /dev/log none x-create=file,bind,rw,nosuid,noexec,nodev,private,nofail,silent",
+    "/proc/self/fd/0 /dev/console none x-create=file,bind,rw,nosuid,noexec,private,nofail,silent",
+];
+const HOST_IPC: [&str; 2] = [
+    "/dev/shm /dev/shm none x-create=dir,bind,rw,nosuid,noexec,nodev,rslave,nofail,silent",
+    "/dev/mqueue /dev/mqueue none x-create=dir,bind,rw,nosuid,noexec,nodev,rslave,nofail,silent",
+];
+const OWN_IPC: [&str; 2] = [
+    "tmpfs /dev/shm tmpfs x-create=dir,rw,nosuid,noexec,nodev,mode=1777,private",
+    "mqueue /dev/mqueue mqueue x-create=dir,rw,nosuid,noexec,nodev,private,nofail,silent",
+];
+const LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/dev/pts/ptmx", "/dev/ptmx"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+];
+
+const COMMON: [&str; 7] = [
+    "tmpfs /tmp tmpfs x-create=dir,rw,nosuid,nodev,mode=1777,slave",
+    "tmpfs /var/run tmpfs x-create=dir,rw,nosuid,nodev,mode=755,slave",
+    "tmpfs /var/lock tmpfs x-create=dir,rw,nosuid,nodev,mode=755,slave",
+    "/etc/hosts /etc/hosts none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+    "/etc/hostname /etc/hostname none \
+     x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+    "/etc/resolv.conf /etc/resolv.conf none \
+     x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+    "/etc/machine-id /etc/machine-id none \
+     x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
+];
+
+/// Those in `/etc` that are the host's.
+pub(in crate::start) fn host_files() -> impl Iterator<Item = &'static str> {
+    COMMON.iter().filter_map(|line| line.strip_prefix("/etc/")?.split(' ').next())
+}
+
+/// Those that do not depend on the image.
+pub(in crate::start) fn known_entries(plan: &Plan, guarded: bool) -> impl Iterator<Item = Entry> {
+    let own = &plan.unshare;
+    let least = own.ipc || plan.restrict_dev;
+    let first = [proc(plan, guarded), if own.net { OWN_SYS } else { SYS }];
+    let dev = DEV.into_iter().filter(move |_| !least);
+    first
+        .into_iter()
+        .chain(dev)
+        .chain(COMMON)
+        .filter_map(|line| Entry::parse(OsStr::new(line)).ok()?)
+}
+
+/// `guarded`: the tree that is seen has a `/proc` of the container's PID namespace already
+/// ([`crate::start::process::guard`]).
+fn proc(plan: &Plan, guarded: bool) -> &'static str {
+    if plan.unshare.pid && !guarded { OWN_PROC } else { PROC }
+}
+
+/// Mounts them all. Returns those lines that were carried out as they are.
+pub(in crate::start) fn mount(
+    roots: &mut Roots,
+    plan: &Plan,
+    guarded: bool,
+    devices: &Edits,
+    detached: &mut DetachedMounts,
+) -> Result<Vec<&'static str>, StartError> {
+    let own = &plan.unshare;
+    let least = own.ipc || plan.restrict_dev;
+    let renamed = match least || devices.nodes.is_empty() {
+        true => Vec::new(),
+        false => {
+            roots.host()?;
+            devices::renamed(devices)
+        }
+    };
+    let mut lines = vec![proc(plan, guarded), if own.net { OWN_SYS } else { SYS }];
+    if least {
+        let terminal = io::stdin().is_terminal();
+        lines.extend(LEAST_DEV.iter().filter(|line| terminal || !line.contains("/dev/console")));
+        lines.extend(if own.ipc { OWN_IPC } else { HOST_IPC });
+    } else if renamed.is_empty() {
+        lines.extend(DEV);
+    }
+    apply_lines(roots, &lines, detached)?;
+    let mut links: Vec<devices::Link> = Vec::new();
+    if least {
+        links.extend(LINKS.map(|(target, link)| (target.into(), link.into())));
+    }
+    if !renamed.is_empty() {
+        roots.host()?;
+        let (entries, more) = devices::mirror(&renamed)?;
+        entries.iter().try_for_each(|entry| lines::apply(roots, entry))?;
+        links.extend(more);
+    }
+    make_links(roots, &links)?;
+    for entry in devices::node_entries(devices, least || !renamed.is_empty())? {
+        devices::mount_safely(roots, &entry, &entry.target.to_string_lossy())?;
+    }
+    apply_lines(roots, &COMMON, detached)?;
+    lines.extend(COMMON);
+    if !renamed.is_empty() {
+        // A site's own line for /dev, as enroot has it, would cover what has been made.
+        lines.extend(DEV);
+    }
+    Ok(lines)
+}
+
+fn make_links(roots: &mut Roots, links: &[devices::Link]) -> Result<(), StartError> {
+    if links.is_empty() {
+        return Ok(());
+    }
+    roots.container()?;
+    links.iter().try_for_each(|(target, link)| {
+        symlink(target, link).map_err(|error| StartError::file("create", link, error))
+    })
+}
+
+fn apply_lines(
+    roots: &mut Roots,
+    lines: &[&str],
+    detached: &mut DetachedMounts,
+) -> Result<(), StartError> {
+    for line in lines {
+        if let Some(entry) = Entry::parse(OsStr::new(line))? {
+            detached.apply(roots, &entry)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! The container's root filesystem, put at `/root` of the stage: an image below a writable layer,
+//! or a directory.
+//!
+//! The layer of an image lives on the namespace's own tmpfs. What is written there is gone with
+//! the container, whoever is killed and when; it counts against the job's memory. The layer of a
+//! named container lives in its directory.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, stat};
+
+use crate::HostSide;
+use crate::start::error::StartError;
+use crate::start::mounts::lines;
+use crate::start::rootfs::extract::extract;
+use crate::start::rootfs::server::{Mounted, Unavailable, Unserved};
+use crate::start::rootfs::source::{Layers, Lower, RootfsSource};
+use crate::start::rootfs::upper::{Filling, PrefilledUpper, begin_directories};
+use crate::start::roots::{Roots, StageRoot, TREE};
+use linux::detached;
+
+const NONE: Option<&str> = None;
+/// The layer below, on the stage.
+const LOWER: &str = "/lower";
+/// The upper one of [`IN_MEMORY`].
+const NEW_UPPER: &str = "/upper";
+/// Layers on the stage's own tmpfs.
+const IN_MEMORY: &str = "upperdir=/upper,workdir=/work";
+/// Layers in a named container's directory.
+const KEPT: &str = "upperdir=/data/upper,workdir=/data/work";
+
+/// How a root filesystem is to be put together.
+pub(in crate::start) struct Assembly<'a> {
+    pub(in crate::start) host: &'a HostSide,
+    /// What the root mount shows as its source.
+    pub(in crate::start) mark: &'a str,
+    pub(in crate::start) writable: bool,
+    /// What a layer that is new is filled with before it is mounted.
+    pub(in crate::start) filling: Option<Filling<'a>>,
+}
+
+impl Assembly<'_> {
+    /// Puts the root filesystem at `/root` of the stage. Returns what was put into its upper layer
+    /// first, if that layer is in use.
+    pub(in crate::start) fn assemble(
+        self,
+        roots: &mut Roots,
+        source: RootfsSource<Layers<Mounted>>,
+    ) -> Result<Option<PrefilledUpper>, StartError> {
+        match source {
+            RootfsSource::RunningRoot(mount) => attach_running_root(roots, &mount).map(|()| None),
+            RootfsSource::Directory(path) if self.writable => {
+                bind_host_directory(roots, &path, TREE).map(|()| None)
+            }
+            RootfsSource::Directory(path) => self.above_directory(roots, &path),
+            RootfsSource::Image(Layers { lower, changes: None }) => self.above_image(roots, lower),
+            RootfsSource::Image(Layers { lower, changes: Some(directory) }) => {
+                self.with_kept_changes(roots, lower, &directory).map(|()| None)
+            }
+        }
+    }
+
+    /// A directory that is not to be changed, below a layer for what every container gets.
+    fn above_directory(
+        mut self,
+        roots: &mut Roots,
+        path: &Path,
+    ) -> Result<Option<PrefilledUpper>, StartError> {
+        bind_host_directory(roots, path, LOWER)?;
+        let filled = self.fill(roots)?;
+        match self.overlay(&roots.stage()?, IN_MEMORY) {
+            Ok(()) => Ok(filled),
+            // What would be added to it, such as the user's account, is left out.
+            Err(errno) if no_overlay(errno) => bind_lower(&roots.stage()?).map(|()| None),
+            Err(errno) => Err(overlay_failed(errno)),
+        }
+    }
+
+    /// An image below a layer in memory.
+    fn above_image(
+        mut self,
+        roots: &mut Roots,
+        lower: Lower<Mounted>,
+    ) -> Result<Option<PrefilledUpper>, StartError> {
+        let mut server = self.mount_lower(roots, lower)?;
+        let filled = self.fill(roots)?;
+        let errno = match self.overlay(&roots.stage()?, IN_MEMORY) {
+            Ok(()) => return Ok(filled),
+            Err(errno) if no_overlay(errno) => errno,
+            Err(errno) => return Err(not_mounted(server.as_mut(), errno)),
+        };
+        // An extracted image is private and writable as it is.
+        if let Some(Mounted { file, image: path, .. }) = server {
+            let unserved = Unserved { file, path, reason: Unavailable::NoOverlay(errno) };
+            roots.stage()?;
+            umount2(LOWER, MntFlags::MNT_DETACH)
+                .map_err(|errno| StartError::mount("nothing (unmount)", LOWER, errno))?;
+            extract(roots, self.host, &unserved)?;
+        }
+        bind_lower(&roots.stage()?).map(|()| None)
+    }
+
+    /// An image below the changes that a named container keeps in `directory`.
+    fn with_kept_changes(
+        &self,
+        roots: &mut Roots,
+        lower: Lower<Mounted>,
+        directory: &Path,
+    ) -> Result<(), StartError> {
+        let mut server = self.mount_lower(roots, lower)?;
+        bind_host_directory(roots, directory, "/data")?;
+        begin_directories(roots, Path::new("/data/upper"))?;
+        self.overlay(&roots.stage()?, KEPT).map_err(|errno| not_mounted(server.as_mut(), errno))
+    }
+
+    /// Makes the image's files readable at [`LOWER`] of the stage, by a server that answers or by
+    /// unpacking them.
+    fn mount_lower(
+        &self,
+        roots: &mut Roots,
+        lower: Lower<Mounted>,
+    ) -> Result<Option<Mounted>, StartError> {
+        let mut server = match lower {
+            Lower::Served(server) => Some(server),
+            Lower::Extracted(unserved) => {
+                extract(roots, self.host, &unserved)?;
+                None
+            }
+        };
+        // The first request to the server: one that cannot answer fails here.
+        roots.stage()?;
+        match (stat(LOWER), &mut server) {
+            (Err(errno), Some(server)) => Err(server.failure(&errno)),
+            _ => Ok(server),
+        }
+    }
+
+    fn fill(&mut self, roots: &mut Roots) -> Result<Option<PrefilledUpper>, StartError> {
+        let filling = self.filling.take();
+        filling.map(|filling| filling.fill(roots, Path::new(NEW_UPPER))).transpose()
+    }
+
+    /// Mounts an overlay of [`LOWER`] and the layers `upper`.
+    fn overlay(&self, _: &StageRoot<'_>, upper: &str) -> nix::Result<()> {
+        if !self.host.overlay {
+            return Err(nix::Error::ENODEV);
+        }
+        let layers = format!("lowerdir={LOWER},{upper},userxattr");
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(Some(self.mark), TREE, Some("overlay"), flags, Some(layers.as_str()))
+    }
+}
+
+/// The root of a container that runs already is the same mount.
+fn attach_running_root(roots: &mut Roots, mount: &OwnedFd) -> Result<(), StartError> {
+    roots.stage()?;
+    open(TREE, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(Into::into)
+        .and_then(|root| detached::attach(mount.as_fd(), root.as_fd()))
+        .map_err(|errno| StartError::file("attach the running root of", "/", errno))
+}
+
+/// Shows a directory of the host at `target` of the stage, with what is mounted below.
+pub(in crate::start) fn bind_host_directory(
+    roots: &mut Roots,
+    path: &Path,
+    target: &str,
+) -> Result<(), StartError> {
+    let directory = roots
+        .open_on_host(path)
+        .map_err(|source| StartError::Source { path: path.to_owned(), source })?;
+    roots.stage()?;
+    lines::bind_directory(&directory, target, true)
+}
+
+/// Kernels before 5.11 know no overlay in user namespaces.
+fn no_overlay(errno: nix::Error) -> bool {
+    matches!(errno, nix::Error::EPERM | nix::Error::ENODEV)
+}
+
+fn bind_lower(_: &StageRoot<'_>) -> Result<(), StartError> {
+    mount(Some(LOWER), TREE, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
+        .map_err(|errno| StartError::mount("the root filesystem", "/", errno))
+}
+
+/// Why there is no overlay: the image's server may have ended, and have said why.
+fn not_mounted(server: Option<&mut Mounted>, errno: nix::Error) -> StartError {
+    match server {
+        Some(server) if !no_overlay(errno) => server.failure(&errno),
+        _ => overlay_failed(errno),
+    }
+}
+
+fn overlay_failed(errno: nix::Error) -> StartError {
+    StartError::mount("overlay", "/", errno)
+}

@@ -1,0 +1,11 @@
+//! The root file system: what it is made from, who serves an image, and how it is put together.
+
+pub(in crate::start) mod assemble;
+pub(in crate::start) mod extract;
+pub(in crate::start) mod image_files;
+pub(in crate::start) mod layers;
+pub(in crate::start) mod merged;
+pub(in crate::start) mod server;
+pub(in crate::start) mod source;
+pub(in crate::start) mod tree;
+pub(in crate::start) mod upper;

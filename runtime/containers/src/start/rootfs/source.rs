@@ -1,0 +1,236 @@
+//! What a root filesystem is made from, on its way from a path to something that can be mounted.
+//!
+//! The way is the same for each start: [`RootfsSource::open`] before anything else,
+//! [`RootfsSource::prepare`] outside of all namespaces, [`RootfsSource::fork_helpers`] before there
+//! are any, and [`RootfsSource::serve`] as soon as there is a place to mount the image at.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, pipe2};
+
+use crate::HostSide;
+use crate::named::{Claim, State};
+use crate::start::error::StartError;
+use crate::start::plan::Root;
+use crate::start::process::helpers::{Child, fork_helpers};
+use crate::start::process::identity::Identity;
+use crate::start::rootfs::server::{Mounted, Server, Unserved};
+use crate::start::roots::LOWER;
+use linux::{channel, sys};
+use squashfs::image::{Image, InUse};
+
+/// What a root filesystem is made from. An image is first an [`OpenedImage`], of which it is then
+/// decided how it is read: [`Layers`].
+pub(in crate::start) enum RootfsSource<I> {
+    /// A squashfs file, below changes in memory or those of a named container.
+    Image(I),
+    /// A directory on the host.
+    Directory(PathBuf),
+    /// The root mount of a running container, which is complete already.
+    RunningRoot(OwnedFd),
+}
+
+/// A squashfs file, of which no more is known than that it is one.
+pub(in crate::start) struct OpenedImage {
+    file: File,
+    path: PathBuf,
+    changes: Option<Changes>,
+}
+
+/// The changes of a named container, above its image.
+struct Changes {
+    /// The container's directory.
+    directory: PathBuf,
+    /// The image's server holds this file open as long as the layer is mounted.
+    used: File,
+}
+
+/// An image and where what is changed above it is kept. `S` is the image's server: a [`Server`] that
+/// is not begun yet, or [`Mounted`].
+pub(in crate::start) struct Layers<S> {
+    pub(in crate::start) lower: Lower<S>,
+    /// A named container's directory. `None`: changes are in memory and gone with the container.
+    pub(in crate::start) changes: Option<PathBuf>,
+}
+
+/// How the image's files are read.
+pub(in crate::start) enum Lower<S> {
+    /// By the image's server.
+    Served(S),
+    /// From memory, into which the image is to be unpacked because FUSE cannot be used.
+    Extracted(Unserved),
+}
+
+impl<S> From<Result<S, Unserved>> for Lower<S> {
+    fn from(served: Result<S, Unserved>) -> Lower<S> {
+        served.map_or_else(Lower::Extracted, Lower::Served)
+    }
+}
+
+/// A source, and the claim that keeps others from starting the same named container. The claim is
+/// to be dropped when the container runs.
+pub(in crate::start) struct Opened {
+    pub(in crate::start) source: RootfsSource<OpenedImage>,
+    pub(in crate::start) claim: Option<Claim>,
+}
+
+impl RootfsSource<OpenedImage> {
+    /// Opens what is to be started. From here on the descriptor is the image, whatever becomes of
+    /// its path.
+    pub(in crate::start) fn open(root: &Root, in_use: InUse) -> Result<Opened, StartError> {
+        let (path, changes, claim) = match root {
+            Root::Path(path) => (path.clone(), None, None),
+            Root::Container(container) if container.layered.is_none() => {
+                (container.path.clone(), None, None)
+            }
+            Root::Container(container) => {
+                let mut claim = container.claim()?;
+                let used = match claim.take_state() {
+                    State::Unused(used) => used,
+                    State::Running(mount) => {
+                        let source = RootfsSource::RunningRoot(mount);
+                        return Ok(Opened { source, claim: Some(claim) });
+                    }
+                };
+                let changes = Changes { directory: container.path.clone(), used };
+                (container.checked_image()?, Some(changes), Some(claim))
+            }
+        };
+        let source = match Image::open(&path, in_use)? {
+            Image::Directory(path) => RootfsSource::Directory(path),
+            Image::Squashfs { file, path } => {
+                RootfsSource::Image(OpenedImage { file, path, changes })
+            }
+        };
+        Ok(Opened { source, claim })
+    }
+
+    /// The image's path, for messages.
+    pub(in crate::start) fn image_path(&self) -> Option<&Path> {
+        match self {
+            RootfsSource::Image(image) => Some(&image.path),
+            RootfsSource::Directory(_) | RootfsSource::RunningRoot(_) => None,
+        }
+    }
+
+    /// Finds what the image is to be served with; outside all namespaces. The server will write
+    /// its complaints to `log`.
+    pub(in crate::start) fn prepare(
+        self,
+        identity: &Identity,
+        host: &HostSide,
+        log: &File,
+    ) -> Result<RootfsSource<Layers<Server>>, StartError> {
+        let OpenedImage { file, path, changes } = match self {
+            RootfsSource::Directory(path) => return Ok(RootfsSource::Directory(path)),
+            RootfsSource::RunningRoot(mount) => return Ok(RootfsSource::RunningRoot(mount)),
+            RootfsSource::Image(image) => image,
+        };
+        let (directory, used) = changes.map(|changes| (changes.directory, changes.used)).unzip();
+        let lower = Server::prepare((file, &path), identity, used, host, log)?.into();
+        Ok(RootfsSource::Image(Layers { lower, changes: directory }))
+    }
+}
+
+impl RootfsSource<Layers<Server>> {
+    /// The image below a layer that is new, if this process can read it without the server.
+    pub(in crate::start) fn readable_image(&self) -> Option<&squashfs::Image> {
+        match self {
+            RootfsSource::Image(Layers { lower: Lower::Served(server), changes: None }) => {
+                server.image()
+            }
+            _ => None,
+        }
+    }
+
+    /// Forks the helpers that the container needs, before there are namespaces: a mount namespace
+    /// they must not keep, and within the user namespace they would be the container's prey.
+    ///
+    /// With `step_socket` a keeper is among them: it kills the container when the socket's other
+    /// end, which slurmstepd holds, is closed without a word.
+    pub(in crate::start) fn fork_helpers(
+        &self,
+        step_socket: Option<RawFd>,
+        log: &File,
+    ) -> Result<Helpers, StartError> {
+        let server = match self {
+            RootfsSource::Image(Layers { lower: Lower::Served(server), .. }) => {
+                Some(server.serve())
+            }
+            _ => None,
+        };
+        if server.is_none() && step_socket.is_none() {
+            return Ok(Helpers::default());
+        }
+        let (alive, running) =
+            pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()))?;
+        Ok(match fork_helpers(server, step_socket, &running, log)? {
+            // Kernels before 5.3 have no descriptor of a process: the pipe is nearly as good.
+            Child::Keeper(keeper, its_socket) => Helpers {
+                ended: Some(sys::process_fd(keeper).unwrap_or(alive)),
+                intermediate: None,
+                keeper: Some(its_socket),
+            },
+            Child::Intermediate(child) => {
+                Helpers { ended: Some(alive), intermediate: Some(child), keeper: None }
+            }
+        })
+    }
+
+    /// Mounts the image on the stage, which is the working directory. With that its server begins,
+    /// which needs a while: there is other work to be done meanwhile.
+    pub(in crate::start) fn serve(self) -> Result<RootfsSource<Layers<Mounted>>, StartError> {
+        let Layers { lower, changes } = match self {
+            RootfsSource::Directory(path) => return Ok(RootfsSource::Directory(path)),
+            RootfsSource::RunningRoot(mount) => return Ok(RootfsSource::RunningRoot(mount)),
+            RootfsSource::Image(layers) => layers,
+        };
+        let lower = match lower {
+            Lower::Served(server) => server.mount(LOWER)?.into(),
+            Lower::Extracted(unserved) => Lower::Extracted(unserved),
+        };
+        Ok(RootfsSource::Image(Layers { lower, changes }))
+    }
+}
+
+/// The processes beside a container.
+#[derive(Default)]
+pub(in crate::start) struct Helpers {
+    /// Can be read, or hangs up, when they are gone.
+    pub(in crate::start) ended: Option<OwnedFd>,
+    /// The process that has forked the server and ends.
+    intermediate: Option<Pid>,
+    /// Where the keeper waits for the container's user namespace.
+    keeper: Option<OwnedFd>,
+}
+
+impl Helpers {
+    /// Sends the keeper the user namespace that this process has entered: its processes are those
+    /// that the keeper may have to kill.
+    pub(in crate::start) fn send_user_namespace_to_keeper(&mut self) -> io::Result<()> {
+        match self.keeper.take() {
+            Some(keeper) => channel::send(&keeper, &File::open("/proc/self/ns/user")?.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves no child that whoever is executed next would find. In a PID namespace of its own
+    /// the child is another process's.
+    pub(in crate::start) fn settle(&mut self) {
+        if let Some(child) = self.intermediate.take() {
+            let _ = waitpid(child, None);
+        }
+    }
+}
+
+/// A file in memory that helpers write their complaints to.
+pub(in crate::start) fn helper_log() -> Result<File, StartError> {
+    let log = memfd_create("helpers", MFdFlags::MFD_CLOEXEC);
+    log.map(File::from).map_err(|errno| StartError::Process(errno.into()))
+}
