@@ -9,8 +9,9 @@ pub mod fstab;
 mod hint;
 mod host_side;
 pub mod launch;
-pub mod named;
+pub mod record;
 pub mod start;
+pub mod verbs;
 
 pub use hint::nearest;
 pub use host_side::HostSide;

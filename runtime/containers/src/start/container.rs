@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use crate::named::Claim;
+use crate::record::Claim;
 use crate::start::error::StartError;
 use crate::start::files;
 use crate::start::plan::Namespaces;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::devices::DeviceError;
 use crate::fstab::FstabError;
-use crate::named::ContainerError;
+use crate::record::ContainerError;
 use handover::namespaces::Namespace;
 use squashfs::image::ImageError;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::HostSide;
 use crate::fstab::Entry;
-use crate::named;
+use crate::record;
 use crate::start::environment::site::Site;
 use crate::start::mounts::devices::Wanted;
 
@@ -28,15 +28,15 @@ pub enum Root {
     /// A squashfs file or a directory; changes are gone with the container.
     Path(PathBuf),
     /// A named container, which keeps its changes.
-    Container(named::Container),
+    Container(record::Container),
 }
 
 impl Root {
     /// What running processes show as the source of their root mount.
-    pub(super) fn mark(&self, label: Option<&named::Name>) -> String {
+    pub(super) fn mark(&self, label: Option<&record::Name>) -> String {
         match (self, label) {
             (Root::Container(container), _) => container.mark(),
-            (Root::Path(_), Some(label)) => named::label_mark(label),
+            (Root::Path(_), Some(label)) => record::label_mark(label),
             (Root::Path(_), None) => "pyxis".to_owned(),
         }
     }
@@ -48,7 +48,7 @@ pub struct Plan {
     /// What the root filesystem is made of.
     pub root: Root,
     /// What a container that has no name of its own is called while it runs.
-    pub label: Option<named::Name>,
+    pub label: Option<record::Name>,
     /// Be uid and gid 0 inside.
     pub remap_root: bool,
     /// Let the root filesystem be written to.

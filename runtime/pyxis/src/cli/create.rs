@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use containers::named::Name;
+use containers::record::Name;
 
 use pyxis::settings::Settings;
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Args;
-use containers::named::Exec;
+use containers::verbs::Exec;
 
 use pyxis::settings::Settings;
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use containers::named::{Export, Name, default_output};
+use containers::record::Name;
+use containers::verbs::{Export, default_output};
 
 use pyxis::settings::Settings;
 

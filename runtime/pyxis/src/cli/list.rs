@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use clap::Args;
-use containers::named::{Container, ContainerError, DataPath, Process};
+use containers::record::{Container, ContainerError, DataPath, Process};
 use hygiene::console;
 use hygiene::text::escaped;
 use linux::processes::Row;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Args;
-use containers::named::{ContainerError, Name};
+use containers::record::{ContainerError, Name};
 use images::import::ImportError;
 use images::progress::Progress;
 use images::uri::Uri;

@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use std::process::ExitCode;
 
 use clap::Args;
-use containers::named::{Container, Name};
+use containers::record::{Container, Name};
 use hygiene::console;
 
 use pyxis::settings::Settings;

@@ -6,7 +6,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::HostSide;
-use crate::named::{Claim, Container};
+use crate::record::{Claim, Container};
 use crate::start::error::StartError;
 use crate::start::plan::Namespaces;
 use crate::start::process::identity::Identity;

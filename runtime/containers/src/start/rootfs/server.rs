@@ -20,7 +20,7 @@ use nix::mount::{MsFlags, mount};
 use crate::HostSide;
 use crate::start::process::child::{exit_now, fail, inherit};
 
-use crate::named;
+use crate::record;
 use crate::start::error::StartError;
 use crate::start::process::cores;
 use crate::start::process::identity::Identity;
@@ -230,7 +230,7 @@ impl Serve<'_> {
         }));
         match fuse::Server::new(fuse, image, self.0.ids).run() {
             Ok(()) => {
-                self.0.held.as_ref().map(named::finish_removal);
+                self.0.held.as_ref().map(record::finish_removal);
                 exit_now(0)
             }
             Err(error) => {

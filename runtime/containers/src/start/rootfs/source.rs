@@ -15,7 +15,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
 
 use crate::HostSide;
-use crate::named::{Claim, State};
+use crate::record::{Claim, State};
 use crate::start::error::StartError;
 use crate::start::plan::Root;
 use crate::start::process::helpers::{Child, fork_helpers};

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::ContainerError;
+use super::error::ContainerError;
 
 /// What of a directory's mode lets others than its owner change it.
 const OTHERS: u32 = 0o022;

@@ -11,62 +11,30 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::create::STAGE;
+use super::error::ContainerError;
 use super::usage::is_at;
-use super::{Container, ContainerError, DataPath};
-use linux::sys::{Lock, Umask, flock};
+use linux::sys::{Lock, flock};
 
+/// Prefix of containers being made.
+pub(crate) const UNFINISHED: &str = ".pyxis.create.";
 /// Prefix of containers being removed.
 const TRASH: &str = ".pyxis.trash.";
 /// How long the end of a container may take for it: a step waits for its image's server.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
-/// How long a removal waits for the image server of a container that has just ended.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-impl DataPath {
-    /// Removes a container. Returns whether its files are gone already; those of a running one
-    /// follow when it has ended.
-    ///
-    /// # Errors
-    /// [`ContainerError`].
-    pub fn remove(&self, container: &Container) -> Result<bool, ContainerError> {
-        let path = &container.path;
-        let _umask = Umask::ours();
-        // A damaged container has no lock to take, and must be removable.
-        let lock = container.layered.is_some().then(|| container.lock());
-        match lock.transpose() {
-            Err(ContainerError::Absent { path }) => return Err(ContainerError::Absent { path }),
-            lock => {
-                let trash = hidden_away(self, path)?;
-                drop(lock);
-                let started = Instant::now();
-                let mut pause = Duration::from_millis(1);
-                while !discard(&trash) {
-                    if started.elapsed() > PATIENCE {
-                        return Ok(false);
-                    }
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_millis(20));
-                }
-            }
-        }
-        sweep(self);
-        Ok(true)
-    }
-}
 
 /// Takes a container out of sight and deletes it if it is not in use.
-pub(super) fn to_trash(data: &DataPath, place: &Path) -> Result<(), ContainerError> {
+pub(crate) fn to_trash(data: &Path, place: &Path) -> Result<(), ContainerError> {
     let trash = hidden_away(data, place)?;
     discard(&trash);
     Ok(())
 }
 
-fn hidden_away(data: &DataPath, place: &Path) -> Result<std::path::PathBuf, ContainerError> {
+/// Renames a container, so that nobody finds it any more.
+pub(crate) fn hidden_away(data: &Path, place: &Path) -> Result<std::path::PathBuf, ContainerError> {
     for attempt in 0u32.. {
         let mut name = OsString::from(format!("{TRASH}{}.{attempt}.", std::process::id()));
         name.push(place.file_name().unwrap_or(OsStr::new("container")));
-        let trash = data.path().join(name);
+        let trash = data.join(name);
         match fs::rename(place, &trash) {
             Ok(()) => return Ok(trash),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -81,7 +49,7 @@ fn hidden_away(data: &DataPath, place: &Path) -> Result<std::path::PathBuf, Cont
 }
 
 /// Deletes what is out of sight, unless a container still runs on it.
-fn discard(trash: &Path) -> bool {
+pub(crate) fn discard(trash: &Path) -> bool {
     if let Ok(used) = open_existing(&trash.join("used")) {
         if !matches!(flock(&used, Lock::TryExclusive), Ok(true)) {
             return false;
@@ -103,13 +71,13 @@ pub(crate) fn finish(used: &File) {
 }
 
 /// Deletes what crashes and containers removed while running have left.
-pub(super) fn sweep(data: &DataPath) {
-    let Ok(entries) = fs::read_dir(data.path()) else { return };
+pub(crate) fn sweep(data: &Path) {
+    let Ok(entries) = fs::read_dir(data) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         if name.as_bytes().starts_with(TRASH.as_bytes()) {
             discard(&entry.path());
-        } else if name.as_bytes().starts_with(STAGE.as_bytes()) {
+        } else if name.as_bytes().starts_with(UNFINISHED.as_bytes()) {
             let lock = entry.path().join("lock");
             match open_existing(&lock) {
                 // Its maker has it locked; without a maker it is ours to clear.
@@ -130,7 +98,7 @@ fn open_existing(path: &Path) -> io::Result<File> {
 }
 
 /// Deletes a tree, whatever the modes of its directories are, on one file system only.
-pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     remove_tree_until(path, None)
 }
 
@@ -182,7 +150,7 @@ fn remove_on(
 
 /// Lets the owner read everything and write to all directories: some images rely on root's
 /// capabilities for that.
-pub(super) fn make_accessible(path: &Path) -> io::Result<()> {
+pub(crate) fn make_accessible(path: &Path) -> io::Result<()> {
     let stat = path.symlink_metadata()?;
     if stat.is_symlink() {
         return Ok(());

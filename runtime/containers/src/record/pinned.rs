@@ -21,60 +21,60 @@ const LONGEST_STATUS: u64 = 1 << 20;
 const LONGEST_ENVIRON: u64 = 8 << 20;
 
 /// A process, held on to.
-pub(super) struct Pinned {
+pub(crate) struct Pinned {
     pidfd: OwnedFd,
     directory: OwnedFd,
 }
 
 /// Who a process is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Credentials {
+pub(crate) struct Credentials {
     /// Real, effective and saved uid.
-    pub(super) uids: [u32; 3],
+    pub(crate) uids: [u32; 3],
     /// Real gid.
-    pub(super) gid: u32,
-    pub(super) groups: Vec<u32>,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
 }
 
 /// The namespaces of a process of the caller's that say so.
-pub(super) struct Own {
-    pub(super) user: OwnedFd,
-    pub(super) mount: OwnedFd,
+pub(crate) struct Own {
+    pub(crate) user: OwnedFd,
+    pub(crate) mount: OwnedFd,
 }
 
 impl Pinned {
     /// Holds on to the process with this number.
-    pub(super) fn open(pid: i32) -> io::Result<Pinned> {
+    pub(crate) fn open(pid: i32) -> io::Result<Pinned> {
         let pidfd = sys::pidfd_open(pid)?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let directory = nix::fcntl::open(format!("/proc/{pid}").as_str(), flags, Mode::empty())?;
         Ok(Pinned { pidfd, directory })
     }
 
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         sys::is_alive(self.pidfd.as_fd())
     }
 
-    pub(super) fn open_file(&self, what: &str, flags: OFlag) -> io::Result<OwnedFd> {
+    pub(crate) fn open_file(&self, what: &str, flags: OFlag) -> io::Result<OwnedFd> {
         Ok(openat(&self.directory, what, flags | OFlag::O_CLOEXEC, Mode::empty())?)
     }
 
     /// Opens a namespace of the process.
-    pub(super) fn open_namespace(&self, which: Namespace) -> io::Result<OwnedFd> {
+    pub(crate) fn open_namespace(&self, which: Namespace) -> io::Result<OwnedFd> {
         self.open_file(&format!("ns/{}", which.file()), OFlag::O_RDONLY)
     }
 
     /// The same, unless it is the caller's own.
-    pub(super) fn namespace(&self, which: Namespace) -> io::Result<Option<OwnedFd>> {
+    pub(crate) fn namespace(&self, which: Namespace) -> io::Result<Option<OwnedFd>> {
         unless_ours(which, self.open_namespace(which)?)
     }
 
     /// Its environment, as it shows it.
-    pub(super) fn environ(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn environ(&self) -> io::Result<Vec<u8>> {
         self.read("environ", LONGEST_ENVIRON)
     }
 
-    pub(super) fn read(&self, what: &str, longest: u64) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, what: &str, longest: u64) -> io::Result<Vec<u8>> {
         let file = File::from(self.open_file(what, OFlag::O_RDONLY)?);
         let mut text = Vec::new();
         if file.take(longest + 1).read_to_end(&mut text)? as u64 > longest {
@@ -84,7 +84,7 @@ impl Pinned {
     }
 
     /// Who it is.
-    pub(super) fn credentials(&self) -> io::Result<Credentials> {
+    pub(crate) fn credentials(&self) -> io::Result<Credentials> {
         let status = self.read("status", LONGEST_STATUS)?;
         credentials(&String::from_utf8_lossy(&status))
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
@@ -93,7 +93,7 @@ impl Pinned {
     /// Its namespaces, if it is the caller's own: it has no other uid, and its user namespace is the
     /// caller's own or made by the caller, and its mounts belong to that one. So no forgery of
     /// another user is among them, nor what a program of root's has been led into.
-    pub(super) fn own(&self) -> io::Result<Option<Own>> {
+    pub(crate) fn own(&self) -> io::Result<Option<Own>> {
         let me = geteuid().as_raw();
         if self.credentials()?.uids != [me; 3] {
             return Ok(None);
@@ -114,7 +114,7 @@ impl Pinned {
 }
 
 /// An opened namespace, unless it is the one that the caller is in.
-pub(super) fn unless_ours(which: Namespace, theirs: OwnedFd) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn unless_ours(which: Namespace, theirs: OwnedFd) -> io::Result<Option<OwnedFd>> {
     let ours = namespaces::same(&theirs, which.own()?)?;
     Ok((!ours).then_some(theirs))
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, FdFlag, RenameFlags, fcntl, renameat2};
 
-use super::Container;
 use crate::HostSide;
+use crate::record::Container;
 use squashfs::mksquashfs::Mksquashfs;
 
 use crate::start::{self, StartError};

@@ -11,8 +11,8 @@ use std::process::Command;
 use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Uid, fchdir, geteuid, setgroups, setresgid, setresuid};
 
-use super::process::{Credentials, Pinned, unless_ours};
 use crate::launch::{LaunchError, confine};
+use crate::record::pinned::{Credentials, Pinned, unless_ours};
 use crate::start::supervise;
 use handover::namespaces::{self, Namespace};
 use linux::environ::{self, Environ};

@@ -1,5 +1,5 @@
 //! Running containers, found by what `/proc` says about the caller's processes: a container needs
-//! no bookkeeping that a crash could falsify. Others' processes are not looked at ([`super::process`]).
+//! no bookkeeping that a crash could falsify. Others' processes are not looked at ([`super::pinned`]).
 //!
 //! A PID may be reused between two looks. Everything taken from a process is therefore opened
 //! while a pidfd of it is held, and kept only if the process is still alive afterwards.
@@ -7,24 +7,19 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{fstat, fstatat};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, geteuid};
 
-use super::process::{Own, Pinned, unless_ours};
-use super::{Container, ContainerError, Name, State, directory_mark};
-use crate::HostSide;
-use crate::start::environment::launcher;
-use crate::start::files;
+use super::container::{Container, directory_mark};
+use super::name::Name;
+use super::pinned::{Own, Pinned, unless_ours};
 use handover::fork::fork;
 use handover::namespaces::{self, Namespace};
-use handover::{Handover, Part, environ_file};
 use linux::{channel, detached, sys};
 
 /// The first process in each mount namespace but the caller's.
@@ -122,14 +117,14 @@ fn root_source(table: &[u8]) -> Option<String> {
 }
 
 /// A process of the caller's with the mark of a container.
-struct Found {
-    process: Pinned,
+pub(crate) struct Found {
+    pub(crate) process: Pinned,
     own: Own,
 }
 
 impl Found {
     /// Finds one and holds on to it.
-    fn with(mark: &str) -> io::Result<Option<Found>> {
+    pub(crate) fn with(mark: &str) -> io::Result<Option<Found>> {
         for process in Process::all().iter().filter(|process| process.has(mark)) {
             let Ok(pinned) = Pinned::open(process.pid) else { continue };
             // Looked at again, now that it is held.
@@ -145,7 +140,7 @@ impl Found {
     }
 
     /// The namespace `which`, unless it is the caller's own.
-    fn namespace(&self, which: Namespace) -> io::Result<Option<OwnedFd>> {
+    pub(crate) fn namespace(&self, which: Namespace) -> io::Result<Option<OwnedFd>> {
         // As they were when they were looked at: it may be in others by now.
         match which {
             Namespace::User => unless_ours(which, self.own.user.try_clone()?),
@@ -208,76 +203,8 @@ fn copy_root(user: Option<OwnedFd>, mount: Option<OwnedFd>, to: &OwnedFd) -> io:
     channel::send(to, &root)
 }
 
-/// Sends the running `container`'s descriptors to `socket`. `false` when it does not run.
-///
-/// # Errors
-/// [`ContainerError::File`].
-pub fn hand_over(
-    container: &Container,
-    host: &HostSide,
-    socket: BorrowedFd<'_>,
-) -> Result<bool, ContainerError> {
-    let _umask = sys::Umask::ours();
-    let mark = container.mark();
-    let environ = container.environ_file();
-    let look = || {
-        let found = Found::with(&mark)?;
-        found.map_or(Ok(None), |found| collect(Some(&environ), host, &found))
-    };
-    let message = if container.layered.is_some() {
-        let _lock = container.lock()?; // waits for a start under way
-        match container.usage(look)? {
-            State::Running(message) => Some(message),
-            State::Unused(_) => None,
-        }
-    } else {
-        look().map_err(|error| ContainerError::file("join", &container.path, error))?
-    };
-    let sent = message.map(|message| message.send(socket)).transpose();
-    sent.map(|sent| sent.is_some())
-        .map_err(|error| ContainerError::file("hand over", &container.path, error))
-}
-
-/// As [`hand_over`], of a container that was started from a file under a name.
-///
-/// # Errors
-/// [`ContainerError::File`].
-pub fn hand_over_labelled(
-    label: &Name,
-    host: &HostSide,
-    socket: BorrowedFd<'_>,
-) -> Result<bool, ContainerError> {
-    let found = Found::with(&label_mark(label))
-        .and_then(|found| found.map_or(Ok(None), |found| collect(None, host, &found)))
-        .and_then(|message| message.map(|message| message.send(socket)).transpose());
-    let named = Path::new(label.as_os_str());
-    found.map(|sent| sent.is_some()).map_err(|error| ContainerError::file("join", named, error))
-}
-
-/// `None` if the process ended before everything was opened.
-fn collect(environ: Option<&Path>, host: &HostSide, found: &Found) -> io::Result<Option<Handover>> {
-    let process = &found.process;
-    let opened: io::Result<Handover> = (|| {
-        let mut parts = Vec::new();
-        for namespace in Namespace::ALL {
-            if let Some(part) = namespace.part() {
-                parts.extend(found.namespace(namespace)?.map(|fd| (part, fd)));
-            }
-        }
-        let block = match environ.map(files::read) {
-            Some(Ok(block)) => block,
-            _ => launcher::without_step(&process.environ()?),
-        };
-        let block = launcher::for_this_step(&block, &host.environ);
-        parts.push((Part::Cwd, start_directory(process, &block)?));
-        parts.push((Part::Environ, environ_file(&block)?));
-        Ok(Handover::new(parts))
-    })();
-    unless_gone(process, opened)
-}
-
 /// What was opened of a process, whatever came of it, if the process has not ended meanwhile.
-fn unless_gone<T>(process: &Pinned, opened: io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn unless_gone<T>(process: &Pinned, opened: io::Result<T>) -> io::Result<Option<T>> {
     match opened {
         _ if !process.is_alive() => Ok(None),
         // It is about to be a zombie: its files go before it does.
@@ -289,21 +216,6 @@ fn unless_gone<T>(process: &Pinned, opened: io::Result<T>) -> io::Result<Option<
         }
         opened => opened.map(Some),
     }
-}
-
-/// The directory that `PWD` names, in the process's root.
-fn start_directory(process: &Pinned, block: &[u8]) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    let root = process.open_file("root", flags)?;
-    let variable = block.split(|byte| *byte == 0).find_map(|line| line.strip_prefix(b"PWD="));
-    if let Some(path) = variable {
-        let how =
-            OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        if let Ok(directory) = openat2(&root, OsStr::from_bytes(path), how) {
-            return Ok(directory);
-        }
-    }
-    Ok(root)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use hygiene::text::is_harmless;
 
-use super::ContainerError;
+use super::error::ContainerError;
 
-/// Room for the prefixes of [`super::create`] in a file name.
+/// Room for the prefixes of [`crate::verbs`] in a file name.
 const LONGEST: usize = 230;
 
 /// A checked name: one path component that `list` shows on one line.

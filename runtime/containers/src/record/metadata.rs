@@ -3,11 +3,11 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Container, ContainerError};
+use super::error::ContainerError;
 use squashfs::image::tables_digest;
 
 /// The file that tells a container of ours from a plain root filesystem.
@@ -37,7 +37,7 @@ pub struct Metadata {
 
 impl Metadata {
     /// Describes a new container over `image`.
-    pub(super) fn new(origin: &Path, image: &File) -> io::Result<Metadata> {
+    pub(crate) fn new(origin: &Path, image: &File) -> io::Result<Metadata> {
         let mut random = [0u8; 16];
         File::open("/dev/urandom")?.read_exact(&mut random)?;
         let tables = tables_digest(image)?;
@@ -55,14 +55,14 @@ impl Metadata {
 
     /// Whether nothing was done to the image since: a hard link notices when the original is
     /// written to.
-    fn is_untouched(&self, image: &fs::Metadata) -> bool {
+    pub(super) fn is_untouched(&self, image: &fs::Metadata) -> bool {
         (self.image_size, self.image_mtime, self.image_mtime_nsec)
             == (image.size(), image.mtime(), image.mtime_nsec())
     }
 
     /// The same, where the image is what it was and only its time is another: somebody touched one
     /// of its names, to keep it from being purged perhaps.
-    fn renewed(&self, image: &File) -> io::Result<Option<Metadata>> {
+    pub(super) fn renewed(&self, image: &File) -> io::Result<Option<Metadata>> {
         // Its time first: what is written meanwhile is noticed by the next.
         let stat = image.metadata()?;
         if self.image_tables.is_none() || self.image_size != stat.size() {
@@ -77,7 +77,7 @@ impl Metadata {
     }
 
     /// Replaces what is there, or leaves it as it is.
-    pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
+    pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
         let text = toml::to_string(self).map_err(io::Error::other)?;
         let new = directory.join(NEW);
         let mut file = File::create(&new)?;
@@ -88,7 +88,7 @@ impl Metadata {
     }
 
     /// `None` for a directory that is a plain root filesystem.
-    pub(super) fn read(directory: &Path) -> Result<Option<Metadata>, ContainerError> {
+    pub(crate) fn read(directory: &Path) -> Result<Option<Metadata>, ContainerError> {
         let path = directory.join(FILE);
         let text = match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -101,29 +101,5 @@ impl Metadata {
             return Err(damaged(format!("made by another version, format {}", metadata.format)));
         }
         Ok(Some(metadata))
-    }
-}
-
-impl Container {
-    /// The image below the changes of this container, which the caller has locked, if it is still
-    /// the one that the container was made over.
-    ///
-    /// # Errors
-    /// [`ContainerError::ImageChanged`], or that it cannot be read.
-    pub(crate) fn checked_image(&self) -> Result<PathBuf, ContainerError> {
-        let path = self.image();
-        let Some(metadata) = &self.layered else { return Ok(path) };
-        let failed = |error| ContainerError::file("read", &path, error);
-        if metadata.is_untouched(&fs::metadata(&path).map_err(failed)?) {
-            return Ok(path);
-        }
-        let renewed =
-            File::open(&path).and_then(|image| metadata.renewed(&image)).map_err(failed)?;
-        let Some(renewed) = renewed else {
-            return Err(ContainerError::ImageChanged { path: self.path.clone() });
-        };
-        // Where it cannot be noted, the next start looks again.
-        let _ = renewed.write(&self.path);
-        Ok(path)
     }
 }

@@ -99,7 +99,7 @@ pub enum ContainerError {
 }
 
 impl ContainerError {
-    pub(super) fn file(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+    pub(crate) fn file(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         ContainerError::File { operation, path: path.to_owned(), source: source.into() }
     }
 }

@@ -1,60 +1,19 @@
-//! Named containers: directories below the data path, the same as enroot's.
-//!
-//! A container made by enroot is a plain root filesystem. One made here holds
-//!
-//! | file | what |
-//! |---|---|
-//! | `container.toml` | identity, and what the image looked like: size, time, digest of its tables |
-//! | `image.sqsh` | the image: a hard link where possible, else a copy |
-//! | `upper`, `work` | what was changed in the container, as the kernel's overlay keeps it |
-//! | `environ` | the environment it was last started with, for those who join it |
-//! | `lock` | held while it is being made, started or joined |
-//! | `used` | held by the process that serves the image, as long as the container runs |
-//!
-//! Names with a leading dot are being made (`.pyxis.create.NAME`) or removed (`.pyxis.trash.*`).
-
-mod create;
-mod error;
-mod exec;
-mod export;
-mod hold;
-mod metadata;
-mod name;
-mod place;
-mod process;
-mod remove;
-mod running;
-mod usage;
+//! The directory that all containers of a user, or of root, are in.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-pub use error::ContainerError;
-pub use exec::{Entered, Exec, ExecError};
-pub use export::{Export, ExportError, default_output};
+use super::container::Container;
+use super::error::ContainerError;
+use super::metadata::Metadata;
+use super::name::Name;
+use super::{place, trash};
 use linux::sys::Umask;
-pub use metadata::Metadata;
-pub use name::Name;
-pub(crate) use remove::finish as finish_removal;
-pub(crate) use running::label_mark;
-pub use running::{Process, hand_over, hand_over_labelled};
-pub(crate) use usage::{Claim, State};
 
 /// Where containers live.
 #[derive(Clone, Debug)]
 pub struct DataPath(PathBuf);
-
-/// A container that exists.
-#[derive(Clone, Debug)]
-pub struct Container {
-    /// Its name.
-    pub name: Name,
-    /// Its directory.
-    pub path: PathBuf,
-    /// `None` for a plain root filesystem.
-    pub layered: Option<Metadata>,
-}
 
 impl DataPath {
     /// A data path, made if need be. Root's is one that nobody else can change.
@@ -123,7 +82,7 @@ impl DataPath {
     /// [`ContainerError::File`].
     pub fn names(&self) -> Result<Vec<Name>, ContainerError> {
         let failed = |error| ContainerError::file("read", &self.0, error);
-        remove::sweep(self);
+        trash::sweep(&self.0);
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.0).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -136,29 +95,4 @@ impl DataPath {
         names.sort();
         Ok(names)
     }
-}
-
-impl Container {
-    /// The image below the container's own changes.
-    pub(crate) fn image(&self) -> PathBuf {
-        self.path.join("image.sqsh")
-    }
-
-    /// The `source` that the container's root shows in `mountinfo`, for a root that is an overlay.
-    pub(crate) fn mark(&self) -> String {
-        match &self.layered {
-            Some(metadata) => format!("pyxis-{}", metadata.id),
-            None => fs::metadata(&self.path)
-                .map_or_else(|_| "pyxis".to_owned(), |stat| directory_mark(stat.dev(), stat.ino())),
-        }
-    }
-
-    fn environ_file(&self) -> PathBuf {
-        self.path.join("environ")
-    }
-}
-
-/// As [`Container::mark`], of a plain directory.
-fn directory_mark(device: u64, inode: u64) -> String {
-    format!("pyxis-{device:x}-{inode:x}")
 }

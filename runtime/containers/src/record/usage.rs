@@ -11,8 +11,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::container::Container;
+use super::error::ContainerError;
+use super::metadata::Metadata;
 use super::running;
-use super::{Container, ContainerError, Metadata};
 use linux::sys::{Lock, flock};
 
 /// How long to wait for a container that is neither running any more nor gone yet.
@@ -60,7 +62,7 @@ impl Container {
     }
 
     /// Whether the container, which the caller has locked, is in use, and what `look` finds then.
-    pub(super) fn usage<T>(
+    pub(crate) fn usage<T>(
         &self,
         mut look: impl FnMut() -> io::Result<Option<T>>,
     ) -> Result<State<T>, ContainerError> {
@@ -89,7 +91,7 @@ impl Container {
     }
 
     /// Keeps others from starting or removing the container.
-    pub(super) fn lock(&self) -> Result<File, ContainerError> {
+    pub(crate) fn lock(&self) -> Result<File, ContainerError> {
         let path = self.path.join("lock");
         let failed = |error| ContainerError::file("lock", &path, error);
         let file = match open(&path) {
@@ -114,7 +116,7 @@ impl Container {
 }
 
 /// Whether `path` still leads to the opened `file`.
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.symlink_metadata()) {
         (Ok(file), Ok(path)) => (file.dev(), file.ino()) == (path.dev(), path.ino()),
         _ => false,
@@ -122,6 +124,6 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// For writing: `flock` on NFS wants that.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }

@@ -13,21 +13,16 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::hold::Hold;
-use super::metadata::Metadata;
-use super::remove::{remove_tree, sweep, to_trash};
-use super::usage::{is_at, open};
-use super::{Container, ContainerError, DataPath, Name};
+use crate::HostSide;
+use crate::record::trash::{UNFINISHED, make_accessible, remove_tree, sweep, to_trash};
+use crate::record::usage::{is_at, open};
+use crate::record::{Container, ContainerError, DataPath, Metadata, Name};
 use crate::start;
 use linux::sys::{Lock, Umask, flock, memory_file};
 use squashfs::image::Image;
 
-use crate::HostSide;
-
-/// Prefix of containers being made.
-pub(super) const STAGE: &str = ".pyxis.create.";
-
 /// A container being made. Its lock is the container's own: those who start it wait for us.
-struct Stage {
+struct Unfinished {
     path: PathBuf,
     lock: File,
 }
@@ -49,24 +44,24 @@ impl DataPath {
         host: &HostSide,
     ) -> Result<Container, ContainerError> {
         let _umask = Umask::ours();
-        sweep(self);
+        sweep(self.path());
         let place = self.place(name);
         let Image::Squashfs { file, .. } = Image::open(image, host.in_use)? else {
             return Err(squashfs::image::ImageError::not_squashfs(image).into());
         };
-        let stage = self.stage(name)?;
+        let unfinished = self.begin(name)?;
         let hold = Hold::begin().map_err(|error| ContainerError::file("create", &place, error))?;
         if place.symlink_metadata().is_ok() && !force {
-            stage.discard();
+            unfinished.discard();
             return Err(ContainerError::Exists { path: place });
         }
-        let made = stage.fill(&file, image, &hold, host).and_then(|rootfs| {
+        let made = unfinished.fill(&file, image, &hold, host).and_then(|rootfs| {
             // Read now: somebody may remove the container as soon as it is there.
             let layered = Metadata::read(&rootfs)?;
-            publish(self, &rootfs, &place, force)?;
+            publish(self.path(), &rootfs, &place, force)?;
             Ok(Container { name: name.clone(), path: place, layered })
         });
-        stage.discard(); // what an extracted root leaves; a layered one took it along
+        unfinished.discard(); // what an extracted root leaves; a layered one took it along
         made
     }
 
@@ -90,10 +85,10 @@ impl DataPath {
     }
 
     /// The right to make `name`, once nobody else is making it. What a crash left is cleared.
-    fn stage(&self, name: &Name) -> Result<Stage, ContainerError> {
-        let mut hidden = std::ffi::OsString::from(STAGE);
+    fn begin(&self, name: &Name) -> Result<Unfinished, ContainerError> {
+        let mut hidden = std::ffi::OsString::from(UNFINISHED);
         hidden.push(name.as_os_str());
-        let path = self.0.join(hidden);
+        let path = self.path().join(hidden);
         loop {
             match DirBuilder::new().mode(0o700).create(&path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -113,16 +108,16 @@ impl DataPath {
                 .map_err(|error| ContainerError::file("lock", &lock_path, error))?;
             if is_at(&lock, &lock_path) {
                 clear(&path)?;
-                return Ok(Stage { path, lock });
+                return Ok(Unfinished { path, lock });
             }
         }
     }
 }
 
 /// Removes everything but the lock.
-fn clear(stage: &Path) -> Result<(), ContainerError> {
-    let failed = |error| ContainerError::file("clear", stage, error);
-    for entry in fs::read_dir(stage).map_err(failed)? {
+fn clear(directory: &Path) -> Result<(), ContainerError> {
+    let failed = |error| ContainerError::file("clear", directory, error);
+    for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if entry.file_name() != "lock" {
             remove_tree(&entry.path()).map_err(failed)?;
@@ -131,7 +126,7 @@ fn clear(stage: &Path) -> Result<(), ContainerError> {
     Ok(())
 }
 
-impl Stage {
+impl Unfinished {
     /// Puts the container together. Returns the directory to be renamed.
     fn fill(
         &self,
@@ -195,7 +190,7 @@ impl Stage {
             let _ = log.rewind().and_then(|()| log.read_to_string(&mut text));
             return Err(failed(text.lines().last().unwrap_or("was killed").trim().to_owned()));
         }
-        super::remove::make_accessible(&rootfs)
+        make_accessible(&rootfs)
             .map_err(|error| ContainerError::file("set permissions of", &rootfs, error))?;
         Ok(rootfs)
     }
@@ -208,12 +203,7 @@ impl Stage {
     }
 }
 
-fn publish(
-    data: &DataPath,
-    rootfs: &Path,
-    place: &Path,
-    force: bool,
-) -> Result<(), ContainerError> {
+fn publish(data: &Path, rootfs: &Path, place: &Path, force: bool) -> Result<(), ContainerError> {
     loop {
         match renameat2(AT_FDCWD, rootfs, AT_FDCWD, place, RenameFlags::RENAME_NOREPLACE) {
             Ok(()) => return Ok(()),

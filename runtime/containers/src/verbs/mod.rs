@@ -1,0 +1,12 @@
+//! What is done with named containers, and with those that run.
+
+mod create;
+mod exec;
+mod export;
+mod hand_over;
+mod hold;
+mod remove;
+
+pub use exec::{Entered, Exec, ExecError};
+pub use export::{Export, ExportError, default_output};
+pub use hand_over::{hand_over, hand_over_labelled};
