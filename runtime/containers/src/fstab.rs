@@ -102,31 +102,28 @@ const IGNORED: [&str; 11] = [
     "user", "users",
 ];
 
-impl Entry {
-    /// Reads one line. `Ok(None)` for a blank line or a comment.
-    ///
-    /// # Errors
-    /// [`FstabError`] with the line and what it lacks.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "to be divided: fields, options, what they want of each other"
-    )]
-    pub fn parse(line: &OsStr) -> Result<Option<Entry>, FstabError> {
-        let bad = |problem| FstabError { line: line.to_string_lossy().trim().to_owned(), problem };
-        let bytes = line.as_bytes();
-        let fields: Vec<OsString> = bytes
+/// The fields of a line, with what enroot puts in the place of those that are absent.
+struct Fields {
+    source: OsString,
+    target: Option<OsString>,
+    fstype: Option<String>,
+    options: String,
+    pass: i32,
+}
+
+impl Fields {
+    /// `None` for a blank line or a comment.
+    fn of(line: &OsStr) -> Option<Fields> {
+        let fields: Vec<OsString> = line
+            .as_bytes()
             .split(|byte| byte.is_ascii_whitespace())
             .filter(|field| !field.is_empty())
             .map(unescape)
             .collect();
-        let Some(first) = fields.first() else { return Ok(None) };
-        if first.as_bytes().starts_with(b"#") {
-            return Ok(None);
-        }
+        let source = fields.first().filter(|first| !first.as_bytes().starts_with(b"#"))?.clone();
         let field = |at: usize| fields.get(at).filter(|field| *field != "none");
         let is_options = |field: &OsString| field.to_str().is_some_and(looks_like_options);
 
-        let source = first.clone();
         let mut target = field(1).cloned();
         let mut fstype = field(2).and_then(|field| field.to_str()).map(str::to_owned);
         let mut options = fields.get(3).and_then(|field| field.to_str()).map(str::to_owned);
@@ -135,26 +132,31 @@ impl Entry {
         } else if fields.len() == 3 && field(2).is_some_and(is_options) {
             options = fstype.take();
         }
-        let mut guessed_bind = false;
         if source == "tmpfs" {
             fstype = fstype.or(Some("tmpfs".to_owned()));
         } else if fstype.is_none() && options.is_none() {
-            guessed_bind = true;
+            options = Some("rbind,x-create=auto".to_owned());
         }
         if target.is_none() && source.as_bytes().starts_with(b"/") {
             target = Some(source.clone());
         }
-        let target = target.ok_or_else(|| bad("it has no target"))?;
-        let options = match options {
-            Some(options) => options,
-            None if guessed_bind => "rbind,x-create=auto".to_owned(),
-            None => String::new(),
-        };
+        let options = options.unwrap_or_default();
+        Some(Fields { source, target, fstype, options, pass: pass(&fields) })
+    }
+}
 
+impl Entry {
+    /// Reads one line. `Ok(None)` for a blank line or a comment.
+    ///
+    /// # Errors
+    /// [`FstabError`] with the line and what it lacks.
+    pub fn parse(line: &OsStr) -> Result<Option<Entry>, FstabError> {
+        let bad = |problem| FstabError { line: line.to_string_lossy().trim().to_owned(), problem };
+        let Some(fields) = Fields::of(line) else { return Ok(None) };
         let mut entry = Entry {
-            source,
-            target,
-            fstype: fstype.unwrap_or_else(|| "none".to_owned()),
+            source: fields.source,
+            target: fields.target.ok_or_else(|| bad("it has no target"))?,
+            fstype: fields.fstype.unwrap_or_else(|| "none".to_owned()),
             flags: MsFlags::empty(),
             propagation: MsFlags::empty(),
             data: String::new(),
@@ -162,22 +164,28 @@ impl Entry {
             detach: false,
             nofail: false,
             silent: false,
-            pass: pass(&fields),
+            pass: fields.pass,
         };
-        for option in options.split(',').filter(|option| !option.is_empty()) {
+        for option in fields.options.split(',').filter(|option| !option.is_empty()) {
             entry.apply(option).map_err(bad)?;
         }
-        if entry.is_bind() && !entry.data.is_empty() {
-            return Err(bad("a bind mount has no such option"));
-        }
-        if entry.fstype == "none"
-            && !entry.detach
-            && entry.propagation.is_empty()
-            && !entry.flags.intersects(MsFlags::MS_BIND | MsFlags::MS_REMOUNT)
-        {
-            return Err(bad("it is neither a bind mount nor names a file system type"));
-        }
+        entry.check().map_err(bad)?;
         Ok(Some(entry))
+    }
+
+    /// What the options want of each other.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.is_bind() && !self.data.is_empty() {
+            return Err("a bind mount has no such option");
+        }
+        let does_something = self.fstype != "none"
+            || self.detach
+            || !self.propagation.is_empty()
+            || self.flags.intersects(MsFlags::MS_BIND | MsFlags::MS_REMOUNT);
+        match does_something {
+            true => Ok(()),
+            false => Err("it is neither a bind mount nor names a file system type"),
+        }
     }
 
     fn apply(&mut self, option: &str) -> Result<(), &'static str> {

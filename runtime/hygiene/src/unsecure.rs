@@ -78,9 +78,9 @@ mod tests {
     fn no_program_is_executed_otherwise() {
         const OTHERS: [&str; 5] = [
             "hygiene/src/unsecure.rs",
-            "containers/src/named/exec.rs",
+            "containers/src/verbs/exec.rs",
             "containers/src/launch/mod.rs",
-            "containers/src/start/hooks.rs",
+            "containers/src/start/environment/hooks.rs",
             "pyxis/src/doctor/ask.rs",
         ];
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

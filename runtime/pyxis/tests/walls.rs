@@ -1,6 +1,8 @@
 //! Who may depend on whom. The walls between the crates are cargo's; this says where they stand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -109,5 +111,46 @@ fn what_makes_namespaces_speaks_to_nobody() {
     let linked = &graph.all["containers"];
     for name in NOT_IN_CONTAINERS {
         assert!(!linked.contains(name), "containers links {name}");
+    }
+}
+
+/// The parts of `containers`, by their folders, and those of them that each may use.
+const PARTS: [(&str, &[&str]); 6] = [
+    ("record", &[]),
+    ("cdi", &[]),
+    ("devices", &["cdi"]),
+    ("start", &["record", "cdi", "devices"]),
+    ("launch", &["record", "start"]),
+    ("verbs", &["record", "start", "launch"]),
+];
+
+/// The record of a named container lies below its start, what is done with one above.
+#[test]
+fn the_parts_of_containers_are_no_circle() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../containers/src");
+    for (part, allowed) in PARTS {
+        let mut todo = vec![source.join(part)];
+        while let Some(path) = todo.pop() {
+            if path.is_dir() {
+                todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            // A part that is not there yet, or no file of Rust.
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                for (other, _) in PARTS.iter().filter(|(other, _)| *other != part) {
+                    let used = line.contains(&format!("crate::{other}"));
+                    assert!(
+                        !used || allowed.contains(other),
+                        "{} uses {other}: {line}",
+                        path.display()
+                    );
+                }
+            }
+        }
     }
 }

@@ -158,7 +158,6 @@ impl Assembly<'_> {
 fn attach_running_root(roots: &mut Roots, mount: &OwnedFd) -> Result<(), StartError> {
     roots.stage()?;
     open(TREE, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-        .map_err(Into::into)
         .and_then(|root| detached::attach(mount.as_fd(), root.as_fd()))
         .map_err(|errno| StartError::file("attach the running root of", "/", errno))
 }
