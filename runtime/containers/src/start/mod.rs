@@ -3,6 +3,18 @@
 //! [`start`] turns the calling process, which must have one thread, into one inside the
 //! container: it may exec the user's program itself or hand the container's descriptors over to
 //! others ([`Container::hand_over`]).
+//!
+//! [`start`] is to be read from top to bottom: its phases stand in the order in which they happen.
+//!
+//! | in | is |
+//! |---|---|
+//! | [`plan`], [`container`] | what is asked for, and what comes of it |
+//! | [`roots`] | the three trees that a starting process moves between |
+//! | [`rootfs`] | the root file system: image, server, overlay |
+//! | [`process`] | ids, the helpers beside the container, what root is guarded from |
+//! | [`mounts`] | mount lines, and everybody who has some |
+//! | [`environment`] | variables, accounts, hooks |
+//! | [`configure`] | the order in which mounts, files, variables and hooks come |
 
 mod configure;
 mod container;
@@ -57,24 +69,26 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let identity = Identity::of_caller(plan.remap_root);
     let mark = plan.root.mark(plan.label.as_ref());
 
-    // Open the source, and prepare what is to serve it.
+    // Open what the root file system is made from, and prepare who is to read it.
     let Opened { source, claim } = RootfsSource::open(&plan.root, plan.host.in_use)?;
     let image_path = source.image_path().map(Path::to_owned);
     let damaged = |error: StartError| error.of_image(image_path.as_deref());
     let log = helper_log()?;
     let source = source.prepare(&identity, &plan.host, &log)?;
-    // By ourselves: the server, which is forked from this process, then has unpacked already what
-    // it is asked for first.
+    // This process looks into the image itself. The server is forked from it, and has unpacked
+    // already what it will be asked for first.
     let image = source.readable_image();
     let probe = image.map(|image| ImageProbe::of(Tree::Image(image), &plan.host));
 
-    // Fork the helpers, which are to stay in the namespaces that we leave.
+    // Fork the helpers: they stay in the namespaces that this process leaves next.
     let mut helpers = source.fork_helpers(step_socket, &log)?;
 
+    // Enter the namespaces, the user namespace first: the others then belong to it.
     let guarded = enter_namespaces(&plan, &identity, &mut helpers)?;
     let stage = Stage::enter()?;
 
-    // Serve the image. While its server starts, do what does not need it.
+    // Serve the image: its mount is sent to the server, which needs a while. What does not need
+    // the image is done meanwhile: looking at the host, the pivot, mounts in no tree yet.
     let source = source.serve()?;
     let facts = HostFacts::look(&identity, &plan.host.environ);
     let mut roots = stage.pivot(&plan.unshare)?;
@@ -90,9 +104,9 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
         Configuration { plan: &plan, identity: &identity, facts, guarded, detached };
     let configured = configuration.configure(&mut roots, prefilled).map_err(damaged)?;
 
-    // Finish: nothing of the host's tree is left, and nobody to wait for.
-    let cgroup = close(&plan, roots)?;
-    helpers.settle();
+    // Finish: nothing of the host's tree is left, and no child that would have to be waited for.
+    let cgroup = leave_host(&plan, roots)?;
+    helpers.reap_intermediate();
     let Configured { environ, launched, cwd, script } = configured;
     Ok(Container {
         umask,
@@ -133,13 +147,14 @@ fn enter_namespaces(
     Ok(guarded)
 }
 
-/// Makes the container's tree the root for good. Returns whether there is a cgroup namespace.
-fn close(plan: &Plan, mut roots: Roots) -> Result<bool, StartError> {
+/// Makes the container's tree the root for good, read-only unless it is to be written to. Returns
+/// whether there is a cgroup namespace.
+fn leave_host(plan: &Plan, mut roots: Roots) -> Result<bool, StartError> {
     if !plan.writable {
         lines::make_root_readonly(&mut roots)?;
     }
-    // Made late, so that the view starts at the step's own cgroup; and before anybody could take us
-    // for the container and join the node's.
+    // Made late, so that the view starts at the step's own cgroup; and before the host is left:
+    // whoever then takes this process for the container must not join the node's namespace.
     let cgroup = Namespace::Cgroup.unshare().is_ok();
     roots.leave_host()?;
     Ok(cgroup)

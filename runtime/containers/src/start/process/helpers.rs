@@ -40,11 +40,11 @@ pub(in crate::start) fn fork_helpers(
     alive: &OwnedFd,
     log: &File,
 ) -> Result<Child, StartError> {
-    let (tell, told) = channel::pair().map_err(StartError::Process)?;
+    let (keeper_socket, keepers_end) = channel::pair().map_err(StartError::Process)?;
     match fork().map_err(|errno| StartError::Process(errno.into()))? {
         // With such a socket the first child stays, and is init's when we exit or exec.
         ForkResult::Parent { child } if step_socket.is_none() => Ok(Child::Intermediate(child)),
-        ForkResult::Parent { child } => Ok(Child::Keeper(child, tell)),
+        ForkResult::Parent { child } => Ok(Child::Keeper(child, keeper_socket)),
         ForkResult::Child => {
             let mut serving = None;
             // First of all: the container's start waits for it.
@@ -60,7 +60,7 @@ pub(in crate::start) fn fork_helpers(
             }
             if let Some(step_socket) = step_socket {
                 let _ = detach(log);
-                keep(step_socket, alive.as_raw_fd(), told.as_raw_fd(), serving);
+                keep(step_socket, alive.as_raw_fd(), keepers_end.as_raw_fd(), serving);
             }
             exit_now(0);
         }
@@ -106,9 +106,9 @@ fn ignore(number: i32) {
 
 /// The keeper: waits until the socket's other end is closed, or a message (the farewell of
 /// docs/glossary.md) says that Slurm is ending the step itself.
-fn keep(step_socket: RawFd, alive: RawFd, told: RawFd, serving: Option<Pid>) {
+fn keep(step_socket: RawFd, alive: RawFd, namespace_socket: RawFd, serving: Option<Pid>) {
     sys::name_process(c"pyxis-keeper");
-    sys::close_all_but(&[step_socket, alive, told]);
+    sys::close_all_but(&[step_socket, alive, namespace_socket]);
     // SAFETY: open for as long as this process lives.
     let step_socket = unsafe { BorrowedFd::borrow_raw(step_socket) };
     let mut ended = [PollFd::new(step_socket, PollFlags::POLLIN)];
@@ -122,17 +122,17 @@ fn keep(step_socket: RawFd, alive: RawFd, told: RawFd, serving: Option<Pid>) {
         // come too early, a process leaves its cgroup after it has closed its files.
         if let Some(serving) = serving {
             // Should slurmstepd die even now, what is left of the step is ours to end.
-            if !outlast(serving, step_socket) {
-                kill_container(told, Some(serving));
+            if !wait_for_server(serving, step_socket) {
+                kill_container(namespace_socket, Some(serving));
             }
         }
         return;
     }
-    kill_container(told, serving);
+    kill_container(namespace_socket, serving);
 }
 
 /// Waits for the end of the server. Returns `false` if the socket's other end is closed before.
-fn outlast(serving: Pid, step_socket: BorrowedFd<'_>) -> bool {
+fn wait_for_server(serving: Pid, step_socket: BorrowedFd<'_>) -> bool {
     let running = || waitpid(serving, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
     let Ok(server) = sys::process_fd(serving) else {
         // Kernels before 5.3.
@@ -159,9 +159,9 @@ fn outlast(serving: Pid, step_socket: BorrowedFd<'_>) -> bool {
 /// Kills every process of the container's user namespace and of those below it, until there is
 /// none, and the server. A container without a user namespace of its own cannot be told from the
 /// node, and is left alone: nobody has sent one.
-fn kill_container(told: RawFd, serving: Option<Pid>) {
+fn kill_container(namespace_socket: RawFd, serving: Option<Pid>) {
     // Kept open: no other namespace gets its number.
-    let Ok(namespace) = channel::receive(told) else { return };
+    let Ok(namespace) = channel::receive(namespace_socket) else { return };
     let Ok(container) = sys::namespace_id(&namespace) else { return };
     // Each round may race with a fork; a hundred in a row do not.
     for _ in 0..100 {

@@ -222,7 +222,7 @@ impl Helpers {
 
     /// Leaves no child that whoever is executed next would find. In a PID namespace of its own
     /// the child is another process's.
-    pub(in crate::start) fn settle(&mut self) {
+    pub(in crate::start) fn reap_intermediate(&mut self) {
         if let Some(child) = self.intermediate.take() {
             let _ = waitpid(child, None);
         }
