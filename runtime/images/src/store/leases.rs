@@ -29,8 +29,9 @@ const SHARED: [i64; 9] = [
 
 /// Images that one user can hold: the ones used last.
 const IMAGES_OF_ONE: usize = 64;
-/// Files looked at. What is beyond is looked at when these have gone.
-const FILES: usize = 100_000;
+/// Files of one user, one for each image on each node. What is beyond is removed: nobody's leases are
+/// to be hidden by another's.
+const FILES_OF_ONE: usize = if cfg!(test) { 1000 } else { 100_000 };
 /// Names tried where somebody else has put something.
 const ATTEMPTS: u32 = 8;
 
@@ -52,9 +53,15 @@ fn write(image: &Path) -> Option<()> {
     let (boot, user) = (boot_id(), nix::unistd::geteuid());
     let name = format!("{hex}.{}.{}-{user}", host(), &boot[..boot.len().min(8)]);
     (0..ATTEMPTS).find_map(|attempt| {
-        let name = if attempt == 0 { name.clone() } else { format!("{name}.{attempt}") };
+        // A number that nobody could have foreseen.
+        let name = if attempt == 0 { name.clone() } else { format!("{name}.{}", anything()) };
         touch(&uses.join(name), user.as_raw())
     })
+}
+
+fn anything() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(SystemTime::now()) as u32
 }
 
 /// Makes or renews a file of this user's own. In a store for all users others may have put
@@ -85,20 +92,27 @@ impl Leases {
 
     fn read(uses: &Path, longest: Duration, counts: bool) -> Leases {
         let (now, host, boot) = (SystemTime::now(), host(), boot_id());
-        let mut of_users: HashMap<u32, HashMap<String, SystemTime>> = HashMap::new();
-        for entry in fs::read_dir(uses).into_iter().flatten().flatten().take(FILES) {
+        let mut of_users: HashMap<u32, (usize, HashMap<String, SystemTime>)> = HashMap::new();
+        for entry in fs::read_dir(uses).into_iter().flatten().flatten() {
             let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                // Of somebody who has put something in there it stays.
+                let _ = fs::remove_dir(path);
+                continue;
+            }
             let name = entry.file_name();
             // Not of what a link leads to.
             let Ok(data) = path.symlink_metadata() else { continue };
             match lease(name.to_str().unwrap_or_default(), &data, &host, &boot) {
                 Some((hex, since)) if counts && age(now, since) <= longest => {
-                    let images = of_users.entry(data.uid()).or_default();
+                    let (files, images) = of_users.entry(data.uid()).or_default();
+                    *files += 1;
+                    if *files > FILES_OF_ONE {
+                        let _ = fs::remove_file(path);
+                        continue;
+                    }
                     let known = images.entry(hex.to_owned()).or_insert(since);
                     *known = since.max(*known);
-                }
-                _ if data.is_dir() => {
-                    let _ = fs::remove_dir(path);
                 }
                 _ => {
                     let _ = fs::remove_file(path);
@@ -106,7 +120,7 @@ impl Leases {
             }
         }
         let mut held = HashSet::new();
-        for images in of_users.into_values() {
+        for (_, images) in of_users.into_values() {
             let mut images: Vec<(String, SystemTime)> = images.into_iter().collect();
             images.sort_by_key(|(_, since)| std::cmp::Reverse(*since));
             held.extend(images.into_iter().take(IMAGES_OF_ONE).map(|(hex, _)| hex));
@@ -208,6 +222,47 @@ mod tests {
         let leases = Leases::read(uses.path(), WEEK, true);
         let held = (0..500).filter(|image| leases.hold(&format!("{image:064x}"))).count();
         assert_eq!(held, IMAGES_OF_ONE);
+    }
+
+    /// As who may write there can, to have images collected that others use.
+    #[test]
+    fn no_crowd_hides_anybodys_leases() {
+        let uses = tempfile::tempdir().unwrap();
+        for number in 0..1100 {
+            // One in fifty is an honest one.
+            if number % 50 == 0 {
+                File::create(uses.path().join(name(number, "node7"))).unwrap();
+            }
+            fs::create_dir_all(uses.path().join(format!("{number}/x"))).unwrap();
+        }
+        let leases = Leases::read(uses.path(), WEEK, true);
+        let held = |number: &u32| leases.hold(&format!("{number:064x}"));
+        assert_eq!((0..1100).step_by(50).filter(held).count(), 22);
+        for node in 0..1100 {
+            File::create(uses.path().join(name(1, &format!("node{node}")))).unwrap();
+        }
+        Leases::read(uses.path(), WEEK, true);
+        let files = fs::read_dir(uses.path()).unwrap().flatten();
+        let files = files.filter(|entry| entry.path().is_file()).count();
+        assert_eq!(files, FILES_OF_ONE);
+    }
+
+    /// All that could be foreseen of a lease's name can be there already.
+    #[test]
+    fn a_lease_has_a_name_that_nobody_can_take() {
+        let store = tempfile::tempdir().unwrap();
+        let uses = store.path().join(USES);
+        fs::create_dir_all(&uses).unwrap();
+        let image = store.path().join("images").join(format!("{:064x}.sqsh", 1));
+        write(&image).unwrap();
+        let first = fs::read_dir(&uses).unwrap().next().unwrap().unwrap().path();
+        fs::remove_file(&first).unwrap();
+        fs::create_dir_all(first.join("x")).unwrap();
+        for number in 0..100 {
+            fs::create_dir_all(format!("{}.{number}/x", first.display())).unwrap();
+        }
+        write(&image).expect("a lease");
+        assert!(Leases::read(&uses, WEEK, true).hold(&format!("{:064x}", 1)));
     }
 
     #[test]
