@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use hygiene::console;
 use images::import::{ImportError, PullPolicy};
 use images::progress::{Progress, bytes};
-use images::store::Policy;
+use images::store::{Policy, Store, StoreError};
 use images::uri::Uri;
 
 use pyxis::settings::Settings;
@@ -81,9 +81,17 @@ impl PullArgs {
     }
 }
 
+fn open(settings: &Settings) -> Result<Store, StoreError> {
+    let store = super::store(settings)?;
+    if let Some(notice) = store.notice() {
+        Progress::for_stderr().warn(notice);
+    }
+    Ok(store)
+}
+
 /// Lists the images in the store.
 pub(crate) fn list(settings: &Settings) -> Result<ExitCode, CliError> {
-    let store = super::store(settings)?;
+    let store = open(settings)?;
     let mut lines = vec![format!("{:<12}  {:>10}  {:>10}  ORIGIN", "DIGEST", "SIZE", "USED")];
     for (record, used) in store.images()? {
         let digest = record.digest.trim_start_matches("sha256:");
@@ -104,7 +112,7 @@ pub(crate) fn list(settings: &Settings) -> Result<ExitCode, CliError> {
 impl GcArgs {
     /// Removes what is not wanted any more.
     pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
-        let store = super::store(settings)?;
+        let store = open(settings)?;
         let policy =
             Policy { max_bytes: self.max_size, all: self.all, dry_run: self.dry_run, grace: None };
         let collected = store.collect(policy)?;
@@ -119,7 +127,7 @@ impl GcArgs {
 
 /// Says how large the store is.
 pub(crate) fn usage(settings: &Settings) -> Result<ExitCode, CliError> {
-    let store = super::store(settings)?;
+    let store = open(settings)?;
     let usage = store.usage();
     let parts = [("images", usage.images), ("layers", usage.blobs), ("leftovers", usage.leftovers)];
     let lines = parts.map(|(what, (count, size))| {
