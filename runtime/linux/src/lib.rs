@@ -10,3 +10,4 @@ pub mod environ;
 pub mod home;
 pub mod processes;
 pub mod sys;
+pub mod xattr;

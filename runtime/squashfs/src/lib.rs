@@ -1,4 +1,5 @@
-//! Reads squashfs 4.0 images, as Documentation/filesystems/squashfs.rst of Linux describes them.
+//! Reads squashfs 4.0 images, as Documentation/filesystems/squashfs.rst of Linux describes them,
+//! and writes them ([`write`](mod@write)).
 //!
 //! An image is whatever a user was given: every number in it is checked before it is used, and
 //! what an inconsistent one costs is an error, not a panic, an endless loop or all the memory.
@@ -16,6 +17,7 @@ mod lzo;
 mod metadata;
 pub mod mksquashfs;
 mod walk;
+pub mod write;
 mod xattr;
 
 use std::fs::File;
