@@ -96,6 +96,10 @@ fn as_root(test: &str) -> bool {
 
 /// unsquashfs as installed, and those that `PYXIS_UNSQUASHFS` names.
 fn unsquashfs() -> Vec<PathBuf> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whose programs are tried is the caller's choice"
+    )]
     let others = std::env::var("PYXIS_UNSQUASHFS").unwrap_or_default();
     ["unsquashfs"].into_iter().chain(others.split_whitespace()).map(PathBuf::from).collect()
 }
