@@ -35,7 +35,6 @@ use nix::unistd::geteuid;
 pub use container::Container;
 pub use environment::site::{Site, SiteFolders};
 pub use error::StartError;
-pub use mounts::devices::Wanted;
 pub use mounts::enroot_mount::enroot_mount;
 pub use plan::{Namespaces, Plan, Root};
 pub(crate) use process::supervise::supervise;

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::HostSide;
+use crate::devices::Wanted;
 use crate::fstab::Entry;
 use crate::record;
 use crate::start::environment::site::Site;
-use crate::start::mounts::devices::Wanted;
 
 /// Namespaces that a container may have for itself, beside user, mount and cgroup.
 #[derive(Clone, Copy, Debug, Default)]

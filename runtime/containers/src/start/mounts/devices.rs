@@ -14,7 +14,7 @@ use hygiene::console;
 
 use crate::cdi::{DeviceNode, Edits, Mount};
 pub(in crate::start) use crate::devices::Said;
-pub use crate::devices::Wanted;
+use crate::devices::Wanted;
 use crate::devices::{self, place};
 use crate::fstab::{Entry, escape};
 use crate::start::error::StartError;
