@@ -47,7 +47,8 @@ no_node_is_lost() {
     if [[ -n $left ]]; then
         echo "lost: $left"
         # One at a time: where one of a list needs no resuming, Slurm resumes none.
-        for node in $(root sinfo -h -N -t drain,drained,draining,down,fail -o %N | sort -u); do
+        lost=$(root sinfo -h -N -t drain,drained,draining,down,fail -o %N | sort -u)
+        for node in $lost; do
             root scontrol update NodeName="$node" State=RESUME || echo "node $node stays as it is"
         done
         return 1
