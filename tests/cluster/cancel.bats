@@ -32,6 +32,7 @@ teardown() {
     cluster node 1 -- pkill -CONT -f "$work/pyxis" || true
     rm -rf "$work" "$CLUSTER_STATE/enroot/"{un,mk}squashfs
     cluster plugstack "$PYXIS_TEST_LINE"
+    kill_wait 90
 }
 
 # Slurm's own cgroup directories may be a moment late; a user's file of locks is made once, and named containers change.
@@ -174,6 +175,8 @@ slow_mksquashfs() {
 # Ends the step of srun's arguments $@ once $work/phase is there. Neither its job nor its node waits for what the user can hold up.
 end_what_is_held() {
     local srun i took begin state
+    # Slurm's SIGKILL may be what ends it: that is to come soon.
+    kill_wait 5
     rm -rf "$work/phase" "$work/once"
     user srun -w n1 -J held "$@" > "$work/out" 2>&1 3>&- &
     srun=$!
@@ -215,8 +218,8 @@ end_what_is_held() {
 
 @test "while it saves, stopped by its user: the step ends, no half file is left, and it is said" {
     local logs
-    stopped_at export
     ready
+    stopped_at export
     end_what_is_held --container-image="$image" --container-save="$work/saved.sqsh" true
     [ ! -e "$work/saved.sqsh" ]
     logs=$(cluster logs; cat "$work/out")
@@ -236,8 +239,8 @@ end_what_is_held() {
 
 @test "while it removes, at the job's end, stopped by its user: the node is free, and the next removal is complete" {
     local list
-    stopped_at remove container_scope=job
     ready
+    stopped_at remove container_scope=job
     end_what_is_held --container-image="$image" --container-name=job sh -c 'sleep 2'
     # What could not be removed is there to be removed by its user.
     list=$(user srun -w n1 "$PYXIS_TEST_COMMAND" list)
@@ -247,8 +250,8 @@ end_what_is_held() {
 }
 
 @test "while the epilog lists containers, stopped by its user: the node is free" {
-    stopped_at list container_scope=job
     ready
+    stopped_at list container_scope=job
     end_what_is_held --container-image="$image" true
 }
 
