@@ -50,7 +50,7 @@ pub fn print(line: impl Display) -> io::Result<()> {
 /// Lines on stdout.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_lines<T: Display>(lines: impl IntoIterator<Item = T>) -> io::Result<()> {
     let text: String =
         lines.into_iter().map(|line| format!("{}\n", shown(&line.to_string()))).collect();
@@ -60,7 +60,7 @@ pub fn print_lines<T: Display>(lines: impl IntoIterator<Item = T>) -> io::Result
 /// Lines on stdout that may be no UTF-8.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_bytes<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
     let mut text = Vec::new();
     for line in lines {
@@ -73,7 +73,7 @@ pub fn print_bytes<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> io::Result<
 /// A JSON document on stdout. Its strings are escaped as JSON does, beyond what JSON demands.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(document: &str) -> io::Result<()> {
     write(format!("{}\n", json(document)).as_bytes())
 }

@@ -48,7 +48,7 @@ fn faults(script: &str) -> Vec<(usize, String)> {
 fn of_statement(statement: &Statement) -> Option<&'static str> {
     if statement.text.starts_with("for ")
         && statement.text.contains(" in $(")
-        && !statement.text.contains(" in $(seq ")
+        && ![" in $(seq ", " in $(sort "].iter().any(|known| statement.text.contains(known))
     {
         return Some(
             "a command that fails makes a loop over nothing: take its output first, and see that there is some",
