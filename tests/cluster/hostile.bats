@@ -134,7 +134,7 @@ hostile_image() {
         # Whether its slurmd starts all the same is another test's.
         cluster plugstack "$PYXIS_TEST_LINE runtime_path=/var/tmp/$way/pyxis" || echo "status $?"
         logs=$(cluster logs)
-        grep -q "couldn't trust the runtime directory /var/tmp/$way: it leads to the runtime directory, and others than root could replace it" <<< "$logs"
+        grep -q "couldn't trust the runtime directory /var/tmp/$way: it leads to the runtime directory, and others than root could put something else there" <<< "$logs"
         left=$(on_node find /var/tmp/theirs "$bait" -name pyxis)
         [ -z "$left" ]
     done
