@@ -7,6 +7,7 @@ mod bounded;
 pub mod imageconf;
 pub mod import;
 pub mod layers;
+mod pack;
 pub mod progress;
 pub mod registry;
 pub mod squash;
