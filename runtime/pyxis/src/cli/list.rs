@@ -116,6 +116,6 @@ mod tests {
             vec![row(&HEADER[..3]), row(&["long-name", "1", "sh"]), row(&["x"])];
         assert_eq!(columns(&rows), ["NAME       PID  COMM", "long-name  1    sh", "x"]);
         let forged = vec![row(&["a", "b"]), row(&["\x1b[2J\n1", "root"])];
-        assert_eq!(columns(&forged), ["a            b", "\\x1b[2J\\n1  root"]);
+        assert_eq!(columns(&forged), ["a           b", "\\x1b[2J\\n1  root"]);
     }
 }
