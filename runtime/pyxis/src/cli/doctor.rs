@@ -58,14 +58,12 @@ impl DoctorArgs {
                 .map_err(|source| CliError::Look { path: image.clone(), source })?;
             return show(&report, self.json, true);
         }
-        // What is wrong with the settings is one of the findings.
-        let recipes = Settings::of_process(Vec::new()).map(|settings| settings.devices.recipes);
-        let subject = Subject {
-            slurm: self.slurm,
-            conf: self.slurm_conf,
-            live: self.root.is_none(),
-            recipes: recipes.unwrap_or_default(),
-        };
+        let live = self.root.is_none();
+        // What is wrong with the settings is one of the findings. Those of a node's image are not
+        // resolved: its libraries would be asked for names, and root would run them.
+        let settings = live.then(|| Settings::of_process(Vec::new()).ok()).flatten();
+        let recipes = settings.map(|settings| settings.devices.recipes).unwrap_or_default();
+        let subject = Subject { slurm: self.slurm, conf: self.slurm_conf, live, recipes };
         show(&examine(&subject), self.json, self.verbose)
     }
 }
