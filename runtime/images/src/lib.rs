@@ -7,7 +7,6 @@ mod bounded;
 pub mod imageconf;
 pub mod import;
 pub mod layers;
-mod pack;
 pub mod progress;
 pub mod registry;
 pub mod squash;

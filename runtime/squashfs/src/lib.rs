@@ -16,7 +16,6 @@ mod inode;
 mod lzo;
 mod metadata;
 pub mod mksquashfs;
-pub mod program;
 mod walk;
 pub mod write;
 mod xattr;

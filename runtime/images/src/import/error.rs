@@ -25,7 +25,7 @@ pub enum ImportError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The squashfs file cannot be written.
+    /// mksquashfs.
     #[error(transparent)]
     Squash(#[from] SquashError),
     /// The manifest cannot be used.

@@ -118,7 +118,6 @@ fn form(kind: Kind) -> &'static str {
         Kind::Size => "\"200G\"",
         Kind::Text => "\"text\"",
         Kind::Policy => "\"always\"",
-        Kind::Packing => "\"balanced\"",
         Kind::Words => "[\"word\", ...]",
         Kind::Lists => "{ \"name\" = [\"item\", ...] }",
     }

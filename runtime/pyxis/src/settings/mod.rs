@@ -19,7 +19,7 @@ use images::registry::{self, Credentials, Proxies};
 use images::squash::Squash;
 use images::store::StoreConfig;
 use linux::environ::Environ;
-use squashfs::program::Program;
+use squashfs::mksquashfs::Mksquashfs;
 
 pub use error::SettingsError;
 pub use file::{FILE, User, parse};
@@ -253,9 +253,8 @@ fn squash(resolved: &Resolved, host: &Environ) -> Result<Squash, SettingsError> 
     });
     let time = time.transpose()?;
     Ok(Squash {
-        program: Program::new(
+        program: Mksquashfs::new(
             resolved.text(Id::SquashOptions),
-            resolved.packing(),
             resolved.number(Id::MaxProcessors).unwrap_or(0) as usize,
         ),
         mtime: time.map_or(0, i64::from),
