@@ -2,12 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pyxis::config::{Config, User};
+use pyxis::settings::{User, parse};
 use std::path::Path;
 
 fuzz_target!(|text: &str| {
-    let user = User { uid: 1000, gid: 100, name: |_| "user".to_owned() };
-    if let Err(error) = Config::parse(text, Path::new("/etc/pyxis/pyxis.toml"), &user) {
+    let name = |_| "user".to_owned();
+    let user = User { uid: 1000, gid: 100, name, home: Some("/home/user".into()) };
+    if let Err(error) = parse(text, Path::new("/etc/pyxis/pyxis.toml"), &user) {
         // One line, which names the file and a line of it.
         let said = error.to_string();
         let rest = said.strip_prefix("/etc/pyxis/pyxis.toml:").unwrap();
