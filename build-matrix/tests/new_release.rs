@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{build_matrix, root, target, text};
+use common::{build_matrix, root, target, target_lock, text};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -98,6 +98,7 @@ spank_bindings::export_plugin! {
 
 /// The `build-matrix` of that workspace, run by cargo: what `make` does.
 fn run(dir: &Path, args: &[&str]) -> String {
+    let _lock = target_lock();
     let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
         .current_dir(dir)
         .args(["run", "--quiet", "-p", "build-matrix", "--"])

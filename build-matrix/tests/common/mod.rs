@@ -1,6 +1,8 @@
 //! What several tests need.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
@@ -15,8 +17,17 @@ pub(crate) fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("cargo")
 }
 
+/// Held while a cargo of a test works and its results are read. Cargo names what it makes of a
+/// workspace's members by their place in it, so that a copy of the workspace overwrites it.
+pub(crate) fn target_lock() -> Flock<File> {
+    fs::create_dir_all(target()).expect("a directory for cargo");
+    let file = File::create(target().join("tests.lock")).expect("a file to lock");
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).expect("a lock")
+}
+
 /// Runs this `build-matrix` in `dir`.
 pub(crate) fn build_matrix(dir: &Path, args: &[&str]) -> Output {
+    let _lock = target_lock();
     let mut command = Command::new(env!("CARGO_BIN_EXE_build-matrix"));
     command.current_dir(dir).args(args).env("CARGO_TARGET_DIR", target());
     command.output().expect("build-matrix runs")
@@ -24,6 +35,7 @@ pub(crate) fn build_matrix(dir: &Path, args: &[&str]) -> Output {
 
 /// Bindings of a release from the header below `include`, or what cargo printed.
 pub(crate) fn bindings_from(include: &Path, release: &str) -> Result<String, String> {
+    let _lock = target_lock();
     let features = format!("real-header,slurm-{}", release.replace('.', "-"));
     let output = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
         .current_dir(root())
