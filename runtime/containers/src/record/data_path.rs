@@ -1,7 +1,7 @@
 //! The directory that all containers of a user, or of root, are in.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::container::Container;
@@ -56,11 +56,14 @@ impl DataPath {
     /// [`ContainerError::Absent`] and others.
     pub fn container(&self, name: &Name) -> Result<Container, ContainerError> {
         let path = self.place(name);
-        if !path.is_dir() {
-            return Err(ContainerError::Absent { path });
+        loop {
+            let Some(directory) = opened_directory(&path) else {
+                return Err(ContainerError::Absent { path });
+            };
+            if let Some(layered) = described(&directory, &path)? {
+                return Ok(Container { name: name.clone(), path, layered });
+            }
         }
-        let layered = Metadata::read(&path)?;
-        Ok(Container { name: name.clone(), path, layered })
     }
 
     /// As [`DataPath::container`], but a damaged one is found too.
@@ -94,5 +97,48 @@ impl DataPath {
         }
         names.sort();
         Ok(names)
+    }
+}
+
+fn opened_directory(path: &Path) -> Option<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_PATH).open(path).ok()
+}
+
+/// What the container at `path` says of itself, in the inner option; `None` if `path` no longer
+/// leads to `directory`. One that was renamed away has no description either, and is no plain root
+/// filesystem for that.
+fn described(directory: &File, path: &Path) -> Result<Option<Option<Metadata>>, ContainerError> {
+    let layered = Metadata::read(path)?;
+    let id = |stat: &fs::Metadata| (stat.dev(), stat.ino());
+    let stays =
+        || matches!((path.metadata(), directory.metadata()), (Ok(a), Ok(b)) if id(&a) == id(&b));
+    Ok((layered.is_some() || stays()).then_some(layered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_was_renamed_away_is_no_plain_directory() {
+        let data = tempfile::tempdir().unwrap();
+        let (place, trash) = (data.path().join("a"), data.path().join("b"));
+        fs::create_dir(&place).unwrap();
+        let opened = opened_directory(&place).unwrap();
+        let plain = || matches!(described(&opened, &place), Ok(Some(None)));
+        assert!(plain());
+        fs::rename(&place, trash).unwrap();
+        assert!(!plain());
+        fs::create_dir(&place).unwrap();
+        assert!(!plain());
+    }
+
+    #[test]
+    fn a_container_may_be_a_link_to_a_directory() {
+        let data = tempfile::tempdir().unwrap();
+        fs::create_dir(data.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", data.path().join("linked")).unwrap();
+        let found = DataPath(data.path().to_owned()).container(&Name::new("linked").unwrap());
+        assert!(found.unwrap().layered.is_none());
     }
 }

@@ -15,7 +15,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
 
 use crate::HostSide;
-use crate::record::{Claim, State};
+use crate::record::{Claim, ContainerError, State};
 use crate::start::error::StartError;
 use crate::start::plan::Root;
 use crate::start::process::helpers::{Child, fork_helpers};
@@ -23,7 +23,7 @@ use crate::start::process::identity::Identity;
 use crate::start::rootfs::server::{Mounted, Server, Unserved};
 use crate::start::roots::LOWER;
 use linux::{channel, sys};
-use squashfs::image::{Image, InUse};
+use squashfs::image::{Image, ImageError, InUse};
 
 /// What a root filesystem is made from. An image is first an [`OpenedImage`], of which it is then
 /// decided how it is read: [`Layers`].
@@ -102,7 +102,16 @@ impl RootfsSource<OpenedImage> {
                 (container.checked_image()?, Some(changes), Some(claim))
             }
         };
-        let source = match Image::open(&path, in_use)? {
+        let image = Image::open(&path, in_use).map_err(|error| match (root, error) {
+            // Removed since it was found.
+            (Root::Container(container), ImageError::Open { source, .. })
+                if container.layered.is_none() && source.kind() == io::ErrorKind::NotFound =>
+            {
+                ContainerError::Absent { path: container.path.clone() }.into()
+            }
+            (_, error) => StartError::from(error),
+        });
+        let source = match image? {
             Image::Directory(path) => RootfsSource::Directory(path),
             Image::Squashfs { file, path } => {
                 RootfsSource::Image(OpenedImage { file, path, changes })
