@@ -48,6 +48,68 @@ fn the_file_gives_what_the_environment_leaves_open() {
 }
 
 #[test]
+fn a_nodes_configuration_of_enroot_holds() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    place.give(&place.path("elsewhere"));
+    let sysconf = place.path("sysconf");
+    fs::create_dir_all(sysconf.join("enroot.conf.d")).unwrap();
+    let elsewhere = place.path("elsewhere");
+    let text = format!(
+        "# as a site has it\nENROOT_DATA_PATH {}/user-$(id -u)\nENROOT_ROOTFS_WRITABLE=yes\n\
+         ENROOT_TEMP_PATH \"/tmp\nENROOT_MAX_PROCESSORS $(expr 1 + 1)\nMELLANOX_VISIBLE_DEVICES all\n",
+        elsewhere.display()
+    );
+    fs::write(sysconf.join("enroot.conf"), text).unwrap();
+    let drop_in = "ENROOT_ROOTFS_WRITABLE no\nENROOT_GZIP_PROGRAM pigz\n";
+    fs::write(sysconf.join("enroot.conf.d/10-more.conf"), drop_in).unwrap();
+    let config = place.path("pyxis.toml");
+    fs::write(&config, format!("[enroot]\nsysconf = {sysconf:?}\n")).unwrap();
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = place.pyxis(arguments);
+        command.env_remove("ENROOT_DATA_PATH").env("PYXIS_CONFIG", &config);
+        command.envs(variables.iter().copied()).output().unwrap()
+    };
+    let made = run(&["create", "-n", "c", "image.sqsh"], &[]);
+    let words = String::from_utf8(made.stderr.clone()).unwrap();
+    assert!(made.status.success(), "{made:?}");
+    assert!(words.contains("/sysconf/enroot.conf:4: unexpected EOF while looking for"), "{words}");
+    assert_eq!(words.lines().count(), 1, "{words}");
+    assert!(place.path(format!("elsewhere/user-{}/c/upper", place.uid)).exists());
+    assert!(run(&["start", "c", "touch", "/yes"], &[]).status.success());
+    let no = [("ENROOT_ROOTFS_WRITABLE", "no")];
+    assert!(!run(&["start", "c", "touch", "/no"], &no).status.success());
+
+    let shown = String::from_utf8(run(&["config"], &[]).stdout).unwrap();
+    for line in [
+        "\"  # ", // a path, and its place
+        "/sysconf/enroot.conf:2\n",
+        "\nwritable = true  # ",
+        "/sysconf/enroot.conf:3\n",
+        "\nmax_processors = 2  # ",
+        "/sysconf/enroot.conf:5\n",
+        "\n# MELLANOX_VISIBLE_DEVICES=all  # ",
+        "/sysconf/enroot.conf:6\n",
+        "\n# ENROOT_GZIP_PROGRAM=pigz  # ",
+        "10-more.conf:2; without effect: layers are unpacked by the command itself",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    // The site's own file is above it.
+    fs::write(&config, format!("[enroot]\nsysconf = {sysconf:?}\n[container]\nwritable = false\n"))
+        .unwrap();
+    assert!(!run(&["start", "c", "touch", "/no"], &[]).status.success());
+    // The user may have another one.
+    let mine = place.path("home/enroot");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("enroot.conf"), "ENROOT_DATA_PATH ${HOME}/mine\n").unwrap();
+    place.give(&mine);
+    let listed = run(&["list"], &[("ENROOT_SYSCONF_PATH", mine.to_str().unwrap())]);
+    assert_eq!((listed.stdout, listed.stderr), (Vec::new(), Vec::new()));
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "one set of folders, seen from every verb")]
 fn enroots_folders_work() {
     let place = Place::new();

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use hygiene::console;
-use pyxis::settings::{FILE, Origin, Settings};
+use pyxis::settings::enroot::{Effect, effect_of};
+use pyxis::settings::{FILE, Origin, SETTINGS, Settings};
 
 use super::CliError;
 
@@ -13,6 +14,7 @@ pub(crate) fn show(settings: &Settings) -> Result<ExitCode, CliError> {
         Some(path) => vec![format!("# {}", path.display())],
         None => vec![format!("# {FILE} is not there")],
     };
+    lines.extend(settings.enroot.files.iter().map(|path| format!("# {}", path.display())));
     let mut section = "";
     for (setting, value, origin) in settings.resolved.all() {
         if setting.section != section {
@@ -30,6 +32,35 @@ pub(crate) fn show(settings: &Settings) -> Result<ExitCode, CliError> {
             Origin::Default => format!("# {} = {said}  # default", setting.key),
         });
     }
+    lines.extend(of_enroot(settings));
     console::print_lines(lines).map_err(CliError::Output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Variables of enroot's configuration that are no settings of ours: what holds of each, and where it
+/// comes from.
+fn of_enroot(settings: &Settings) -> Vec<String> {
+    let known = |name: &str| SETTINGS.iter().any(|setting| setting.variable == name);
+    let mut lines = Vec::new();
+    for (name, said) in &settings.enroot.variables {
+        let shown = name.to_string_lossy();
+        if known(&shown) {
+            continue;
+        }
+        if lines.is_empty() {
+            lines.extend([String::new(), "# Of enroot's configuration:".to_owned()]);
+        }
+        let value = settings.host.get(name).unwrap_or(&said.value);
+        let from = match *value == said.value {
+            true => format!("{}:{}", said.path.display(), said.line),
+            false => format!("environment, {shown}"),
+        };
+        let effect = match effect_of(&shown) {
+            Effect::Same => String::new(),
+            Effect::Nothing(why) => format!("; without effect: {why}"),
+            Effect::Hooks => "; for hooks only".to_owned(),
+        };
+        lines.push(format!("# {shown}={}  # {from}{effect}", value.to_string_lossy()));
+    }
+    lines
 }

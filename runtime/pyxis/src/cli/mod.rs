@@ -120,6 +120,13 @@ impl Verb {
             _ => Vec::new(),
         };
         let settings = Settings::of_process(script)?;
+        // None of them stops anything.
+        for remark in &settings.enroot.remarks {
+            console::tell(format_args!(
+                "{} {remark}",
+                if as_enroot() { "[WARN]" } else { "pyxis:" }
+            ));
+        }
         match self {
             Verb::Create(args) => args.run(&settings),
             Verb::Start(args) => args.run(&settings),

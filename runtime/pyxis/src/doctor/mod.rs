@@ -14,7 +14,7 @@ mod file;
 mod image;
 mod kernel;
 mod lines;
-mod owner;
+pub(crate) mod owner;
 mod places;
 mod plugstack;
 mod probe;

@@ -102,20 +102,25 @@ pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Unread> {
 }
 
 /// Why what is at `path` is not to be believed or executed, if root asks; a user believes himself, too.
-pub(super) fn fault(path: &Path) -> Option<Untrusted> {
+pub(crate) fn fault(path: &Path) -> Option<Untrusted> {
     faults(path).into_iter().next()
+}
+
+/// Why what is at `path` is not root's alone, whoever asks.
+pub(crate) fn roots(path: &Path) -> Option<Untrusted> {
+    walk(path, &[0]).faults.into_iter().next()
 }
 
 /// Everything on the way to `path` that others than root and the caller could change, `path` itself
 /// last. What cannot be looked at ends it.
 pub(super) fn faults(path: &Path) -> Vec<Untrusted> {
-    walk(path).faults
+    walk(path, &believed()).faults
 }
 
 /// Where a path leads to, if there is something, and nothing on a user's file system: that need not
 /// answer. What asks for the path itself, or for its status, comes after this.
 pub(super) fn real(path: &Path) -> Option<PathBuf> {
-    let Walk { at, faults, .. } = walk(path);
+    let Walk { at, faults, .. } = walk(path, &believed());
     let ended =
         |fault: &Untrusted| matches!(fault, Untrusted::Unseen { .. } | Untrusted::Served { .. });
     (!faults.iter().any(ended)).then_some(at)
@@ -155,8 +160,13 @@ fn is_there(path: &Path) -> bool {
     open(&directory.join(name), PLACE, Mode::empty()).is_ok()
 }
 
-fn walk(path: &Path) -> Walk {
-    let mut walk = Walk { at: "/".into(), mount: None, faults: Vec::new() };
+/// Who is believed: root, and the caller by himself.
+fn believed() -> [u32; 2] {
+    [0, geteuid().as_raw()]
+}
+
+fn walk<'a>(path: &Path, believed: &'a [u32]) -> Walk<'a> {
+    let mut walk = Walk { believed, at: "/".into(), mount: None, faults: Vec::new() };
     let mut left: Vec<OsString> = Vec::new();
     push(&mut left, &std::path::absolute(path).unwrap_or_default());
     left.push("/".into());
@@ -190,7 +200,9 @@ fn push(left: &mut Vec<OsString>, path: &Path) {
     left.extend(path.components().rev().map(|part| part.as_os_str().to_owned()));
 }
 
-struct Walk {
+struct Walk<'a> {
+    /// Whose files are fine.
+    believed: &'a [u32],
     /// Where it is; no part of it is a link.
     at: PathBuf,
     /// The mount of the last part, which is fine.
@@ -198,7 +210,7 @@ struct Walk {
     faults: Vec<Untrusted>,
 }
 
-impl Walk {
+impl Walk<'_> {
     /// Looks at one more part: goes there, or returns where the link leads to.
     fn enter(&mut self, entry: &Path) -> Result<Option<PathBuf>, Untrusted> {
         let unseen = |errno: Errno| {
@@ -211,7 +223,7 @@ impl Walk {
         let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
         // Of a directory with the sticky bit the entries are looked at, like all.
         let sticky = kind == SFlag::S_IFDIR && stat.st_mode & 0o1000 != 0;
-        let own = [0, geteuid().as_raw()].contains(&stat.st_uid);
+        let own = self.believed.contains(&stat.st_uid);
         let (path, mode) = (entry.to_path_buf(), stat.st_mode & 0o7777);
         if !own {
             self.faults.push(Untrusted::Owner { path, uid: stat.st_uid });
@@ -241,7 +253,7 @@ impl Walk {
             problem: error.to_string(),
         })?;
         let server = mount.and_then(|mount| server(&String::from_utf8_lossy(&table), mount));
-        if let Some(uid) = server.filter(|uid| ![0, geteuid().as_raw()].contains(uid)) {
+        if let Some(uid) = server.filter(|uid| !self.believed.contains(uid)) {
             return Err(Untrusted::Served { path: path.into(), uid });
         }
         self.mount = mount;

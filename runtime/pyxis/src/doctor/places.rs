@@ -17,7 +17,7 @@ use super::owner::{self, Unread, Untrusted};
 use super::report::Report;
 use super::shell::quoted;
 use super::slurm::Slurm;
-use crate::settings::{FILE, Settings, User, variables};
+use crate::settings::{FILE, Settings, Shell, User, variables};
 
 /// Less than this is not enough for an image that is imported.
 const LITTLE: u64 = 64 << 20;
@@ -111,7 +111,8 @@ pub(super) fn settings(live: bool, report: &mut Report) {
         // The image's own libraries would be asked for names.
         user.name = |uid| uid.to_string();
     }
-    match Settings::load(environ, &user) {
+    let shell = if live { Shell::Run } else { Shell::Never };
+    match Settings::load(environ, &user, shell) {
         Err(error) => {
             report.error("settings", error.to_string(), "pyxis config, until it prints no error")
         }

@@ -65,6 +65,14 @@ impl Layer {
         self.file.clone()
     }
 
+    /// What it says of a place.
+    pub(super) fn path(&self, id: Id) -> Option<PathBuf> {
+        self.values.iter().find_map(|(at, value, _)| match value {
+            Value::Path(path) if *at == id as usize => Some(path.clone()),
+            _ => None,
+        })
+    }
+
     /// Recipes of `[inject.NAME]`.
     pub(super) fn recipes(&self) -> Recipes {
         self.recipes.clone()

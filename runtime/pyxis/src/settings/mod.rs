@@ -1,7 +1,8 @@
-//! The command's settings: resolved once, from defaults, the site's file, the environment and, above
-//! these, the arguments, into one typed value whose parts are handed down. Nothing below this crate
-//! reads the process's environment.
+//! The command's settings: resolved once, from defaults, enroot's configuration, the site's file, the
+//! environment and, above these, the arguments, into one typed value whose parts are handed down.
+//! Nothing below this crate reads the process's environment.
 
+pub mod enroot;
 mod error;
 mod file;
 mod layers;
@@ -21,6 +22,7 @@ use images::store::StoreConfig;
 use linux::environ::Environ;
 use squashfs::mksquashfs::Mksquashfs;
 
+pub use enroot::{EnrootConf, Remark, Shell};
 pub use error::SettingsError;
 pub use file::{FILE, User, parse};
 pub use layers::{Layer, Origin, Resolved};
@@ -55,8 +57,12 @@ pub struct Settings {
     pub pull_policy: PullPolicy,
     /// Replace what exists.
     pub force: bool,
-    /// The environment of this process with what the site's file has set: that of children.
+    /// The environment of this process with what files have set: that of children.
     pub host: Environ,
+    /// What enroot's configuration says, of devices for instance; `host` has it as well.
+    pub enroot: EnrootConf,
+    /// The directory of enroot's configuration.
+    pub sysconf: PathBuf,
     /// Each setting, and where it comes from.
     pub resolved: Resolved,
     /// The site's file, if there is one.
@@ -144,29 +150,38 @@ impl Settings {
             *home = linux::home::of_caller().unwrap_or_default().into();
         }
         let user = User::caller(&environ);
-        Settings::load(environ, &user)
+        Settings::load(environ, &user, Shell::Run)
     }
 
-    /// The settings of this environment and the site's file, with its templates filled in for `user`.
+    /// The settings of this environment, the site's file and enroot's configuration, filled in for
+    /// `user`.
     ///
     /// # Errors
     /// [`SettingsError`], which names the place of what is wrong.
-    pub fn load(environ: Environ, user: &User) -> Result<Settings, SettingsError> {
+    pub fn load(environ: Environ, user: &User, shell: Shell) -> Result<Settings, SettingsError> {
         let file = file::load(&environ, user)?;
-        Settings::new(environ, file)
+        let sysconf = file.as_ref().and_then(|file| file.path(Id::Sysconf));
+        let enroot = EnrootConf::load(&environ, sysconf, user, shell);
+        Settings::new(environ, enroot, file)
     }
 
-    /// The settings of this environment and this file.
+    /// The settings of this environment, enroot's configuration and this file.
     ///
     /// # Errors
     /// [`SettingsError::Variable`].
-    pub fn new(environ: Environ, file: Option<Layer>) -> Result<Settings, SettingsError> {
+    pub fn new(
+        environ: Environ,
+        mut enroot: EnrootConf,
+        file: Option<Layer>,
+    ) -> Result<Settings, SettingsError> {
         let path = file.as_ref().and_then(Layer::file);
         let recipes = enabled(file.as_ref().map(Layer::recipes).unwrap_or_default());
-        // The weakest first. A node's enroot.conf has its place before the site's own file.
-        let layers = file.into_iter().chain([Layer::of_environment(&environ)?]);
+        // The weakest first.
+        let of_environment = Layer::of_environment(&environ)?;
+        let layers = [enroot.layer()].into_iter().chain(file).chain([of_environment]);
         let resolved = Resolved::new(&environ, layers);
         let mut host = environ;
+        enroot.complete(&mut host);
         for (name, value) in resolved.variables() {
             host.insert(name, value);
         }
@@ -190,6 +205,8 @@ impl Settings {
             pull_policy: resolved.policy(),
             force: host.get(OsStr::new(v::FORCE_OVERRIDE)).is_some_and(|value| is_yes(value)),
             host,
+            sysconf: resolved.path(Id::Sysconf).unwrap_or_else(|| enroot::SYSCONF.into()),
+            enroot,
             resolved,
             file: path,
         })

@@ -122,6 +122,8 @@ settings! {
         "Processors for compression; 0 for all.";
 
     ["enroot"]
+    Sysconf "sysconf" Path v::SYSCONF_PATH, Place(super::enroot::default_sysconf, "/etc/enroot, or /usr/local/etc/enroot"),
+        "enroot's configuration: enroot.conf and enroot.conf.d, which hold for us too.";
     Mounts "mounts" Paths v::MOUNTS_PATH, Is(""),
         "Folders of *.fstab files, such as /etc/enroot/mounts.d.";
     EnvironFolders "environ" Paths v::ENVIRON_PATH, Is(""),

@@ -13,7 +13,8 @@ fn environ(variables: &[(&str, &str)]) -> Environ {
 
 fn settings(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
     let file = parse(text, Path::new("/p.toml"), &user()).map_err(|error| error.to_string())?;
-    Settings::new(environ(variables), Some(file)).map_err(|error| error.to_string())
+    Settings::new(environ(variables), EnrootConf::default(), Some(file))
+        .map_err(|error| error.to_string())
 }
 
 /// Every setting, as the text of a variable.

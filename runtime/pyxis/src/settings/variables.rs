@@ -11,6 +11,8 @@ pub const CONFIG_PATH: &str = "ENROOT_CONFIG_PATH";
 pub const RUNTIME_PATH: &str = "ENROOT_RUNTIME_PATH";
 /// Temporary files.
 pub const TEMP_PATH: &str = "ENROOT_TEMP_PATH";
+/// enroot's own configuration.
+pub const SYSCONF_PATH: &str = "ENROOT_SYSCONF_PATH";
 /// Where hooks find enroot's `common.sh`.
 pub const LIBRARY_PATH: &str = "ENROOT_LIBRARY_PATH";
 
