@@ -76,7 +76,7 @@ pub enum ConfigError {
     /// No such key.
     Unknown(String),
     /// A value the key does not take.
-    Value(&'static str, String),
+    Value(String, String),
 }
 
 impl fmt::Display for ConfigError {
@@ -107,43 +107,58 @@ impl Config {
     fn take(&mut self, argument: &[u8]) -> Result<(), ConfigError> {
         let equals = argument.iter().position(|byte| *byte == b'=').unwrap_or(argument.len());
         let (key, value) = (&argument[..equals], argument.get(equals + 1..).unwrap_or_default());
-        let bad = |key| ConfigError::Value(key, String::from_utf8_lossy(value).into_owned());
-        let truth = |key| parse_bool(value).ok_or_else(|| bad(key));
-        let path = |key| match value {
-            [b'/', ..] => Ok(PathBuf::from(OsString::from_vec(value.to_vec()))),
-            _ => Err(bad(key)),
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let path = || PathBuf::from(OsString::from_vec(value.to_vec()));
+        let absolute = value.first() == Some(&b'/');
+        // One place for each kind of value: the .so has no room for more.
+        let (flag, place, perhaps): (
+            Option<&mut bool>,
+            Option<&mut PathBuf>,
+            Option<&mut Option<PathBuf>>,
+        );
+        (flag, place, perhaps) = match key {
+            b"execute_entrypoint" => (Some(&mut self.execute_entrypoint), None, None),
+            b"sbatch_support" => (Some(&mut self.sbatch_support), None, None),
+            b"use_enroot_load" => (Some(&mut self.use_enroot_load), None, None),
+            b"use_squashfuse" => (Some(&mut self.use_squashfuse), None, None),
+            b"runtime_path" => (None, Some(&mut self.runtime_path), None),
+            b"pyxis_path" => (None, Some(&mut self.pyxis_path), None),
+            b"importer" => (None, None, Some(&mut self.importer)),
+            b"shared_store" => (None, None, Some(&mut self.shared_store)),
+            _ => (None, None, None),
         };
+        let understood = match (flag, place, perhaps) {
+            (Some(flag), ..) => parse_bool(value).map(|truth| *flag = truth),
+            (_, Some(place), _) => absolute.then(|| *place = path()),
+            (.., Some(perhaps)) => {
+                (absolute || value.is_empty()).then(|| *perhaps = absolute.then(path))
+            }
+            _ => self.word(key, value).ok_or_else(|| ConfigError::Unknown(text(argument)))?,
+        };
+        understood.ok_or_else(|| ConfigError::Value(text(key), text(value)))
+    }
+
+    /// Of keys that take some words: `None` for another key, `Some(None)` for another word.
+    fn word(&mut self, key: &[u8], value: &[u8]) -> Option<Option<()>> {
         match key {
-            b"runtime_path" => self.runtime_path = path("runtime_path")?,
-            b"execute_entrypoint" => self.execute_entrypoint = truth("execute_entrypoint")?,
             b"container_scope" => {
                 self.container_scope = match value {
                     b"job" => Scope::Job,
                     b"global" => Scope::Global,
-                    _ => return Err(bad("container_scope")),
+                    _ => return Some(None),
                 }
             }
-            b"sbatch_support" => self.sbatch_support = truth("sbatch_support")?,
-            b"use_enroot_load" => self.use_enroot_load = truth("use_enroot_load")?,
-            b"importer" if value.is_empty() => self.importer = None,
-            b"importer" => self.importer = Some(path("importer")?),
-            b"shared_store" if value.is_empty() => self.shared_store = None,
-            b"shared_store" => self.shared_store = Some(path("shared_store")?),
-            b"use_squashfuse" => self.use_squashfuse = truth("use_squashfuse")?,
             b"runtime" => {
                 self.runtime = match value {
                     b"auto" => RuntimeChoice::Auto,
                     b"enroot" => RuntimeChoice::Enroot,
                     b"pyxis" => RuntimeChoice::Pyxis,
-                    _ => return Err(bad("runtime")),
+                    _ => return Some(None),
                 }
             }
-            b"pyxis_path" => self.pyxis_path = path("pyxis_path")?,
-            _ => {
-                return Err(ConfigError::Unknown(String::from_utf8_lossy(argument).into_owned()));
-            }
+            _ => return None,
         }
-        Ok(())
+        Some(Some(()))
     }
 }
 

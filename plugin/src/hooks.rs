@@ -31,19 +31,30 @@ type HookResult = Result<(), HookError>;
 
 /// The plugin is loaded.
 pub(crate) fn init(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
-    let config = Config::parse(args.iter().map(CStr::to_bytes))?;
-    let sbatch_support = config.sbatch_support;
-    let runtime_path = config.runtime_path.clone();
-    state::reset(Some(State { config, ..State::default() }));
+    let parsed = Config::parse(args.iter().map(CStr::to_bytes));
     match context() {
-        Context::Local | Context::Remote => {}
-        Context::Allocator if sbatch_support => {}
+        Context::Local | Context::Allocator => {
+            let config = parsed?;
+            let wanted = config.sbatch_support || context() == Context::Local;
+            state::reset(Some(State { config, ..State::default() }));
+            if !wanted {
+                return Ok(());
+            }
+        }
+        Context::Remote => {
+            // Slurm drains a node whose plugin fails here, and without a container nothing is wrong.
+            let (config, refused) = match parsed {
+                Ok(config) => (config, None),
+                Err(error) => (Config::default(), Some(error)),
+            };
+            state::reset(Some(State { config, refused, ..State::default() }));
+        }
         Context::Slurmd => {
             log::info!("pyxis: version v{}", env!("CARGO_PKG_VERSION"));
-            root::create_runtime_dir(&runtime_path)?;
+            root::settle(&mut parsed?, log::info)?;
             return Ok(());
         }
-        Context::Allocator | Context::JobScript | Context::Error => return Ok(()),
+        Context::JobScript | Context::Error => return Ok(()),
     }
     spank.register_options(table::specs(take_option))?;
     Ok(())
@@ -125,14 +136,16 @@ fn set(name: &CStr, value: Option<&[u8]>) {
     }
 }
 
-fn post_opt_remote(spank: &Spank<'_>, State { config, options, step, .. }: &mut State) {
+fn post_opt_remote(spank: &Spank<'_>, state: &mut State) {
+    let State { config, options, step, refused, .. } = state;
     match node_options(spank, options) {
         _ if step.is_some() => {} // an option was refused
         Err(error) => *step = Some(Err(error)),
         Ok(mut wrong) if wants_container(options, &wrong) => {
-            *step = Some(match wrong.pop() {
-                Some(error) => Err(error.into()),
-                None => root::prepare(spank, config, options),
+            *step = Some(match (wrong.pop(), refused.take()) {
+                (_, Some(error)) => Err(error.into()),
+                (Some(error), _) => Err(error.into()),
+                _ => root::prepare(spank, config, options),
             });
         }
         Ok(_) => {} // srun has said what is wrong
@@ -212,12 +225,7 @@ pub(crate) fn task_exit(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 /// After a job, as root, in a process of its own that gets no `init`.
 pub(crate) fn job_epilog(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
     let config = Config::parse(args.iter().map(CStr::to_bytes))?;
-    match root::remove_containers_of_job(spank, &config) {
-        // Slurm drains a node whose epilog fails, and what else fails here may be a user's doing.
-        Err(error) if !matches!(error, StepError::Spank(_)) => log::error!("pyxis: {error}"),
-        done => done?,
-    }
-    Ok(())
+    Ok(root::remove_containers_of_job(spank, &config)?)
 }
 
 /// The plugin is about to be unloaded.

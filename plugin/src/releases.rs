@@ -3,7 +3,7 @@
 use crate::hooks;
 use crate::options::{Options, table};
 use crate::state;
-use spank_bindings::mock;
+use spank_bindings::{mock, raw};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The plugin has one state in a process.
@@ -138,9 +138,48 @@ fn hooks_return_0_or_minus_1() {
     assert_eq!(mock::call_hook(hooks::task_init, &[]), 0);
     assert_eq!(mock::call_hook(hooks::task_exit, &[]), 0);
     assert_eq!(mock::call_hook(hooks::exit, &[]), 0);
-    // In a process of its own, without `init` and without the state of the job.
+    for context in [raw::S_CTX_LOCAL, raw::S_CTX_ALLOCATOR] {
+        mock::with(|slurm| slurm.context = context);
+        assert_eq!(mock::call_hook(hooks::init, &["no_such=key"]), -1);
+    }
+}
+
+/// slurmd ends where `init` fails; a node is drained where an epilog does, or `init` in slurmstepd.
+#[test]
+fn what_is_wrong_with_the_line_or_the_places_never_costs_a_node() {
+    let _alone = slurmstepd();
+    mock::with(|slurm| slurm.context = raw::S_CTX_JOB_SCRIPT);
+    // The epilog is a process of its own, without `init` and without the state of the job.
     assert_eq!(mock::call_hook(hooks::job_epilog, &["container_scope=global"]), 0);
-    assert_eq!(mock::call_hook(hooks::job_epilog, &["container_scope=job"]), -1);
-    assert_eq!(mock::call_hook(hooks::job_epilog, &["no_such=key"]), -1);
-    assert_eq!(mock::call_hook(hooks::init, &["no_such=key"]), -1);
+    assert_eq!(errors(), [""; 0]);
+    for arguments in [&["container_scope=job"], &["no_such=key"]] {
+        assert_eq!(mock::call_hook(hooks::job_epilog, arguments), 0);
+        assert_eq!(errors().len(), 1, "{arguments:?}");
+    }
+    mock::with(|slurm| slurm.context = raw::S_CTX_SLURMD);
+    for argument in ["no_such=key", "container_scope=user", "runtime_path=relative"] {
+        assert_eq!(mock::call_hook(hooks::init, &[argument]), 0);
+        let lines = errors();
+        assert!(matches!(&lines[..], [line] if line.contains("(in plugstack.conf)")), "{lines:?}");
+    }
+}
+
+/// Whoever wants no container has nothing to do with what is wrong.
+#[test]
+fn a_wrong_line_on_a_node_costs_containers_only() {
+    let _alone = slurmstepd();
+    for (image, expected) in [(None, 0), (Some("/x.sqsh"), -1)] {
+        assert_eq!(mock::call_hook(hooks::init, &["expose_enroot_logs"]), 0);
+        if let Some(image) = image {
+            assert_eq!(mock::use_option("container-image", Some(image), true), 0);
+        }
+        assert_eq!(mock::call_hook(hooks::init_post_opt, &[]), 0);
+        assert_eq!(mock::call_hook(hooks::user_init, &[]), 0);
+        assert_eq!(mock::call_hook(hooks::task_init, &[]), expected);
+        let lines = errors();
+        let said = lines
+            .iter()
+            .any(|line| line.contains("unknown configuration option: expose_enroot_logs"));
+        assert_eq!(said, image.is_some(), "{lines:?}");
+    }
 }

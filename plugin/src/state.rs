@@ -1,7 +1,7 @@
 //! What the plugin remembers between hooks. Statics survive `dlclose` (the .so is never unmapped)
 //! and so a reload of the plugin, hence `init` resets them.
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::options::Options;
 use crate::options::repeats::Repeats;
 use crate::step::Step;
@@ -17,6 +17,8 @@ pub(crate) struct State {
     /// In slurmstepd, when a container was asked for: the step, or why there is none. srun shows
     /// errors of a task and no others (22.05 even exits 0), hence they wait for `task_init`.
     pub(crate) step: Option<Result<Step, StepError>>,
+    /// In slurmstepd: what is wrong with the plugin's own line, until a container is asked for.
+    pub(crate) refused: Option<ConfigError>,
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);

@@ -2,7 +2,8 @@
 //!
 //! A hook that fails returns -1: Slurm 20.11 takes only a negative value for a failure, newer ones
 //! any value but 0 (`_do_call_stack` in plugstack.c and spank.c). It counts where plugstack.conf
-//! says `required`. A refused option: any value but 0, in every release.
+//! says `required`. A refused option: any value but 0, in every release. In slurmd and in the processes of prolog and epilog
+//! a failure is never returned: slurmd would end, or the node be drained.
 
 use crate::{Args, Spank, raw};
 use std::any::Any;
@@ -61,7 +62,8 @@ pub unsafe fn run_hook<E: Display>(
     })
 }
 
-/// Runs `f` for Slurm: an `Err` or a panic becomes one error line and -1. One copy of the code for
+/// Runs `f` for Slurm: an `Err` or a panic becomes one error line and -1. In slurmd, which would end, and in a job's epilog,
+/// for which the node would be drained, the line is all: a plugin's fault costs steps, never the node. One copy of the code for
 /// all hooks, hence no generics.
 pub(crate) fn guard(what: &str, f: &dyn Fn() -> Result<(), String>) -> c_int {
     let message = match catch(f) {
@@ -72,7 +74,10 @@ pub(crate) fn guard(what: &str, f: &dyn Fn() -> Result<(), String>) -> c_int {
     let name = NAME.get().copied().unwrap_or("spank");
     // A message of several lines stays together as one entry of the log.
     crate::log::error(format_args!("{name}: {}", message.trim_end().replace('\n', "; ")));
-    -1
+    match crate::context() {
+        crate::Context::Slurmd | crate::Context::JobScript => 0,
+        _ => -1,
+    }
 }
 
 /// Runs `f`; a panic in it becomes text with its place, and nothing is printed.

@@ -38,6 +38,26 @@ teardown() {
     [ "$(cluster node 1 -- sh -c 'stat -c "%a %U" /run/elsewhere/*')" = "700 pyxistest" ]
 }
 
+# The modes that recipes give it: of the two directories of root's own, which one, and what slurmd says.
+@test "runtime_path 1777 and 0777: slurmd lives, steps run, root has a directory of its own and says which" {
+    local mode own
+    for mode in 1777 0777; do
+        own=/run/elsewhere/pyxis-root
+        if [[ $mode == 0777 ]]; then own=/run/pyxis-root; fi
+        cluster node 1 -- sh -c "rm -rf /run/elsewhere /run/pyxis-root; mkdir /run/elsewhere; chmod $mode /run/elsewhere"
+        cluster plugstack "$PYXIS_TEST_LINE runtime_path=/run/elsewhere"
+        user srun -w n1 --container-image="$image" --container-name=modes true
+        user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_modes
+        [ "$(cluster node 1 -- stat -c '%a %U' $own)" = "755 root" ]
+        [ "$(cluster node 1 -- sh -c "stat -c '%a %U' $own/*")" = "700 pyxistest" ]
+        if [[ $(cluster login -- slurmd -V) != *" 20.11."* ]]; then
+            output=$(cluster logs)
+            grep -q "pyxis: couldn't trust the runtime directory /run/elsewhere: it must belong to root and be writable by root alone; $own is used instead" <<< "$output"
+        fi
+    done
+    cluster node 1 -- rm -rf /run/elsewhere /run/pyxis-root
+}
+
 @test "execute_entrypoint=1: unless the user says no" {
     cluster plugstack "$PYXIS_TEST_LINE execute_entrypoint=1"
     run user srun --container-image="$PYXIS_TEST_IMAGES/entrypoint.sqsh" sh -c 'echo "[$FROM_ENTRYPOINT]"'
@@ -148,18 +168,18 @@ epilogs() {
     [ "$job" -eq 3 ]
 }
 
-@test "a wrong argument: slurmd says which and does not start, nor does srun" {
-    # Whether slurmd starts with it is the release's: the line in its log is looked for below.
-    cluster plugstack "$PYXIS_TEST_LINE nonsense=1" || echo "status $?"
+@test "a wrong argument: srun says which and runs nothing; slurmd says which and lives" {
+    cluster plugstack "$PYXIS_TEST_LINE nonsense=1"
     run user srun true
     [ "$status" -ne 0 ]
     [[ $output == *'pyxis: unknown configuration option: nonsense=1'* ]]
+    lost=$(cluster login -- sinfo -h -N -t drain,down -o %N)
+    [ -z "$lost" ]
     # Its slurmd asks no plugin without slurmd_exit.
     [[ $(cluster login -- slurmd -V) != *" 20.11."* ]] || return 0
     output=$(cluster logs)
     grep -q 'pyxis: unknown configuration option: nonsense=1' <<< "$output"
-    run cluster plugstack "$PYXIS_TEST_LINE container_scope=user"
-    [ "$status" -ne 0 ]
+    cluster plugstack "$PYXIS_TEST_LINE container_scope=user"
     output=$(cluster logs)
     grep -q 'pyxis: container_scope: invalid value: user' <<< "$output"
 }

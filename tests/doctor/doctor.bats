@@ -398,13 +398,16 @@ mends() {
 
 @test "fault: runtime_path" {
     touch "$root/run/pyxis"
-    finds error:runtime-path
+    finds warning:runtime-path
     rm "$root/run/pyxis"
     mkdir -m 777 "$root/run/pyxis"
-    finds error:runtime-path
+    finds warning:runtime-path
+    mends
+    chmod 700 "$root/run/pyxis"
+    finds warning:runtime-path
     mends
     sed -i 's/$/ runtime_path=\/srv\/none\/pyxis/' "$root$conf"
-    finds error:runtime-path
+    finds warning:runtime-path
     mends
 }
 

@@ -17,7 +17,7 @@ use crate::step::image::Image;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair};
-use nix::sys::stat::{Mode, fstat, lstat};
+use nix::sys::stat::{Mode, fstat};
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -93,12 +93,12 @@ fn unused(store: &Path, problem: &str) {
 /// Whether it is the administrator's word what the store has: where anybody could have made that
 /// directory, or have put another in its place, all users would run what is in there.
 pub(crate) fn is_believed(store: &Path) -> bool {
-    let way = lstat(store).map_err(in_words).and_then(|stat| trusted(store, stat.st_uid));
-    way.map_err(|problem| unused(store, &problem)).is_ok()
+    trusted(store).map_err(|problem| unused(store, &problem)).is_ok()
 }
 
-fn trusted(store: &Path, account: u32) -> Result<(), String> {
-    trusted_path::check(store, account).map_err(|fault| {
+fn trusted(store: &Path) -> Result<(), String> {
+    let owned = trusted_path::look(store);
+    owned.and_then(|(_, stat)| trusted_path::check(store, stat.st_uid)).map_err(|fault| {
         format!("couldn't {} {}: {}", fault.operation, fault.path.display(), fault.problem)
     })
 }
@@ -151,19 +151,19 @@ mod tests {
         chown(&store, Some(4242), Some(4343)).unwrap();
         for (mode, believed) in [(0o755, true), (0o1777, false), (0o777, false)] {
             fs::set_permissions(&base, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(trusted(&store, 4242).is_ok(), believed, "{mode:o}");
+            assert_eq!(trusted(&store).is_ok(), believed, "{mode:o}");
         }
         // On the way, too, and by way of a link of the attacker's.
         fs::set_permissions(&base, fs::Permissions::from_mode(0o1777)).unwrap();
         fs::create_dir(store.join("below")).unwrap();
-        assert!(trusted(&store.join("below"), 0).is_err());
+        assert!(trusted(&store.join("below")).is_err());
         fs::set_permissions(&base, fs::Permissions::from_mode(0o755)).unwrap();
-        let problem = trusted(&store.join("below"), 0).unwrap_err();
+        let problem = trusted(&store.join("below")).unwrap_err();
         assert!(problem.contains("/store: others than root"), "{problem}");
         // What root has made there is root's word.
         fs::set_permissions(&base, fs::Permissions::from_mode(0o1777)).unwrap();
         chown(&store, Some(0), Some(0)).unwrap();
-        assert_eq!(trusted(&store, 0), Ok(()));
+        assert_eq!(trusted(&store), Ok(()));
         fs::remove_dir_all(base).unwrap();
     }
 

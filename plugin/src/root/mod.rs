@@ -22,7 +22,6 @@ pub(crate) mod user;
 
 pub(crate) use end::task_exited;
 pub(crate) use epilog::remove_containers_of_job;
-pub(crate) use runtime_dir::create as create_runtime_dir;
 
 use crate::config::Config;
 use crate::options::Options;
@@ -31,15 +30,28 @@ use crate::step::error::StepError;
 use broker::Broker;
 use job::Job;
 use shared::Shared;
-use spank_bindings::Spank;
+use spank_bindings::{Spank, log};
+use std::fmt::Arguments;
+
+/// Settles where the users' directories are, and says so if it is not where the administrator has them.
+pub(crate) fn settle(config: &mut Config, say: fn(Arguments<'_>)) -> Result<(), StepError> {
+    let (place, why) = runtime_dir::settle(&config.runtime_path)?;
+    if let Some(why) = why {
+        say(format_args!("pyxis: {}; {} is used instead", StepError::from(why), place.display()));
+    }
+    config.runtime_path = place;
+    Ok(())
+}
 
 /// In slurmstepd, when a container is asked for.
 pub(crate) fn prepare(
     spank: &Spank<'_>,
-    config: &Config,
+    config: &mut Config,
     options: &Options,
 ) -> Result<Step, StepError> {
     let job = Job::read(spank)?;
+    // slurmd has said it once and for all.
+    settle(config, log::verbose)?;
     runtime_dir::create_for_user(&config.runtime_path, job.user.uid, job.user.gid)?;
     let shared = Shared::new()?;
     let store = config.shared_store.clone().filter(|store| broker::is_believed(store));

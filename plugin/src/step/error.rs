@@ -1,10 +1,11 @@
 //! Why a step has no container: one line for the user.
 
+use crate::config::ConfigError;
 use crate::options::OptionError;
 use spank_bindings::SpankError;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Errors of a containerized step.
 #[derive(Debug)]
@@ -13,8 +14,10 @@ pub(crate) enum StepError {
     Spank(SpankError),
     /// An option is no good.
     Option(OptionError),
+    /// An argument in the node's plugstack.conf is no good.
+    Config(ConfigError),
     /// A runtime directory.
-    RuntimeDir { operation: &'static str, path: PathBuf, problem: String },
+    RuntimeDir(Fault),
     /// The tasks' lock, state or socket.
     Shared(io::Error),
     /// What was sent is no container.
@@ -77,6 +80,30 @@ pub(crate) enum StepError {
     Seccomp(io::Error),
 }
 
+/// What is wrong with a place, and where.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) operation: &'static str,
+    pub(crate) path: PathBuf,
+    pub(crate) problem: String,
+}
+
+impl Fault {
+    pub(crate) fn new(operation: &'static str, path: &Path, problem: &str) -> Fault {
+        Fault { operation, path: path.to_owned(), problem: problem.to_owned() }
+    }
+
+    pub(crate) fn of(operation: &'static str, path: &Path, errno: nix::Error) -> Fault {
+        Fault::new(operation, path, &in_words(errno))
+    }
+}
+
+impl From<Fault> for StepError {
+    fn from(fault: Fault) -> Self {
+        StepError::RuntimeDir(fault)
+    }
+}
+
 /// What the system calls it. (nix has a table of its own, which is 15 KiB.)
 pub(crate) fn in_words(errno: nix::Error) -> String {
     let mut text = io::Error::from(errno).to_string();
@@ -92,13 +119,12 @@ impl fmt::Display for StepError {
         match self {
             Self::Spank(error) => write!(f, "Slurm refused a request: {error}"),
             Self::Option(error) => error.fmt(f),
-            Self::RuntimeDir { operation, path, problem } => {
-                write!(
-                    f,
-                    "couldn't {operation} the runtime directory {}: {problem}",
-                    path.display()
-                )
-            }
+            Self::Config(error) => error.fmt(f),
+            Self::RuntimeDir(Fault { operation, path, problem }) => write!(
+                f,
+                "couldn't {operation} the runtime directory {}: {problem}",
+                path.display()
+            ),
             Self::Shared(error) => write!(f, "couldn't coordinate the tasks of the step: {error}"),
             Self::Odd(error) => write!(
                 f,
@@ -196,6 +222,12 @@ impl std::error::Error for StepError {}
 impl From<SpankError> for StepError {
     fn from(error: SpankError) -> Self {
         StepError::Spank(error)
+    }
+}
+
+impl From<ConfigError> for StepError {
+    fn from(error: ConfigError) -> Self {
+        StepError::Config(error)
     }
 }
 

@@ -22,6 +22,9 @@ use crate::settings::{FILE, Settings, Shell, User, variables};
 /// Less than this is not enough for an image that is imported.
 const LITTLE: u64 = 64 << 20;
 
+/// What root does without a `runtime_path` that is root's alone (plugin/src/root/runtime_dir.rs).
+const INSTEAD: &str = "root uses a directory of its own, pyxis-root, below it where only root can move that, else in /run";
+
 /// `runtime_path`, of the first line that is ours.
 pub(super) fn runtime_path(lines: &[PyxisLine], live: bool, report: &mut Report) {
     let line = lines.iter().find(|line| line.ours());
@@ -31,28 +34,36 @@ pub(super) fn runtime_path(lines: &[PyxisLine], live: bool, report: &mut Report)
     // Looked at before it is asked anything: a user's server would not have to answer.
     let faults = owner::faults(path);
     if let Some(why) = faults.iter().find(|why| !matches!(why, Untrusted::Unseen { .. })) {
-        report.error(
-            "runtime-path",
-            format!("runtime_path: {why}; slurmstepd refuses it"),
-            why.mend(),
-        );
+        report.warning("runtime-path", format!("runtime_path: {why}; {INSTEAD}"), why.mend());
         return;
     }
     match fs::symlink_metadata(path) {
         Ok(status) if !status.is_dir() => {
-            report.error(
+            report.warning(
                 "runtime-path",
-                format!("runtime_path {} is no directory", path.display()),
+                format!("runtime_path {} is no directory; {INSTEAD}", path.display()),
                 format!("rm {} (slurmd makes the directory)", quoted(path)),
+            );
+            return;
+        }
+        Ok(status) if status.mode() & 0o001 == 0 => {
+            report.warning(
+                "runtime-path",
+                format!("runtime_path {}: users cannot enter it; {INSTEAD}", path.display()),
+                format!("chmod a+x {}", quoted(path)),
             );
             return;
         }
         Ok(_) => {}
         // slurmd makes the last component only.
         Err(_) if live && !parent.is_dir() => {
-            report.error(
+            report.warning(
                 "runtime-path",
-                format!("runtime_path {}: {} does not exist", path.display(), parent.display()),
+                format!(
+                    "runtime_path {}: {} does not exist; {INSTEAD}",
+                    path.display(),
+                    parent.display()
+                ),
                 format!("install -d -m 755 {}", quoted(parent)),
             );
             return;
