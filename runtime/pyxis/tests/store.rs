@@ -394,3 +394,32 @@ fn a_store_of_others_is_not_trusted() {
     place.set("PYXIS_STORE_LOWER", lower.path("store").to_str().unwrap());
     assert!(place.ok(&["pull", &uri]).contains(place.path("store").to_str().unwrap()));
 }
+
+#[test]
+#[ignore = "needs root, to give a store away"]
+fn a_store_of_the_sites_file_that_a_user_has_made_first_is_not_used() {
+    let (mut place, maker, registry) = (Place::new(), Place::new(), Registry::start());
+    let uri = registry.push(&image("a"), "a:1");
+    maker.ok(&["pull", &uri]);
+    let open = place.path("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+    let store = open.join("store");
+    fs::rename(maker.path("store"), &store).unwrap();
+    let give = |uid: &str| {
+        let mut command = std::process::Command::new("chown");
+        assert!(command.args(["-R", uid]).arg(&store).status().unwrap().success());
+    };
+    let config = place.path("pyxis.toml");
+    fs::write(&config, format!("[store]\nshared = {store:?}\n")).unwrap();
+    place.set("PYXIS_CONFIG", config.to_str().unwrap());
+    // What root has made there is the site's word.
+    give("0");
+    assert!(place.ok(&["pull", &uri]).contains(store.to_str().unwrap()));
+    give("4242");
+    assert!(place.ok(&["pull", &uri]).contains(place.path("store").to_str().unwrap()));
+    let output = place.command(&["images"]).output().unwrap();
+    let words = text(&output.stderr);
+    let expected = format!("is not used: {} belongs to uid 4242, not to root\n", store.display());
+    assert!(words.ends_with(&expected), "{words}");
+}

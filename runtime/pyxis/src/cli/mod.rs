@@ -127,6 +127,11 @@ impl Verb {
                 if as_enroot() { "[WARN]" } else { "pyxis:" }
             ));
         }
+        for fault in &settings.unbelieved {
+            console::tell(format_args!(
+                "pyxis: a store that the site's file names is not used: {fault}"
+            ));
+        }
         match self {
             Verb::Create(args) => args.run(&settings),
             Verb::Start(args) => args.run(&settings),

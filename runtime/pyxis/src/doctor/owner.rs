@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
@@ -111,6 +112,15 @@ pub(crate) fn roots(path: &Path) -> Option<Untrusted> {
     walk(path, &[0]).faults.into_iter().next()
 }
 
+/// Why what the store at `store` has is not its account's word. Its owner is believed, as are root and the
+/// caller; but not for what he has put into a directory in which everybody can make something.
+pub(crate) fn of_store(store: &Path) -> Option<Untrusted> {
+    let [root, caller] = believed();
+    let account = real(store).and_then(|real| fs::metadata(real).ok());
+    let account = account.map_or(root, |stat| stat.uid());
+    walk(store, &[root, caller, account]).faults.into_iter().next()
+}
+
 /// Everything on the way to `path` that others than root and the caller could change, `path` itself
 /// last. What cannot be looked at ends it.
 pub(super) fn faults(path: &Path) -> Vec<Untrusted> {
@@ -166,7 +176,8 @@ fn believed() -> [u32; 2] {
 }
 
 fn walk<'a>(path: &Path, believed: &'a [u32]) -> Walk<'a> {
-    let mut walk = Walk { believed, at: "/".into(), mount: None, faults: Vec::new() };
+    let mut walk =
+        Walk { believed, at: "/".into(), in_sticky: false, mount: None, faults: Vec::new() };
     let mut left: Vec<OsString> = Vec::new();
     push(&mut left, &std::path::absolute(path).unwrap_or_default());
     left.push("/".into());
@@ -174,6 +185,7 @@ fn walk<'a>(path: &Path, believed: &'a [u32]) -> Walk<'a> {
     while let Some(part) = left.pop() {
         if part == ".." {
             walk.at.pop();
+            walk.in_sticky = true; // not looked at once more
             continue;
         }
         match walk.enter(&walk.at.join(part)) {
@@ -205,6 +217,8 @@ struct Walk<'a> {
     believed: &'a [u32],
     /// Where it is; no part of it is a link.
     at: PathBuf,
+    /// Whether it is a directory in which everybody can make, but not replace something.
+    in_sticky: bool,
     /// The mount of the last part, which is fine.
     mount: Option<u64>,
     faults: Vec<Untrusted>,
@@ -223,7 +237,8 @@ impl Walk<'_> {
         let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
         // Of a directory with the sticky bit the entries are looked at, like all.
         let sticky = kind == SFlag::S_IFDIR && stat.st_mode & 0o1000 != 0;
-        let own = self.believed.contains(&stat.st_uid);
+        let own = self.believed.contains(&stat.st_uid)
+            && (!self.in_sticky || believed().contains(&stat.st_uid));
         let (path, mode) = (entry.to_path_buf(), stat.st_mode & 0o7777);
         if !own {
             self.faults.push(Untrusted::Owner { path, uid: stat.st_uid });
@@ -234,6 +249,7 @@ impl Walk<'_> {
             return readlinkat(&place, "").map(|target| Some(target.into())).map_err(unseen);
         }
         self.at = entry.into();
+        self.in_sticky = sticky && mode & 0o022 != 0;
         Ok(None)
     }
 
@@ -310,6 +326,36 @@ mod tests {
         assert!(matches!(read(&root.join("absent"), 9), Err(Unread::File(_))));
         assert_eq!(real(&linked), Some(file));
         assert_eq!(real(&root.join("absent")), None);
+    }
+
+    #[test]
+    #[ignore = "needs root, to give directories away"]
+    fn a_store_is_its_accounts_word_unless_everybody_could_have_made_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().canonicalize().unwrap().join("base");
+        let (store, others) = (base.join("store"), base.join("others"));
+        for path in [&store, &others] {
+            fs::create_dir_all(path).unwrap();
+            mode(path, 0o755);
+            chown(path, Some(4242), None).unwrap();
+        }
+        symlink("others", base.join("link")).unwrap();
+        let fault = |name: &str, bits| {
+            mode(&base, bits);
+            of_store(&base.join(name))
+        };
+        assert_eq!(fault("store", 0o755), None);
+        for name in ["store", "others/../store", "link", "link/../store"] {
+            let squatted = fault(name, 0o1777);
+            assert!(matches!(squatted, Some(Untrusted::Owner { uid: 4242, .. })), "{squatted:?}");
+        }
+        assert!(matches!(fault("store", 0o777), Some(Untrusted::Writable { .. })));
+        // What root has made there is root's word.
+        chown(&store, Some(0), None).unwrap();
+        assert_eq!(fault("store", 0o1777), None);
+        chown(&base, Some(4343), None).unwrap();
+        assert!(matches!(fault("store", 0o755), Some(Untrusted::Owner { uid: 4343, .. })));
+        assert!(matches!(fault("absent", 0o755), Some(_)));
     }
 
     #[test]

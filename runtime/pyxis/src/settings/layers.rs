@@ -137,6 +137,16 @@ impl Resolved {
         }
     }
 
+    /// Drops the paths that a file names for the setting and that `keep` does not want.
+    pub(super) fn retain_paths_of_file(&mut self, id: Id, mut keep: impl FnMut(&Path) -> bool) {
+        let (value, origin) = &mut self.0[id as usize];
+        match (value.as_mut(), origin) {
+            (Some(Value::Paths(paths)), Origin::File { .. }) => paths.retain(|path| keep(path)),
+            (Some(Value::Path(path)), Origin::File { .. }) if !keep(path) => *value = None,
+            _ => {}
+        }
+    }
+
     /// Whether somebody has said something.
     pub(super) fn is_said(&self, id: Id) -> bool {
         self.0[id as usize].1 != Origin::Default

@@ -22,6 +22,8 @@ use images::store::StoreConfig;
 use linux::environ::Environ;
 use squashfs::mksquashfs::Mksquashfs;
 
+use crate::doctor::owner::{self, Untrusted};
+
 pub use enroot::{EnrootConf, Remark, Shell};
 pub use error::SettingsError;
 pub use file::{FILE, User, parse};
@@ -63,6 +65,8 @@ pub struct Settings {
     pub enroot: EnrootConf,
     /// The directory of enroot's configuration.
     pub sysconf: PathBuf,
+    /// Stores of the site's file that are not used, and why.
+    pub unbelieved: Vec<Untrusted>,
     /// Each setting, and where it comes from.
     pub resolved: Resolved,
     /// The site's file, if there is one.
@@ -179,8 +183,9 @@ impl Settings {
         // The weakest first.
         let of_environment = Layer::of_environment(&environ)?;
         let layers = [enroot.layer()].into_iter().chain(file).chain([of_environment]);
-        let resolved = Resolved::new(&environ, layers);
+        let mut resolved = Resolved::new(&environ, layers);
         let mut host = environ;
+        let unbelieved = resolved.disown_stores();
         enroot.complete(&mut host);
         for (name, value) in resolved.variables() {
             host.insert(name, value);
@@ -207,6 +212,7 @@ impl Settings {
             host,
             sysconf: resolved.path(Id::Sysconf).unwrap_or_else(|| enroot::SYSCONF.into()),
             enroot,
+            unbelieved,
             resolved,
             file: path,
         })
@@ -277,6 +283,26 @@ fn squash(resolved: &Resolved, host: &Environ) -> Result<Squash, SettingsError> 
         mtime: time.map_or(0, i64::from),
         one_time: time.is_some(),
     })
+}
+
+impl Resolved {
+    /// Takes out the stores below one's own that the site's file names and that somebody else could
+    /// have made: whoever trusts the file would run what is in there. The environment is the user's
+    /// own word, or the plugin's, who has looked.
+    fn disown_stores(&mut self) -> Vec<Untrusted> {
+        let mut faults = Vec::new();
+        for id in [Id::StoreShared, Id::StoreLower] {
+            self.retain_paths_of_file(id, |path| match owner::of_store(path) {
+                // Nothing is there yet.
+                Some(Untrusted::Unseen { .. }) => false,
+                fault => {
+                    faults.extend(fault.clone());
+                    fault.is_none()
+                }
+            });
+        }
+        faults
+    }
 }
 
 fn store(resolved: &Resolved, host: &Environ) -> Option<StoreConfig> {
