@@ -1,7 +1,6 @@
 use super::*;
 use proptest::prelude::*;
 use std::os::unix::fs::chown;
-use std::process::Command;
 use std::time::Duration;
 
 fn user() -> User {
@@ -59,7 +58,7 @@ fn by_bash(lines: &[String]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
             if value=$(eval "echo $words" 2> /dev/null); then code=y; else code=; fi
             printf '%s\0%s\0%s\0' "$name" "$code" "$value"
         done"#;
-    let mut command = Command::new("bash");
+    let mut command = hygiene::unsecure::command("bash");
     command.args(["--norc", "-c", script, "bash"]).args(lines);
     command.env_clear().envs(environ()).current_dir("/usr");
     let output = command.output().unwrap();
