@@ -5,3 +5,4 @@
 pub mod directives;
 pub mod doctor;
 pub mod settings;
+pub mod site;

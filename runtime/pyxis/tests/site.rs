@@ -176,6 +176,126 @@ fn enroots_folders_work() {
     assert!(words.contains("40-fails.sh: exit status: 3"), "{words}");
 }
 
+/// A node's folder of enroot's configuration.
+fn node(place: &Place) -> std::path::PathBuf {
+    for folder in ["mounts.d", "environ.d", "hooks.d", "shown"] {
+        fs::create_dir_all(place.path("etc/enroot").join(folder)).unwrap();
+    }
+    fs::write(place.path("etc/enroot/shown/file"), "text\n").unwrap();
+    place.path("etc/enroot")
+}
+
+fn on_node(place: &Place, more: &[(&str, &str)], script: &str) -> std::process::Output {
+    let mut command = place.pyxis(["start", "./image.sqsh", "sh", "-c", script]);
+    command.env("ENROOT_SYSCONF_PATH", place.path("etc/enroot"));
+    command.envs(more.iter().copied()).output().unwrap()
+}
+
+fn says(done: &std::process::Output) -> String {
+    assert!(done.status.success(), "{done:?}");
+    String::from_utf8(done.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_nodes_folders_are_read_without_being_named() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    let node = node(&place);
+    fs::write(
+        node.join("mounts.d/50-site.fstab"),
+        "${ENROOT_SYSCONF_PATH}/shown /shown none x-create=dir,bind,ro\n",
+    )
+    .unwrap();
+    fs::write(node.join("environ.d/50.env"), "SITE=1 ${HOME}\nDATA=${ENROOT_DATA_PATH}\n").unwrap();
+    // Without a first line that says by what it is run, and with the places that enroot names.
+    executable(
+        &node.join("hooks.d/50-own.sh"),
+        "[[ -d ${ENROOT_CONFIG_PATH%/*} || -n ${ENROOT_TEMP_PATH} ]] || exit 9\n\
+         printf 'HOOK=%s\\n' \"${ENROOT_SYSCONF_PATH}\" >> \"${ENROOT_ENVIRON}\"\n",
+    );
+    let said = says(&on_node(&place, &[], "cat /shown/file; echo $SITE; echo $DATA; echo $HOOK"));
+    let (home, data) = (place.path("home"), place.path("data"));
+    let expected = format!("text\n1 {}\n{}\n{}\n", home.display(), data.display(), node.display());
+    assert_eq!(said, expected);
+
+    let list = node.join("mounts.d/60-wrong.fstab");
+    fs::write(&list, "# What it says\n/a /b none bind,x-create=pipe\n").unwrap();
+    let wrong = on_node(&place, &[], "true");
+    let words = String::from_utf8(wrong.stderr).unwrap();
+    let expected =
+        format!("{}: mount \"/a /b none bind,x-create=pipe\": x-create=", list.display());
+    assert!(wrong.status.code() == Some(1) && words.contains(&expected), "{words}");
+}
+
+#[test]
+fn a_sites_own_system_files_say_what_there_is() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::write(root.join("tmp/of-image"), "").unwrap();
+        fs::write(root.join("etc/hosts"), "of image\n").unwrap();
+        fs::write(root.join("etc/hostname"), "of image\n").unwrap();
+    });
+    let node = node(&place);
+    let script = "ls /tmp; cat /etc/hosts /etc/hostname; grep -c \":$(id -u):\" /etc/passwd; ls -d /proc/self /dev/null";
+    let usual = says(&on_node(&place, &[], script));
+    assert!(!usual.contains("of-image") && !usual.contains("of image\nof image"), "{usual}");
+    assert!(usual.ends_with("1\n/dev/null\n/proc/self\n"), "{usual}");
+
+    fs::write(
+        node.join("mounts.d/10-system.fstab"),
+        "/proc /proc none x-create=dir,rbind,rw,nosuid,nodev,noexec,rslave 0 -1\n",
+    )
+    .unwrap();
+    fs::write(node.join("mounts.d/20-config.fstab"), "").unwrap();
+    executable(&node.join("hooks.d/10-shadow.sh"), "#!/bin/sh\nexit 0\n");
+    let own = says(&on_node(&place, &[], script));
+    assert_eq!(own, "of-image\nof image\nof image\n0\n/dev/null\n/proc/self\n");
+}
+
+#[test]
+fn a_sites_mounts_come_after_the_home_directory() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    let node = node(&place);
+    let home = place.path("home");
+    fs::create_dir(home.join("cache")).unwrap();
+    let list = format!("{}/shown ${{HOME}}/cache none bind\n", node.display());
+    fs::write(node.join("mounts.d/1.fstab"), list).unwrap();
+    let script = "cat $HOME/cache/file";
+    assert_eq!(says(&on_node(&place, &[("ENROOT_MOUNT_HOME", "y")], script)), "text\n");
+    // A hook of the site's own does it in its own way, or not at all.
+    executable(&node.join("hooks.d/10-home.sh"), "#!/bin/sh\nexit 0\n");
+    fs::remove_file(node.join("mounts.d/1.fstab")).unwrap();
+    let script = format!("ls -d {}/cache || echo none", home.display());
+    assert_eq!(says(&on_node(&place, &[("ENROOT_MOUNT_HOME", "y")], &script)), "none\n");
+}
+
+#[test]
+fn a_hook_of_somebody_else_is_left_out_with_a_line() {
+    let place = Place::new();
+    assert!(nix::unistd::geteuid().is_root(), "to give files away, this test must run as root");
+    place.image("image", |_| {});
+    let node = node(&place);
+    let stolen = place.path("stolen");
+    for hook in [node.join("hooks.d/1.sh"), place.path("theirs.sh")] {
+        executable(&hook, &format!("#!/bin/sh\ntouch {}\n", stolen.display()));
+    }
+    std::os::unix::fs::chown(place.path("theirs.sh"), Some(1234), None).unwrap();
+    fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o1777)).unwrap();
+    let theirs = node.join("hooks.d/2.sh");
+    std::os::unix::fs::symlink(place.path("theirs.sh"), &theirs).unwrap();
+    std::os::unix::fs::chown(node.join("hooks.d/1.sh"), Some(1234), None).unwrap();
+    let done = on_node(&place, &[], "echo fine");
+    assert_eq!(says(&done), "fine\n");
+    assert!(!stolen.exists());
+    let words = String::from_utf8(done.stderr).unwrap();
+    let left_out = words.lines().filter(|line| line.contains("belongs to uid 1234, not to root"));
+    assert_eq!(left_out.count(), 2, "{words}");
+    std::os::unix::fs::chown(node.join("hooks.d"), Some(1234), None).unwrap();
+    let words = String::from_utf8(on_node(&place, &[], "true").stderr).unwrap();
+    assert!(words.contains("hooks.d is left out: ") && !stolen.exists(), "{words}");
+}
+
 #[test]
 fn a_users_folders_work_too() {
     let place = Place::new();

@@ -310,13 +310,23 @@ fn no_shell_is_started() {
         fs::create_dir(root.join("work")).unwrap();
         script(root, "/work", "'/bin/true'", "'/bin/true'");
     });
+    // What enroot comes with costs nothing.
+    for (list, text) in [
+        ("mounts.d/10-system.fstab", common::ENROOT_SYSTEM),
+        ("mounts.d/20-config.fstab", common::ENROOT_CONFIG),
+        ("environ.d/10-terminal.env", "TERM=${TERM}\n"),
+    ] {
+        let path = place.path("etc").join(list);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
     place.ok(&["create", "-n", "c", "image.sqsh"]);
     for what in ["./image.sqsh", "c"] {
         let pyxis = place.path("pyxis");
         let strace = ["-f", "-qq", "-e", "trace=execve", "-e", "signal=none", "-o", "trace"];
         let start = [pyxis.to_str().unwrap(), "start", what];
-        let mut tracer =
-            place.command("/usr/bin/strace", strace.iter().chain(&start)).spawn().unwrap();
+        let mut tracer = place.command("/usr/bin/strace", strace.iter().chain(&start));
+        let mut tracer = tracer.env("ENROOT_SYSCONF_PATH", place.path("etc")).spawn().unwrap();
         // The tracer cannot look into a process that has entered the user namespace: who executes
         // there has no name, and is the one that the image's program is.
         let executed = || -> Vec<String> {

@@ -12,6 +12,7 @@ use crate::start::environment::fixes;
 use crate::start::environment::hooks::{HookDirectory, HookInput, HookResults};
 use crate::start::environment::host_facts::HostFacts;
 use crate::start::environment::launcher::Launcher;
+use crate::start::environment::site::Standard;
 use crate::start::error::StartError;
 use crate::start::mounts::detached::DetachedMounts;
 use crate::start::mounts::devices;
@@ -58,7 +59,7 @@ impl Configuration<'_> {
         roots: &mut Roots,
         prefilled: Option<PrefilledUpper>,
     ) -> Result<Configured, StartError> {
-        let site = self.site_lines(roots)?;
+        let site = self.site_lines()?;
         let (image, has_account) = match prefilled {
             Some(PrefilledUpper { image, has_account }) => (image, has_account),
             None => {
@@ -72,7 +73,7 @@ impl Configuration<'_> {
 
         let hook_directory = self.hook_directory(roots, &devices)?;
         let built_in = self.mount_built_in(roots, &devices)?;
-        let lines = self.mount_lines(&image, &site, &built_in)?;
+        let lines = self.mount_lines(&image, site.mounts, &built_in)?;
         apply_pass(roots, &lines, BEFORE_HOOKS)?;
         devices::inject(roots, &devices)?;
 
@@ -81,14 +82,10 @@ impl Configuration<'_> {
         Ok(self.finish(&roots.container()?, image.workdir, hooked))
     }
 
-    /// What the site's files say, read on the host's tree.
-    fn site_lines(&self, roots: &mut Roots) -> Result<SiteLines, StartError> {
+    /// What the site's files say.
+    fn site_lines(&self) -> Result<SiteLines, StartError> {
         let (site, host) = (&self.plan.site, &self.facts.environ);
-        if site.is_empty() {
-            return Ok(SiteLines::default());
-        }
-        roots.host()?;
-        Ok(SiteLines { mounts: site.mount_lines(host)?, environ: site.environ_lines(host)? })
+        Ok(SiteLines { mounts: site.mount_entries(host)?, environ: site.environ_lines(host) })
     }
 
     /// The variables before any hook runs, and the devices, which these ask for and add to.
@@ -116,7 +113,7 @@ impl Configuration<'_> {
         if let Some(term) = host.get(OsStr::new("TERM")) {
             add("TERM", term);
         }
-        if plan.mount_home {
+        if self.mounts_home() {
             add("HOME", home.inside.as_os_str());
         }
         for variable in &devices.env {
@@ -126,15 +123,22 @@ impl Configuration<'_> {
         Ok((Variables { given, wanted }, devices))
     }
 
+    fn mounts_home(&self) -> bool {
+        self.plan.mount_home && !self.plan.site.replaces(Standard::Home)
+    }
+
     /// Changes files of the image, while there is no `/proc` that links of the image could lead to.
     fn write_files(&self, _: &ContainerRoot<'_>, has_account: bool) {
-        if !has_account {
+        let ours = |standard| !self.plan.site.replaces(standard);
+        if !has_account && ours(Standard::Shadow) {
             account::write(self.identity, &self.facts.account, &self.plan.host);
         }
         if let Some(timezone) = &self.facts.timezone {
             timezone.set();
         }
-        fixes::let_apt_be_root(self.identity);
+        if ours(Standard::Aptfix) {
+            fixes::let_apt_be_root(self.identity);
+        }
     }
 
     /// A directory for hooks, if there is any.
@@ -166,11 +170,10 @@ impl Configuration<'_> {
     fn mount_lines(
         &self,
         image: &ImageFiles,
-        site: &SiteLines,
+        mut of_site: Vec<Entry>,
         built_in: &[&str],
     ) -> Result<Vec<Entry>, StartError> {
         let mut lines = of_image::parse(&image.fstab, &self.facts.environ)?;
-        let mut of_site = lines::parse_lines(OsStr::from_bytes(&site.mounts))?;
         // enroot's own lines among the site's say what has been done already.
         for lines in [&mut lines, &mut of_site] {
             lines.retain(|entry| !built_in.iter().any(|line| is_line(entry, line)));
@@ -219,6 +222,9 @@ impl Configuration<'_> {
         hooked: &HookResults,
         home: &Home,
     ) -> Result<(), StartError> {
+        if self.mounts_home() {
+            lines::apply(roots, &lines::home_entry(&home.outside, &home.inside)?)?;
+        }
         let pmix = Launcher::of_step(&self.facts.environ).and_then(|step| step.mount_line());
         if let Some(line) = pmix {
             apply_pass(roots, &lines::parse_lines(&line)?, AFTER_HOOKS)?;
@@ -226,9 +232,6 @@ impl Configuration<'_> {
         let of_hooks = lines::parse_lines(OsStr::from_bytes(&hooked.hook_mounts))?;
         apply_pass(roots, &of_hooks, AFTER_HOOKS)?;
         apply_pass(roots, lines, AFTER_HOOKS)?;
-        if self.plan.mount_home {
-            lines::apply(roots, &lines::home_entry(&home.outside, &home.inside)?)?;
-        }
         let of_script = lines::parse_lines(OsStr::from_bytes(&hooked.script_mounts))?;
         apply_pass(roots, &of_script, AFTER_HOOKS)?;
         apply_pass(roots, &self.plan.mounts, AFTER_HOOKS)
@@ -253,9 +256,8 @@ impl Configuration<'_> {
 }
 
 /// What the site's files say.
-#[derive(Default)]
 struct SiteLines {
-    mounts: Vec<u8>,
+    mounts: Vec<Entry>,
     environ: Vec<u8>,
 }
 

@@ -21,6 +21,14 @@ pub enum StartError {
     /// A mount line is malformed.
     #[error(transparent)]
     Fstab(#[from] FstabError),
+    /// A line of a mount list is malformed.
+    #[error("{}: {source}", path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// The line.
+        source: FstabError,
+    },
     /// No user namespace to be had.
     #[error("cannot create a user namespace: {source}{hint}")]
     UserNamespace {

@@ -33,7 +33,7 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 pub use container::Container;
-pub use environment::site::{Site, SiteFolders};
+pub use environment::site::{Site, SiteFile, Standard};
 pub use error::StartError;
 pub use mounts::enroot_mount::enroot_mount;
 pub use plan::{Namespaces, Plan, Root};
@@ -89,13 +89,13 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     // Serve the image: its mount is sent to the server, which needs a while. What does not need
     // the image is done meanwhile: looking at the host, the pivot, mounts in no tree yet.
     let source = source.serve()?;
-    let facts = HostFacts::look(&identity, &plan.host.environ);
+    let facts = HostFacts::look(&identity, &plan);
     let mut roots = stage.pivot(&plan.unshare)?;
     let known = system::known_entries(&plan, guarded).chain(facts.cgroups.iter().cloned());
     let detached = DetachedMounts::make(&mut roots, known)?;
 
     // Assemble the root file system, and configure what is to be a container.
-    let filling = Filling { probe, identity: &identity, host: &plan.host, facts: &facts };
+    let filling = Filling { probe, identity: &identity, plan: &plan, facts: &facts };
     let assembly =
         Assembly { host: &plan.host, mark: &mark, writable: plan.writable, filling: Some(filling) };
     let prefilled = assembly.assemble(&mut roots, source).map_err(damaged)?;

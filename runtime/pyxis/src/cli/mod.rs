@@ -41,6 +41,7 @@ use handover::ending;
 use linux::environ::is_name;
 use pyxis::directives::DirectiveError;
 use pyxis::settings::{Settings, SettingsError};
+use pyxis::site::SiteError;
 
 /// An unprivileged container runtime for HPC nodes.
 #[derive(Debug, Parser)]
@@ -171,6 +172,8 @@ pub(crate) enum CliError {
     NotRunning(Name),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Site(#[from] SiteError),
     #[error(transparent)]
     Export(#[from] ExportError),
     #[error(transparent)]

@@ -10,11 +10,11 @@ use clap::Args;
 use containers::fstab::{Entry, FstabError};
 use containers::launch::{Launch, run_entrypoint};
 use containers::record::{ContainerError, Name};
-use containers::start::{Namespaces, Plan, Root, Site, SiteFolders, StartError, start};
+use containers::start::{Namespaces, Plan, Root, Standard, StartError, start};
 use containers::verbs::{hand_over, hand_over_labelled};
 use handover::ending;
-use pyxis::directives;
 use pyxis::settings::{Settings, variables};
+use pyxis::{directives, site};
 use squashfs::image::Image;
 
 use super::{CliError, as_enroot, check_variables, data_path, devices, host};
@@ -99,8 +99,11 @@ impl StartArgs {
             .iter()
             .filter_map(|line| Entry::parse(&spaced(line)).transpose())
             .collect::<Result<_, FstabError>>()?;
+        let site = site::find(settings)?;
+        let mut devices = devices::wanted(&self.devices, settings)?;
+        devices.nvidia &= !site.replaces(Standard::Nvidia);
         Ok(Plan {
-            devices: devices::wanted(&self.devices, settings)?,
+            devices,
             remap_root: self.root || defaults.remap_root,
             writable: self.rw || defaults.writable,
             mount_home: self.mount_home || defaults.mount_home,
@@ -115,7 +118,7 @@ impl StartArgs {
             },
             restrict_dev: defaults.restrict_dev,
             image_mounts: defaults.image_mounts,
-            site: site(settings),
+            site,
             host: host(settings),
             conf: self.conf.clone(),
             label: self.label.as_ref().and_then(|label| Name::new(label).ok()),
@@ -250,20 +253,6 @@ impl BatchArgs {
         words[0] = root.ok_or_else(|| CliError::NoRootfs(conf.clone()))?.clone();
         StartArgs { conf: Some(conf), words, ..StartArgs::default() }.run(settings)
     }
-}
-
-/// What the site's and the user's folders add.
-fn site(settings: &Settings) -> Site {
-    let folders = &settings.folders;
-    let (runtime, is_said) = &settings.paths.runtime;
-    Site::find(SiteFolders {
-        mounts: &folders.mounts,
-        environ: &folders.environ,
-        hooks: &folders.hooks,
-        library: folders.library.as_deref(),
-        runtime,
-        runtime_is_wanted: *is_said,
-    })
 }
 
 /// Whether a word without "/" is an image in the working directory.

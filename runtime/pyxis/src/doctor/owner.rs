@@ -123,7 +123,7 @@ pub(crate) fn of_store(store: &Path) -> Option<Untrusted> {
 
 /// Everything on the way to `path` that others than root and the caller could change, `path` itself
 /// last. What cannot be looked at ends it.
-pub(super) fn faults(path: &Path) -> Vec<Untrusted> {
+pub(crate) fn faults(path: &Path) -> Vec<Untrusted> {
     walk(path, &believed()).faults
 }
 

@@ -11,7 +11,7 @@ mod value;
 pub mod variables;
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use containers::devices::{Recipes, enabled};
@@ -119,6 +119,8 @@ pub struct Folders {
     pub hooks: Vec<PathBuf>,
     /// With enroot's `common.sh`; `None` for our own.
     pub library: Option<PathBuf>,
+    /// Of a user's.
+    pub user: Option<PathBuf>,
 }
 
 /// Devices by the Container Device Interface.
@@ -190,10 +192,11 @@ impl Settings {
         for (name, value) in resolved.variables() {
             host.insert(name, value);
         }
+        let sysconf = resolved.path(Id::Sysconf).unwrap_or_else(|| enroot::SYSCONF.into());
         Ok(Settings {
             paths: paths(&resolved),
             container: container(&resolved),
-            folders: folders(&resolved),
+            folders: folders(&resolved, &sysconf),
             devices: DeviceSettings {
                 directories: resolved.paths(Id::CdiDirectories),
                 names: resolved.words(Id::CdiDevices),
@@ -210,7 +213,7 @@ impl Settings {
             pull_policy: resolved.policy(),
             force: host.get(OsStr::new(v::FORCE_OVERRIDE)).is_some_and(|value| is_yes(value)),
             host,
-            sysconf: resolved.path(Id::Sysconf).unwrap_or_else(|| enroot::SYSCONF.into()),
+            sysconf,
             enroot,
             unbelieved,
             resolved,
@@ -249,10 +252,13 @@ fn container(resolved: &Resolved) -> ContainerSettings {
     }
 }
 
-fn folders(resolved: &Resolved) -> Folders {
+fn folders(resolved: &Resolved, sysconf: &Path) -> Folders {
     let user = resolved.path(Id::UserConfig);
     let with_users = |id, below: &str| {
-        let mut folders = resolved.paths(id);
+        let mut folders = match resolved.is_said(id) {
+            true => resolved.paths(id),
+            false => vec![sysconf.join(below)],
+        };
         folders.extend(user.iter().map(|user| user.join(below)));
         folders
     };
@@ -261,6 +267,7 @@ fn folders(resolved: &Resolved) -> Folders {
         environ: with_users(Id::EnvironFolders, "environ.d"),
         hooks: with_users(Id::Hooks, "hooks.d"),
         library: resolved.path(Id::Library),
+        user,
     }
 }
 

@@ -124,12 +124,12 @@ settings! {
     ["enroot"]
     Sysconf "sysconf" Path v::SYSCONF_PATH, Place(super::enroot::default_sysconf, "/etc/enroot, or /usr/local/etc/enroot"),
         "enroot's configuration: enroot.conf and enroot.conf.d, which hold for us too.";
-    Mounts "mounts" Paths v::MOUNTS_PATH, Is(""),
-        "Folders of *.fstab files, such as /etc/enroot/mounts.d.";
-    EnvironFolders "environ" Paths v::ENVIRON_PATH, Is(""),
-        "Folders of *.env files, such as /etc/enroot/environ.d.";
-    Hooks "hooks" Paths v::HOOKS_PATH, Is(""),
-        "Folders of *.sh hooks, such as /etc/enroot/hooks.d.";
+    Mounts "mounts" Paths v::MOUNTS_PATH, Unset("mounts.d in sysconf"),
+        "Folders of *.fstab files, the mounts of every container.";
+    EnvironFolders "environ" Paths v::ENVIRON_PATH, Unset("environ.d in sysconf"),
+        "Folders of *.env files, the variables of every container.";
+    Hooks "hooks" Paths v::HOOKS_PATH, Unset("hooks.d in sysconf"),
+        "Folders of *.sh hooks. Those that enroot comes with are known and not run.";
     Library "library" Path v::LIBRARY_PATH, Unset("a small common.sh of our own"),
         "Where hooks find enroot's common.sh.";
 

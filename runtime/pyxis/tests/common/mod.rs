@@ -18,6 +18,22 @@ use nix::sys::signal::Signal;
 /// Users in no database, another one for each place: tests do not see each other's processes.
 static UID: AtomicU32 = AtomicU32::new(0);
 
+/// The mounts that enroot gives to every container, as its own list has them.
+pub(crate) const ENROOT_SYSTEM: &str = "\
+/proc       /proc       none    x-create=dir,rbind,rw,nosuid,nodev,noexec,rslave   0   -1\n\
+/sys        /sys        none    x-create=dir,rbind,ro,nosuid,nodev,noexec,rslave   0   -1\n\
+/dev        /dev        none    x-create=dir,rbind,rw,nosuid,noexec,rslave         0   -1\n\
+tmpfs       /tmp        tmpfs   x-create=dir,rw,nosuid,nodev,mode=755,slave        0   -1\n\
+tmpfs       /var/run    tmpfs   x-create=dir,rw,nosuid,nodev,mode=755,slave        0   -1\n\
+tmpfs       /var/lock   tmpfs   x-create=dir,rw,nosuid,nodev,mode=755,slave        0   -1\n\
+/dev/shm    /dev/shm    none    x-create=dir,bind,rw,nosuid,nodev,noexec,rslave    0   -1\n";
+/// The files of the node, likewise.
+pub(crate) const ENROOT_CONFIG: &str = "\
+/etc/hosts          /etc/hosts          none    x-create=file,bind,ro,nosuid,nodev,noexec,private                0   -1\n\
+/etc/hostname       /etc/hostname       none    x-create=file,bind,ro,nosuid,nodev,noexec,private                0   -1\n\
+/etc/resolv.conf    /etc/resolv.conf    none    x-create=file,bind,ro,nosuid,nodev,noexec,private                0   -1\n\
+/etc/machine-id     /etc/machine-id     none    x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent  0   -1\n";
+
 pub(crate) fn next_uid() -> u32 {
     200_000 + std::process::id() % 10_000 * 100 + UID.fetch_add(1, Ordering::Relaxed)
 }

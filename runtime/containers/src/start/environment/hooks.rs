@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use hygiene::unsecure;
+use linux::bounded;
 use linux::environ::Environ;
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
@@ -103,7 +104,8 @@ impl HookDirectory {
         prepare(&roots.host()?, &directory)?;
         roots.stage()?.show_tree_on_host(&directory.join("rootfs"))?;
         let library = plan.site.library.clone().unwrap_or_else(|| directory.join("lib"));
-        let environ = plan.host.environ.clone();
+        let mut environ = plan.site.variables.clone();
+        environ.extend(plan.host.environ.clone());
         Ok(HookDirectory { directory, pid: std::process::id(), environ, library })
     }
 
@@ -218,12 +220,21 @@ impl HookDirectory {
 
     fn run_hook(&self, hook: &Path) -> Result<(), StartError> {
         let failed = |problem| StartError::Hook { path: hook.to_owned(), problem };
-        let status = self.command(hook.as_os_str()).status();
+        let status = match is_for_bash(hook) {
+            true => self.command(OsStr::new("bash")).arg(hook).status(),
+            false => self.command(hook.as_os_str()).status(),
+        };
         match status.map_err(|error| failed(error.to_string()))? {
             status if status.success() => Ok(()),
             status => Err(failed(status.to_string())),
         }
     }
+}
+
+/// A script whose first line does not say by what it is run: enroot, which is bash, runs it itself.
+fn is_for_bash(hook: &Path) -> bool {
+    let beginning = bounded::beginning(hook, 80).unwrap_or_default();
+    !beginning.is_empty() && !beginning.starts_with(b"#!") && !beginning.contains(&0)
 }
 
 fn run_device_hook(hook: &Hook, state: &str) -> Result<(), StartError> {

@@ -7,8 +7,10 @@ use nix::sys::stat::stat;
 
 use crate::fstab::Entry;
 use crate::start::environment::fixes;
+use crate::start::environment::site::Standard;
 use crate::start::mounts::cgroups;
 use crate::start::mounts::system;
+use crate::start::plan::Plan;
 use crate::start::process::identity::{Account, Identity};
 use linux::environ::Environ;
 
@@ -25,14 +27,18 @@ pub(in crate::start) struct HostFacts {
 
 impl HostFacts {
     /// Looks on the host's tree, of which the stage may cover a part.
-    pub(in crate::start) fn look(identity: &Identity, environ: &Environ) -> HostFacts {
+    pub(in crate::start) fn look(identity: &Identity, plan: &Plan) -> HostFacts {
+        let environ = &plan.host.environ;
+        let ours = |standard| !plan.site.replaces(standard);
+        let cgroups = || cgroups::entries(environ.contains_key(OsStr::new("SLURM_STEP_ID")));
         HostFacts {
             account: identity.account(),
-            timezone: fixes::Timezone::of_host(),
+            timezone: ours(Standard::Localtime).then(fixes::Timezone::of_host).flatten(),
             files: system::host_files()
                 .filter(|name| stat(&Path::new("/etc").join(name)).is_ok())
+                .filter(|_| ours(Standard::Config))
                 .collect(),
-            cgroups: cgroups::entries(environ.contains_key(OsStr::new("SLURM_STEP_ID"))),
+            cgroups: ours(Standard::Cgroups).then(cgroups).unwrap_or_default(),
             environ: environ.clone(),
         }
     }

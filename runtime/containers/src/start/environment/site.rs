@@ -1,21 +1,26 @@
-//! What a site adds to every container, in enroot's folders: mounts, variables and hooks.
+//! What a site and its users add to every container in enroot's folders: mounts, variables and hooks.
 
-use std::fs;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::fstab::Entry;
 use crate::start::error::StartError;
 use linux::environ::{self, Environ};
 
-/// Files of a site's and the user's folders, in the order in which they count.
+/// What is in a site's and the user's folders, in the order in which it counts.
 #[derive(Clone, Debug, Default)]
 pub struct Site {
-    /// `*.fstab`
-    pub mounts: Vec<PathBuf>,
-    /// `*.env`
-    pub environ: Vec<PathBuf>,
-    /// `*.sh`, executable
+    /// Mount lists, but for those of enroot's that say what is done for every container.
+    pub mounts: Vec<SiteFile>,
+    /// Lists of variables.
+    pub environ: Vec<SiteFile>,
+    /// Hooks to be run.
     pub hooks: Vec<PathBuf>,
+    /// Files of enroot's that the site has replaced by its own.
+    pub replaced: Vec<Standard>,
+    /// Variables that enroot has for lists and hooks, where the environment has not.
+    pub variables: Environ,
     /// With enroot's `common.sh`; `None` for our own.
     pub library: Option<PathBuf>,
     /// Where hooks see the container.
@@ -24,82 +29,98 @@ pub struct Site {
     pub runtime_is_wanted: bool,
 }
 
-/// Where the files of a [`Site`] are looked for, in the order in which they count.
-#[derive(Clone, Copy, Debug)]
-pub struct SiteFolders<'a> {
-    /// Of `*.fstab`.
-    pub mounts: &'a [PathBuf],
-    /// Of `*.env`.
-    pub environ: &'a [PathBuf],
-    /// Of `*.sh`.
-    pub hooks: &'a [PathBuf],
-    /// See [`Site::library`].
-    pub library: Option<&'a Path>,
-    /// See [`Site::runtime`].
-    pub runtime: &'a Path,
-    /// See [`Site::runtime_is_wanted`].
-    pub runtime_is_wanted: bool,
+/// A file that has been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it.
+    pub text: Vec<u8>,
+}
+
+/// A file that comes with enroot, whose work is done here without it. Where a site has a file of its
+/// own under that name, the work is left to that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standard {
+    /// The system's mounts.
+    System,
+    /// Files of the node's in `/etc`.
+    Config,
+    /// apt that runs as root.
+    Aptfix,
+    /// The step's cgroups.
+    Cgroups,
+    /// The least devices.
+    Devices,
+    /// The home directory.
+    Home,
+    /// The time zone.
+    Localtime,
+    /// The user's account.
+    Shadow,
+    /// GPUs of NVIDIA's.
+    Nvidia,
+    /// Host channel adapters of Mellanox's.
+    Mellanox,
+}
+
+impl Standard {
+    /// The name of the file, if it is one of them.
+    pub fn named(name: &OsStr) -> Option<Standard> {
+        Some(match name.as_bytes() {
+            b"10-system.fstab" => Standard::System,
+            b"20-config.fstab" => Standard::Config,
+            b"10-aptfix.sh" => Standard::Aptfix,
+            b"10-cgroups.sh" => Standard::Cgroups,
+            b"10-devices.sh" => Standard::Devices,
+            b"10-home.sh" => Standard::Home,
+            b"10-localtime.sh" => Standard::Localtime,
+            b"10-shadow.sh" => Standard::Shadow,
+            b"98-nvidia.sh" => Standard::Nvidia,
+            b"99-mellanox.sh" => Standard::Mellanox,
+            _ => return None,
+        })
+    }
 }
 
 impl Site {
-    /// The files in those folders.
-    pub fn find(folders: SiteFolders<'_>) -> Site {
-        let find = |folders: &[PathBuf], suffix: &str| {
-            folders.iter().flat_map(|folder| files(folder, suffix)).collect()
-        };
-        let mut site = Site {
-            mounts: find(folders.mounts, ".fstab"),
-            environ: find(folders.environ, ".env"),
-            hooks: find(folders.hooks, ".sh"),
-            library: folders.library.map(Path::to_owned),
-            runtime: folders.runtime.to_owned(),
-            runtime_is_wanted: folders.runtime_is_wanted,
-        };
-        let executable =
-            |path: &PathBuf| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok();
-        site.hooks.retain(executable);
-        site
+    /// Whether the work of this file of enroot's is left to the site's own.
+    pub fn replaces(&self, standard: Standard) -> bool {
+        self.replaced.contains(&standard)
     }
 
-    /// Whether it adds neither mounts nor variables.
-    pub(in crate::start) fn is_empty(&self) -> bool {
-        self.mounts.is_empty() && self.environ.is_empty()
-    }
-
-    /// All mount lines, with the host's variables filled in.
-    pub(in crate::start) fn mount_lines(&self, host: &Environ) -> Result<Vec<u8>, StartError> {
-        substituted(&self.mounts, host)
+    /// All mounts, with the host's variables filled in.
+    pub(in crate::start) fn mount_entries(&self, host: &Environ) -> Result<Vec<Entry>, StartError> {
+        let mut entries = Vec::new();
+        for (SiteFile { path, .. }, text) in self.filled(&self.mounts, host) {
+            let read = text.split(|byte| *byte == b'\n').filter_map(|line| {
+                let entry = Entry::parse(OsStr::from_bytes(line)).transpose()?;
+                let list = || path.clone();
+                Some(entry.map_err(|source| StartError::List { path: list(), source }))
+            });
+            for entry in read {
+                entries.push(entry?);
+            }
+        }
+        Ok(entries)
     }
 
     /// All lines of variables, with the host's filled in.
-    pub(in crate::start) fn environ_lines(&self, host: &Environ) -> Result<Vec<u8>, StartError> {
-        substituted(&self.environ, host)
+    pub(in crate::start) fn environ_lines(&self, host: &Environ) -> Vec<u8> {
+        let texts = self.filled(&self.environ, host).map(|(_, text)| [&text[..], b"\n"].concat());
+        texts.collect::<Vec<_>>().concat()
     }
-}
 
-/// Sorted by name, without hidden ones, as a shell lists them.
-fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| {
-            let name = entry.file_name();
-            let name = name.as_bytes();
-            !name.starts_with(b".") && name.ends_with(suffix.as_bytes())
-        })
-        .map(|entry| entry.path())
-        .collect();
-    files.sort();
-    files
-}
-
-fn substituted(files: &[PathBuf], host: &Environ) -> Result<Vec<u8>, StartError> {
-    let mut text = Vec::new();
-    for file in files {
-        let lines = fs::read(file).map_err(|error| StartError::file("read", file, error))?;
-        text.extend(environ::substitute(&lines, host));
-        text.push(b'\n');
+    fn filled<'a>(
+        &self,
+        files: &'a [SiteFile],
+        host: &Environ,
+    ) -> impl Iterator<Item = (&'a SiteFile, Vec<u8>)> {
+        let mut all = Environ::new();
+        if !files.is_empty() {
+            all.clone_from(&self.variables);
+            all.extend(host.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        files.iter().map(move |file| (file, environ::substitute(&file.text, &all)))
     }
-    Ok(text)
 }

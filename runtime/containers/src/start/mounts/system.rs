@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 
 use crate::cdi::Edits;
 use crate::fstab::Entry;
+use crate::start::environment::site::Standard;
 use crate::start::error::StartError;
 use crate::start::mounts::detached::DetachedMounts;
 use crate::start::mounts::devices;
@@ -56,10 +57,12 @@ const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd/2", "/dev/stderr"),
 ];
 
-const COMMON: [&str; 7] = [
+const TEMPORARY: [&str; 3] = [
     "tmpfs /tmp tmpfs x-create=dir,rw,nosuid,nodev,mode=1777,slave",
     "tmpfs /var/run tmpfs x-create=dir,rw,nosuid,nodev,mode=755,slave",
     "tmpfs /var/lock tmpfs x-create=dir,rw,nosuid,nodev,mode=755,slave",
+];
+const CONFIG: [&str; 4] = [
     "/etc/hosts /etc/hosts none x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
     "/etc/hostname /etc/hostname none \
      x-create=file,bind,ro,nosuid,nodev,noexec,private,nofail,silent",
@@ -71,20 +74,38 @@ const COMMON: [&str; 7] = [
 
 /// Those in `/etc` that are the host's.
 pub(in crate::start) fn host_files() -> impl Iterator<Item = &'static str> {
-    COMMON.iter().filter_map(|line| line.strip_prefix("/etc/")?.split(' ').next())
+    CONFIG.iter().filter_map(|line| line.strip_prefix("/etc/")?.split(' ').next())
 }
 
 /// Those that do not depend on the image.
 pub(in crate::start) fn known_entries(plan: &Plan, guarded: bool) -> impl Iterator<Item = Entry> {
     let own = &plan.unshare;
-    let least = own.ipc || plan.restrict_dev;
+    let least = has_least_dev(plan);
     let first = [proc(plan, guarded), if own.net { OWN_SYS } else { SYS }];
-    let dev = DEV.into_iter().filter(move |_| !least);
+    let dev = dev(plan).filter(move |_| !least);
     first
         .into_iter()
         .chain(dev)
-        .chain(COMMON)
+        .chain(common(plan))
         .filter_map(|line| Entry::parse(OsStr::new(line)).ok()?)
+}
+
+fn has_least_dev(plan: &Plan) -> bool {
+    (plan.unshare.ipc || plan.restrict_dev) && !plan.site.replaces(Standard::Devices)
+}
+
+/// The node's `/dev`. A site that has a list of its own for it says what is mounted in it.
+fn dev(plan: &Plan) -> impl Iterator<Item = &'static str> {
+    let parts = if plan.site.replaces(Standard::System) { 1 } else { DEV.len() };
+    DEV.into_iter().take(parts)
+}
+
+/// Those that are a list of the site's to say, if it has one.
+fn common(plan: &Plan) -> impl Iterator<Item = &'static str> {
+    let ours = |standard| !plan.site.replaces(standard);
+    let (system, config) = (ours(Standard::System), ours(Standard::Config));
+    let temporary = TEMPORARY.into_iter().filter(move |_| system);
+    temporary.chain(CONFIG.into_iter().filter(move |_| config))
 }
 
 /// `guarded`: the tree that is seen has a `/proc` of the container's PID namespace already
@@ -102,7 +123,7 @@ pub(in crate::start) fn mount(
     detached: &mut DetachedMounts,
 ) -> Result<Vec<&'static str>, StartError> {
     let own = &plan.unshare;
-    let least = own.ipc || plan.restrict_dev;
+    let least = has_least_dev(plan);
     let renamed = match least || devices.nodes.is_empty() {
         true => Vec::new(),
         false => {
@@ -116,7 +137,7 @@ pub(in crate::start) fn mount(
         lines.extend(LEAST_DEV.iter().filter(|line| terminal || !line.contains("/dev/console")));
         lines.extend(if own.ipc { OWN_IPC } else { HOST_IPC });
     } else if renamed.is_empty() {
-        lines.extend(DEV);
+        lines.extend(dev(plan));
     }
     apply_lines(roots, &lines, detached)?;
     let mut links: Vec<devices::Link> = Vec::new();
@@ -133,8 +154,9 @@ pub(in crate::start) fn mount(
     for entry in devices::node_entries(devices, least || !renamed.is_empty())? {
         devices::mount_safely(roots, &entry, &entry.target.to_string_lossy())?;
     }
-    apply_lines(roots, &COMMON, detached)?;
-    lines.extend(COMMON);
+    let common: Vec<&str> = common(plan).collect();
+    apply_lines(roots, &common, detached)?;
+    lines.extend(common);
     if !renamed.is_empty() {
         // A site's own line for /dev, as enroot has it, would cover what has been made.
         lines.extend(DEV);

@@ -14,8 +14,10 @@ use crate::HostSide;
 
 use crate::start::environment::account;
 use crate::start::environment::host_facts::HostFacts;
+use crate::start::environment::site::Standard;
 use crate::start::error::StartError;
 use crate::start::mounts::system;
+use crate::start::plan::Plan;
 use crate::start::process::identity::Identity;
 use crate::start::rootfs::image_files::ImageFiles;
 use crate::start::rootfs::tree::Tree;
@@ -113,7 +115,7 @@ pub(in crate::start) struct Filling<'a> {
     /// If the image has been looked at already.
     pub(in crate::start) probe: Option<ImageProbe>,
     pub(in crate::start) identity: &'a Identity,
-    pub(in crate::start) host: &'a HostSide,
+    pub(in crate::start) plan: &'a Plan,
     pub(in crate::start) facts: &'a HostFacts,
 }
 
@@ -128,17 +130,23 @@ impl Filling<'_> {
             Some(probe) => probe,
             None => {
                 roots.image()?;
-                ImageProbe::of(Tree::Root, self.host)
+                ImageProbe::of(Tree::Root, &self.plan.host)
             }
         };
         let executable =
             |shell: &Path| roots.image().is_ok_and(|_| Tree::Root.is_executable(shell));
-        let accounts =
-            account::files(probe.accounts, self.identity, &self.facts.account, executable);
+        let site = &self.plan.site;
+        let accounts = match site.replaces(Standard::Shadow) {
+            true => Vec::new(),
+            false => account::files(probe.accounts, self.identity, &self.facts.account, executable),
+        };
         let has_account = probe.directories.iter().any(|(directory, _)| *directory == "etc");
         let stage = roots.stage()?;
         make_directories(&stage, upper, &probe.directories);
-        probe.covered.iter().for_each(|directory| cover(upper, directory));
+        // What the image has in some of them shows where a site has said what is mounted.
+        let ours =
+            |directory: &&&str| COVERED.contains(*directory) || !site.replaces(Standard::System);
+        probe.covered.iter().filter(ours).for_each(|directory| cover(upper, directory));
         for (link, target) in &probe.links {
             let _ = symlink(target, upper.join(link));
         }

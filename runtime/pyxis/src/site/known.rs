@@ -1,0 +1,68 @@
+//! The files that enroot comes with, known by what is in them.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+/// Digest, kind and name, one file a line.
+pub(super) const FILES: &str = include_str!("enroot-files.txt");
+
+/// What is in one of enroot's folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Mounts,
+    Environ,
+    Hooks,
+}
+
+impl Kind {
+    fn in_words(self) -> &'static str {
+        match self {
+            Kind::Mounts => "mounts",
+            Kind::Environ => "environ",
+            Kind::Hooks => "hooks",
+        }
+    }
+}
+
+/// The name that a file of this text has in a table such as [`FILES`], whatever it is called here.
+pub(super) fn name<'a>(table: &'a str, kind: Kind, text: &[u8]) -> Option<&'a str> {
+    let mut digest = String::with_capacity(64);
+    for byte in Sha256::digest(text) {
+        let _ = write!(digest, "{byte:02x}");
+    }
+    table.lines().find_map(|line| {
+        let name = line.strip_prefix(&digest)?.trim_start();
+        name.strip_prefix(kind.in_words())?.strip_prefix('/')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_is_in_order() {
+        let mut seen = BTreeSet::new();
+        for line in FILES.lines().filter(|line| !line.starts_with('#')) {
+            let (digest, name) = line.split_once(' ').unwrap();
+            let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            assert!(digest.len() == 64 && digest.bytes().all(hex), "{line}");
+            let kinds = [Kind::Mounts, Kind::Environ, Kind::Hooks].map(Kind::in_words);
+            assert!(kinds.contains(&name.split_once('/').unwrap().0), "{line}");
+            assert!(seen.insert((digest, name)), "{line}");
+        }
+        assert!(seen.len() > 150);
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_text_alone() {
+        // The whole of it.
+        let terminal = b"TERM=${TERM}\n";
+        assert_eq!(name(FILES, Kind::Environ, terminal), Some("10-terminal.env"));
+        assert_eq!(name(FILES, Kind::Hooks, terminal), None);
+        assert_eq!(name(FILES, Kind::Environ, b"TERM=${TERM}\n\n"), None);
+        assert_eq!(name(FILES, Kind::Hooks, b""), None);
+    }
+}

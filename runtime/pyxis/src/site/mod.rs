@@ -1,0 +1,168 @@
+//! What a site and a user have in enroot's folders: mounts.d, environ.d and hooks.d.
+//!
+//! Nothing is taken from there that somebody else could have written: a file counts if it, and every
+//! directory and link on the way to it, are root's or the caller's. What enroot comes with is known by
+//! its text ([`known`]) and is done without it.
+
+mod known;
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use containers::start::{Site, SiteFile, Standard};
+use hygiene::console;
+use linux::bounded;
+use linux::environ::Environ;
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
+
+use crate::doctor::owner::{Untrusted, faults};
+use crate::settings::{Settings, variables};
+use known::Kind;
+
+/// A file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}: {source}", path.display())]
+pub struct SiteError {
+    /// The file.
+    path: PathBuf,
+    /// What the kernel said.
+    source: io::Error,
+}
+
+/// Finds what is added to every container.
+///
+/// # Errors
+/// [`SiteError`].
+pub fn find(settings: &Settings) -> Result<Site, SiteError> {
+    let folders = &settings.folders;
+    let (runtime, is_said) = &settings.paths.runtime;
+    let mut found = Found::new(known::FILES, folders.user.as_deref());
+    let mounts = found.lists(&folders.mounts, Kind::Mounts)?;
+    let environ = found.lists(&folders.environ, Kind::Environ)?;
+    let hooks = found.hooks(&folders.hooks);
+    found.own.retain(|own| !found.known.contains(own));
+    Ok(Site {
+        mounts,
+        environ,
+        hooks,
+        replaced: found.own,
+        variables: variables_of_enroot(settings),
+        library: folders.library.clone(),
+        runtime: runtime.clone(),
+        runtime_is_wanted: *is_said,
+    })
+}
+
+/// Places that enroot's own configuration always names.
+fn variables_of_enroot(settings: &Settings) -> Environ {
+    let said = settings.resolved.all().filter(|(setting, ..)| setting.section == "paths");
+    let mut all: Environ = said
+        .filter_map(|(setting, value, _)| Some((setting.variable.into(), value?.to_text())))
+        .collect();
+    all.insert(variables::SYSCONF_PATH.into(), settings.sysconf.clone().into());
+    all
+}
+
+struct Found<'a> {
+    /// What enroot comes with.
+    table: &'a str,
+    /// The user's folder, whose files replace nothing of the site's.
+    user: Option<&'a Path>,
+    /// Files that enroot comes with.
+    known: Vec<Standard>,
+    /// Other files under the names of such.
+    own: Vec<Standard>,
+}
+
+impl<'a> Found<'a> {
+    fn new(table: &'a str, user: Option<&'a Path>) -> Found<'a> {
+        Found { table, user, known: Vec::new(), own: Vec::new() }
+    }
+
+    /// Mount lists or lists of variables, without those that say what is done anyway.
+    fn lists(&mut self, folders: &[PathBuf], kind: Kind) -> Result<Vec<SiteFile>, SiteError> {
+        let suffix = if kind == Kind::Mounts { ".fstab" } else { ".env" };
+        let mut lists = Vec::new();
+        for path in folders.iter().flat_map(|folder| files(folder, suffix)) {
+            let text = bounded::read(&path, bounded::CONFIGURATION);
+            let text = text.map_err(|source| SiteError { path: path.clone(), source })?;
+            if !self.is_known(kind, &path, Some(&text)) {
+                lists.push(SiteFile { path, text });
+            }
+        }
+        Ok(lists)
+    }
+
+    /// Hooks that are to be run.
+    fn hooks(&mut self, folders: &[PathBuf]) -> Vec<PathBuf> {
+        let all = folders.iter().flat_map(|folder| files(folder, ".sh"));
+        let mut hooks: Vec<PathBuf> =
+            all.filter(|path| access(path, AccessFlags::X_OK).is_ok()).collect();
+        hooks.retain(|path| {
+            // One that is not to be read is none of enroot's.
+            let text = bounded::read(path, bounded::CONFIGURATION).ok();
+            !self.is_known(Kind::Hooks, path, text.as_deref())
+        });
+        hooks
+    }
+
+    fn is_known(&mut self, kind: Kind, path: &Path, text: Option<&[u8]>) -> bool {
+        let known = text.and_then(|text| known::name(self.table, kind, text));
+        if let Some(name) = known {
+            self.known.extend(Standard::named(name.as_ref()));
+        } else if !self.user.is_some_and(|user| path.starts_with(user)) {
+            self.own.extend(path.file_name().and_then(Standard::named));
+        }
+        known.is_some()
+    }
+}
+
+/// The files of a folder that count, sorted by name, without hidden ones, as a shell lists them.
+fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
+    if !is_believed(folder) {
+        return Vec::new();
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name()).filter(|name| {
+        let name = name.as_bytes();
+        !name.starts_with(b".") && name.ends_with(suffix.as_bytes())
+    });
+    let mut files: Vec<PathBuf> = names.map(|name| folder.join(name)).collect();
+    files.sort();
+    files.retain(|path| {
+        let plain = fs::symlink_metadata(path).is_ok_and(|found| {
+            let ours = [0, geteuid().as_raw()].contains(&found.uid());
+            found.is_file() && ours && found.mode() & 0o022 == 0
+        });
+        (plain || is_believed(path)) && path.is_file()
+    });
+    files
+}
+
+/// Whether nobody but root and the caller can change what is there. If others can, a line says so.
+fn is_believed(path: &Path) -> bool {
+    let faults = faults(path);
+    if let Some(Untrusted::Unseen { .. }) = faults.last() {
+        return false;
+    }
+    let fault = faults.into_iter().find(|fault| !is_of_own_group(fault));
+    if let Some(fault) = &fault {
+        console::tell(format_args!("pyxis: {} is left out: {fault}", path.display()));
+    }
+    fault.is_none()
+}
+
+/// A user's own directory that the user's own group may write to, as some distributions make them.
+fn is_of_own_group(fault: &Untrusted) -> bool {
+    let Untrusted::Writable { path, mode } = fault else { return false };
+    let ours = |found: fs::Metadata| {
+        found.uid() == geteuid().as_raw() && found.gid() == getegid().as_raw()
+    };
+    mode & 0o002 == 0 && !geteuid().is_root() && fs::metadata(path).is_ok_and(ours)
+}
+
+#[cfg(test)]
+mod tests;
