@@ -253,6 +253,27 @@ fn a_sites_own_system_files_say_what_there_is() {
 }
 
 #[test]
+fn what_is_the_containers_own_is_not_covered_by_a_sites_system_list() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    let node = node(&place);
+    let list = format!("{}/shown /shown none x-create=dir,bind 0 -1\n", node.display());
+    let list = [common::ENROOT_SYSTEM, &list].concat();
+    fs::write(node.join("mounts.d/10-system.fstab"), list).unwrap();
+    let script = "cat /shown/file; ls /dev; echo -; ls -d /proc/[0-9]* | grep -c .; \
+                  test -e /sys/class/net/lo && ls /sys/class/net";
+    let variables =
+        ["ENROOT_RESTRICT_DEV", "ENROOT_UNSHARE_PID", "ENROOT_UNSHARE_NET"].map(|name| (name, "y"));
+    let said = says(&on_node(&place, &variables, script));
+    let (dev, rest) = said.split_once("-\n").unwrap();
+    let few: Vec<&str> = dev.lines().skip(1).collect();
+    assert!(few.contains(&"null") && !few.contains(&"fuse") && few.len() < 20, "{said}");
+    let (processes, interfaces) = rest.split_once('\n').unwrap();
+    assert!(processes.parse::<u32>().unwrap() < 10, "{said}");
+    assert_eq!(interfaces, "lo\n");
+}
+
+#[test]
 fn a_sites_mounts_come_after_the_home_directory() {
     let place = Place::new();
     place.image("image", |_| {});

@@ -8,6 +8,7 @@ use hygiene::console;
 
 use super::host::Host;
 use super::inject::{Injection, Recipes};
+use super::mellanox;
 use super::nvidia::Driver;
 use super::nvidia::select::{Selection, select};
 use super::others::{Found, VENDORS, Vendor};
@@ -23,6 +24,10 @@ pub struct Wanted {
     pub names: Vec<Name>,
     /// Follow `NVIDIA_VISIBLE_DEVICES` and its like, and Slurm's variables where none is set.
     pub nvidia: bool,
+    /// Follow `MELLANOX_VISIBLE_DEVICES`.
+    pub mellanox: bool,
+    /// The user is root, and keeps the privileges of it.
+    pub superuser: bool,
     /// Directories of specifications, the strongest last.
     pub directories: Vec<PathBuf>,
     /// The tree in which drivers are looked up.
@@ -51,6 +56,15 @@ pub enum DeviceError {
 /// # Errors
 /// [`DeviceError`].
 pub fn choose(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Result<Edits, DeviceError> {
+    let mut edits = choose_gpus(wanted, host, said)?;
+    if wanted.mellanox {
+        let variables = Variables { host, said };
+        edits.add(mellanox::choose(&wanted.host, &variables, wanted.superuser)?);
+    }
+    Ok(edits)
+}
+
+fn choose_gpus(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Result<Edits, DeviceError> {
     let variables = Variables { host, said };
     let mut visible = None;
     let mut given = None;

@@ -8,6 +8,7 @@ mod elf;
 pub(crate) mod host;
 mod inject;
 mod ldcache;
+mod mellanox;
 pub(crate) mod nvidia;
 mod others;
 pub(crate) mod place;

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cdi::Edits;
 use crate::fstab::Entry;
@@ -178,6 +178,10 @@ impl Configuration<'_> {
         for lines in [&mut lines, &mut of_site] {
             lines.retain(|entry| !built_in.iter().any(|line| is_line(entry, line)));
         }
+        of_site.retain(|entry| {
+            let target = lines::normalized(&Path::new("/").join(&entry.target));
+            entry.pass != BEFORE_HOOKS || !system::is_replaced(self.plan, &target)
+        });
         if !self.plan.image_mounts {
             of_image::leave_out_foreign(&mut lines, &[BEFORE_HOOKS, AFTER_HOOKS]);
         }

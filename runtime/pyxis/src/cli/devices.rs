@@ -13,6 +13,8 @@ pub(super) fn wanted(devices: &[String], settings: &Settings) -> Result<Wanted, 
     Ok(Wanted {
         names: names.collect::<Result<_, _>>()?,
         nvidia: site.nvidia,
+        mellanox: true,
+        superuser: nix::unistd::geteuid().is_root() && settings.container.allow_superuser,
         directories: site.directories.clone(),
         host: Host::below(&site.root),
         groups: groups.map(nix::unistd::Gid::as_raw).collect(),

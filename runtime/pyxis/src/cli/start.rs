@@ -102,6 +102,7 @@ impl StartArgs {
         let site = site::find(settings)?;
         let mut devices = devices::wanted(&self.devices, settings)?;
         devices.nvidia &= !site.replaces(Standard::Nvidia);
+        devices.mellanox &= !site.replaces(Standard::Mellanox);
         Ok(Plan {
             devices,
             remap_root: self.root || defaults.remap_root,

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use crate::cdi::Edits;
 use crate::fstab::Entry;
@@ -92,6 +93,15 @@ pub(in crate::start) fn known_entries(plan: &Plan, guarded: bool) -> impl Iterat
 
 fn has_least_dev(plan: &Plan) -> bool {
     (plan.unshare.ipc || plan.restrict_dev) && !plan.site.replaces(Standard::Devices)
+}
+
+/// Whether a site's own list has, where the container has something of its own, what the node has: by
+/// enroot the container's own comes after such lists.
+pub(in crate::start) fn is_replaced(plan: &Plan, target: &Path) -> bool {
+    let own = &plan.unshare;
+    (has_least_dev(plan) && target.starts_with("/dev"))
+        || (own.pid && target == Path::new("/proc"))
+        || (own.net && target == Path::new("/sys"))
 }
 
 /// The node's `/dev`. A site that has a list of its own for it says what is mounted in it.
