@@ -161,14 +161,14 @@ outlives_on() {
     user srun -w n1 --container-name="$name" true
     commands=$(ran)
     echo "$commands"
-    [[ $(wc -l <<< "$commands") -eq 1 && $commands == *'"start", '* ]]
+    [[ $(wc -l <<< "$commands") -eq 1 && $commands == *' start --handover='* ]]
     first_step "true;"
     for flag in auto exec; do
         before=$(wc -l < "$log")
         user srun -w n1 --overlap --container-name="$name:$flag" test -e /shared/ready
         commands=$(ran)
         echo "$commands"
-        [[ $(wc -l <<< "$commands") -eq 1 && $commands == *'"--join"'* ]]
+        [[ $(wc -l <<< "$commands") -eq 1 && $commands == *' --join '* ]]
     done
     touch "$work/stop"
     wait $first

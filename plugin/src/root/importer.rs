@@ -21,15 +21,11 @@ pub(crate) fn command<'a>(
     program: &'a Path,
     arguments: Vec<OsString>,
 ) -> Command<'a> {
-    log::verbose!("pyxis: running importer command: {} {arguments:?}", program.display());
     caller.command(program, arguments, [None; 2])
 }
 
 /// What it was doing when it failed, and all that it said.
 pub(crate) fn report(outcome: &Outcome, what: &str) {
     log::error!("pyxis: {what}");
-    log::error!("pyxis: printing importer log file:");
-    for line in outcome.lines() {
-        log::error!("pyxis:     {line}");
-    }
+    outcome.print_log("importer");
 }

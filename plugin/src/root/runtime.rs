@@ -85,7 +85,6 @@ impl RuntimeCommand {
     }
 
     fn run(&self, caller: Caller<'_>, arguments: Vec<OsString>) -> Result<Outcome, StepError> {
-        log::verbose!("pyxis: running {} {arguments:?}", self.name);
         caller.command(&self.program, arguments, [None; 2]).run()
     }
 
@@ -101,10 +100,7 @@ impl RuntimeCommand {
             Some(cause) => log::error!("pyxis: {failing}: {}", cause.trim_start()),
             None => log::error!("pyxis: {failing}: {} {}", self.name, outcome.ending()),
         }
-        log::error!("pyxis: printing {} log file:", self.name);
-        for line in lines {
-            log::error!("pyxis:     {line}");
-        }
+        outcome.print_log(self.name);
     }
 
     /// The names of all containers.

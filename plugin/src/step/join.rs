@@ -4,7 +4,9 @@ use super::error::StepError;
 use crate::options::Unshare;
 use handover::namespaces::Namespace;
 use handover::{Handover, Part};
-use nix::unistd::{chdir, fchdir, getcwd};
+use nix::errno::Errno;
+use nix::unistd::{chdir, fchdir};
+use std::env::current_dir;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -24,7 +26,10 @@ pub(super) fn enter(container: Handover, workdir: Option<&OsStr>) -> Result<(), 
         }
         (None, Some(fd)) => fchdir(fd)
             // A directory outside of the container has no path in here.
-            .and_then(|()| getcwd().map(drop))
+            .and_then(|()| match current_dir() {
+                Ok(_) => Ok(()),
+                Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or_default())),
+            })
             .map_err(|source| StepError::Chdir {
                 directory: PathBuf::from("container cwd"),
                 source,

@@ -2,8 +2,10 @@
 
 use super::wait::{Ending, Patience};
 use crate::root::user::Credentials;
+use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
+use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -34,6 +36,11 @@ impl<'a> Caller<'a> {
         arguments: Vec<OsString>,
         given: [Option<BorrowedFd<'a>>; 2],
     ) -> Command<'a> {
+        log::verbose!(
+            "pyxis: running {} {}",
+            program.display(),
+            Path::new(&arguments.join(OsStr::new(" "))).display()
+        );
         Command { program, arguments, given, caller: self }
     }
 }
@@ -75,7 +82,7 @@ impl Outcome {
     /// How it ended, in words.
     pub(crate) fn ending(&self) -> String {
         match self.ending {
-            Ending::Status(WaitStatus::Signaled(_, signal, _)) => format!("terminated by {signal}"),
+            Ending::Status(WaitStatus::Signaled(_, signal, _)) => terminated(signal),
             Ending::Status(WaitStatus::Exited(_, code)) => {
                 format!("failed with error code {code}")
             }
@@ -90,8 +97,43 @@ impl Outcome {
         Path::new(OsStr::from_bytes(line))
     }
 
+    /// All that it said.
+    pub(crate) fn print_log(&self, name: &str) {
+        print_log(name, self.lines());
+    }
+
     /// Its lines that say something.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
         self.log.lines().map(str::trim_end).filter(|line| !line.is_empty())
+    }
+}
+
+/// What a program said, in Slurm's log.
+pub(crate) fn print_log<'a>(name: &str, lines: impl Iterator<Item = &'a str>) {
+    log::error!("pyxis: printing {name} log file:");
+    for line in lines {
+        log::error!("pyxis:     {line}");
+    }
+}
+
+/// In the order of their numbers. (nix has a table of its own, which with its relocations is 1 KiB more.)
+const SIGNALS: &str = "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP \
+    TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS";
+
+/// That a program was ended by a signal.
+pub(crate) fn terminated(signal: Signal) -> String {
+    let name = SIGNALS.split(' ').nth(signal as usize - 1).unwrap_or_default();
+    format!("terminated by SIG{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_their_names() {
+        for signal in Signal::iterator() {
+            assert_eq!(terminated(signal), format!("terminated by {signal}"));
+        }
     }
 }

@@ -105,7 +105,6 @@ fn hand_over(
 ) -> Result<Ended, StepError> {
     let plan = context.plan;
     let arguments = arguments(context, target, options);
-    log::verbose!("pyxis: running {} {arguments:?}", command.program.display());
     let given = [Some(channels.socket), Some(channels.lease)];
     let outcome = context.caller.command(&command.program, arguments, given).run()?;
     let resumed = match outcome.code() {
@@ -137,7 +136,6 @@ fn run_pull(
     arguments: Vec<OsString>,
     socket: Option<BorrowedFd<'_>>,
 ) -> Result<Outcome, StepError> {
-    log::verbose!("pyxis: running {} {arguments:?}", command.program.display());
     let command = context.caller.command(&command.program, arguments, [socket, None]);
     if !context.talkative {
         return command.run_for_output();

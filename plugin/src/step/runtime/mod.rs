@@ -83,7 +83,6 @@ mod tests {
             step_id: spank_bindings::StepId(7),
             local_tasks: 1,
             total_tasks: 1,
-            cwd: None,
             pinned: None,
             privileged: false,
         };

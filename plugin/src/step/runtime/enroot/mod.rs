@@ -13,8 +13,8 @@ mod running;
 
 use super::context::{Context, Target};
 use super::verbs::Existing;
-use crate::root::child::Command;
 use crate::root::child::output::{KEPT, some_of};
+use crate::root::child::{Command, print_log, terminated};
 use crate::root::runtime::RuntimeCommand;
 use crate::root::shared::Channels;
 use crate::root::text::after;
@@ -53,7 +53,6 @@ pub(super) fn start(
     let mut arguments = vec!["start".into(), "--conf".into(), conf.path().into()];
     arguments.push(target.argument().into());
     arguments.extend(["sh".into(), "-c".into(), "kill -STOP $$; exit 0".into()]);
-    log::verbose!("pyxis: running enroot {arguments:?}");
     let monitor = Monitor {
         enroot: command,
         start: context.caller.command(&command.program, arguments, [None; 2]),
@@ -81,10 +80,7 @@ pub(super) fn start(
              --no-container-entrypoint"
         );
     }
-    log::error!("pyxis: printing enroot log file:");
-    for line in log.lines() {
-        log::error!("pyxis:     {line}");
-    }
+    print_log("enroot", log.lines());
     Err(StepError::Reported)
 }
 
@@ -224,7 +220,7 @@ impl Monitor<'_> {
             }
             WaitStatus::Exited(_, code) => return Err(StepError::ErrorCode(code)),
             WaitStatus::Signaled(_, signal, _) => {
-                return Err(StepError::Start(format!("terminated by {signal}")));
+                return Err(StepError::Start(terminated(signal)));
             }
             _ => return Err(StepError::ExitedTooSoon),
         }
