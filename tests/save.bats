@@ -36,10 +36,28 @@ setup() { image=$(image busybox); }
     run_srun --container-image="$file" ls /here
 }
 
-@test "a place where nothing can be written: an error, and the container goes all the same" {
+@test "a place where nothing can be saved is refused before the program starts" {
+    only_pyxis "it notices when the program has ended"
     if ((EUID == 0)); then skip "root may write anywhere"; fi
-    run_srun_unchecked --container-image="$image" --container-save=/proc/nowhere.sqsh echo ran
-    ((status == 0)) # the program had ended well
-    output_has "failed to export container"
-    output_has ran
+    mkdir "$BATS_TEST_TMPDIR/directory"
+    local place
+    for place in "$BATS_TEST_TMPDIR/directory" "$BATS_TEST_TMPDIR/none/x.sqsh" /usr/x.sqsh /proc/nowhere.sqsh /dev/null "$image/x"; do
+        run_srun_unchecked --container-image="$image" --container-save="$place" echo ran-anyway
+        ((status != 0))
+        output_has "--container-save: cannot save to $place: "
+        output_lacks ran-anyway
+    done
+}
+
+@test "a relative path, with an environment of a list and with none, and with a directory of Slurm's" {
+    only_pyxis "PWD and HOME of the job are asked there"
+    local how
+    cd "$BATS_TEST_TMPDIR"
+    for how in NONE NIL A=1 PATH; do
+        run_srun --export=$how --container-image="$image" --container-save=./$how.sqsh /bin/true
+        [ -s "$BATS_TEST_TMPDIR/$how.sqsh" ]
+    done
+    mkdir there
+    run_srun --chdir=there --container-image="$image" --container-save=./chdir.sqsh true
+    [ -s "$BATS_TEST_TMPDIR/there/chdir.sqsh" ]
 }

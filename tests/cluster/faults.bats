@@ -311,19 +311,26 @@ END
     nothing_left
 }
 
-@test "no room for what is saved, or no right: said at the end, no file is left" {
+@test "no room for what is saved, or no right: said before the program starts" {
     on_node sh -c 'mkdir -m 777 /var/tmp/full; mount -t tmpfs -o size=100k,mode=777 tmpfs /var/tmp/full'
-    run user srun -w n1 --container-image="$image" --container-save=/var/tmp/full/x.sqsh echo it ran
+    run user srun -w n1 --container-image="$image" --container-save=/var/tmp/full/x.sqsh echo ran-anyway
+    on_node sh -c 'umount /var/tmp/full; rmdir /var/tmp/full'
+    refused "cannot save to /var/tmp/full/x.sqsh: No space left on device"
+    run user srun -w n1 --container-image="$image" --container-save=/root/x.sqsh echo ran-anyway
+    refused "cannot save to /root/x.sqsh: Permission denied"
+    nothing_left
+}
+
+@test "no room any more for what is saved: said at the end, no file is left" {
+    on_node sh -c 'mkdir -m 777 /var/tmp/full; mount -t tmpfs -o size=8m,mode=777 tmpfs /var/tmp/full'
+    run user srun -w n1 --container-image="$image" --container-mounts=/var/tmp/full --container-save=/var/tmp/full/x.sqsh \
+        sh -c 'head -c 8000000 /dev/zero > /var/tmp/full/data; echo it ran'
     left=$(on_node find /var/tmp/full -type f)
-    [ -z "$left" ]
     on_node sh -c 'umount /var/tmp/full; rmdir /var/tmp/full'
     echo "$output"
+    [ "$left" = /var/tmp/full/data ]
     [ "$status" -eq 0 ] # as with the original: the program had ended well
     [[ $output == *"it ran"*"failed to export container"*" to /var/tmp/full/x.sqsh: "* ]]
-    [[ $output == *"the container could not be saved"* ]]
-    run user srun -w n1 --container-image="$image" --container-save=/root/x.sqsh true
-    [ "$status" -eq 0 ]
-    [[ $output == *"failed to export container"*" to /root/x.sqsh: "*"Permission denied"* ]]
     nothing_left
 }
 

@@ -3,8 +3,7 @@
 use super::user::Credentials;
 use crate::step::error::StepError;
 use spank_bindings::{Spank, StepId};
-use std::ffi::{CStr, CString, OsString};
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{CStr, CString};
 
 /// The variable with which srun sends what it has found the image's tag to name: `DIGEST IMAGE`.
 /// Named so that `--export=NONE` does not drop it.
@@ -19,8 +18,6 @@ pub(crate) struct Job {
     pub(crate) local_tasks: u32,
     /// Tasks of the step on all nodes; 0 for a batch step.
     pub(crate) total_tasks: u32,
-    /// The job's working directory, as its PWD says.
-    pub(crate) cwd: Option<OsString>,
     /// What srun has found the image's tag to name.
     pub(crate) pinned: Option<CString>,
     /// `ENROOT_ALLOW_SUPERUSER` and uid 0: no user namespace, no filter.
@@ -44,7 +41,6 @@ impl Job {
             step_id: spank.job_step_id()?,
             local_tasks: spank.job_local_task_count()?,
             total_tasks: spank.job_total_task_count()?,
-            cwd: spank.getenv(c"PWD")?.map(|cwd| OsString::from_vec(cwd.into_bytes())),
             pinned,
             privileged: user.uid == 0 && allowed.is_some_and(|value| is_yes(&value)),
             user,

@@ -163,7 +163,6 @@ mod tests {
             step_id,
             local_tasks: 1,
             total_tasks: 1,
-            cwd: None,
             privileged: false,
             pinned: None,
         }

@@ -30,8 +30,10 @@ pub(crate) enum StepError {
     NoContainer,
     /// A batch step without a script.
     NoBatchScript,
-    /// A relative path to save to, in a job without PWD.
+    /// A relative path to save to, in a directory that is gone.
     NoWorkingDirectory,
+    /// A place where nothing can be saved.
+    SaveTo { path: PathBuf, problem: nix::Error },
     /// `--container-name=NAME:create`.
     Exists(String),
     /// `--container-name=NAME:exec`.
@@ -140,8 +142,16 @@ impl fmt::Display for StepError {
             Self::NoContainer => f.write_str("the runtime did not hand over the container"),
             Self::NoBatchScript => f.write_str("couldn't get the batch script: argc == 0"),
             Self::NoWorkingDirectory => f.write_str(
-                "--container-save: relative path used, but the job's working directory is unset",
+                "--container-save: relative path used, but the job's working directory is gone",
             ),
+            Self::SaveTo { path, problem } => {
+                write!(
+                    f,
+                    "--container-save: cannot save to {}: {}",
+                    path.display(),
+                    in_words(*problem)
+                )
+            }
             Self::Exists(name) => write!(
                 f,
                 "\"create\" flag was passed to --container-name but the container already \

@@ -7,6 +7,7 @@ use super::lock::RecordLock;
 use super::plan::Plan;
 use super::runtime::context::{Context, Resumed, Stored, Target};
 use super::runtime::verbs::Existing;
+use super::save;
 use crate::options::NameFlag;
 use crate::root::importer::release;
 use crate::root::runtime::Runtime;
@@ -26,6 +27,7 @@ pub(crate) fn launch(
     channels: Channels<'_>,
 ) -> Result<(), StepError> {
     let plan = context.plan;
+    save::check(plan, None)?;
     let Some(flag) = plan.named else {
         check_sources(plan)?;
         return match fetch_and_create(context, runtime, shared)? {
@@ -200,6 +202,7 @@ fn fetch_and_create(
         return Ok(None);
     }
     let file = fetch(context, runtime, shared, image)?;
+    save::check(plan, Some(&file.path)).inspect_err(|_| file.release(context))?;
     if direct {
         return Ok(Some(file));
     }

@@ -11,6 +11,7 @@ pub(crate) mod pin;
 pub(crate) mod plan;
 pub(crate) mod runtime;
 mod runtime_environ;
+mod save;
 mod shared;
 
 use crate::config::Config;

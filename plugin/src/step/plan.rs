@@ -7,7 +7,9 @@ use crate::config::{Config, Scope};
 use crate::options::{Mount, NameFlag, Options, Unshare};
 use crate::root::job::Job;
 use spank_bindings::StepId;
-use std::ffi::OsString;
+use std::env::current_dir;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// The step's container, as asked for.
@@ -62,7 +64,7 @@ impl Plan {
                 .as_ref()
                 .zip(options.image.as_ref())
                 .and_then(|(pinned, image)| pin::digest_for(pinned, image)),
-            save: options.save.as_ref().map(|path| absolute(job, path)).transpose()?,
+            save: options.save.as_ref().map(absolute).transpose()?,
             mounts,
             env: options.env.clone(),
             entrypoint: options.entrypoint.unwrap_or(config.execute_entrypoint),
@@ -84,13 +86,14 @@ impl Plan {
     }
 }
 
-fn absolute(job: &Job, path: &OsString) -> Result<PathBuf, StepError> {
-    let path = PathBuf::from(path);
-    if path.is_absolute() {
-        return Ok(path);
+/// Slurm is in the job's working directory by now. The job's PWD may name another one, or none.
+fn absolute(path: &OsString) -> Result<PathBuf, StepError> {
+    if path.as_bytes().starts_with(b"/") {
+        return Ok(path.into());
     }
-    let cwd = job.cwd.as_ref().ok_or(StepError::NoWorkingDirectory)?;
-    Ok(PathBuf::from(cwd).join(path))
+    let path = path.as_bytes().strip_prefix(b"./").unwrap_or(path.as_bytes());
+    let cwd = current_dir().map_err(|_| StepError::NoWorkingDirectory)?;
+    Ok(cwd.join(OsStr::from_bytes(path)))
 }
 
 #[cfg(test)]
@@ -106,7 +109,6 @@ mod tests {
             step_id,
             local_tasks: 1,
             total_tasks: 1,
-            cwd: Some("/home/u".into()),
             pinned: None,
             privileged: false,
         }
@@ -137,9 +139,11 @@ mod tests {
 
     #[test]
     fn saving_is_relative_to_the_jobs_directory() {
-        for (path, expected) in [("a/b.sqsh", "/home/u/a/b.sqsh"), ("/c.sqsh", "/c.sqsh")] {
+        let here = current_dir().unwrap();
+        for (path, expected) in [("a/b.sqsh", here.join("a/b.sqsh")), ("/c.sqsh", "/c.sqsh".into())]
+        {
             let plan = plan("", &[(Valued::Image, "./x"), (Valued::Save, path)]);
-            assert_eq!(plan.save, Some(expected.into()));
+            assert_eq!(plan.save, Some(expected));
         }
     }
 

@@ -1,0 +1,61 @@
+//! `--container-save`: what can be known before the program starts, so that its work is not lost.
+
+use super::error::StepError;
+use super::plan::Plan;
+use nix::errno::Errno;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
+use std::path::Path;
+
+/// Whether the step's container can be saved where it is to be. `image` is the file it is made of,
+/// once that is there: less room than it takes will not do.
+pub(super) fn check(plan: &Plan, image: Option<&Path>) -> Result<(), StepError> {
+    let Some(path) = &plan.save else { return Ok(()) };
+    let size = image.and_then(|image| image.metadata().ok()).map_or(1, |image| image.len());
+    let problem = |problem| StepError::SaveTo { path: path.clone(), problem };
+    can_save(path, size).map_err(problem)
+}
+
+fn can_save(path: &Path, size: u64) -> Result<(), Errno> {
+    match path.metadata() {
+        Ok(found) if found.is_dir() => return Err(Errno::EISDIR),
+        // A device, say, which would be replaced.
+        Ok(found) if !found.is_file() => return Err(Errno::EEXIST),
+        _ => {}
+    }
+    let (Some(directory), Some(_)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::EISDIR);
+    };
+    access(&directory.join("."), AccessFlags::W_OK | AccessFlags::X_OK)?;
+    // Who cannot say has what it takes.
+    let Ok(system) = statvfs(directory) else { return Ok(()) };
+    let room = system.blocks_available().saturating_mul(system.fragment_size());
+    if room < size { Err(Errno::ENOSPC) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_where_nothing_can_be_saved_is_known_before() {
+        let directory = std::env::temp_dir().join(format!("pyxis-save-{}", std::process::id()));
+        std::fs::create_dir_all(directory.join("d")).unwrap();
+        std::fs::write(directory.join("old.sqsh"), "").unwrap();
+        let problem = |name: &str, size| can_save(&directory.join(name), size);
+        for (name, size, expected) in [
+            ("new.sqsh", 1, Ok(())),
+            ("old.sqsh", 1, Ok(())),
+            ("d", 1, Err(Errno::EISDIR)),
+            ("d/..", 1, Err(Errno::EISDIR)),
+            ("none/x.sqsh", 1, Err(Errno::ENOENT)),
+            ("old.sqsh/x", 1, Err(Errno::ENOTDIR)),
+            ("new.sqsh", u64::MAX, Err(Errno::ENOSPC)),
+        ] {
+            assert_eq!(problem(name, size), expected, "{name}");
+        }
+        assert!(can_save(Path::new("/proc/x.sqsh"), 1).is_err());
+        assert_eq!(can_save(Path::new("/dev/null"), 1), Err(Errno::EEXIST));
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}
