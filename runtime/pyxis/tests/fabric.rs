@@ -114,3 +114,36 @@ fn a_nodes_configuration_of_enroot_names_them_and_its_own_hook_does_it_otherwise
     let said = says(&start(&place, &[sysconf], show));
     assert_eq!(said, "/sys/class/infiniband:\nmlx5_0\nmlx5_1\n");
 }
+
+#[test]
+fn a_hook_says_which_devices_there_are_and_a_later_one_sees_them() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::write(root.join("etc/environment"), "MELLANOX_VISIBLE_DEVICES=all\n").unwrap();
+    });
+    node_with_adapters(&place);
+    let hooks = place.path("etc/enroot/hooks.d");
+    fs::create_dir_all(&hooks).unwrap();
+    let hook = |name: &str, text: &str| {
+        fs::write(hooks.join(name), format!("#!/bin/bash\nset -eu\n{text}\n")).unwrap();
+        fs::set_permissions(hooks.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    // A site's own list of devices, in place of ours.
+    hook(
+        "10-devices.sh",
+        "enroot-mount --root ${ENROOT_ROOTFS} - << END\n\
+         none /dev none x-detach\n\
+         tmpfs /dev tmpfs x-create=dir,mode=755\n\
+         /dev/null /dev/null none x-create=file,bind\nEND",
+    );
+    hook("50-own.sh", "echo MELLANOX_VISIBLE_DEVICES=1 >> ${ENROOT_ENVIRON}");
+    hook(
+        "99-own.sh",
+        "echo SEEN=$(cd ${ENROOT_ROOTFS}/dev/infiniband && echo *) >> ${ENROOT_ENVIRON}",
+    );
+    let sysconf = place.path("etc/enroot").to_string_lossy().into_owned();
+    let variables = [("ENROOT_SYSCONF_PATH", &*sysconf), ("ENROOT_RESTRICT_DEV", "y")];
+    let show = "echo $SEEN; ls /dev; cd /sys/class/infiniband && echo *";
+    let said = says(&start(&place, &variables, show));
+    assert_eq!(said, "rdma_cm uverbs1\ninfiniband\nnull\nmlx5_1\n");
+}

@@ -104,9 +104,12 @@ impl Configuration<'_> {
         let wanted = environ::to_lines(&wanted);
         let others = [&site.environ[..], &wanted].concat();
         let said = devices::Said { image: &given, others: &others };
-        roots.host()?;
-        let mut devices = devices::choose(&plan.devices, host, said)?;
-        devices::add_fabrics(roots, &plan.devices, host, said, &mut devices)?;
+        let devices = match plan.site.before_devices {
+            0 => self.choose_devices(roots, said)?,
+            // A hook may say which.
+            _ => Edits::default(),
+        };
+        let image = given.clone();
         let mut add = |name: &str, value: &OsStr| {
             given.extend([name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat());
         };
@@ -120,7 +123,39 @@ impl Configuration<'_> {
             given.extend([variable.as_bytes(), b"\n"].concat());
         }
         given.extend(&site.environ);
-        Ok((Variables { given, wanted }, devices))
+        Ok((Variables { image, given, wanted }, devices))
+    }
+
+    fn choose_devices(
+        &self,
+        roots: &mut Roots,
+        said: devices::Said<'_>,
+    ) -> Result<Edits, StartError> {
+        let (wanted, host) = (&self.plan.devices, &self.facts.environ);
+        roots.host()?;
+        let mut devices = devices::choose(wanted, host, said)?;
+        devices::add_fabrics(roots, wanted, host, said, &mut devices)?;
+        Ok(devices)
+    }
+
+    /// Gives the container the devices that hooks had a say in, `environ` being the variables by now.
+    /// Returns more lines of these.
+    fn add_late_devices(
+        &self,
+        roots: &mut Roots,
+        directory: &HookDirectory,
+        image: &[u8],
+        environ: &[u8],
+    ) -> Result<Vec<u8>, StartError> {
+        // What the image says stays the image's word.
+        let of_image: Vec<_> = environ::entries(image).collect();
+        let others = environ::entries(environ).filter(|entry| !of_image.contains(entry)).collect();
+        let others = environ::to_lines(&others);
+        let devices = self.choose_devices(roots, devices::Said { image, others: &others })?;
+        system::mount_late_nodes(roots, self.plan, &devices)?;
+        devices::inject(roots, &devices)?;
+        directory.run_for_devices(roots, &devices.hooks)?;
+        Ok(devices.env.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect())
     }
 
     fn mounts_home(&self) -> bool {
@@ -200,7 +235,7 @@ impl Configuration<'_> {
         let launcher = Launcher::of_step(&self.facts.environ);
         let launched =
             |given: &[u8]| launcher.as_ref().map(|step| step.lines(given)).unwrap_or_default();
-        let Variables { given, wanted } = variables;
+        let Variables { image, given, wanted } = variables;
         let Some(directory) = directory else {
             let given = [given, wanted].concat();
             let launched = launched(&given);
@@ -208,9 +243,17 @@ impl Configuration<'_> {
             return Ok(HookResults { environ, launched, ..HookResults::default() });
         };
         directory.run_for_devices(roots, &devices.hooks)?;
+        let before_devices = self.plan.site.before_devices;
+        let late =
+            |roots: &mut Roots, directory: &HookDirectory, environ: &[u8]| match before_devices {
+                0 => Ok(Vec::new()),
+                _ => self.add_late_devices(roots, directory, &image, environ),
+            };
         let input = HookInput {
             conf: self.plan.conf.as_deref(),
             hooks: &self.plan.site.hooks,
+            before_devices,
+            devices: &late,
             environ: &given,
             wanted: &wanted,
             launched: &launched,
@@ -267,6 +310,8 @@ struct SiteLines {
 
 /// Lines of variables.
 struct Variables {
+    /// Of the image.
+    image: Vec<u8>,
     /// Of the image, of this program, of devices and of the site.
     given: Vec<u8>,
     /// Of the command line. They come last.

@@ -6,6 +6,7 @@
 
 mod known;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -21,6 +22,9 @@ use nix::unistd::{AccessFlags, access, getegid, geteuid};
 use crate::doctor::owner::{Untrusted, faults};
 use crate::settings::{Settings, variables};
 use known::Kind;
+
+/// The first of enroot's hooks for devices.
+const DEVICES: &str = "98-nvidia.sh";
 
 /// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,7 @@ pub fn find(settings: &Settings) -> Result<Site, SiteError> {
     Ok(Site {
         mounts,
         environ,
+        before_devices: found.before_devices(&hooks),
         hooks,
         replaced: found.own,
         variables: variables_of_enroot(settings),
@@ -107,6 +112,15 @@ impl<'a> Found<'a> {
             !self.is_known(Kind::Hooks, path, text.as_deref())
         });
         hooks
+    }
+
+    /// How many come before enroot's own hooks for devices: the user's come after all of the site's.
+    fn before_devices(&self, hooks: &[PathBuf]) -> usize {
+        let is_before = |path: &&PathBuf| {
+            let of_user = self.user.is_some_and(|user| path.starts_with(user));
+            !of_user && path.file_name().is_some_and(|name| name < OsStr::new(DEVICES))
+        };
+        hooks.iter().take_while(is_before).count()
     }
 
     fn is_known(&mut self, kind: Kind, path: &Path, text: Option<&[u8]>) -> bool {

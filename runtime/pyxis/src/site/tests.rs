@@ -116,6 +116,18 @@ fn a_file_of_the_sites_own_replaces_enroots_and_a_users_does_not() {
 }
 
 #[test]
+fn hooks_before_enroots_own_for_devices_have_a_say_in_them() {
+    let node = Node::new();
+    assert_eq!(node.site().before_devices, 0);
+    node.put("user/hooks.d/10-mine.sh", "#!/bin/sh\n");
+    node.put("etc/hooks.d/98-nvidia.sh", "#!/bin/sh\n");
+    node.put("etc/hooks.d/99-last.sh", "#!/bin/sh\n");
+    assert_eq!((node.site().before_devices, node.site().hooks.len()), (0, 3));
+    node.put("etc/hooks.d/50-own.sh", "#!/bin/sh\n");
+    assert_eq!((node.site().before_devices, node.site().hooks.len()), (1, 4));
+}
+
+#[test]
 fn a_list_that_cannot_be_read_is_an_error() {
     let node = Node::new();
     let list = node.put("etc/mounts.d/1.fstab", "");

@@ -61,6 +61,10 @@ pub(in crate::start) struct HookInput<'a> {
     pub(in crate::start) conf: Option<&'a Path>,
     /// The site's hooks, in their order.
     pub(in crate::start) hooks: &'a [PathBuf],
+    /// How many of them run before [`HookInput::devices`].
+    pub(in crate::start) before_devices: usize,
+    /// Gives the container devices, by the lines of variables that there are then; returns more of them.
+    pub(in crate::start) devices: &'a Devices<'a>,
     /// Lines of the variables that are known so far.
     pub(in crate::start) environ: &'a [u8],
     /// Lines of the variables of the command line, which the script's own precede.
@@ -68,6 +72,10 @@ pub(in crate::start) struct HookInput<'a> {
     /// Lines to be added for this step to those that it is given.
     pub(in crate::start) launched: &'a dyn Fn(&[u8]) -> Vec<u8>,
 }
+
+/// See [`HookInput::devices`].
+pub(in crate::start) type Devices<'a> =
+    dyn Fn(&mut Roots, &HookDirectory, &[u8]) -> Result<Vec<u8>, StartError> + 'a;
 
 /// What the configuration script and the hooks have left in [`HookDirectory`].
 #[derive(Default)]
@@ -129,9 +137,16 @@ impl HookDirectory {
         let launched = (given.launched)(&text);
         text.extend_from_slice(&launched);
         self.write("environment", &linux::environ::formatted(&text))?;
-        for hook in given.hooks {
-            self.run_hook(hook)?;
+        let (before, after) = given.hooks.split_at(given.before_devices);
+        before.iter().try_for_each(|hook| self.run_hook(hook))?;
+        let mut text = self.read("environment")?;
+        let more = (given.devices)(roots, self, &text)?;
+        roots.host()?;
+        if !more.is_empty() {
+            text.extend([b"\n", &more[..]].concat());
+            self.write("environment", &text)?;
         }
+        after.iter().try_for_each(|hook| self.run_hook(hook))?;
         if let Some(script) = script {
             script.finish()?;
         }

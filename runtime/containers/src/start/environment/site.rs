@@ -17,6 +17,8 @@ pub struct Site {
     pub environ: Vec<SiteFile>,
     /// Hooks to be run.
     pub hooks: Vec<PathBuf>,
+    /// How many of them may say which devices there are: those that enroot runs before its own for devices.
+    pub before_devices: usize,
     /// Files of enroot's that the site has replaced by its own.
     pub replaced: Vec<Standard>,
     /// Variables that enroot has for lists and hooks, where the environment has not.

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::cdi::Edits;
+use crate::cdi::{DeviceNode, Edits};
 use crate::fstab::Entry;
 use crate::start::environment::site::Standard;
 use crate::start::error::StartError;
@@ -134,13 +134,7 @@ pub(in crate::start) fn mount(
 ) -> Result<Vec<&'static str>, StartError> {
     let own = &plan.unshare;
     let least = has_least_dev(plan);
-    let renamed = match least || devices.nodes.is_empty() {
-        true => Vec::new(),
-        false => {
-            roots.host()?;
-            devices::renamed(devices)
-        }
-    };
+    let renamed = renamed(roots, devices, least)?;
     let mut lines = vec![proc(plan, guarded), if own.net { OWN_SYS } else { SYS }];
     if least {
         let terminal = io::stdin().is_terminal();
@@ -150,20 +144,10 @@ pub(in crate::start) fn mount(
         lines.extend(dev(plan));
     }
     apply_lines(roots, &lines, detached)?;
-    let mut links: Vec<devices::Link> = Vec::new();
     if least {
-        links.extend(LINKS.map(|(target, link)| (target.into(), link.into())));
+        make_links(roots, &LINKS.map(|(target, link)| (target.into(), link.into())))?;
     }
-    if !renamed.is_empty() {
-        roots.host()?;
-        let (entries, more) = devices::mirror(&renamed)?;
-        entries.iter().try_for_each(|entry| lines::apply(roots, entry))?;
-        links.extend(more);
-    }
-    make_links(roots, &links)?;
-    for entry in devices::node_entries(devices, least || !renamed.is_empty())? {
-        devices::mount_safely(roots, &entry, &entry.target.to_string_lossy())?;
-    }
+    mount_nodes(roots, devices, &renamed, least)?;
     let common: Vec<&str> = common(plan).collect();
     apply_lines(roots, &common, detached)?;
     lines.extend(common);
@@ -172,6 +156,48 @@ pub(in crate::start) fn mount(
         lines.extend(DEV);
     }
     Ok(lines)
+}
+
+/// Mounts the nodes of devices that are known late: a hook may have made a `/dev` of its own.
+pub(in crate::start) fn mount_late_nodes(
+    roots: &mut Roots,
+    plan: &Plan,
+    devices: &Edits,
+) -> Result<(), StartError> {
+    let all = has_least_dev(plan) || plan.site.replaces(Standard::Devices);
+    let renamed = renamed(roots, devices, all)?;
+    mount_nodes(roots, devices, &renamed, all)
+}
+
+/// Nodes that the node's `/dev` has not. There is no need to know where all are mounted anyway.
+fn renamed<'a>(
+    roots: &mut Roots,
+    devices: &'a Edits,
+    all: bool,
+) -> Result<Vec<&'a DeviceNode>, StartError> {
+    if all || devices.nodes.is_empty() {
+        return Ok(Vec::new());
+    }
+    roots.host()?;
+    Ok(devices::renamed(devices))
+}
+
+fn mount_nodes(
+    roots: &mut Roots,
+    devices: &Edits,
+    renamed: &[&DeviceNode],
+    all: bool,
+) -> Result<(), StartError> {
+    if !renamed.is_empty() {
+        roots.host()?;
+        let (entries, links) = devices::mirror(renamed)?;
+        entries.iter().try_for_each(|entry| lines::apply(roots, entry))?;
+        make_links(roots, &links)?;
+    }
+    for entry in devices::node_entries(devices, all || !renamed.is_empty())? {
+        devices::mount_safely(roots, &entry, &entry.target.to_string_lossy())?;
+    }
+    Ok(())
 }
 
 fn make_links(roots: &mut Roots, links: &[devices::Link]) -> Result<(), StartError> {
