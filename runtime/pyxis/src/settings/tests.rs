@@ -167,7 +167,10 @@ fn value_of(kind: Kind) -> BoxedStrategy<Value> {
 
 /// A setting by its place in the table, and a value for it.
 fn said_somewhere() -> impl Strategy<Value = (usize, Value)> {
+    // Stores that a file names are not used unless they are root's, and these are nobody's.
+    let any = |at: &usize| ![v::STORE_SHARED, v::STORE_LOWER].contains(&SETTINGS[*at].variable);
     (0..SETTINGS.len())
+        .prop_filter("a store of a file's", any)
         .prop_flat_map(|at| value_of(SETTINGS[at].kind).prop_map(move |value| (at, value)))
 }
 
