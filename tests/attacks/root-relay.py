@@ -34,7 +34,7 @@ plugin = socket.socket(fileno=os.dup(3))
 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 os.dup2(theirs.fileno(), 3, inheritable=True)
 theirs.close()
-given = [3] + ([4] if any(word.startswith("--lease") for word in arguments) else [])
+given = [int(word.split("=")[1]) for word in arguments if word.startswith(("--handover=", "--lease=", "--request="))]
 done = subprocess.run([command, *arguments], pass_fds=given)
 os.close(3)
 if done.returncode:

@@ -155,20 +155,22 @@ outlives_on() {
 @test "a container that exists is started or joined by one command" {
     [[ $PYXIS_TEST_RUNTIME == pyxis ]] || skip "built in: enroot is asked for its list first"
     local log=$CLUSTER_STATE/log/slurmd.n1.log commands flag
-    ran() { sed -n "$((before + 1)),\$p" "$log" | grep "pyxis: running " || true; }
+    ran() { sed -n "$((before + 1)),\$p" "$log" | grep -E "pyxis: (running|asking for) " || true; }
     user srun -w n1 --container-image="$image" --container-name="$name" true
     before=$(wc -l < "$log")
     user srun -w n1 --container-name="$name" true
     commands=$(ran)
     echo "$commands"
-    [[ $(wc -l <<< "$commands") -eq 1 && $commands == *' start --handover='* ]]
+    [[ $(grep -c "pyxis: running " <<< "$commands") -eq 1 ]]
+    [[ $commands == *"asking for pyxis_"* ]]
     first_step "true;"
     for flag in auto exec; do
         before=$(wc -l < "$log")
         user srun -w n1 --overlap --container-name="$name:$flag" test -e /shared/ready
         commands=$(ran)
         echo "$commands"
-        [[ $(wc -l <<< "$commands") -eq 1 && $commands == *' --join '* ]]
+        [[ $(grep -c "pyxis: running " <<< "$commands") -eq 1 ]]
+        [[ $commands == *"asking for "*Running* ]]
     done
     touch "$work/stop"
     wait $first

@@ -80,7 +80,8 @@ impl Broker {
         let patience = Patience::OfUser;
         let caller = Caller { user: &self.account, environ: &environ, patience, cgroup: None };
         let given = [Some(self.theirs.as_fd()), None];
-        let command = caller.command(program, vec!["broker".into()], given);
+        let arguments = ["broker".as_ref()];
+        let command = caller.command(program, &arguments, given);
         command.spawn_on_demand().map_err(|error| unused(store, &error.to_string())).ok()?;
         Some(self.ours)
     }

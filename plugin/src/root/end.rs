@@ -79,6 +79,6 @@ fn clean_up(planned: &Planned, shared: &Shared, config: &Config, caller: Caller<
 /// Removes a file in the user's directory, as the user: by now a file system of the user's may be
 /// mounted there.
 fn remove_file(caller: Caller<'_>, file: &Path) {
-    let arguments = vec!["-f".into(), "--".into(), file.into()];
-    let _ = caller.command(Path::new("rm"), arguments, [None; 2]).run();
+    let arguments = ["-f".as_ref(), "--".as_ref(), file.as_os_str()];
+    let _ = caller.command(Path::new("rm"), &arguments, [None; 2]).run();
 }

@@ -3,12 +3,12 @@
 
 use super::child::{Caller, Command, Outcome};
 use spank_bindings::log;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// Says that the file is no longer needed. A failure is reported and changes nothing.
 pub(crate) fn release(caller: Caller<'_>, program: &Path) {
-    match command(caller, program, vec!["release".into()]).run() {
+    match command(caller, program, &["release".as_ref()]).run() {
         Ok(outcome) if outcome.success() => {}
         Ok(outcome) => report(&outcome, &format!("importer release {}", outcome.ending())),
         Err(error) => log::error!("pyxis: could not call importer release: {error}"),
@@ -19,7 +19,7 @@ pub(crate) fn release(caller: Caller<'_>, program: &Path) {
 pub(crate) fn command<'a>(
     caller: Caller<'a>,
     program: &'a Path,
-    arguments: Vec<OsString>,
+    arguments: &'a [&'a OsStr],
 ) -> Command<'a> {
     caller.command(program, arguments, [None; 2])
 }

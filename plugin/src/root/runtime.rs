@@ -73,7 +73,7 @@ impl RuntimeCommand {
     pub(crate) fn verb(
         &self,
         caller: Caller<'_>,
-        arguments: Vec<OsString>,
+        arguments: &[&OsStr],
         failing: &str,
     ) -> Result<Outcome, StepError> {
         let outcome = self.run(caller, arguments)?;
@@ -84,7 +84,7 @@ impl RuntimeCommand {
         Err(StepError::Reported)
     }
 
-    fn run(&self, caller: Caller<'_>, arguments: Vec<OsString>) -> Result<Outcome, StepError> {
+    fn run(&self, caller: Caller<'_>, arguments: &[&OsStr]) -> Result<Outcome, StepError> {
         caller.command(&self.program, arguments, [None; 2]).run()
     }
 
@@ -106,7 +106,7 @@ impl RuntimeCommand {
     /// The names of all containers.
     pub(crate) fn names(&self, caller: Caller<'_>) -> Result<Vec<String>, StepError> {
         let failing = "couldn't get list of existing containers";
-        let list = self.verb(caller, vec!["list".into()], failing)?;
+        let list = self.verb(caller, &["list".as_ref()], failing)?;
         Ok(list.lines().map(str::to_owned).collect())
     }
 
@@ -117,8 +117,9 @@ impl RuntimeCommand {
         name: &str,
         file: &Path,
     ) -> Result<(), StepError> {
-        let arguments = vec!["export".into(), "-f".into(), "-o".into(), file.into(), name.into()];
-        let outcome = self.run(caller, arguments)?;
+        let arguments = ["export", "-f", "-o"].map(OsStr::new);
+        let arguments = [&arguments[..], &[file.as_ref(), name.as_ref()]].concat();
+        let outcome = self.run(caller, &arguments)?;
         if outcome.success() {
             return Ok(());
         }
@@ -128,10 +129,10 @@ impl RuntimeCommand {
             let mut partial = OsString::from(format!(".pyxis.{}.", outcome.pid));
             partial.push(file.file_name().unwrap_or_default());
             let partial = file.parent().unwrap_or(file).join(partial);
-            let arguments = vec!["-f".into(), "--".into(), partial.into()];
+            let arguments = ["-f".as_ref(), "--".as_ref(), partial.as_os_str()];
             let patience = Patience::Until(Instant::now() + LIMIT);
             let _ =
-                Caller { patience, ..caller }.command(Path::new("rm"), arguments, [None; 2]).run();
+                Caller { patience, ..caller }.command(Path::new("rm"), &arguments, [None; 2]).run();
         }
         Err(StepError::Reported)
     }
@@ -139,7 +140,7 @@ impl RuntimeCommand {
     /// Removes a container.
     pub(crate) fn remove(&self, caller: Caller<'_>, name: &str) -> Result<(), StepError> {
         let failing = format!("failed to remove container filesystem: {name}");
-        self.verb(caller, vec!["remove".into(), "-f".into(), name.into()], &failing).map(drop)
+        self.verb(caller, &["remove", "-f", name].map(OsStr::new), &failing).map(drop)
     }
 }
 

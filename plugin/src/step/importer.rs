@@ -4,12 +4,12 @@ use super::error::StepError;
 use crate::root::child::Caller;
 use crate::root::importer::{command, report};
 use spank_bindings::log;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Asks for the squashfs file of `uri`.
-pub(crate) fn get(caller: Caller<'_>, program: &Path, uri: OsString) -> Result<PathBuf, StepError> {
-    let outcome = command(caller, program, vec!["get".into(), uri]).run_for_output()?;
+pub(crate) fn get(caller: Caller<'_>, program: &Path, uri: &OsStr) -> Result<PathBuf, StepError> {
+    let outcome = command(caller, program, &["get".as_ref(), uri]).run_for_output()?;
     let path = outcome.path();
     if !outcome.success() {
         report(&outcome, &format!("importer get {}", outcome.ending()));

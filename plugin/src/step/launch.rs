@@ -258,7 +258,7 @@ fn fetch(
     shared.note_fetched()?;
     let file = match &context.config.importer {
         Some(program) => {
-            let path = importer::get(context.caller, program, uri).inspect_err(|_| {
+            let path = importer::get(context.caller, program, &uri).inspect_err(|_| {
                 if let Image::Remote { shown, .. } = image {
                     log::error!("pyxis: failed to import docker image: {shown}");
                 }

@@ -9,10 +9,12 @@ use crate::config::Config;
 use crate::options::Options;
 use crate::root::child::{Caller, Patience};
 use crate::root::user::Credentials;
+use handover::request::Request;
 use hygiene::userinfo::without_password;
 use nix::unistd::{getegid, geteuid, getgroups};
 use spank_bindings::log;
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -46,7 +48,7 @@ pub(crate) fn look_up(config: &Config, options: &Options, program: &Path) -> Opt
     CString::new(value).ok()
 }
 
-fn ask(program: &Path, uri: &OsString) -> Result<String, String> {
+fn ask(program: &Path, uri: &OsStr) -> Result<String, String> {
     let limits = LIMITS.map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let environ = std::env::vars_os()
         .filter(|(name, _)| !LIMITS.iter().any(|(limit, _)| name == limit))
@@ -61,11 +63,12 @@ fn ask(program: &Path, uri: &OsString) -> Result<String, String> {
         gid: getegid().as_raw(),
         groups: getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect(),
     };
-    let arguments = ["digest", "--index", "--"].map(OsString::from).to_vec();
-    let arguments = arguments.into_iter().chain([uri.clone()]).collect();
+    let request = Request::Digest { uri }.file().map_err(|error| error.to_string())?;
+    let arguments = ["digest", "--index", "--request=3"].map(OsStr::new);
     let caller =
         Caller { user: &user, environ: &environ, patience: Patience::OfUser, cgroup: None };
-    let command = caller.command(program, arguments, [None; 2]);
+    let mut command = caller.command(program, &arguments, [None; 2]);
+    command.request = Some(request.as_fd());
     let outcome = command.run_for_output().map_err(|error| error.to_string())?;
     let digest = String::from_utf8_lossy(outcome.output.trim_ascii());
     if outcome.success() && is_digest(digest.as_bytes()) {

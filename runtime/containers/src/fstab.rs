@@ -151,8 +151,25 @@ impl Entry {
     /// # Errors
     /// [`FstabError`] with the line and what it lacks.
     pub fn parse(line: &OsStr) -> Result<Option<Entry>, FstabError> {
-        let bad = |problem| FstabError { line: line.to_string_lossy().trim().to_owned(), problem };
         let Some(fields) = Fields::of(line) else { return Ok(None) };
+        Entry::new(fields, &line.to_string_lossy()).map(Some)
+    }
+
+    /// Reads what was given apart: two paths as they are, and options.
+    ///
+    /// # Errors
+    /// As [`Entry::parse`].
+    pub fn of_parts(source: &OsStr, target: &OsStr, options: &OsStr) -> Result<Entry, FstabError> {
+        let shown = [source, target, options].map(OsStr::to_string_lossy).join(" ");
+        let bad = |problem| FstabError { line: shown.clone(), problem };
+        let options = options.to_str().ok_or_else(|| bad("its options are no text"))?.to_owned();
+        let fstype = (source == "tmpfs").then(|| "tmpfs".to_owned());
+        let (source, target) = (source.to_owned(), Some(target.to_owned()));
+        Entry::new(Fields { source, target, fstype, options, pass: 0 }, &shown)
+    }
+
+    fn new(fields: Fields, line: &str) -> Result<Entry, FstabError> {
+        let bad = |problem| FstabError { line: line.trim().to_owned(), problem };
         let mut entry = Entry {
             source: fields.source,
             target: fields.target.ok_or_else(|| bad("it has no target"))?,
@@ -170,7 +187,7 @@ impl Entry {
             entry.apply(option).map_err(bad)?;
         }
         entry.check().map_err(bad)?;
-        Ok(Some(entry))
+        Ok(entry)
     }
 
     /// What the options want of each other.
@@ -310,6 +327,24 @@ mod tests {
         assert_eq!(tmpfs.create, Some(Create::Directory));
         assert_eq!(entry("none /dst devpts").fstype, "devpts");
         assert!(entry("umount /dst x-detach").detach);
+    }
+
+    #[test]
+    fn what_is_given_apart_is_not_read_as_a_line() {
+        let parts = |source: &str, target: &str, options: &str| {
+            let [source, target, options] = [source, target, options].map(OsStr::new);
+            Entry::of_parts(source, target, options)
+        };
+        let line = entry("/a\\040\\134b /c\\040d x-create=auto,rbind,ro");
+        assert_eq!(parts("/a \\b", "/c d", "x-create=auto,rbind,ro").unwrap(), line);
+        assert_eq!(parts("tmpfs", "/t", "x-create=dir").unwrap(), entry("tmpfs /t x-create=dir"));
+        assert_eq!(parts("umount", "/t", "x-detach").unwrap(), entry("umount /t x-detach"));
+        assert_eq!(parts("/a\\040", "/#", "bind").unwrap().source, "/a\\040");
+        let error = parts("/a b", "/c", "x-create=auto,rbind,r0").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "mount \"/a b /c x-create=auto,rbind,r0\": a bind mount has no such option"
+        );
     }
 
     #[test]

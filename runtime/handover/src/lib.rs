@@ -1,12 +1,13 @@
-//! What the SPANK plugin and the `pyxis` command say to each other: the message by which a started
-//! container's descriptors reach the tasks that join it, the way into its namespaces, and what a task in
-//! it may not do.
+//! What the SPANK plugin and the `pyxis` command say to each other: what the one asks for, the message by
+//! which a started container's descriptors reach the tasks that join it, the way into its namespaces, and
+//! what a task in it may not do.
 //!
 //! Linked into the .so that Slurm's daemons load: it depends on libc and nix only.
 
 pub mod fork;
 mod message;
 pub mod namespaces;
+pub mod request;
 pub mod seccomp;
 
 pub use message::*;

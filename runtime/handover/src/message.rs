@@ -20,6 +20,7 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
 
 use crate::namespaces::{Namespace, owner, same};
+use crate::request::MISMATCH;
 
 /// First word of every message; another word means another version of this protocol.
 const MAGIC: &str = "pyxis-container-1";
@@ -191,14 +192,14 @@ impl Handover {
     }
 }
 
-fn bad(what: &str) -> io::Error {
+pub(crate) fn bad(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
 fn parse(text: &str, fds: Vec<OwnedFd>) -> io::Result<Handover> {
     let mut words = text.split(' ');
     if words.next() != Some(MAGIC) {
-        return Err(bad("the pyxis command and the plugin are of different versions"));
+        return Err(bad(MISMATCH));
     }
     let mut parts = Vec::new();
     for word in words {
@@ -220,9 +221,14 @@ fn parse(text: &str, fds: Vec<OwnedFd>) -> io::Result<Handover> {
 /// # Errors
 /// From the kernel.
 pub fn environ_file(block: &[u8]) -> io::Result<OwnedFd> {
+    sealed_file("environ", block)
+}
+
+/// A memory file of these bytes, which nobody can change any more.
+pub(crate) fn sealed_file(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let mut file = std::fs::File::from(memfd_create("environ", flags)?);
-    io::Write::write_all(&mut file, block)?;
+    let mut file = std::fs::File::from(memfd_create(name, flags)?);
+    io::Write::write_all(&mut file, bytes)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(file.into())
 }

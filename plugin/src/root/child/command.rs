@@ -6,14 +6,14 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use spank_bindings::log;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Where the child finds the first descriptor it was given; the next is beside it.
-pub(crate) const GIVEN: RawFd = 3;
+pub(super) const GIVEN: RawFd = 3;
 /// Exit code of a child whose program could not be executed, as a shell has it.
 pub(super) const NOT_EXECUTED: i32 = 127;
 
@@ -33,7 +33,7 @@ impl<'a> Caller<'a> {
     pub(crate) fn command(
         self,
         program: &'a Path,
-        arguments: Vec<OsString>,
+        arguments: &'a [&'a OsStr],
         given: [Option<BorrowedFd<'a>>; 2],
     ) -> Command<'a> {
         log::verbose!(
@@ -41,7 +41,7 @@ impl<'a> Caller<'a> {
             program.display(),
             Path::new(&arguments.join(OsStr::new(" "))).display()
         );
-        Command { program, arguments, given, caller: self }
+        Command { program, arguments, given, request: None, caller: self }
     }
 }
 
@@ -49,9 +49,11 @@ impl<'a> Caller<'a> {
 pub(crate) struct Command<'a> {
     /// Looked for in PATH.
     pub(crate) program: &'a Path,
-    pub(crate) arguments: Vec<OsString>,
+    pub(crate) arguments: &'a [&'a OsStr],
     /// Inherited from [`GIVEN`] on; every other descriptor is closed.
     pub(crate) given: [Option<BorrowedFd<'a>>; 2],
+    /// What it is asked for, where that is not for everybody to read: inherited after those given.
+    pub(crate) request: Option<BorrowedFd<'a>>,
     pub(crate) caller: Caller<'a>,
 }
 

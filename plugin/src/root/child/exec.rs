@@ -8,11 +8,11 @@ use crate::step::error::StepError;
 use nix::libc::{self, c_char, c_int};
 use nix::sys::signal::SigSet;
 use nix::unistd::{ForkResult, Pid, fork};
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 
 impl Command<'_> {
     /// Forks and executes the program.
@@ -64,18 +64,23 @@ impl Command<'_> {
         signals: &SigSet,
         fork: impl FnOnce(&Exec<'_>) -> Result<T, StepError>,
     ) -> Result<T, StepError> {
-        let name = c_string(self.program.as_os_str().to_owned())?;
+        let name = c_string(self.program.as_os_str())?;
         let mut arguments = vec![name.clone()];
-        for argument in &self.arguments {
-            arguments.push(c_string(argument.clone())?);
+        for argument in self.arguments {
+            arguments.push(c_string(argument)?);
         }
         let (arguments, environ) = (pointers(&arguments), pointers(self.caller.environ));
+        let mut given = [-1; 3];
+        for (place, fd) in given.iter_mut().zip(self.given.iter().chain([&self.request]).flatten())
+        {
+            *place = fd.as_raw_fd();
+        }
         fork(&Exec {
             program: &name,
             arguments: &arguments,
             environ: &environ,
             user: self.caller.user,
-            given: self.given.map(|given| given.map_or(-1, |fd| fd.as_raw_fd())),
+            given,
             output: output.as_raw_fd(),
             log: log.as_raw_fd(),
             cgroup: self.caller.cgroup.map_or(-1, |file| file.as_raw_fd()),
@@ -86,8 +91,8 @@ impl Command<'_> {
     }
 }
 
-fn c_string(text: OsString) -> Result<CString, StepError> {
-    CString::new(text.into_vec())
+fn c_string(text: &OsStr) -> Result<CString, StepError> {
+    CString::new(text.as_bytes())
         .map_err(|_| StepError::Process(io::ErrorKind::InvalidInput.into()))
 }
 
@@ -102,7 +107,8 @@ struct Exec<'a> {
     arguments: &'a [*const c_char],
     environ: &'a [*const c_char],
     user: &'a Credentials,
-    given: [RawFd; 2],
+    /// From the first on; -1 where there is none.
+    given: [RawFd; 3],
     output: RawFd,
     log: RawFd,
     cgroup: RawFd,
@@ -163,9 +169,9 @@ impl Exec<'_> {
     /// # Safety
     /// As [`Exec::run`].
     unsafe fn redirect(&self) -> bool {
-        // SAFETY: the descriptors are open; those moved out of the way leave 0 to 4 free.
+        // SAFETY: the descriptors are open; those moved out of the way leave 0 to 5 free.
         unsafe {
-            let above = |fd: c_int| libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, GIVEN + 2);
+            let above = |fd: c_int| libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, GIVEN + 3);
             let (given, output, log) = (self.given.map(above), above(self.output), above(self.log));
             let null = above(libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY));
             if self.cgroup >= 0 {

@@ -8,5 +8,5 @@ mod run;
 mod tests;
 mod wait;
 
-pub(crate) use command::{Caller, Command, GIVEN, Outcome, print_log, terminated};
+pub(crate) use command::{Caller, Command, Outcome, print_log, terminated};
 pub(crate) use wait::{LIMIT, Patience};

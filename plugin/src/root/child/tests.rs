@@ -3,7 +3,7 @@ use super::*;
 use crate::root::user::Credentials;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -15,8 +15,15 @@ fn root() -> Credentials {
     Credentials { uid: 0, gid: 0, groups: vec![] }
 }
 
-fn command<'a>(script: &str, environ: &'a [CString], user: &'a Credentials) -> Command<'a> {
-    let arguments = vec!["-c".into(), script.into()];
+fn of(script: &str) -> [&OsStr; 2] {
+    ["-c", script].map(OsStr::new)
+}
+
+fn command<'a>(
+    arguments: &'a [&'a OsStr; 2],
+    environ: &'a [CString],
+    user: &'a Credentials,
+) -> Command<'a> {
     let caller = Caller { user, environ, patience: Patience::OfUser, cgroup: None };
     caller.command(Path::new("sh"), arguments, [None; 2])
 }
@@ -27,16 +34,17 @@ fn environ() -> [CString; 2] {
 
 fn shell(script: &str, apart: bool) -> Outcome {
     let (socket, other) = UnixStream::pair().unwrap();
-    let (environ, user) = (environ(), root());
+    let (environ, user, arguments) = (environ(), root(), of(script));
     let given = [Some(socket.as_fd()), Some(other.as_fd())];
-    let command = Command { given, ..command(script, &environ, &user) };
+    let command = Command { given, ..command(&arguments, &environ, &user) };
     if apart { command.run_for_output().unwrap() } else { command.run().unwrap() }
 }
 
 /// As root waits: so long.
 fn limited(script: &str, patience: Patience) -> (Outcome, Duration) {
     let (environ, user, begin) = (environ(), root(), Instant::now());
-    let mut command = command(script, &environ, &user);
+    let arguments = of(script);
+    let mut command = command(&arguments, &environ, &user);
     command.caller.patience = patience;
     (command.run().unwrap(), begin.elapsed())
 }
@@ -68,7 +76,8 @@ fn a_path_need_not_be_utf_8() {
 fn a_missing_program_is_named() {
     let user = root();
     let program = Path::new("/nonexistent/pyxis");
-    let command = Command { program, ..command("", &[], &user) };
+    let arguments = of("");
+    let command = Command { program, ..command(&arguments, &[], &user) };
     let error = command.run().unwrap_err().to_string();
     assert!(error.starts_with("couldn't execute /nonexistent/pyxis"), "{error}");
 }
@@ -121,7 +130,8 @@ fn after_its_deadline_root_starts_nothing_more() {
     let (environ, user) = (environ(), root());
     let file = format!("/tmp/pyxis-late-{}", std::process::id());
     let script = format!("echo > {file}");
-    let mut late = command(&script, &environ, &user);
+    let arguments = of(&script);
+    let mut late = command(&arguments, &environ, &user);
     late.caller.patience = Patience::Until(Instant::now());
     let error = late.run().unwrap_err().to_string();
     assert!(error.contains("timed out"), "{error}");
@@ -158,7 +168,8 @@ fn what_may_take_its_time_is_waited_for_and_ends_with_its_step() {
             }
         }
     });
-    let mut long = command("echo $$ > /tmp/pyxis-child-$A; exec sleep 60", &environ, &user);
+    let arguments = of("echo $$ > /tmp/pyxis-child-$A; exec sleep 60");
+    let mut long = command(&arguments, &environ, &user);
     long.caller.patience = Patience::OfStep;
     let begin = Instant::now();
     let outcome = long.run().unwrap();
@@ -175,7 +186,7 @@ fn what_may_take_its_time_is_waited_for_and_ends_with_its_step() {
 fn a_user_is_become_whole() {
     let user = Credentials { uid: 4242, gid: 4343, groups: vec![4444] };
     let environ = environ();
-    let log = command("id -ru; id -u; id -rg; id -G", &environ, &user).run().unwrap().log;
+    let log = command(&of("id -ru; id -u; id -rg; id -G"), &environ, &user).run().unwrap().log;
     assert_eq!(log, "4242\n4242\n4343\n4343 4444\n");
 }
 
@@ -188,14 +199,14 @@ fn the_oom_score_of_slurmstepd_is_not_inherited() {
     std::fs::write(own, "123").unwrap();
     let user = Credentials { uid: 4242, gid: 4343, groups: vec![] };
     let environ = environ();
-    let at_once = command("cat /proc/self/oom_score_adj", &environ, &user).run().unwrap().log;
+    let at_once = command(&of("cat /proc/self/oom_score_adj"), &environ, &user).run().unwrap().log;
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let script = "head -c 1 <&3; cat /proc/self/oom_score_adj >&3; id -u >&3; id -G >&3";
     let given = [Some(theirs.as_fd()), None];
     // In user_init root is the user for a while.
     // SAFETY: this thread alone, as Slurm's main one.
     unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, -1, 4545, -1) };
-    Command { given, ..command(script, &environ, &user) }.spawn_on_demand().unwrap();
+    Command { given, ..command(&of(script), &environ, &user) }.spawn_on_demand().unwrap();
     // SAFETY: as above.
     unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, -1, 0, -1) };
     drop(theirs);

@@ -1,19 +1,20 @@
 //! The built-in runtime: the `pyxis` command hands the container over by itself.
 
 use super::context::{Context, Resumed, Stored, Target};
-use crate::options::NameFlag;
-use crate::root::child::{GIVEN, Outcome};
+use crate::options::{Mount, NameFlag};
+use crate::root::child::Outcome;
 use crate::root::runtime::RuntimeCommand;
 use crate::root::shared::Channels;
 use crate::step::error::StepError;
 use crate::step::image::Image;
 use handover::ending;
+use handover::request::{self, Joining, MISMATCH, Request, Start};
 use nix::errno::Errno;
 use nix::libc;
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub(super) fn start(
     target: Target<'_>,
     channels: Channels<'_>,
 ) -> Result<(), StepError> {
-    match hand_over(command, context, target, &[], channels)? {
+    match hand_over(command, context, target, Joining::Never, channels)? {
         Ended::Done(_) => Ok(()),
         Ended::Absent | Ended::NotRunning => Err(StepError::Vanished(context.plan.name.clone())),
     }
@@ -40,13 +41,13 @@ pub(super) fn resume(
     channels: Channels<'_>,
 ) -> Result<Option<Resumed>, StepError> {
     let name = &context.plan.name;
-    let options: &[&str] = match flag {
+    let joining = match flag {
         NameFlag::Create => return Ok(None),
-        NameFlag::Auto => &["--join"],
-        NameFlag::Exec => &["--join", "--no-start"],
-        NameFlag::NoExec => &[],
+        NameFlag::Auto => Joining::IfRunning,
+        NameFlag::Exec => Joining::OnlyRunning,
+        NameFlag::NoExec => Joining::Never,
     };
-    match (hand_over(command, context, Target::Name(name), options, channels)?, flag) {
+    match (hand_over(command, context, Target::Name(name), joining, channels)?, flag) {
         (Ended::Done(resumed), _) => Ok(Some(resumed)),
         (_, NameFlag::Exec) => Err(StepError::NotRunning(name.clone())),
         _ => Ok(Some(Resumed::Absent)),
@@ -64,20 +65,17 @@ pub(super) fn pull(
     if image.is_daemon() {
         return Ok(None);
     }
-    let mut arguments: Vec<OsString> = vec!["pull".into()];
-    if let Some(digest) = &context.plan.digest {
-        arguments.extend(["--resolved".into(), digest.clone()]);
-    }
-    if broker.is_some() {
-        arguments.push(format!("--broker={GIVEN}").into());
-    }
-    arguments.extend(["--".into(), uri.clone()]);
+    let request = Request::Pull { uri, digest: context.plan.digest.as_deref() };
+    let request = request.file().map_err(StepError::Process)?;
     // Between its words and our lock the garbage collector may have taken it.
     for _ in 0..3 {
-        let outcome = run_pull(command, context, arguments.clone(), broker)?;
+        let outcome = run_pull(command, context, &request, broker)?;
         if !outcome.success() {
             command.report(&outcome, &format!("failed to import docker image: {shown}"));
-            return Err(StepError::Reported);
+            return Err(match outcome.code() {
+                Some(USAGE) => StepError::Start(MISMATCH.to_owned()),
+                _ => StepError::Reported,
+            });
         }
         let path = outcome.path();
         match open(path.to_owned()) {
@@ -87,6 +85,9 @@ pub(super) fn pull(
     }
     Err(StepError::ImageVanished(shown.clone()))
 }
+
+/// What the command exits with where it does not know an argument.
+const USAGE: u8 = 2;
 
 /// How `pyxis start --handover` ended.
 enum Ended {
@@ -100,13 +101,18 @@ fn hand_over(
     command: &RuntimeCommand,
     context: Context<'_>,
     target: Target<'_>,
-    options: &[&str],
+    joining: Joining,
     channels: Channels<'_>,
 ) -> Result<Ended, StepError> {
     let plan = context.plan;
-    let arguments = arguments(context, target, options);
+    let request = Request::Start(request(context, target, joining));
+    let request = request.file().map_err(StepError::Process)?;
+    log::verbose!("pyxis: asking for {} {joining:?}", target.argument().display());
+    let arguments = ["start", "--handover=3", "--lease=4", "--request=5"].map(OsStr::new);
     let given = [Some(channels.socket), Some(channels.lease)];
-    let outcome = context.caller.command(&command.program, arguments, given).run()?;
+    let mut command = context.caller.command(&command.program, &arguments, given);
+    command.request = Some(request.as_fd());
+    let outcome = command.run()?;
     let resumed = match outcome.code() {
         Some(0) => Resumed::Started,
         Some(ending::JOINED) => Resumed::Joined,
@@ -114,7 +120,10 @@ fn hand_over(
         Some(ending::NOT_RUNNING) => return Ok(Ended::NotRunning),
         _ => {
             let lines = outcome.lines().map(|line| line.strip_prefix("pyxis: ").unwrap_or(line));
-            let lines: Vec<&str> = lines.collect();
+            let mut lines: Vec<&str> = lines.collect();
+            if outcome.code() == Some(USAGE) {
+                lines.insert(0, MISMATCH);
+            }
             let words = if lines.is_empty() { outcome.ending() } else { lines.join("; ") };
             return Err(StepError::Start(words));
         }
@@ -133,10 +142,14 @@ fn hand_over(
 fn run_pull(
     command: &RuntimeCommand,
     context: Context<'_>,
-    arguments: Vec<OsString>,
+    request: &OwnedFd,
     socket: Option<BorrowedFd<'_>>,
 ) -> Result<Outcome, StepError> {
-    let command = context.caller.command(&command.program, arguments, [socket, None]);
+    let with_broker = ["pull", "--broker=3", "--request=4"].map(OsStr::new);
+    let without = ["pull", "--request=3"].map(OsStr::new);
+    let arguments = if socket.is_some() { &with_broker[..] } else { &without };
+    let mut command = context.caller.command(&command.program, arguments, [socket, None]);
+    command.request = Some(request.as_fd());
     if !context.talkative {
         return command.run_for_output();
     }
@@ -176,31 +189,33 @@ fn has_value(environ: &[CString], name: &OsStr) -> bool {
     environ.iter().find_map(value).is_some_and(|length| length > 0)
 }
 
-fn arguments(context: Context<'_>, target: Target<'_>, options: &[&str]) -> Vec<OsString> {
+fn request<'a>(context: Context<'a>, target: Target<'a>, joining: Joining) -> Start<'a> {
     let plan = context.plan;
-    let (socket, lease) = (format!("--handover={GIVEN}"), format!("--lease={}", GIVEN + 1));
-    let mut arguments: Vec<OsString> = vec!["start".into(), socket.into(), lease.into()];
-    for mount in target.mounts(plan) {
-        arguments.push("--mount".into());
-        arguments.push(mount.fstab_line());
-    }
     // The image's value stays where the job has none.
-    for name in plan.env.iter().filter(|name| has_value(context.caller.environ, name)) {
-        arguments.push("--env".into());
-        arguments.push(name.clone());
+    let has_value = |name: &&OsStr| has_value(context.caller.environ, name);
+    let mounts = target.mounts(plan);
+    let (target, joining) = match target {
+        Target::File(path) => {
+            // Other steps find it under this name.
+            let label = OsStr::new(&plan.name);
+            (request::Target::File { path: path.as_os_str(), label }, joining)
+        }
+        Target::Name(name) => (request::Target::Name(OsStr::new(name)), joining),
+        Target::Running(name, _) => (request::Target::Name(OsStr::new(name)), Joining::IfRunning),
+    };
+    Start {
+        target,
+        joining,
+        entrypoint: plan.entrypoint,
+        mounts: mounts.iter().map(mount).collect(),
+        env: plan.env.iter().map(OsString::as_os_str).filter(has_value).collect(),
     }
-    if plan.entrypoint {
-        arguments.push("--entrypoint".into());
-    }
-    arguments.extend(options.iter().map(Into::into));
-    if let Target::Running(..) = target {
-        arguments.push("--join".into());
-    }
-    if let Target::File(_) = target {
-        // Other steps find it under this name.
-        arguments.push(format!("--label={}", plan.name).into());
-    }
-    arguments.push("--".into());
-    arguments.push(target.argument().into());
-    arguments
 }
+
+fn mount(mount: &Mount) -> request::Mount<'_> {
+    let Mount { source, target, flags } = mount;
+    request::Mount { source, target, options: flags }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use crate::root::child::Caller;
 use crate::root::runtime::RuntimeCommand;
 use crate::step::error::StepError;
 use crate::step::image::Image;
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// A container of the runtime's list.
@@ -24,7 +25,7 @@ impl RuntimeCommand {
     ) -> Result<Option<Existing>, StepError> {
         let list = self.verb(
             caller,
-            vec!["list".into(), "-f".into()],
+            &["list", "-f"].map(OsStr::new),
             "couldn't get list of existing container filesystems",
         )?;
         Ok(parse_list(&list.log).find(|(have, _)| *have == name).map(|(_, existing)| existing))
@@ -38,8 +39,8 @@ impl RuntimeCommand {
         file: &Path,
     ) -> Result<(), StepError> {
         let Image::Remote { uri, shown } = image else { return Ok(()) };
-        let arguments = vec!["import".into(), "--output".into(), file.into(), uri.clone()];
-        self.verb(caller, arguments, &format!("failed to import docker image: {shown}")).map(drop)
+        let arguments = ["import".as_ref(), "--output".as_ref(), file.as_os_str(), uri];
+        self.verb(caller, &arguments, &format!("failed to import docker image: {shown}")).map(drop)
     }
 
     /// Makes a container of a remote image.
@@ -50,8 +51,8 @@ impl RuntimeCommand {
         name: &str,
     ) -> Result<(), StepError> {
         let Image::Remote { uri, shown } = image else { return Ok(()) };
-        let arguments = vec!["load".into(), "--name".into(), name.into(), uri.clone()];
-        self.verb(caller, arguments, &format!("failed to import docker image: {shown}")).map(drop)
+        let arguments = ["load".as_ref(), "--name".as_ref(), name.as_ref(), uri.as_os_str()];
+        self.verb(caller, &arguments, &format!("failed to import docker image: {shown}")).map(drop)
     }
 
     /// Makes a container of the squashfs file that `image` is in.
@@ -63,8 +64,8 @@ impl RuntimeCommand {
         name: &str,
     ) -> Result<(), StepError> {
         let failing = format!("failed to create container filesystem for image: {}", image.shown());
-        let arguments = vec!["create".into(), "--name".into(), name.into(), file.into()];
-        self.verb(caller, arguments, &failing).map(drop)
+        let arguments = ["create".as_ref(), "--name".as_ref(), name.as_ref(), file.as_os_str()];
+        self.verb(caller, &arguments, &failing).map(drop)
     }
 }
 

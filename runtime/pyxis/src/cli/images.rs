@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
+use handover::request::Request;
 use hygiene::console;
 use images::import::{ImportError, PullPolicy};
 use images::progress::{Progress, bytes};
@@ -13,7 +14,7 @@ use images::uri::Uri;
 
 use pyxis::settings::Settings;
 
-use super::{CliError, importer};
+use super::{CliError, importer, request};
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
@@ -29,8 +30,12 @@ pub(crate) struct PullArgs {
     /// A socket to who fills the shared store
     #[arg(long, hide = true, value_name = "FD")]
     broker: Option<i32>,
+    /// What the plugin asks for, in place of arguments
+    #[arg(long, hide = true, value_name = "FD")]
+    request: Option<i32>,
     /// An image, as for import
-    uri: String,
+    #[arg(required_unless_present = "request")]
+    uri: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -67,8 +72,12 @@ impl PullArgs {
     /// Fetches an image into the store and prints where it is.
     pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let policy = policy(self.policy, settings);
-        let mut uri: Uri = self.uri.parse().map_err(ImportError::from)?;
-        if let Some(digest) = &self.resolved {
+        let (uri, resolved) = match self.request {
+            Some(fd) => asked(fd)?,
+            None => (self.uri.unwrap_or_default(), self.resolved),
+        };
+        let mut uri: Uri = uri.parse().map_err(ImportError::from)?;
+        if let Some(digest) = &resolved {
             uri.resolve_to(digest).map_err(ImportError::from)?;
         }
         let mut importer = importer(settings, self.arch.as_deref(), Progress::for_stderr())?;
@@ -78,6 +87,14 @@ impl PullArgs {
         let image = importer.pull(&uri, policy)?.path;
         console::print_bytes([image.as_os_str().as_bytes()]).map_err(CliError::Output)?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The image that the plugin asks for, and what its tag has been found to name.
+fn asked(fd: i32) -> Result<(String, Option<String>), CliError> {
+    match request::parse(&request::read(fd)?)? {
+        Request::Pull { uri, digest } => Ok((request::text(uri), digest.map(request::text))),
+        _ => Err(request::wrong(request::OTHER_VERB)),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use handover::request::Request;
 use hygiene::console;
 use images::import::ImportError;
 use images::progress::Progress;
@@ -11,7 +12,7 @@ use images::uri::Uri;
 
 use pyxis::settings::Settings;
 
-use super::{CliError, importer};
+use super::{CliError, importer, request};
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
@@ -35,8 +36,12 @@ pub(crate) struct DigestArgs {
     /// tag, that of their index
     #[arg(long)]
     index: bool,
+    /// What the plugin asks for, in place of the image
+    #[arg(long, hide = true, value_name = "FD")]
+    request: Option<i32>,
     /// docker://[USER@][REGISTRY#]IMAGE[:TAG], or a layout as for import
-    uri: String,
+    #[arg(required_unless_present = "request")]
+    uri: Option<String>,
 }
 
 impl ImportArgs {
@@ -53,7 +58,11 @@ impl ImportArgs {
 impl DigestArgs {
     /// Prints the digest of an image.
     pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
-        let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
+        let uri = match self.request {
+            Some(fd) => asked(fd)?,
+            None => self.uri.unwrap_or_default(),
+        };
+        let uri: Uri = uri.parse().map_err(ImportError::from)?;
         let importer = importer(settings, self.arch.as_deref(), Progress::Silent)?;
         let digest = if self.index {
             importer.tag_digest(&uri, settings.pull_policy)?
@@ -62,6 +71,14 @@ impl DigestArgs {
         };
         console::print(digest).map_err(CliError::Output)?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The image that the plugin asks for.
+fn asked(fd: i32) -> Result<String, CliError> {
+    match request::parse(&request::read(fd)?)? {
+        Request::Digest { uri } => Ok(request::text(uri)),
+        _ => Err(request::wrong(request::OTHER_VERB)),
     }
 }
 

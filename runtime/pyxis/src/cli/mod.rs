@@ -16,6 +16,7 @@ pub(crate) mod list;
 pub(crate) mod load;
 pub(crate) mod mount;
 pub(crate) mod remove;
+mod request;
 pub(crate) mod start;
 pub(crate) mod version;
 
@@ -205,6 +206,9 @@ pub(crate) enum CliError {
          `pyxis start` it, or use enroot's own bundle"
     )]
     NoBundle,
+    /// What the plugin asks for.
+    #[error("{0}")]
+    Request(#[source] std::io::Error),
     #[error("descriptor {0} is not usable: {1}")]
     Descriptor(i32, nix::errno::Errno),
     #[error("cannot look into {}: {source}", path.display())]

@@ -13,11 +13,12 @@ use containers::record::{ContainerError, Name};
 use containers::start::{Namespaces, Plan, Root, Standard, StartError, start};
 use containers::verbs::{hand_over, hand_over_labelled};
 use handover::ending;
+use handover::request::{Joining, MISMATCH, Request, Target};
 use pyxis::settings::{Settings, variables};
 use pyxis::{directives, site};
 use squashfs::image::Image;
 
-use super::{CliError, as_enroot, check_variables, data_path, devices, host};
+use super::{CliError, as_enroot, check_variables, data_path, devices, host, request};
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct StartArgs {
@@ -60,10 +61,13 @@ pub(crate) struct StartArgs {
     /// Send the container's descriptors to this socket and exit, instead of running a command
     #[arg(long, value_name = "FD")]
     handover: Option<RawFd>,
-    /// Kill the container when this socket's other end is closed without a word [default: that of
-    /// --handover]
-    #[arg(long, value_name = "FD", requires = "handover")]
+    /// Kill the container when this socket's other end is closed without a word, in place of that of
+    /// --handover; with --request only
+    #[arg(long, hide = true, value_name = "FD", requires = "handover")]
     lease: Option<RawFd>,
+    /// What the plugin asks for, in place of all other arguments
+    #[arg(long, hide = true, value_name = "FD", requires = "handover")]
+    request: Option<RawFd>,
     /// Send the descriptors of the container if it is running, instead of starting it again
     #[arg(long, requires = "handover")]
     join: bool,
@@ -86,19 +90,30 @@ pub(crate) struct StartArgs {
         allow_hyphen_values = true,
         num_args = 1..,
         value_names = ["NAME|IMAGE", "COMMAND"],
-        required_unless_present = "name"
+        required_unless_present_any = ["name", "request"]
     )]
     words: Vec<OsString>,
+    /// What no argument can say.
+    #[arg(skip)]
+    asked: Option<Asked>,
+}
+
+/// What the plugin asks for and arguments have no word for.
+#[derive(Clone, Debug)]
+struct Asked {
+    mounts: Vec<Entry>,
+    /// Whether the first word is a file's, or else a container's.
+    is_file: bool,
 }
 
 impl StartArgs {
     fn plan(&self, root: Root, settings: &Settings) -> Result<Plan, CliError> {
         let defaults = &settings.container;
-        let mounts = self
-            .mounts
-            .iter()
+        let lines = self.mounts.iter();
+        let mut mounts = lines
             .filter_map(|line| Entry::parse(&spaced(line)).transpose())
-            .collect::<Result<_, FstabError>>()?;
+            .collect::<Result<Vec<_>, FstabError>>()?;
+        mounts.extend(self.asked.iter().flat_map(|asked| asked.mounts.iter().cloned()));
         let site = site::find(settings)?;
         let mut devices = devices::wanted(&self.devices, settings)?;
         devices.nvidia &= !site.replaces(Standard::Nvidia);
@@ -151,10 +166,46 @@ impl StartArgs {
             return Err(CliError::Option(first.to_string_lossy().into_owned()));
         }
         let path = Path::new(first);
-        if first.as_bytes().contains(&b'/') || is_squashfs(path) {
+        let is_file = match &self.asked {
+            Some(asked) => asked.is_file,
+            None => first.as_bytes().contains(&b'/') || is_squashfs(path),
+        };
+        if is_file {
             return Ok(Root::Path(path.to_owned()));
         }
         Ok(Root::Container(data_path(settings)?.container(&Name::new(first)?)?))
+    }
+
+    /// As the plugin has asked, where it has.
+    fn with_request(self) -> Result<StartArgs, CliError> {
+        let Some(fd) = self.request else {
+            // One that knows of no request.
+            return if self.lease.is_some() { Err(request::wrong(MISMATCH)) } else { Ok(self) };
+        };
+        let bytes = request::read(fd)?;
+        let Request::Start(start) = request::parse(&bytes)? else {
+            return Err(request::wrong(request::OTHER_VERB));
+        };
+        let (word, label, is_file) = match start.target {
+            Target::File { path, label } => (path, Some(label.to_owned()), true),
+            Target::Name(name) => (name, None, false),
+        };
+        let mounts = start.mounts.iter();
+        let mounts = mounts
+            .map(|mount| Entry::of_parts(mount.source, mount.target, mount.options))
+            .collect::<Result<_, FstabError>>()?;
+        Ok(StartArgs {
+            handover: self.handover,
+            lease: self.lease,
+            join: start.joining != Joining::Never,
+            no_start: start.joining == Joining::OnlyRunning,
+            label,
+            entrypoint: start.entrypoint,
+            env: start.env.into_iter().map(OsStr::to_owned).collect(),
+            words: vec![word.to_owned()],
+            asked: Some(Asked { mounts, is_file }),
+            ..StartArgs::default()
+        })
     }
 
     /// What the script given with --conf says in its `#ENROOT_` lines.
@@ -165,7 +216,7 @@ impl StartArgs {
     /// Starts the container and runs the command in it, or hands it over.
     pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let asked = self.handover.is_some();
-        self.start_or_join(settings).map_err(|error| match error {
+        self.with_request()?.start_or_join(settings).map_err(|error| match error {
             CliError::Container(absent @ ContainerError::Absent { .. })
             | CliError::Start(StartError::Container(absent @ ContainerError::Absent { .. }))
                 if asked =>

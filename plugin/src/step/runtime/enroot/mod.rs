@@ -30,6 +30,7 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, read, setsid};
 use spank_bindings::{export, log};
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -50,12 +51,18 @@ pub(super) fn start(
 ) -> Result<(), StepError> {
     let plan = context.plan;
     let conf = ConfFile::write(plan, target.mounts(plan))?;
-    let mut arguments = vec!["start".into(), "--conf".into(), conf.path().into()];
-    arguments.push(target.argument().into());
-    arguments.extend(["sh".into(), "-c".into(), "kill -STOP $$; exit 0".into()]);
+    let arguments: [&OsStr; 7] = [
+        "start".as_ref(),
+        "--conf".as_ref(),
+        conf.path().as_ref(),
+        target.argument().as_ref(),
+        "sh".as_ref(),
+        "-c".as_ref(),
+        "kill -STOP $$; exit 0".as_ref(),
+    ];
     let monitor = Monitor {
         enroot: command,
-        start: context.caller.command(&command.program, arguments, [None; 2]),
+        start: context.caller.command(&command.program, &arguments, [None; 2]),
         target,
         channels,
         log: log_file()?,

@@ -1,0 +1,142 @@
+use super::*;
+use crate::config::Config;
+use crate::options::{Options, Valued};
+use crate::root::child::{Caller, Patience};
+use crate::root::job::Job;
+use crate::root::shared::pair;
+use crate::root::user::Credentials;
+use crate::step::plan::Plan;
+use spank_bindings::StepId;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Stands in for the command: leaves its arguments and its request in its directory.
+const NOTES: &str = "#!/bin/sh\n\
+    cat /proc/$$/cmdline > ${0%/*}/cmdline\n\
+    for fd in 5 4 3; do\n\
+        if [ -e /proc/$$/fd/$fd ]; then cat /proc/$$/fd/$fd > ${0%/*}/request && break; fi\n\
+    done 2> /dev/null\n";
+
+/// A command that ends with `script`, and what the plugin says to it.
+struct Noted {
+    directory: tempfile::TempDir,
+    command: RuntimeCommand,
+}
+
+impl Noted {
+    fn new(script: &str) -> Noted {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("pyxis");
+        fs::write(&program, format!("{NOTES}{script}")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        Noted { directory, command: RuntimeCommand { name: "pyxis", program } }
+    }
+
+    fn arguments(&self) -> String {
+        let bytes = fs::read(self.directory.path().join("cmdline")).unwrap();
+        let words = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        words.skip(2).collect::<Vec<_>>().join(" ").trim_end().to_owned()
+    }
+
+    fn request(&self) -> Vec<u8> {
+        fs::read(self.directory.path().join("request")).unwrap()
+    }
+}
+
+/// Has `run` called with what a start of these options works with.
+fn with_context<T>(options: &[(Valued, &str)], run: impl FnOnce(Context<'_>) -> T) -> T {
+    let user = || Credentials { uid: 0, gid: 0, groups: vec![] };
+    let job = Job {
+        user: user(),
+        job_id: 42,
+        step_id: StepId(7),
+        local_tasks: 1,
+        total_tasks: 1,
+        cwd: None,
+        pinned: None,
+        privileged: false,
+    };
+    let mut parsed = Options::default();
+    for (which, value) in options {
+        parsed.set(*which, value.as_bytes()).unwrap();
+    }
+    let config = Config::default();
+    let plan = Plan::new(&config, &parsed, &job, None).unwrap();
+    let environ = [c"PATH=/usr/bin:/bin".to_owned(), c"SECRET=x".to_owned(), c"EMPTY=".to_owned()];
+    let user = user();
+    let caller =
+        Caller { user: &user, environ: &environ, patience: Patience::OfUser, cgroup: None };
+    run(Context { config: &config, plan: &plan, caller, talkative: false })
+}
+
+const OPTIONS: [(Valued, &str); 3] = [
+    (Valued::Image, "/secret image.sqsh"),
+    (Valued::Mounts, "/secret\\dir:/mnt:ro"),
+    (Valued::Env, "SECRET,EMPTY,ABSENT"),
+];
+
+fn started(noted: &Noted, target: Target<'_>) -> Result<(), StepError> {
+    let (socket, lease) = pair().unwrap();
+    let channels = Channels { socket: socket.as_fd(), lease: lease.as_fd() };
+    with_context(&OPTIONS, |context| start(&noted.command, context, target, channels))
+}
+
+#[test]
+fn nothing_of_the_users_is_an_argument_of_a_start() {
+    let noted = Noted::new("");
+    started(&noted, Target::File(Path::new("/secret image.sqsh"))).unwrap();
+    assert_eq!(noted.arguments(), "start --handover=3 --lease=4 --request=5");
+    let bytes = noted.request();
+    let Request::Start(asked) = Request::parse(&bytes).unwrap() else { panic!("no start") };
+    let (path, label) = (OsStr::new("/secret image.sqsh"), OsStr::new("pyxis_42.7"));
+    assert_eq!(asked.target, request::Target::File { path, label });
+    let (source, target) = (OsStr::new("/secret\\dir"), OsStr::new("/mnt"));
+    let options = OsStr::new("x-create=auto,rbind,ro");
+    assert_eq!(asked.mounts, [request::Mount { source, target, options }]);
+    assert_eq!((asked.env, asked.joining), (vec![OsStr::new("SECRET")], Joining::Never));
+}
+
+#[test]
+fn a_container_that_runs_is_joined_without_mounts() {
+    let noted = Noted::new("exit 10");
+    started(&noted, Target::Running("secret", 1)).unwrap();
+    assert!(!noted.arguments().contains("secret"), "{}", noted.arguments());
+    let bytes = noted.request();
+    let Request::Start(asked) = Request::parse(&bytes).unwrap() else { panic!("no start") };
+    assert_eq!(asked.target, request::Target::Name(OsStr::new("secret")));
+    assert_eq!((asked.mounts.len(), asked.joining), (0, Joining::IfRunning));
+}
+
+#[test]
+fn nor_is_it_of_a_pull() {
+    let image = Image::parse(OsStr::new("user@secret.example#image:1"));
+    let (socket, _other) = pair().unwrap();
+    for (broker, words) in
+        [(None, "pull --request=3"), (Some(socket.as_fd()), "pull --broker=3 --request=4")]
+    {
+        let noted = Noted::new("echo /dev/null");
+        let stored = with_context(&[(Valued::Image, "x")], |context| {
+            pull(&noted.command, context, &image, broker).unwrap().map(|stored| stored.path)
+        });
+        assert_eq!(stored, Some("/dev/null".into()));
+        assert_eq!(noted.arguments(), words);
+        let uri = OsStr::new("docker://user@secret.example#image:1");
+        let bytes = noted.request();
+        assert_eq!(Request::parse(&bytes).unwrap(), Request::Pull { uri, digest: None });
+    }
+}
+
+/// As the argument parser of a command without requests ends.
+#[test]
+fn a_command_that_knows_no_request_is_said_to_be_of_another_version() {
+    let old = "echo \"error: unexpected argument '--request' found\" >&2; exit 2";
+    let noted = Noted::new(old);
+    let error = started(&noted, Target::Name("c")).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("container start failed: {MISMATCH}; error: ")), "{error}");
+    let image = Image::parse(OsStr::new("image"));
+    let error = with_context(&[], |context| {
+        pull(&noted.command, context, &image, None).map(drop).unwrap_err().to_string()
+    });
+    assert_eq!(error, format!("container start failed: {MISMATCH}"));
+}
