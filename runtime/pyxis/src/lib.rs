@@ -1,8 +1,9 @@
-//! The `pyxis` command: its settings, and the doctor. Its arguments are in the program itself.
+//! The `pyxis` command: its settings, the doctor, and progress. Its arguments are in the program itself.
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 pub mod directives;
 pub mod doctor;
+pub mod progress;
 pub mod settings;
 pub mod site;

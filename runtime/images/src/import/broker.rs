@@ -177,7 +177,7 @@ mod tests {
     fn ask(ours: OwnedFd) -> Result<(), String> {
         let (tell, told) = channel();
         std::thread::spawn(move || {
-            tell.send(ask_for(ours.as_fd(), "x", &Progress::Silent, Duration::from_millis(300)))
+            tell.send(ask_for(ours.as_fd(), "x", &Progress::SILENT, Duration::from_millis(300)))
         });
         told.recv_timeout(Duration::from_secs(10)).expect("an end of the wait")
     }

@@ -8,10 +8,10 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use images::import::{ImportError, broker};
-use images::progress::Progress;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use pyxis::progress;
 use pyxis::settings::Settings;
 
 use super::{CliError, descriptor, importer};
@@ -50,7 +50,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, CliError> {
     fcntl(socket.as_fd(), FcntlArg::F_SETFL(not_waiting))
         .map_err(|errno| CliError::Descriptor(SOCKET, errno))?;
     nix::unistd::dup2_stderr(socket).map_err(|errno| CliError::Descriptor(SOCKET, errno))?;
-    let mut importer = importer(settings, None, Progress::Lines)?;
+    let mut importer = importer(settings, None, progress::lines())?;
     // Whoever asks gets what anybody would get.
     importer.work_for_others(before_fetching);
     broker::serve(&importer, &request, socket)?;

@@ -8,10 +8,11 @@ use clap::{Args, ValueEnum};
 use handover::request::Request;
 use hygiene::console;
 use images::import::{ImportError, PullPolicy};
-use images::progress::{Progress, bytes};
+use images::progress::bytes;
 use images::store::{Policy, Store, StoreError};
 use images::uri::Uri;
 
+use pyxis::progress;
 use pyxis::settings::Settings;
 
 use super::{CliError, importer, request};
@@ -80,7 +81,7 @@ impl PullArgs {
         if let Some(digest) = &resolved {
             uri.resolve_to(digest).map_err(ImportError::from)?;
         }
-        let mut importer = importer(settings, self.arch.as_deref(), Progress::for_stderr())?;
+        let mut importer = importer(settings, self.arch.as_deref(), progress::for_stderr())?;
         if let Some(fd) = self.broker {
             importer.set_broker(super::descriptor::given(fd)?);
         }
@@ -101,7 +102,7 @@ fn asked(fd: i32) -> Result<(String, Option<String>), CliError> {
 fn open(settings: &Settings) -> Result<Store, StoreError> {
     let store = super::store(settings)?;
     if let Some(notice) = store.notice() {
-        Progress::for_stderr().warn(notice);
+        progress::for_stderr().warn(notice);
     }
     Ok(store)
 }

@@ -10,6 +10,7 @@ use images::import::ImportError;
 use images::progress::Progress;
 use images::uri::Uri;
 
+use pyxis::progress;
 use pyxis::settings::Settings;
 
 use super::{CliError, importer, request};
@@ -49,7 +50,7 @@ impl ImportArgs {
     pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
         let output = self.output.unwrap_or_else(|| default_name(&uri));
-        let importer = importer(settings, self.arch.as_deref(), Progress::for_stderr())?;
+        let importer = importer(settings, self.arch.as_deref(), progress::for_stderr())?;
         importer.import_to(&uri, &output)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -63,7 +64,7 @@ impl DigestArgs {
             None => self.uri.unwrap_or_default(),
         };
         let uri: Uri = uri.parse().map_err(ImportError::from)?;
-        let importer = importer(settings, self.arch.as_deref(), Progress::Silent)?;
+        let importer = importer(settings, self.arch.as_deref(), Progress::SILENT)?;
         let digest = if self.index {
             importer.tag_digest(&uri, settings.pull_policy)?
         } else {

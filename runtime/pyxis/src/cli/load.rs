@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 use containers::record::{ContainerError, Name};
 use images::import::ImportError;
-use images::progress::Progress;
 use images::uri::Uri;
 
+use pyxis::progress;
 use pyxis::settings::Settings;
 
 use super::{CliError, data_path, host, import, importer, name_of};
@@ -41,7 +41,7 @@ impl LoadArgs {
         if !force && place.symlink_metadata().is_ok() {
             return Err(ContainerError::Exists { path: place }.into());
         }
-        let importer = importer(settings, self.arch.as_deref(), Progress::for_stderr())?;
+        let importer = importer(settings, self.arch.as_deref(), progress::for_stderr())?;
         let image = importer.pull(&uri, settings.pull_policy)?;
         data.create(&name, &image.path, force, &host(settings))?;
         Ok(ExitCode::SUCCESS)
