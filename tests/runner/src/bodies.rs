@@ -50,6 +50,7 @@ pub(crate) fn is_shell(file: &str) -> bool {
 }
 
 pub(crate) fn sizes(run: &mut Run<'_>) -> Done {
+    lint(run, "every public function has a caller", lint::callers::check(here()));
     lint(run, "every clippy.toml has the thresholds", lint::sizes::check(here()));
     Ok(())
 }

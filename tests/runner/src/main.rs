@@ -35,9 +35,10 @@ fn main() -> ExitCode {
         ["lint", "bats"] => lint_result(lint::bats::check(here)),
         ["lint", "claims"] => lint_result(lint::claims::check(here)),
         ["lint", "rust"] => lint_result(lint::rust::check(here)),
+        ["lint", "callers"] => lint_result(lint::callers::check(here)),
         ["lint", "sizes"] => lint_result(lint::sizes::check(here)),
         _ => {
-            eprintln!("usage: runner run [SUITE...] | lint bats|claims|rust|sizes");
+            eprintln!("usage: runner run [SUITE...] | lint bats|callers|claims|rust|sizes");
             ExitCode::from(2)
         }
     }

@@ -105,6 +105,7 @@ fn lints(run: &mut Run<'_>, changed: &[String]) -> Result<(), Stop> {
     for (text, found) in [
         ("every assertion of the bats files can fail", lint::bats::check(here)),
         ("no Rust test ends before it has tested", lint::rust::check(here)),
+        ("every public function has a caller", lint::callers::check(here)),
         ("every clippy.toml has the thresholds", lint::sizes::check(here)),
         ("each test that is named in documents exists", lint::claims::check(here)),
     ] {

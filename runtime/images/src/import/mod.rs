@@ -17,7 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::layers::{DirectorySink, Limits, Sink, limit_windows};
+use crate::layers::{Limits, limit_windows};
 use crate::progress::Progress;
 use crate::registry::{Credentials, Settings, architecture};
 use crate::squash::Squash;
@@ -128,11 +128,6 @@ impl Importer {
         self.before_fetching = before_fetching;
     }
 
-    /// Uses these credentials and no others.
-    pub fn set_credentials(&mut self, credentials: Credentials) {
-        self.credentials = credentials;
-    }
-
     /// Has images fetched to the store of all users by who is behind this socket, where they need
     /// no credentials.
     pub fn set_broker(&mut self, broker: BorrowedFd<'static>) {
@@ -208,20 +203,6 @@ impl Importer {
             pending.publish_new(output, new_mode())?;
         }
         Ok(())
-    }
-
-    /// Unpacks an image into an empty directory of the caller's.
-    ///
-    /// # Errors
-    /// [`ImportError`].
-    pub fn unpack_to(&self, uri: &Uri, directory: &Path) -> Result<(), ImportError> {
-        let resolved = self
-            .resolve(uri, PullPolicy::Always)?
-            .ok_or_else(|| ImportError::NoDigest(uri.to_string()))?;
-        let merged = self.merge(&resolved)?;
-        let mut sink = DirectorySink::new(directory);
-        self.emit(&merged, &mut sink as &mut dyn Sink)?;
-        sink.finish().map_err(ImportError::Merge)
     }
 
     fn stored(&self, resolved: &Resolved, policy: PullPolicy) -> Result<StoredImage, ImportError> {

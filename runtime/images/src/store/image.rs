@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::file::new_mode;
-use super::{IMAGES, Pending, Store, StoreError, open_plain, read_small, remove, usage};
+use super::{IMAGES, Pending, Store, StoreError, open_plain, read_small, usage};
 
 /// What is known of an image beside its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,15 +114,6 @@ impl Store {
         }
         out.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
         Ok(out)
-    }
-
-    /// Removes an image.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn remove_image(&self, hex: &str) -> Result<(), StoreError> {
-        remove(&image_path(&self.root, hex))?;
-        remove(&record_path(&self.root, hex))
     }
 }
 

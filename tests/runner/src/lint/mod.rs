@@ -1,6 +1,8 @@
-//! Rules for the sources of tests: a test that cannot fail is worse than none.
+//! Rules for sources that no compiler has: a test that cannot fail is worse than none, and so is code that
+//! nobody calls.
 
 pub(crate) mod bats;
+pub(crate) mod callers;
 pub(crate) mod claims;
 pub(crate) mod mask;
 pub(crate) mod rust;

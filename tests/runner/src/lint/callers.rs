@@ -1,0 +1,170 @@
+//! Public functions that nothing calls but tests: code that is kept up for nobody. The compiler sees them
+//! only where they are private to their crate.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Where functions need no caller, and why.
+const EXEMPT: [(&str, &str); 2] = [
+    ("spank-bindings/", "the whole of Slurm's interface, of which a plugin uses what it needs"),
+    ("runtime/squashfs/src/write/", "what packs images is told of other trees by whoever uses it"),
+];
+
+/// What is wrong with all Rust files of the checkout, one line each.
+pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
+    let names = super::files(root, &["*.rs"])?;
+    let mut sources = Vec::new();
+    for name in names {
+        let text = super::read(root, &name)?;
+        sources.push((name, text));
+    }
+    if sources.is_empty() {
+        return Err("no Rust file found".into());
+    }
+    Ok(uncalled(&sources))
+}
+
+/// Place and name of each public function whose name nothing but tests and definitions has. A name that two
+/// functions have is called where either is: what is found is certain, not all is found.
+fn uncalled(sources: &[(String, String)]) -> Vec<String> {
+    let in_tests: Vec<String> =
+        sources.iter().flat_map(|(name, text)| test_modules(name, text)).collect();
+    let is_test = |name: &str| {
+        let parts = ["/tests/", "/fuzz/", "/benches/", "/examples/"];
+        parts.iter().any(|part| name.contains(part))
+            || name.ends_with("/tests.rs")
+            || in_tests.iter().any(|test| name == test)
+    };
+    let code: Vec<(&str, Vec<(usize, &str)>)> = sources
+        .iter()
+        .filter(|(name, _)| !is_test(name))
+        .map(|(name, text)| (name.as_str(), lines(text)))
+        .collect();
+    let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, line) in code.iter().flat_map(|(_, lines)| lines) {
+        let mut before = "";
+        for word in words(line) {
+            *uses.entry(word).or_default() += usize::from(before != "fn");
+            before = word;
+        }
+    }
+    let mut found = Vec::new();
+    for (name, lines) in &code {
+        if EXEMPT.iter().any(|(place, _)| name.starts_with(place)) {
+            continue;
+        }
+        for (number, line) in lines {
+            let function = defined(line).filter(|word| !uses.contains_key(word) || uses[word] == 0);
+            found.extend(function.map(|function| {
+                format!("{name}:{number}: {function} has no caller but tests: remove it")
+            }));
+        }
+    }
+    found
+}
+
+/// The files of modules that are there for tests only: `#[cfg(test)]` before `mod NAME;`.
+fn test_modules(name: &str, text: &str) -> Vec<String> {
+    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let stem = file.trim_end_matches(".rs");
+    let below = if ["mod", "lib", "main"].contains(&stem) {
+        folder.to_owned()
+    } else {
+        format!("{folder}/{stem}")
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let modules = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]");
+    let modules = modules.filter_map(|pair| {
+        let module = pair[1].trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+        module.strip_prefix("mod ")?.strip_suffix(';')
+    });
+    modules.map(|module| format!("{below}/{module}.rs")).collect()
+}
+
+/// Numbered lines without comments, up to the module of tests, and without functions that are for tests only.
+fn lines(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut before = "";
+    for (number, line) in (1..).zip(text.lines()) {
+        let code = line.split("//").next().unwrap_or_default();
+        let is_for_tests = before.trim() == "#[cfg(test)]";
+        if is_for_tests && line.starts_with("mod ") && line.ends_with('{') {
+            break;
+        }
+        if !is_for_tests && !code.trim().is_empty() {
+            found.push((number, code));
+        }
+        before = line;
+    }
+    found
+}
+
+/// The public function that a line begins to define.
+fn defined(line: &str) -> Option<&str> {
+    let rest = line.trim_start().strip_prefix("pub")?;
+    let rest = match rest.strip_prefix('(') {
+        Some(rest) => rest.split_once(')')?.1,
+        None => rest,
+    };
+    let mut words =
+        words(rest).skip_while(|word| ["const", "unsafe", "extern", "C"].contains(word));
+    words.next().filter(|word| *word == "fn")?;
+    words.next()
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(sources: &[(&str, &str)]) -> Vec<String> {
+        let sources: Vec<_> =
+            sources.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        uncalled(&sources)
+    }
+
+    #[test]
+    fn what_only_tests_call_is_found() {
+        let library = "/// dead() is.\npub fn dead() {}\n    pub(crate) const fn gone(&self) {}\npub fn used() {} // gone()\n\
+            fn main() { used(); }\n#[cfg(test)]\nmod tests {\n    fn it() { dead(); gone() }\n}\n";
+        let tests = "fn it() { dead(); gone(); }";
+        let names = ["dead", "gone"];
+        let lines = [2, 3].into_iter().zip(names);
+        let lines: Vec<_> = lines
+            .map(|(line, name)| {
+                format!("a/src/lib.rs:{line}: {name} has no caller but tests: remove it")
+            })
+            .collect();
+        assert_eq!(found(&[("a/src/lib.rs", library), ("a/tests/t.rs", tests)]), lines);
+        let caller = ("b/src/main.rs", "use a::dead;\nfn x() { dead(); y.gone() }");
+        assert_eq!(found(&[("a/src/lib.rs", library), caller]), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_for_tests_needs_no_caller() {
+        let library = "#[cfg(test)]\npub(super) mod tree;\n#[cfg(test)]\npub fn helper() {}\n";
+        assert_eq!(
+            found(&[("a/src/b/mod.rs", library), ("a/src/b/tree.rs", "pub fn x() {}")]),
+            [""; 0]
+        );
+        assert_eq!(
+            found(&[("a/src/b.rs", library), ("a/src/b/tree.rs", "pub fn x() {}")]),
+            [""; 0]
+        );
+        assert_eq!(
+            found(&[("a/src/c.rs", library), ("a/src/b/tree.rs", "pub fn x() {}")]).len(),
+            1
+        );
+        assert_eq!(found(&[("spank-bindings/src/env.rs", "pub fn x() {}")]), [""; 0]);
+    }
+
+    #[test]
+    fn no_public_function_of_this_checkout_lacks_a_caller() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        assert_eq!(check(&root), Ok(vec![]));
+    }
+}
