@@ -53,7 +53,6 @@ fn with_context<T>(options: &[(Valued, &str)], run: impl FnOnce(Context<'_>) -> 
         step_id: StepId(7),
         local_tasks: 1,
         total_tasks: 1,
-        cwd: None,
         pinned: None,
         privileged: false,
     };
