@@ -24,6 +24,8 @@ pub enum Create {
 pub struct Entry {
     /// Path of a bind mount's source, or the file system's own notion of a source.
     pub source: OsString,
+    /// The source is a path of the container, not of the host.
+    pub inside: bool,
     /// Where, inside the container.
     pub target: OsString,
     /// File system type; `none` for binds.
@@ -172,6 +174,7 @@ impl Entry {
         let bad = |problem| FstabError { line: line.trim().to_owned(), problem };
         let mut entry = Entry {
             source: fields.source,
+            inside: false,
             target: fields.target.ok_or_else(|| bad("it has no target"))?,
             fstype: fields.fstype.unwrap_or_else(|| "none".to_owned()),
             flags: MsFlags::empty(),

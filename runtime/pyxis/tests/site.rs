@@ -253,6 +253,29 @@ fn a_sites_own_system_files_say_what_there_is() {
 }
 
 #[test]
+fn a_list_names_places_of_the_container() {
+    let place = Place::new();
+    place.image("image", |root| {
+        fs::write(root.join("tmp/of-image"), "").unwrap();
+        fs::create_dir(root.join("data")).unwrap();
+        fs::write(root.join("data/file"), "of the image\n").unwrap();
+        std::os::unix::fs::symlink("/proc/self/root/etc", root.join("out")).unwrap();
+    });
+    let node = node(&place);
+    let list = node.join("mounts.d/50.fstab");
+    fs::write(&list, "${ENROOT_ROOTFS}/data /there none x-create=dir,bind,ro\n").unwrap();
+    assert_eq!(says(&on_node(&place, &[], "cat /there/file")), "of the image\n");
+    // And by no link of the image's does one of them become a place of the node.
+    fs::write(&list, "${ENROOT_ROOTFS}/out /there none x-create=dir,bind,ro\n").unwrap();
+    let refused = on_node(&place, &[], "true");
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        words.contains("cannot mount /out: a link there leads out of the container"),
+        "{words}"
+    );
+}
+
+#[test]
 fn what_is_the_containers_own_is_not_covered_by_a_sites_system_list() {
     let place = Place::new();
     place.image("image", |_| {});

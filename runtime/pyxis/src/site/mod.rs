@@ -44,6 +44,7 @@ pub fn find(settings: &Settings) -> Result<Site, SiteError> {
     let folders = &settings.folders;
     let (runtime, is_said) = &settings.paths.runtime;
     let mut found = Found::new(known::FILES, folders.user.as_deref());
+    found.needed = needed(settings);
     let mounts = found.lists(&folders.mounts, Kind::Mounts)?;
     let environ = found.lists(&folders.environ, Kind::Environ)?;
     let hooks = found.hooks(&folders.hooks);
@@ -61,6 +62,21 @@ pub fn find(settings: &Settings) -> Result<Site, SiteError> {
     })
 }
 
+/// Hooks of enroot's that would do something for this step: what they do is not done otherwise.
+fn needed(settings: &Settings) -> Vec<&'static str> {
+    let value = |name: &str| settings.host.get(OsStr::new(name));
+    let mut needed = Vec::new();
+    if value("SLURM_NETWORK").is_some_and(|network| network == "sharp") {
+        needed.push("50-sharp.sh");
+    }
+    let hidden =
+        value("NVIDIA_VISIBLE_DEVICES").is_some_and(|gpus| gpus == "void" || gpus == "none");
+    if !hidden && settings.devices.root.join("proc/driver/nvidia/version").exists() {
+        needed.push("50-mig-config.sh");
+    }
+    needed
+}
+
 /// Places that enroot's own configuration always names.
 fn variables_of_enroot(settings: &Settings) -> Environ {
     let said = settings.resolved.all().filter(|(setting, ..)| setting.section == "paths");
@@ -74,6 +90,8 @@ fn variables_of_enroot(settings: &Settings) -> Environ {
 struct Found<'a> {
     /// What enroot comes with.
     table: &'a str,
+    /// Those of its hooks that are run all the same.
+    needed: Vec<&'static str>,
     /// The user's folder, whose files replace nothing of the site's.
     user: Option<&'a Path>,
     /// Files that enroot comes with.
@@ -84,7 +102,7 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn new(table: &'a str, user: Option<&'a Path>) -> Found<'a> {
-        Found { table, user, known: Vec::new(), own: Vec::new() }
+        Found { table, needed: Vec::new(), user, known: Vec::new(), own: Vec::new() }
     }
 
     /// Mount lists or lists of variables, without those that say what is done anyway.
@@ -94,7 +112,7 @@ impl<'a> Found<'a> {
         for path in folders.iter().flat_map(|folder| files(folder, suffix)) {
             let text = bounded::read(&path, bounded::CONFIGURATION);
             let text = text.map_err(|source| SiteError { path: path.clone(), source })?;
-            if !self.is_known(kind, &path, Some(&text)) {
+            if self.known_name(kind, &path, Some(&text)).is_none() {
                 lists.push(SiteFile { path, text });
             }
         }
@@ -109,7 +127,8 @@ impl<'a> Found<'a> {
         hooks.retain(|path| {
             // One that is not to be read is none of enroot's.
             let text = bounded::read(path, bounded::CONFIGURATION).ok();
-            !self.is_known(Kind::Hooks, path, text.as_deref())
+            let known = self.known_name(Kind::Hooks, path, text.as_deref());
+            known.is_none_or(|name| self.needed.contains(&name))
         });
         hooks
     }
@@ -123,14 +142,15 @@ impl<'a> Found<'a> {
         hooks.iter().take_while(is_before).count()
     }
 
-    fn is_known(&mut self, kind: Kind, path: &Path, text: Option<&[u8]>) -> bool {
+    /// The name of a file that enroot comes with.
+    fn known_name(&mut self, kind: Kind, path: &Path, text: Option<&[u8]>) -> Option<&'a str> {
         let known = text.and_then(|text| known::name(self.table, kind, text));
         if let Some(name) = known {
             self.known.extend(Standard::named(name.as_ref()));
         } else if !self.user.is_some_and(|user| path.starts_with(user)) {
             self.own.extend(path.file_name().and_then(Standard::named));
         }
-        known.is_some()
+        known
     }
 }
 

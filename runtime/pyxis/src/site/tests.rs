@@ -106,6 +106,34 @@ fn hooks_that_enroot_comes_with_are_not_run() {
 }
 
 #[test]
+fn hooks_that_do_something_for_few_steps_are_run_for_these() {
+    let node = Node::new();
+    let needed = |variables: &[(&str, &str)]| {
+        let own = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let root = (v::CDI_ROOT.into(), node.path("node").into());
+        let environ = own.chain([root]).collect();
+        needed(&Settings::new(environ, EnrootConf::default(), None).unwrap())
+    };
+    assert!(needed(&[("SLURM_NETWORK", "us,sn_all")]).is_empty());
+    assert_eq!(needed(&[("SLURM_NETWORK", "sharp")]), ["50-sharp.sh"]);
+    fs::create_dir_all(node.path("node/proc/driver/nvidia")).unwrap();
+    fs::write(node.path("node/proc/driver/nvidia/version"), "").unwrap();
+    assert_eq!(needed(&[]), ["50-mig-config.sh"]);
+    assert!(needed(&[("NVIDIA_VISIBLE_DEVICES", "void")]).is_empty());
+
+    // A table of made-up hooks, as above.
+    let text = "#!/bin/sh\nexit 1\n";
+    let table =
+        "275239824e00e61b0a220e61a41791c7e9b4bd726f8b0c27077a338f8131c9dc hooks/50-sharp.sh\n";
+    let hook = node.put("etc/hooks.d/50-sharp.sh", text);
+    let folder = [node.path("etc/hooks.d")];
+    let mut found = Found::new(table, None);
+    assert!(found.hooks(&folder).is_empty());
+    found.needed = vec!["50-sharp.sh"];
+    assert_eq!(found.hooks(&folder), [hook]);
+}
+
+#[test]
 fn a_file_of_the_sites_own_replaces_enroots_and_a_users_does_not() {
     let node = Node::new();
     node.put("user/mounts.d/10-system.fstab", "/u\n");

@@ -2,11 +2,14 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::fstab::Entry;
 use crate::start::error::StartError;
 use linux::environ::{self, Environ};
+
+/// Stands in lists for the container's root, which nobody has a path for: nothing is called so.
+const ROOTFS: &str = "/proc/self/enroot-rootfs";
 
 /// What is in a site's and the user's folders, in the order in which it counts.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +101,7 @@ impl Site {
             let read = text.split(|byte| *byte == b'\n').filter_map(|line| {
                 let entry = Entry::parse(OsStr::from_bytes(line)).transpose()?;
                 let list = || path.clone();
-                Some(entry.map_err(|source| StartError::List { path: list(), source }))
+                Some(entry.map_err(|source| StartError::List { path: list(), source }).map(inside))
             });
             for entry in read {
                 entries.push(entry?);
@@ -122,7 +125,18 @@ impl Site {
         if !files.is_empty() {
             all.clone_from(&self.variables);
             all.extend(host.iter().map(|(name, value)| (name.clone(), value.clone())));
+            all.insert("ENROOT_ROOTFS".into(), ROOTFS.into());
         }
         files.iter().map(move |file| (file, environ::substitute(&file.text, &all)))
     }
+}
+
+/// A mount of a list, with a source that is in the container where the list says so.
+fn inside(mut entry: Entry) -> Entry {
+    let path = Path::new(&entry.source).strip_prefix(ROOTFS);
+    if let Some(path) = path.ok().map(|below| Path::new("/").join(below)) {
+        entry.source = path.into();
+        entry.inside = true;
+    }
+    entry
 }

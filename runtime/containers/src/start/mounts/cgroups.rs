@@ -27,6 +27,7 @@ pub(in crate::start) fn entries(in_step: bool) -> Vec<Entry> {
 fn entry(source: PathBuf, target: &str) -> Entry {
     Entry {
         source: source.into(),
+        inside: false,
         target: target.into(),
         fstype: "none".to_owned(),
         flags: MsFlags::MS_BIND

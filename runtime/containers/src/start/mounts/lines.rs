@@ -70,7 +70,13 @@ fn open_source(roots: &mut Roots, entry: &Entry) -> Result<Option<OwnedFd>, Star
         return Ok(None);
     }
     let path = PathBuf::from(&entry.source);
-    let opened = roots.open_on_host(&path);
+    let opened = match entry.inside {
+        true => {
+            roots.container()?;
+            files::open_path(&path)
+        }
+        false => roots.open_on_host(&path),
+    };
     opened.map(Some).map_err(|source| StartError::Source { path, source })
 }
 
