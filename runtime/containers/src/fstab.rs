@@ -153,8 +153,21 @@ impl Entry {
     /// # Errors
     /// [`FstabError`] with the line and what it lacks.
     pub fn parse(line: &OsStr) -> Result<Option<Entry>, FstabError> {
+        Entry::read(line, true)
+    }
+
+    /// Reads one line of a site's. What the kernel passes over is passed over: options that a bind mount
+    /// has not, such as `_netdev`.
+    ///
+    /// # Errors
+    /// As [`Entry::parse`].
+    pub(crate) fn parse_of_site(line: &OsStr) -> Result<Option<Entry>, FstabError> {
+        Entry::read(line, false)
+    }
+
+    fn read(line: &OsStr, strictly: bool) -> Result<Option<Entry>, FstabError> {
         let Some(fields) = Fields::of(line) else { return Ok(None) };
-        Entry::new(fields, &line.to_string_lossy()).map(Some)
+        Entry::new(fields, &line.to_string_lossy(), strictly).map(Some)
     }
 
     /// Reads what was given apart: two paths as they are, and options.
@@ -167,10 +180,10 @@ impl Entry {
         let options = options.to_str().ok_or_else(|| bad("its options are no text"))?.to_owned();
         let fstype = (source == "tmpfs").then(|| "tmpfs".to_owned());
         let (source, target) = (source.to_owned(), Some(target.to_owned()));
-        Entry::new(Fields { source, target, fstype, options, pass: 0 }, &shown)
+        Entry::new(Fields { source, target, fstype, options, pass: 0 }, &shown, true)
     }
 
-    fn new(fields: Fields, line: &str) -> Result<Entry, FstabError> {
+    fn new(fields: Fields, line: &str, strictly: bool) -> Result<Entry, FstabError> {
         let bad = |problem| FstabError { line: line.trim().to_owned(), problem };
         let mut entry = Entry {
             source: fields.source,
@@ -188,6 +201,9 @@ impl Entry {
         };
         for option in fields.options.split(',').filter(|option| !option.is_empty()) {
             entry.apply(option).map_err(bad)?;
+        }
+        if entry.is_bind() && !strictly {
+            entry.data.clear();
         }
         entry.check().map_err(bad)?;
         Ok(entry)
@@ -374,6 +390,12 @@ mod tests {
         let typo = Entry::parse(OsStr::new("/a /b none x-create=auto,rbind,r0")).unwrap_err();
         assert!(typo.to_string().ends_with("a bind mount has no such option"), "{typo}");
         assert!(Entry::parse(OsStr::new("/a /b none bind,x-systemd.automount")).is_ok());
+        let of_site = "/a /b none bind,_netdev,nomand,ro";
+        assert!(Entry::parse(OsStr::new(of_site)).is_err());
+        let read = Entry::parse_of_site(OsStr::new(of_site)).unwrap().unwrap();
+        assert!(read.data.is_empty() && read.flags.contains(MsFlags::MS_RDONLY));
+        let own = Entry::parse_of_site(OsStr::new("tmpfs /b tmpfs size=1g")).unwrap().unwrap();
+        assert_eq!(own.data, "size=1g");
         for line in ["/a /b none x-move", "/a x-move", "/a /b none rbind,x-move"] {
             let error = Entry::parse(OsStr::new(line)).unwrap_err().to_string();
             assert!(error.ends_with(": a mount cannot be moved; use bind or rbind"), "{error}");

@@ -303,7 +303,7 @@ fn a_sites_mounts_come_after_the_home_directory() {
     let node = node(&place);
     let home = place.path("home");
     fs::create_dir(home.join("cache")).unwrap();
-    let list = format!("{}/shown ${{HOME}}/cache none bind\n", node.display());
+    let list = format!("{}/shown ${{HOME}}/cache none bind,_netdev\n", node.display());
     fs::write(node.join("mounts.d/1.fstab"), list).unwrap();
     let script = "cat $HOME/cache/file";
     assert_eq!(says(&on_node(&place, &[("ENROOT_MOUNT_HOME", "y")], script)), "text\n");

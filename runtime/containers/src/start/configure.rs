@@ -276,7 +276,7 @@ impl Configuration<'_> {
         if let Some(line) = pmix {
             apply_pass(roots, &lines::parse_lines(&line)?, AFTER_HOOKS)?;
         }
-        let of_hooks = lines::parse_lines(OsStr::from_bytes(&hooked.hook_mounts))?;
+        let of_hooks = lines::parse_lines_of_hooks(OsStr::from_bytes(&hooked.hook_mounts))?;
         apply_pass(roots, &of_hooks, AFTER_HOOKS)?;
         apply_pass(roots, lines, AFTER_HOOKS)?;
         let of_script = lines::parse_lines(OsStr::from_bytes(&hooked.script_mounts))?;

@@ -156,7 +156,8 @@ impl<'a> Found<'a> {
 
 /// The files of a folder that count, sorted by name, without hidden ones, as a shell lists them.
 fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
-    if !is_believed(folder) {
+    // Most nodes have no such folder.
+    if fs::metadata(folder).is_err() || !is_believed(folder) {
         return Vec::new();
     }
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();

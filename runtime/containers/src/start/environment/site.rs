@@ -99,7 +99,7 @@ impl Site {
         let mut entries = Vec::new();
         for (SiteFile { path, .. }, text) in self.filled(&self.mounts, host) {
             let read = text.split(|byte| *byte == b'\n').filter_map(|line| {
-                let entry = Entry::parse(OsStr::from_bytes(line)).transpose()?;
+                let entry = Entry::parse_of_site(OsStr::from_bytes(line)).transpose()?;
                 let list = || path.clone();
                 Some(entry.map_err(|source| StartError::List { path: list(), source }).map(inside))
             });

@@ -14,7 +14,7 @@ use crate::start::roots::Roots;
 /// [`StartError`].
 pub fn enroot_mount(root: &Path, pass: i32, lines: &[u8]) -> Result<(), StartError> {
     let mut roots = Roots::on_host(root).map_err(|error| StartError::file("open", root, error))?;
-    let entries = lines::parse_lines(OsStr::from_bytes(lines))?;
+    let entries = lines::parse_lines_of_hooks(OsStr::from_bytes(lines))?;
     entries
         .iter()
         .filter(|entry| entry.pass == pass)

@@ -14,7 +14,7 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, fchdir};
 
-use crate::fstab::{Create, Entry};
+use crate::fstab::{Create, Entry, FstabError};
 use crate::start::error::StartError;
 use crate::start::files;
 use crate::start::roots::{ContainerRoot, Roots};
@@ -309,10 +309,22 @@ pub(in crate::start) fn home_entry(home: &Path, inside: &Path) -> Result<Entry, 
 
 /// Reads mount lines, one a line.
 pub(in crate::start) fn parse_lines(text: &OsStr) -> Result<Vec<Entry>, StartError> {
+    read_lines(text, Entry::parse)
+}
+
+/// As [`parse_lines`], of hooks of a site's.
+pub(in crate::start) fn parse_lines_of_hooks(text: &OsStr) -> Result<Vec<Entry>, StartError> {
+    read_lines(text, Entry::parse_of_site)
+}
+
+fn read_lines(
+    text: &OsStr,
+    read: impl Fn(&OsStr) -> Result<Option<Entry>, FstabError>,
+) -> Result<Vec<Entry>, StartError> {
     use std::os::unix::ffi::OsStrExt;
     text.as_bytes()
         .split(|byte| *byte == b'\n')
-        .filter_map(|line| Entry::parse(OsStr::from_bytes(line)).transpose())
+        .filter_map(|line| read(OsStr::from_bytes(line)).transpose())
         .map(|entry| entry.map_err(StartError::from))
         .collect()
 }
