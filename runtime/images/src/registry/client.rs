@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use ureq::http::{Method, Request, Response, StatusCode};
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use super::auth::{self, Challenge};
@@ -66,7 +66,7 @@ impl Client {
             .proxy(None)
             .user_agent(concat!("pyxis/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
-            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+            .tls_config(TlsConfig::builder().root_certs(settings.certificates.roots()).build())
             .timeout_connect(settings.connect_timeout)
             .timeout_recv_response(settings.idle_timeout)
             .timeout_per_read(settings.idle_timeout)

@@ -1,6 +1,7 @@
 //! A client of container registries (the OCI distribution API, version 2), pulling only.
 
 mod auth;
+mod certificates;
 mod client;
 mod credentials;
 mod docker_config;
@@ -34,6 +35,7 @@ pub mod parsers {
     }
 }
 
+pub use certificates::Certificates;
 pub use client::Client;
 pub use credentials::{Credential, CredentialError, Credentials};
 pub use error::RegistryError;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Proxies;
+use super::{Certificates, Proxies};
 
 /// Settings that hold for all registries.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub mirrors: Vec<(String, Vec<String>)>,
     /// The way to all of them.
     pub proxies: Proxies,
+    /// Who may have signed their certificates.
+    pub certificates: Certificates,
 }
 
 /// So many bytes have to come within so long a time of waiting for them.
@@ -52,6 +54,7 @@ impl Default for Settings {
             http_hosts: Vec::new(),
             mirrors: Vec::new(),
             proxies: Proxies::default(),
+            certificates: Certificates::default(),
         }
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use containers::devices::{Recipes, enabled};
 use images::import::PullPolicy;
-use images::registry::{self, Credentials, Proxies};
+use images::registry::{self, Certificates, Credentials, Proxies};
 use images::squash::Squash;
 use images::store::StoreConfig;
 use linux::environ::Environ;
@@ -348,6 +348,7 @@ fn registries(resolved: &Resolved, host: &Environ) -> registry::Settings {
         mirrors: Vec::new(),
         pace: registry::Settings::default().pace,
         proxies: Proxies::of_environ(host),
+        certificates: Certificates::of_environ(host),
     };
     for (registry, mirror) in resolved.pairs(Id::Mirrors) {
         settings.add_mirror(registry, mirror);
@@ -365,8 +366,14 @@ fn credentials(resolved: &Resolved, host: &Environ) -> Credentials {
         config.map(|path| path.join("containers/auth.json")),
         docker.map(|path| path.join("config.json")),
     ];
+    let netrc = resolved.path(Id::UserConfig).map(|path| path.join(".credentials"));
+    // Where clouds put it, by a profile that a step does not see.
+    let other = place(host, v::HOME).map(|home| home.join(".enroot/.credentials"));
+    let is_missing = !resolved.is_said(Id::UserConfig)
+        && netrc.as_ref().is_some_and(|path| !path.exists())
+        && other.as_ref().is_some_and(|path| path.exists());
     Credentials {
-        netrc: resolved.path(Id::UserConfig).map(|path| path.join(".credentials")),
+        netrc: if is_missing { other } else { netrc },
         docker: files.into_iter().flatten().collect(),
     }
 }

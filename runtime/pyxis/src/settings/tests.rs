@@ -141,6 +141,26 @@ fn errors_name_their_place_and_what_was_meant() {
     }
 }
 
+#[test]
+fn credentials_are_also_where_clouds_put_them() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |below: &str| home.path().join(below);
+    let netrc = |more: &[(&str, &str)]| {
+        let variables = [&[(v::HOME, home.path().to_str().unwrap())], more].concat();
+        settings("", &variables).unwrap().credentials.netrc
+    };
+    let usual = path(".config/enroot/.credentials");
+    assert_eq!(netrc(&[]), Some(usual.clone()));
+    for below in [".enroot", ".config/enroot"] {
+        std::fs::create_dir_all(path(below)).unwrap();
+    }
+    std::fs::write(path(".enroot/.credentials"), "").unwrap();
+    assert_eq!(netrc(&[]), Some(path(".enroot/.credentials")));
+    assert_eq!(netrc(&[(v::CONFIG_PATH, "/c")]), Some("/c/.credentials".into()));
+    std::fs::write(&usual, "").unwrap();
+    assert_eq!(netrc(&[]), Some(usual));
+}
+
 /// A value of each kind, that both a file and a variable can say.
 fn value_of(kind: Kind) -> BoxedStrategy<Value> {
     let word = "[a-z0-9.-]{1,12}";
