@@ -19,7 +19,8 @@ pub enum Scope {
 /// Which container runtime is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RuntimeChoice {
-    /// enroot where it is installed, else the built-in one.
+    /// The built-in one, unless enroot is installed and configured in a way that this does not
+    /// understand.
     #[default]
     Auto,
     /// enroot.

@@ -178,14 +178,15 @@ pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult
         if !options.wants_container() {
             return;
         }
-        let runtime = Runtime::choose(config, &own_path());
+        let user = pin::OfSrun::new();
+        let runtime = Runtime::choose(config, &own_path(), user.caller());
         let command = runtime.command();
-        // Nodes with "auto" look for enroot themselves.
+        // Nodes with "auto" find out themselves.
         log::verbose!("pyxis: container runtime: {} (seen from this host)", command.name);
         if !runtime.resolves_tags() {
             return;
         }
-        if let Some(value) = pin::look_up(config, options, &command.program) {
+        if let Some(value) = pin::look_up(config, options, user.caller(), &command.program) {
             set(root::job::PINNED, Some(value.to_bytes()));
         }
     });

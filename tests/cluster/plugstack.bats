@@ -17,6 +17,7 @@ teardown() {
         if [[ -e $work/enroot.kept || -L $work/enroot.kept ]]; then mv "$work/enroot.kept" "$CLUSTER_STATE/enroot/enroot"; fi
     fi
     rm -rf "$work"
+    cluster login -- rm -rf /etc/enroot
     cluster plugstack "$PYXIS_TEST_LINE"
 }
 
@@ -214,6 +215,68 @@ enroot_notes() {
     user srun -w n1 --container-image="$image" --container-save="$work/saved.sqsh" true
     grep -qE '^create --name ' "$work/calls"
     grep -qE "^export -f -o $work/saved.sqsh pyxis_" "$work/calls"
+}
+
+# What the nodes have in enroot.conf: a line for each argument.
+enroot_conf() {
+    # shellcheck disable=SC2016
+    cluster login -- sh -c 'mkdir -p /etc/enroot && printf "%s\n" "$@" > /etc/enroot/enroot.conf' sh "$@"
+}
+
+@test "enroot.conf holds: what is writable, where containers are, by the user's own number" {
+    enroot_conf 'ENROOT_ROOTFS_WRITABLE yes' 'ENROOT_TEMP_PATH "/open' 'ENROOT_DATA_PATH=/var/tmp/enroot-conf-$(id -u)'
+    user srun -w n1 --container-image="$image" touch /written
+    run user srun -w n1 --container-image="$image" --container-readonly touch /written
+    [ "$status" -ne 0 ]
+    # Without what suite enroot has in pyxis.toml.
+    touch "$work/none.toml"
+    user env PYXIS_CONFIG="$work/none.toml" srun -w n1 --container-image="$image" --container-name=of-conf true
+    cluster node 1 -- test -d "/var/tmp/enroot-conf-$(user id -u)/pyxis_of-conf"
+    enroot_conf '# ENROOT_ROOTFS_WRITABLE yes'
+    run user srun -w n1 --container-image="$image" touch /written
+    [ "$status" -ne 0 ]
+    cluster node 1 -- sh -c 'rm -rf /var/tmp/enroot-conf-*'
+}
+
+@test "enroot.conf: what others than root can write is not believed, and nothing of it is executed" {
+    enroot_conf "ENROOT_ROOTFS_WRITABLE \$(touch $work/executed)yes"
+    cluster login -- chmod 666 /etc/enroot/enroot.conf
+    run user srun -w n1 --container-image="$image" touch /written
+    [ "$status" -ne 0 ]
+    [ ! -e "$work/executed" ]
+    cluster login -- chmod 644 /etc/enroot/enroot.conf
+    user srun -w n1 --container-image="$image" touch /written
+    [ "$(stat -c %u "$work/executed")" -eq "$(user id -u)" ]
+}
+
+@test "runtime=auto: the built-in runtime, enroot where it is told what the other does not understand" {
+    enroot_notes
+    cluster plugstack "$PYXIS_TEST_LINE runtime=auto"
+    run user srun -v -w n1 --container-image="$image" true
+    [ "$status" -eq 0 ]
+    [[ $output == *"pyxis: container runtime: pyxis"* ]]
+    [ ! -e "$work/calls" ]
+
+    enroot_conf 'ENROOT_TEMP_PATH "/open'
+    run user srun -v -w n1 --container-image="$image" --container-name=of-auto --container-writable touch /mine
+    [ "$status" -eq 0 ]
+    [[ $output == *"pyxis: runtime=auto takes enroot: /etc/enroot/enroot.conf:1: unexpected EOF"* ]]
+    [[ $output == *"pyxis: container runtime: enroot"* ]]
+    grep -q '^create --name pyxis_of-auto ' "$work/calls"
+
+    # What one has made is the other's.
+    rm "$work/calls"
+    enroot_conf 'ENROOT_TEMP_PATH "/tmp"'
+    run user srun -v -w n1 --container-name=of-auto test -e /mine
+    [ "$status" -eq 0 ]
+    [[ $output == *"pyxis: container runtime: pyxis"* ]]
+    [ ! -e "$work/calls" ]
+
+    # A mount list of the site's own, which is not to be used.
+    cluster login -- sh -c 'mkdir -p /etc/enroot/mounts.d && touch /etc/enroot/mounts.d/site.fstab'
+    user env PYXIS_MOUNTS_PATH=/nowhere srun -v -w n1 --container-image="$image" true 2> "$work/said"
+    cat "$work/said"
+    grep -q 'takes enroot: /etc/enroot/mounts.d/site.fstab: files of that folder are not used' "$work/said"
 }
 
 @test "use_enroot_load: a remote image is loaded, an imported file is not made; dockerd:// is imported" {

@@ -23,12 +23,12 @@ pub(crate) fn remove_containers_of_job(
     let user = Credentials { uid: spank.job_uid()?, gid: spank.job_gid()?, groups: Vec::new() };
     let job = spank.job_id()?;
     let path = path_of_slurmd();
-    let runtime = Runtime::choose(config, &path);
-    let command = runtime.command();
     let environ = environ(user.uid, &path);
     // All of it together: the job is not over before.
     let patience = Patience::Until(Instant::now() + LIMIT);
     let caller = Caller { user: &user, environ: &environ, patience, cgroup: None };
+    let runtime = Runtime::choose(config, &path, caller);
+    let command = runtime.command();
     let prefix = format!("pyxis_{job}_");
     let of_job = |names: Vec<String>| {
         let ours = |name: &String| name.starts_with(&prefix) && !name.contains(char::is_whitespace);

@@ -20,11 +20,11 @@ pub(crate) enum Runtime {
 
 impl Runtime {
     /// The runtime that the configuration chooses on this node, where programs are looked for in
-    /// `path`.
-    pub(crate) fn choose(config: &Config, path: &OsStr) -> Runtime {
+    /// `path`. Where there is enroot, `caller` asks whether the built-in one can take its place.
+    pub(crate) fn choose(config: &Config, path: &OsStr, caller: Caller<'_>) -> Runtime {
         let enroot = match config.runtime {
             RuntimeChoice::Pyxis => None,
-            RuntimeChoice::Auto => find_in(path, "enroot"),
+            RuntimeChoice::Auto => find_in(path, "enroot").filter(|_| !fits(config, caller)),
             // By name: the attempt to run it says what is wrong.
             RuntimeChoice::Enroot => Some(find_in(path, "enroot").unwrap_or("enroot".into())),
         };
@@ -144,6 +144,18 @@ impl RuntimeCommand {
     }
 }
 
+/// Whether the built-in runtime understands what the node has of enroot's configuration, and has what it
+/// needs.
+fn fits(config: &Config, caller: Caller<'_>) -> bool {
+    let why = match caller.command(&config.pyxis_path, &[OsStr::new("fits")], [None; 2]).run() {
+        Ok(outcome) if outcome.success() => return true,
+        Ok(outcome) => outcome.last_words(),
+        Err(error) => error.to_string(),
+    };
+    log::verbose!("pyxis: runtime=auto takes enroot: {why}");
+    false
+}
+
 fn find_in(path: &OsStr, program: &str) -> Option<PathBuf> {
     std::env::split_paths(path)
         .map(|directory| directory.join(program))
@@ -162,24 +174,44 @@ pub(crate) fn own_path() -> OsString {
 mod tests {
     use super::*;
 
-    #[test]
-    fn enroot_is_what_the_given_path_has() {
+    /// A program of the test's own.
+    fn program(path: &Path, text: &str) {
         use std::os::unix::fs::PermissionsExt;
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn auto_takes_enroot_where_it_is_in_path_and_the_built_in_runtime_does_not_fit() {
         let directory = std::env::temp_dir().join(format!("pyxis-path-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let config = |line: &str| Config::parse([line.as_bytes()].into_iter()).unwrap();
-        let chosen = |line| {
-            let runtime = Runtime::choose(&config(line), directory.as_os_str());
+        let pyxis = directory.join("pyxis");
+        let groups = nix::unistd::getgroups().unwrap().iter().map(|gid| gid.as_raw()).collect();
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let user = super::super::user::Credentials { uid, gid, groups };
+        let patience = Patience::Until(Instant::now() + LIMIT);
+        let caller = Caller { user: &user, environ: &[], patience, cgroup: None };
+        let chosen = |choice: &str| {
+            let line = format!("{choice} pyxis_path={}", pyxis.display());
+            let config = Config::parse(line.split(' ').map(str::as_bytes)).unwrap();
+            let runtime = Runtime::choose(&config, directory.as_os_str(), caller);
             let command = runtime.command();
             (command.name, command.program.clone())
         };
-        assert_eq!(chosen("runtime=auto").0, "pyxis");
+        assert_eq!(chosen("runtime=auto"), ("pyxis", pyxis.clone()));
         assert_eq!(chosen("runtime=enroot"), ("enroot", PathBuf::from("enroot")));
-        let program = directory.join("enroot");
-        std::fs::write(&program, "").unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(chosen("runtime=auto"), ("enroot", program.clone()));
-        assert_eq!(chosen("runtime=enroot"), ("enroot", program));
+        let enroot = directory.join("enroot");
+        program(&enroot, "");
+        // There is no pyxis to be asked.
+        assert_eq!(chosen("runtime=auto"), ("enroot", enroot.clone()));
+        program(
+            &pyxis,
+            "#!/bin/sh\n[ \"$*\" = fits ] && echo /etc/enroot/enroot.conf:3: why && exit 1\n",
+        );
+        assert_eq!(chosen("runtime=auto"), ("enroot", enroot.clone()));
+        program(&pyxis, "#!/bin/sh\n[ \"$*\" = fits ]\n");
+        assert_eq!(chosen("runtime=auto"), ("pyxis", pyxis.clone()));
+        assert_eq!(chosen("runtime=enroot"), ("enroot", enroot));
         assert_eq!(chosen("runtime=pyxis").0, "pyxis");
         std::fs::remove_dir_all(directory).unwrap();
     }

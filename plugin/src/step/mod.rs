@@ -17,7 +17,7 @@ mod shared;
 use crate::config::Config;
 use crate::options::Options;
 use crate::root::broker::{self, Broker};
-use crate::root::child::{Caller, Patience};
+use crate::root::child::{Caller, LIMIT, Patience};
 use crate::root::job::Job;
 use crate::root::runtime::{Runtime, own_path};
 use crate::root::shared::Shared;
@@ -32,6 +32,7 @@ use spank_bindings::{Spank, StepId, log};
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// The step's state; the tasks have copies of it.
 pub(crate) struct Step {
@@ -67,9 +68,12 @@ impl Step {
         };
         let script = script.map(|script| OsString::from_vec(script.into_bytes()));
         let plan = Plan::new(config, options, &self.job, script)?;
-        let runtime = Runtime::choose(config, &own_path());
-        log::verbose!("pyxis: container runtime: {}", runtime.command().name);
         let environ = self.environ(spank, config, options)?;
+        // What it runs, the user can stop.
+        let (user, patience) = (&self.job.user, Patience::Until(Instant::now() + LIMIT));
+        let caller = Caller { user, environ: &environ, patience, cgroup: None };
+        let runtime = Runtime::choose(config, &own_path(), caller);
+        log::verbose!("pyxis: container runtime: {}", runtime.command().name);
         if let Some(broker) = self.broker.take().filter(|_| runtime.has_store()) {
             self.shared.broker = broker.start(&runtime.command().program);
         }

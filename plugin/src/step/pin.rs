@@ -19,54 +19,66 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// A registry that does not answer must not keep a step from starting: seconds.
-const LIMITS: [(&str, &str); 3] = [
-    ("ENROOT_CONNECT_TIMEOUT", "5"),
-    ("ENROOT_TRANSFER_TIMEOUT", "10"),
-    ("ENROOT_TRANSFER_RETRIES", "0"),
-];
+const LIMITS: [&CStr; 3] =
+    [c"ENROOT_CONNECT_TIMEOUT=5", c"ENROOT_TRANSFER_TIMEOUT=10", c"ENROOT_TRANSFER_RETRIES=0"];
 
 /// In srun, before the tasks are launched: the variable's value, where there is something to agree
 /// on.
-pub(crate) fn look_up(config: &Config, options: &Options, program: &Path) -> Option<CString> {
-    let nodes = ["SLURM_STEP_NUM_NODES", "SLURM_NNODES"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok()?.parse::<u32>().ok());
+pub(crate) fn look_up(
+    config: &Config,
+    options: &Options,
+    caller: Caller<'_>,
+    program: &Path,
+) -> Option<CString> {
+    let nodes = ["SLURM_STEP_NUM_NODES", "SLURM_NNODES"].iter().find_map(std::env::var_os);
     let asked = options.image.as_ref()?;
     let image = Image::parse(asked);
     let Image::Remote { uri, .. } = &image else { return None };
-    if nodes == Some(1)
+    if nodes.is_some_and(|nodes| nodes == "1")
         || config.importer.is_some()
         || image.is_daemon()
         || uri.as_bytes().windows(8).any(|part| part == b"@sha256:")
     {
         return None;
     }
-    let digest = ask(program, uri).map_err(|why| {
+    let digest = ask(caller, program, uri).map_err(|why| {
         log::verbose!("pyxis: {}: each node looks it up: {why}", image.shown());
     });
     let value = [digest.ok()?.as_bytes(), b" ", &*without_password(asked.as_bytes())].concat();
     CString::new(value).ok()
 }
 
-fn ask(program: &Path, uri: &OsStr) -> Result<String, String> {
-    let limits = LIMITS.map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    let environ = std::env::vars_os()
-        .filter(|(name, _)| !LIMITS.iter().any(|(limit, _)| name == limit))
-        .chain(limits);
-    let environ: Vec<CString> = environ
-        .filter_map(|(name, value)| {
+/// Who runs the runtime's command in srun: the user, with what srun has, and not for long where a
+/// registry does not answer.
+pub(crate) struct OfSrun {
+    user: Credentials,
+    environ: Vec<CString>,
+}
+
+impl OfSrun {
+    pub(crate) fn new() -> OfSrun {
+        let environ = std::env::vars_os().filter_map(|(name, value)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
-        })
-        .collect();
-    let user = Credentials {
-        uid: geteuid().as_raw(),
-        gid: getegid().as_raw(),
-        groups: getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect(),
-    };
+        });
+        // What comes last counts.
+        let environ = environ.chain(LIMITS.map(CStr::to_owned)).collect();
+        let user = Credentials {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            groups: getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect(),
+        };
+        OfSrun { user, environ }
+    }
+
+    pub(crate) fn caller(&self) -> Caller<'_> {
+        let (user, environ) = (&self.user, &self.environ);
+        Caller { user, environ, patience: Patience::OfUser, cgroup: None }
+    }
+}
+
+fn ask(caller: Caller<'_>, program: &Path, uri: &OsStr) -> Result<String, String> {
     let request = Request::Digest { uri }.file().map_err(|error| error.to_string())?;
     let arguments = ["digest", "--index", "--request=3"].map(OsStr::new);
-    let caller =
-        Caller { user: &user, environ: &environ, patience: Patience::OfUser, cgroup: None };
     let mut command = caller.command(program, &arguments, [None; 2]);
     command.request = Some(request.as_fd());
     let outcome = command.run_for_output().map_err(|error| error.to_string())?;
@@ -74,7 +86,7 @@ fn ask(program: &Path, uri: &OsStr) -> Result<String, String> {
     if outcome.success() && is_digest(digest.as_bytes()) {
         return Ok(digest.into_owned());
     }
-    Err(outcome.lines().last().map_or_else(|| outcome.ending(), str::to_owned))
+    Err(outcome.last_words())
 }
 
 /// On the node: the digest, if it is that of this image. Steps of a heterogeneous job share srun's

@@ -4,6 +4,7 @@
 
 pub mod directives;
 pub mod doctor;
+pub mod fits;
 pub mod progress;
 pub mod settings;
 pub mod site;

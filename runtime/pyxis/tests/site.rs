@@ -110,6 +110,46 @@ fn a_nodes_configuration_of_enroot_holds() {
 }
 
 #[test]
+fn it_takes_enroots_place_where_it_understands_all_that_enroot_was_told() {
+    let place = Place::new();
+    let sysconf = place.path("sysconf");
+    fs::create_dir_all(sysconf.join("hooks.d")).unwrap();
+    let conf = |text: &str| fs::write(sysconf.join("enroot.conf"), text).unwrap();
+    let fits = |hooks: &str| {
+        let mut command = place.pyxis(["fits"]);
+        command.env("ENROOT_SYSCONF_PATH", &sysconf).env("PYXIS_HOOKS_PATH", hooks);
+        let done = command.output().unwrap();
+        (done.status.code(), String::from_utf8(done.stdout).unwrap())
+    };
+    conf("ENROOT_MOUNT_HOME yes\n# more\nmeaningless to both\nNVIDIA_VISIBLE_DEVICES all\n");
+    assert_eq!(fits("/none"), (Some(0), String::new()));
+    conf("ENROOT_MOUNT_HOME yes\nENROOT_MAX_PROCESSORS many\n");
+    let (code, why) = fits("/none");
+    assert_eq!(code, Some(1));
+    assert!(why.contains("enroot.conf:2: ENROOT_MAX_PROCESSORS: it takes a whole number"), "{why}");
+    conf("ENROOT_MOUNT_HOME yes\n");
+    executable(&sysconf.join("hooks.d/50-site.sh"), "#!/bin/sh\n");
+    let (code, why) = fits("/none");
+    assert_eq!(code, Some(1));
+    assert!(why.contains("hooks.d/50-site.sh: files of that folder are not used"), "{why}");
+    assert_eq!(fits(sysconf.join("hooks.d").to_str().unwrap()), (Some(0), String::new()));
+}
+
+#[test]
+fn it_does_not_take_enroots_place_where_users_make_no_namespaces() {
+    let place = Place::new();
+    let mut command = std::process::Command::new("unshare");
+    // The limit of a user namespace of our own.
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    command.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]);
+    command.arg(place.path("pyxis")).arg("fits").env_clear().env("HOME", "/");
+    let done = command.output().unwrap();
+    let why = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{why}");
+    assert!(why.starts_with("users cannot make user namespaces on this node: "), "{why}");
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "one set of folders, seen from every verb")]
 fn enroots_folders_work() {
     let place = Place::new();

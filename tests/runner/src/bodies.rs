@@ -300,7 +300,7 @@ fn enroot_tests(run: &mut Run<'_>, link: &Path) -> Done {
     run.need(&cmd(["ln", "-sfn"]).arg(state.join("prefix/bin/pyxis")).arg(link).by_root())?;
     let settings = r#"mkdir -p /etc/pyxis; printf '[paths]\ndata = "/var/tmp/enroot-data-%%u"\n' > /etc/pyxis/pyxis.toml"#;
     run.need(&run.cluster_verb(["login", "--", "sh", "-c", settings]))?;
-    // Without runtime= in the line: enroot is chosen because it is there.
+    let line = format!("{line} runtime=enroot");
     run.need(&run.cluster_verb(["plugstack", &line]))?;
     in_allocation(run, "enroot", "tests")?;
     let bats = run.on_cluster("enroot", &["bats", "--tap", "tests/sbatch"]);

@@ -93,6 +93,11 @@ impl Outcome {
         }
     }
 
+    /// Its last line, or how it ended.
+    pub(crate) fn last_words(&self) -> String {
+        self.lines().last().map_or_else(|| self.ending(), str::to_owned)
+    }
+
     /// The path that it printed, as its first line: any bytes but a newline.
     pub(crate) fn path(&self) -> &Path {
         let line = self.output.split(|byte| *byte == b'\n').next().unwrap_or_default();

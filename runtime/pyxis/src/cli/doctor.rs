@@ -62,8 +62,7 @@ impl DoctorArgs {
         // What is wrong with the settings is one of the findings. Those of a node's image are not
         // resolved: its libraries would be asked for names, and root would run them.
         let settings = live.then(|| Settings::of_process(Vec::new()).ok()).flatten();
-        let recipes = settings.map(|settings| settings.devices.recipes).unwrap_or_default();
-        let subject = Subject { slurm: self.slurm, conf: self.slurm_conf, live, recipes };
+        let subject = Subject { slurm: self.slurm, conf: self.slurm_conf, live, settings };
         show(&examine(&subject), self.json, self.verbose)
     }
 }

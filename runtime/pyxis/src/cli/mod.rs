@@ -9,6 +9,7 @@ mod devices;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod export;
+pub(crate) mod fits;
 pub(crate) mod generate;
 pub(crate) mod images;
 pub(crate) mod import;
@@ -94,6 +95,9 @@ pub(crate) enum Verb {
     /// Print the effective settings and where each comes from
     #[command(alias = "info")]
     Config,
+    /// Say whether the built-in runtime can take enroot's place on this node
+    #[command(hide = true)]
+    Fits,
     /// Find what is wrong with pyxis on this node
     Doctor(doctor::DoctorArgs),
     /// Write manual pages or completions
@@ -122,6 +126,9 @@ impl Verb {
             _ => Vec::new(),
         };
         let settings = Settings::of_process(script)?;
+        if let Verb::Fits = self {
+            return fits::run(&settings);
+        }
         // None of them stops anything.
         for remark in &settings.enroot.remarks {
             console::tell(format_args!(
@@ -152,7 +159,9 @@ impl Verb {
             Verb::Du => images::usage(&settings),
             Verb::Config => config::show(&settings),
             Verb::Bundle { .. } => Err(CliError::NoBundle),
-            Verb::Doctor(_) | Verb::Generate(_) | Verb::Version(_) => Ok(ExitCode::SUCCESS),
+            Verb::Doctor(_) | Verb::Generate(_) | Verb::Version(_) | Verb::Fits => {
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod command;
 mod conf;
 mod copies;
 mod daemons;
+mod enroot;
 mod fabrics;
 mod file;
 mod image;
@@ -25,9 +26,11 @@ mod tools;
 
 use std::path::PathBuf;
 
+use crate::settings::Settings;
+
 pub use file::{FileError, Plugin, dotted, look};
 pub use image::examine_image;
-pub use probe::run as probe;
+pub use probe::{first_failure, run as probe};
 pub use report::{Finding, Level, LineSeen, Report, SlurmSeen};
 
 /// What is to be looked at.
@@ -39,8 +42,8 @@ pub struct Subject {
     pub conf: Option<PathBuf>,
     /// This node as it runs, not an image of one: kernel, devices and processes count.
     pub live: bool,
-    /// Recipes of fabrics that are on.
-    pub recipes: containers::devices::Recipes,
+    /// The settings, where they could be resolved: nothing of a node's image is executed for it.
+    pub settings: Option<Settings>,
 }
 
 /// Looks at everything.
@@ -74,14 +77,18 @@ pub fn examine(subject: &Subject) -> Report {
         ),
     }
     copies::check(&lines, &slurms, &mut report);
-    tools::check(&lines, &mut report);
+    tools::check(&lines, enroot::obstacle(subject.settings.as_ref()), &mut report);
     if subject.live {
         tools::device(&mut report);
         kernel::check(&mut report);
-        fabrics::check(&subject.recipes, &mut report);
+        let recipes = subject.settings.as_ref().map(|settings| settings.devices.recipes.clone());
+        fabrics::check(&recipes.unwrap_or_default(), &mut report);
     }
     places::runtime_path(&lines, subject.live, &mut report);
     places::settings(subject.live, &mut report);
+    if let Some(settings) = &subject.settings {
+        enroot::check(settings, &mut report);
+    }
     places::headers(&slurms, &mut report);
     report
 }

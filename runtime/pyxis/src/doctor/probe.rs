@@ -32,6 +32,15 @@ impl Step {
         }
     }
 
+    fn attempt(self) -> io::Result<()> {
+        match self {
+            Step::Namespace => namespace(),
+            Step::Mounts => mounts(),
+            Step::Overlay => overlay(),
+            Step::Fuse => fuse(),
+        }
+    }
+
     pub(super) fn what(self) -> &'static str {
         match self {
             Step::Namespace => "make user namespaces",
@@ -59,12 +68,7 @@ impl Step {
 /// Tries all; to be called in a process that does nothing else.
 pub fn run() {
     for step in STEPS {
-        let tried = match step {
-            Step::Namespace => namespace(),
-            Step::Mounts => mounts(),
-            Step::Overlay => overlay(),
-            Step::Fuse => fuse(),
-        };
+        let tried = step.attempt();
         // Who asked reads no more if this fails.
         let _ = match &tried {
             Ok(()) => console::print(format_args!("{} yes", step.check())),
@@ -75,6 +79,13 @@ pub fn run() {
             return;
         }
     }
+}
+
+/// What cannot be done of all that a start of an image needs, an overlay excepted (without one the
+/// image is extracted), and why; as [`run`], to be called in a process that does nothing else.
+pub fn first_failure() -> Option<(&'static str, io::Error)> {
+    let needed = [Step::Namespace, Step::Mounts, Step::Fuse];
+    needed.into_iter().find_map(|step| Some((step.what(), step.attempt().err()?)))
 }
 
 fn namespace() -> io::Result<()> {

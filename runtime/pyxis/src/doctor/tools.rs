@@ -19,8 +19,9 @@ const SQUASHFUSE: [u32; 3] = [0, 1, 103];
 /// What pyxis has always asked of enroot.
 const ENROOT: [u32; 3] = [3, 1, 0];
 
-/// Which runtime, and whether it has what it needs.
-pub(super) fn check(lines: &[PyxisLine], report: &mut Report) {
+/// Which runtime, and whether it has what it needs; `obstacle` is why the built-in one cannot take enroot's
+/// place.
+pub(super) fn check(lines: &[PyxisLine], obstacle: Option<String>, report: &mut Report) {
     let line = lines.iter().find(|line| line.ours());
     let wanted = line.and_then(|line| line.line.argument("runtime")).unwrap_or("auto");
     let enroot = in_path("enroot");
@@ -30,8 +31,17 @@ pub(super) fn check(lines: &[PyxisLine], report: &mut Report) {
             "runtime=enroot is set, and there is no enroot in PATH",
             "install enroot, or set runtime=pyxis in plugstack.conf",
         ),
+        ("auto", Some(_)) if obstacle.is_none() => {
+            let text =
+                "the built-in runtime starts the containers, and understands what enroot was told";
+            report.ok("runtime", text);
+            builtin(report);
+        }
         ("enroot" | "auto", Some(program)) => {
-            report.ok("runtime", format!("{} starts the containers", program.display()));
+            let why = obstacle.filter(|_| wanted == "auto");
+            let why =
+                why.map(|why| format!(" (not the built-in runtime: {why})")).unwrap_or_default();
+            report.ok("runtime", format!("{} starts the containers{why}", program.display()));
             version(&program, "enroot", "enroot-old", "version", ENROOT, report);
         }
         _ => {

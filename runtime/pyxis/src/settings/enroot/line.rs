@@ -12,37 +12,49 @@ pub(super) struct Line {
     pub(super) value: Vec<u8>,
 }
 
+/// A line that says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// Why not.
+    pub(super) problem: String,
+    /// Whether enroot passes over it without a word.
+    pub(super) passed_over: bool,
+}
+
 /// Longer than this an argument of a program cannot be.
 const LONGEST: usize = 64 << 10;
 
 /// The lines that say something, and what is wrong with those that do not, each with its number.
-pub(super) fn split(text: &[u8]) -> Vec<(usize, Result<Line, String>)> {
+pub(super) fn split(text: &[u8]) -> Vec<(usize, Result<Line, Wrong>)> {
     let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     // What follows the last newline is no line for `read`.
     let unended = lines.pop().unwrap_or_default();
     let mut out: Vec<_> = (1..).zip(lines).filter_map(|(n, line)| Some((n, one(line)?))).collect();
     if one(unended).is_some() {
-        let problem = "there is no newline at its end, so enroot does not read it";
-        out.push((text.split(|byte| *byte == b'\n').count(), Err(problem.to_owned())));
+        let problem = "there is no newline at its end, so enroot does not read it".to_owned();
+        let number = text.split(|byte| *byte == b'\n').count();
+        out.push((number, Err(Wrong { problem, passed_over: true })));
     }
     out
 }
 
 /// `None` for a comment or an empty line.
-fn one(line: &[u8]) -> Option<Result<Line, String>> {
+fn one(line: &[u8]) -> Option<Result<Line, Wrong>> {
+    let wrong = |problem| Some(Err(Wrong { problem, passed_over: false }));
     let (name, rest) = word(line.trim_blanks_start());
     if name.is_empty() && rest.is_empty() || name.starts_with(b"#") {
         return None;
     }
     if !is_wanted(name) {
         let shown = String::from_utf8_lossy(name);
-        return Some(Err(format!("{shown:?} is no variable that enroot.conf sets")));
+        let problem = format!("{shown:?} is no variable that enroot.conf sets");
+        return Some(Err(Wrong { problem, passed_over: true }));
     }
     if line.len() > LONGEST {
-        return Some(Err(format!("it is longer than {LONGEST} bytes")));
+        return wrong(format!("it is longer than {LONGEST} bytes"));
     }
     if !is_name(name) || line.iter().any(|byte| matches!(byte, 0 | b'\r')) {
-        return Some(Err("it has characters that no variable has".to_owned()));
+        return wrong("it has characters that no variable has".to_owned());
     }
     // The last of the fields is all that is left, unless it is one word.
     let value = match word(rest) {

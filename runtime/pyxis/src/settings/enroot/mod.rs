@@ -72,6 +72,8 @@ pub struct Remark {
     pub line: Option<usize>,
     /// What is wrong.
     pub problem: String,
+    /// Whether enroot passes over it without a word.
+    pub passed_over: bool,
 }
 
 impl fmt::Display for Remark {
@@ -139,7 +141,12 @@ impl EnrootConf {
                     for (number, line) in line::split(&text) {
                         match line {
                             Ok(line) => lines.push((path.clone(), number, line)),
-                            Err(problem) => conf.remark(&path, Some(number), problem),
+                            Err(wrong) => conf.remarks.push(Remark {
+                                path: path.clone(),
+                                line: Some(number),
+                                problem: wrong.problem,
+                                passed_over: wrong.passed_over,
+                            }),
                         }
                     }
                     conf.files.push(path);
@@ -152,7 +159,7 @@ impl EnrootConf {
     }
 
     fn remark(&mut self, path: &Path, line: Option<usize>, problem: String) {
-        self.remarks.push(Remark { path: path.to_owned(), line, problem });
+        self.remarks.push(Remark { path: path.to_owned(), line, problem, passed_over: false });
     }
 
     /// Takes the lines in order, by ourselves as far as that goes: one shell does all the others.
