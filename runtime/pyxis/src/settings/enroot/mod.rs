@@ -29,7 +29,7 @@ use super::variables as v;
 use crate::doctor::owner;
 
 pub use effect::{Effect, effect_of};
-use line::Line;
+use line::{Line, Wrong};
 
 /// Where enroot's packages have its configuration.
 pub const SYSCONF: &str = "/etc/enroot";
@@ -138,17 +138,7 @@ impl EnrootConf {
             match read(&path, whose) {
                 Ok(None) => {}
                 Ok(Some(text)) => {
-                    for (number, line) in line::split(&text) {
-                        match line {
-                            Ok(line) => lines.push((path.clone(), number, line)),
-                            Err(wrong) => conf.remarks.push(Remark {
-                                path: path.clone(),
-                                line: Some(number),
-                                problem: wrong.problem,
-                                passed_over: wrong.passed_over,
-                            }),
-                        }
-                    }
+                    conf.split(&text, &path, &mut lines);
                     conf.files.push(path);
                 }
                 Err(problem) => conf.remark(&path, None, problem),
@@ -156,6 +146,27 @@ impl EnrootConf {
         }
         conf.evaluate(lines, environ, user, shell);
         conf
+    }
+
+    /// What the text of a file at `path` says without a shell.
+    pub fn parse(text: &[u8], path: &Path, environ: &Environ, user: &User) -> EnrootConf {
+        let mut conf = EnrootConf { files: vec![path.to_owned()], ..EnrootConf::default() };
+        let mut lines = Vec::new();
+        conf.split(text, path, &mut lines);
+        conf.evaluate(lines, environ, user, Shell::Never);
+        conf
+    }
+
+    fn split(&mut self, text: &[u8], path: &Path, lines: &mut Vec<(PathBuf, usize, Line)>) {
+        for (number, line) in line::split(text) {
+            match line {
+                Ok(line) => lines.push((path.to_owned(), number, line)),
+                Err(Wrong { problem, passed_over }) => {
+                    let (path, line) = (path.to_owned(), Some(number));
+                    self.remarks.push(Remark { path, line, problem, passed_over });
+                }
+            }
+        }
     }
 
     fn remark(&mut self, path: &Path, line: Option<usize>, problem: String) {
