@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use crate::doctor::first_failure;
+use crate::doctor::{first_failure, owner};
 use crate::settings::Settings;
 
 /// What of enroot's configuration would not do here what it does there.
@@ -22,16 +22,19 @@ pub fn not_understood(settings: &Settings) -> Vec<String> {
         ("hooks.d", ".sh", &folders.hooks),
     ] {
         let folder = settings.sysconf.join(name);
-        if read.contains(&folder) {
+        let mut files = files(&folder, suffix);
+        // A hook that nobody can execute is none.
+        files.retain(|path| suffix != ".sh" || access(path, AccessFlags::X_OK).is_ok());
+        if files.is_empty() {
             continue;
         }
-        let first = first_file(&folder, suffix).filter(|path| {
-            // A hook that nobody can execute is none.
-            name != "hooks.d" || access(path, AccessFlags::X_OK).is_ok()
-        });
-        all.extend(first.map(|path| {
-            format!("{}: files of that folder are not used ({name} in pyxis.toml)", path.display())
-        }));
+        if !read.contains(&folder) {
+            let words = format!("files of that folder are not used ({name} in pyxis.toml)");
+            all.push(format!("{}: {words}", files[0].display()));
+            continue;
+        }
+        let others = files.iter().find_map(|path| Some((path, owner::fault(path)?)));
+        all.extend(others.map(|(path, why)| format!("{} is left out: {why}", path.display())));
     }
     all
 }
@@ -42,15 +45,14 @@ pub fn lacking() -> Option<String> {
     first_failure().map(|(what, why)| format!("users cannot {what} on this node: {why}"))
 }
 
-/// The first of a folder that a shell would list.
-fn first_file(folder: &Path, suffix: &str) -> Option<PathBuf> {
-    let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name());
-    let mut names: Vec<_> = names
-        .filter(|name| {
-            let name = name.as_bytes();
-            !name.starts_with(b".") && name.ends_with(suffix.as_bytes())
-        })
-        .collect();
-    names.sort();
-    names.first().map(|name| folder.join(name))
+/// What a shell would list.
+fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name()).filter(|name| {
+        let name = name.as_bytes();
+        !name.starts_with(b".") && name.ends_with(suffix.as_bytes())
+    });
+    let mut files: Vec<PathBuf> = names.map(|name| folder.join(name)).collect();
+    files.sort();
+    files
 }

@@ -132,7 +132,14 @@ fn it_takes_enroots_place_where_it_understands_all_that_enroot_was_told() {
     let (code, why) = fits("/none");
     assert_eq!(code, Some(1));
     assert!(why.contains("hooks.d/50-site.sh: files of that folder are not used"), "{why}");
-    assert_eq!(fits(sysconf.join("hooks.d").to_str().unwrap()), (Some(0), String::new()));
+    let used = sysconf.join("hooks.d");
+    let used = used.to_str().unwrap();
+    assert_eq!(fits(used), (Some(0), String::new()));
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(sysconf.join("hooks.d/50-site.sh"), open).unwrap();
+    let (code, why) = fits(used);
+    assert_eq!(code, Some(1));
+    assert!(why.contains("50-site.sh is left out: ") && why.contains("mode 777"), "{why}");
 }
 
 #[test]

@@ -266,7 +266,8 @@ fn folders(resolved: &Resolved, sysconf: &Path) -> Folders {
         mounts: with_users(Id::Mounts, "mounts.d"),
         environ: with_users(Id::EnvironFolders, "environ.d"),
         hooks: with_users(Id::Hooks, "hooks.d"),
-        library: resolved.path(Id::Library),
+        // It goes with enroot; a node may have its configuration only.
+        library: resolved.path(Id::Library).filter(|path| path.join("common.sh").exists()),
         user,
     }
 }

@@ -142,6 +142,16 @@ fn errors_name_their_place_and_what_was_meant() {
 }
 
 #[test]
+fn a_library_that_went_with_enroot_is_not_missed() {
+    let library = tempfile::tempdir().unwrap();
+    let path = library.path().to_str().unwrap();
+    let found = || settings("", &[(v::LIBRARY_PATH, path)]).unwrap().folders.library;
+    assert_eq!(found(), None);
+    std::fs::write(library.path().join("common.sh"), "").unwrap();
+    assert_eq!(found(), Some(path.into()));
+}
+
+#[test]
 fn credentials_are_also_where_clouds_put_them() {
     let home = tempfile::tempdir().unwrap();
     let path = |below: &str| home.path().join(below);
