@@ -66,7 +66,7 @@ impl Client {
             .proxy(None)
             .user_agent(concat!("pyxis/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
-            .tls_config(TlsConfig::builder().root_certs(settings.certificates.roots()).build())
+            .tls_config(TlsConfig::builder().root_certs(settings.authorities.roots(&[])).build())
             .timeout_connect(settings.connect_timeout)
             .timeout_recv_response(settings.idle_timeout)
             .timeout_per_read(settings.idle_timeout)

@@ -1,7 +1,7 @@
 //! A client of container registries (the OCI distribution API, version 2), pulling only.
 
 mod auth;
-mod certificates;
+mod authorities;
 mod client;
 mod credentials;
 mod docker_config;
@@ -35,7 +35,7 @@ pub mod parsers {
     }
 }
 
-pub use certificates::Certificates;
+pub use authorities::Authorities;
 pub use client::Client;
 pub use credentials::{Credential, CredentialError, Credentials};
 pub use error::RegistryError;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Certificates, Proxies};
+use super::{Authorities, Proxies};
 
 /// Settings that hold for all registries.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct Settings {
     /// The way to all of them.
     pub proxies: Proxies,
     /// Who may have signed their certificates.
-    pub certificates: Certificates,
+    pub authorities: Authorities,
 }
 
 /// So many bytes have to come within so long a time of waiting for them.
@@ -54,7 +54,7 @@ impl Default for Settings {
             http_hosts: Vec::new(),
             mirrors: Vec::new(),
             proxies: Proxies::default(),
-            certificates: Certificates::default(),
+            authorities: Authorities::default(),
         }
     }
 }

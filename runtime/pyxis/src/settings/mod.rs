@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use containers::devices::{Recipes, enabled};
 use images::import::PullPolicy;
-use images::registry::{self, Certificates, Credentials, Proxies};
+use images::registry::{self, Authorities, Credentials, Proxies};
 use images::squash::Squash;
 use images::store::StoreConfig;
 use linux::environ::Environ;
@@ -349,7 +349,7 @@ fn registries(resolved: &Resolved, host: &Environ) -> registry::Settings {
         mirrors: Vec::new(),
         pace: registry::Settings::default().pace,
         proxies: Proxies::of_environ(host),
-        certificates: Certificates::of_environ(host),
+        authorities: Authorities::of_environ(host),
     };
     for (registry, mirror) in resolved.pairs(Id::Mirrors) {
         settings.add_mirror(registry, mirror);
