@@ -33,6 +33,52 @@ where
     from.deserialize_any(Table::<T, MOST>(PhantomData))
 }
 
+/// A value as Go reads it: null is what nothing is.
+///
+/// # Errors
+/// The parser's.
+pub(crate) fn nullable<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// Words of a command, as docker takes them: a list, or one word alone.
+///
+/// # Errors
+/// The parser's, or that there are more.
+pub(crate) fn words<'de, D, const MOST: usize>(from: D) -> Result<Option<Vec<String>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    from.deserialize_any(Words::<MOST>)
+}
+
+struct Words<const MOST: usize>;
+
+impl<'de, const MOST: usize> Visitor<'de> for Words<MOST> {
+    type Value = Option<Vec<String>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of words, or one")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<Self::Value, E> {
+        Ok(Some(vec![word.to_owned()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        let words = List::<Option<String>, MOST>(PhantomData).visit_seq(items)?;
+        Ok(words.map(|words| words.into_iter().map(Option::unwrap_or_default).collect()))
+    }
+}
+
 struct List<T, const MOST: usize>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for List<T, MOST> {

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, IgnoredAny};
 
-use crate::bounded::{list, table};
+use crate::bounded::{list, table, words};
 
 /// More arguments, variables or labels than any image has.
 const WORDS: usize = 20_000;
@@ -25,17 +25,23 @@ pub struct ImageConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Execution {
-    #[serde(deserialize_with = "list::<_, _, WORDS>")]
+    #[serde(deserialize_with = "words::<_, WORDS>")]
     entrypoint: Option<Vec<String>>,
-    #[serde(deserialize_with = "list::<_, _, WORDS>")]
+    #[serde(deserialize_with = "words::<_, WORDS>")]
     cmd: Option<Vec<String>>,
-    #[serde(deserialize_with = "list::<_, _, WORDS>")]
+    #[serde(deserialize_with = "texts")]
     env: Option<Vec<String>>,
     working_dir: Option<String>,
     #[serde(deserialize_with = "table::<_, _, WORDS>")]
     labels: Option<BTreeMap<String, Option<String>>>,
     #[serde(deserialize_with = "table::<_, _, WORDS>")]
     volumes: Option<BTreeMap<String, IgnoredAny>>,
+}
+
+/// A list of texts, of which null is an empty one, as Go has it.
+fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    let texts = list::<_, Option<String>, WORDS>(from)?;
+    Ok(texts.map(|texts| texts.into_iter().map(Option::unwrap_or_default).collect()))
 }
 
 /// The texts of the files.
@@ -65,7 +71,15 @@ impl ImageConfig {
         /// What the kernel takes (`MAX_ARG_STRLEN`, and a share of the largest stack).
         const WORD: usize = 128 << 10;
         const ALL: usize = 2 << 20;
-        let config: ImageConfig = serde_json::from_slice(bytes)?;
+        // What is no UTF-8 is to Go a character that stands for that.
+        let text = String::from_utf8_lossy(bytes);
+        let mut config: ImageConfig = serde_json::from_str(&text)?;
+        for words in config.config.iter_mut().flat_map(|is| [&mut is.entrypoint, &mut is.cmd]) {
+            // So a Dockerfile takes back what the image below has.
+            if words.as_ref().is_some_and(|words| words.iter().eq([""])) {
+                *words = None;
+            }
+        }
         let words = config.config.iter().flat_map(|config| [&config.entrypoint, &config.cmd]);
         let lengths = words.flatten().flatten().map(String::len);
         let (most, all) = lengths.fold((0, 0), |(most, all), one| (one.max(most), all + one));

@@ -6,8 +6,20 @@ use std::str::FromStr;
 
 use hygiene::userinfo::without_password;
 
+pub use crate::digest::hex_of;
+
 /// The registry meant where none is named.
 pub const DOCKER_HUB: &str = "registry-1.docker.io";
+
+/// What else it is called: by users, in credentials and in the configuration of mirrors.
+pub(crate) const HUB_NAMES: [&str; 6] = [
+    "docker.io",
+    "index.docker.io",
+    DOCKER_HUB,
+    "registry.hub.docker.com",
+    "hub.docker.com",
+    "www.docker.io",
+];
 
 /// The source of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +119,7 @@ impl Uri {
     /// [`UriError::Part`] if this is no digest.
     pub fn resolve_to(&mut self, digest: &str) -> Result<(), UriError> {
         if hex_of(digest).is_none() {
-            let problem = "a digest is sha256: and 64 hexadecimal digits";
+            let problem = DIGEST;
             return Err(UriError::Part { uri: digest.escape_debug().to_string(), problem });
         }
         if let Uri::Registry(reference) = self {
@@ -184,11 +196,11 @@ impl FromStr for Uri {
 
 fn reference(rest: &str) -> Result<Reference, &'static str> {
     let (rest, digest) = match rest.rsplit_once('@') {
-        Some((before, digest)) if digest.starts_with("sha256:") => (before, Some(digest)),
+        Some((before, digest)) if is_like_digest(digest) => (before, Some(digest)),
         _ => (rest, None),
     };
     if digest.is_some_and(|digest| hex_of(digest).is_none()) {
-        return Err("a digest is sha256: and 64 hexadecimal digits");
+        return Err(DIGEST);
     }
     let (user, rest) = match rest.rsplit_once('@') {
         Some(("", _)) => return Err("the user before the @ is empty"),
@@ -209,9 +221,11 @@ fn reference(rest: &str) -> Result<Reference, &'static str> {
         _ => (image, None),
     };
     let registry = match registry {
-        None | Some("docker.io" | "index.docker.io" | DOCKER_HUB) => DOCKER_HUB,
-        Some(host) => host,
+        None => DOCKER_HUB,
+        Some(host) => host_of(host),
     };
+    // enroot takes a slash for the word that none is to be put before it; registries have none.
+    let repository = repository.strip_prefix('/').unwrap_or(repository);
     if !is_host(registry) {
         return Err("this is no host name of a registry");
     }
@@ -238,11 +252,20 @@ fn reference(rest: &str) -> Result<Reference, &'static str> {
     })
 }
 
-/// The hexadecimal digits of a `sha256:` digest.
-pub fn hex_of(digest: &str) -> Option<&str> {
-    digest
-        .strip_prefix("sha256:")
-        .filter(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+const DIGEST: &str = "a digest is sha256: and 64 hexadecimal digits, or sha512: and 128";
+
+/// Whether what stands behind an `@` is meant as a digest, and not as a registry behind a user: an
+/// algorithm, a colon and hexadecimal digits without end.
+fn is_like_digest(text: &str) -> bool {
+    let Some((algorithm, hex)) = text.split_once(':') else { return false };
+    let digits = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    ["sha256", "sha512"].contains(&algorithm)
+        || algorithm.starts_with("sha") && hex.len() >= 32 && digits
+}
+
+/// The host to talk to for a registry that has several names.
+pub(crate) fn host_of(registry: &str) -> &str {
+    if HUB_NAMES.contains(&registry) { DOCKER_HUB } else { registry }
 }
 
 fn is_host(text: &str) -> bool {
@@ -312,14 +335,24 @@ mod tests {
             ("localhost:5000/a", "- localhost:5000 a latest"),
             ("localhost/a", "- localhost a latest"),
             ("[::1]:5000#a", "- [::1]:5000 a latest"),
+            ("localhost:5000#/x:1", "- localhost:5000 x 1"),
+            ("localhost:5000#/a/b", "- localhost:5000 a/b latest"),
+            ("me@reg.example#/x", "me reg.example x latest"),
+            ("docker.io#/ubuntu", "- registry-1.docker.io library/ubuntu latest"),
+            ("/nvidia/cuda:12", "- registry-1.docker.io nvidia/cuda 12"),
+            ("registry.hub.docker.com/nvidia/cuda", "- registry-1.docker.io nvidia/cuda latest"),
             ("me:pass:word@host:5000#a", "me host:5000 a latest"),
         ];
         for (uri, want) in cases {
             assert_eq!(shown(&format!("docker://{uri}")), want, "{uri}");
         }
-        for uri in ["ubuntu", "ubuntu:24.04"] {
-            let want = format!("- registry-1.docker.io library/ubuntu {digest}");
-            assert_eq!(shown(&format!("docker://{uri}@{digest}")), want);
+        for digest in [digest, format!("sha512:{}", "b".repeat(128))] {
+            for uri in ["ubuntu", "ubuntu:24.04"] {
+                let want = format!("- registry-1.docker.io library/ubuntu {digest}");
+                assert_eq!(shown(&format!("docker://{uri}@{digest}")), want);
+            }
+            let want = format!("me sha.example:5000 x {digest}");
+            assert_eq!(shown(&format!("docker://me@sha.example:5000/x@{digest}")), want);
         }
     }
 
@@ -335,6 +368,10 @@ mod tests {
             ("docker://ho st#a", "no host name"),
             ("docker://a:", "a tag has"),
             ("docker://a@sha256:12", "64 hexadecimal"),
+            ("docker://a@sha512:12", "64 hexadecimal"),
+            ("docker://a@sha384:0123456789abcdef0123456789abcdef", "64 hexadecimal"),
+            ("docker://host:5000#//x", "name has lower-case"),
+            ("docker://host:5000#/", "name has lower-case"),
             ("docker://@a", "the user"),
             ("dockerd://-v", "no name"),
             ("podman://a b", "no name"),

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::layout::Layout;
 use super::resolve::{Origin, Resolved};
 use super::{ImportError, Importer};
+use crate::digest::Hasher;
 use crate::layers::{Index, Interpretation, LayerError, Meter, decoder};
 use crate::progress::Bar;
 use crate::registry::{Client, Descriptor, RegistryError};
@@ -75,7 +76,7 @@ pub(super) struct Shared<'a> {
 /// Passes bytes on, computing their digest.
 struct Checked<'a, R> {
     input: R,
-    hash: Sha256,
+    hash: Hasher,
     count: u64,
     failure: Option<io::Error>,
     shared: &'a Shared<'a>,
@@ -135,7 +136,7 @@ impl Importer {
     ) -> Result<(Slice, Index), ImportError> {
         let client = match self.source(&resolved.origin) {
             Err(layout) => {
-                let slice = layout.blob(descriptor.hex())?;
+                let slice = layout.blob(&descriptor.digest)?;
                 let index = read_index(slice.reader(), descriptor, "the layout", shared)?;
                 return Ok((slice, index));
             }
@@ -207,15 +208,20 @@ impl Importer {
     /// A configuration.
     pub(super) fn configuration(&self, resolved: &Resolved) -> Result<Vec<u8>, ImportError> {
         let descriptor = &resolved.image.config;
-        let expected = &descriptor.digest;
         let client = match self.source(&resolved.origin) {
             Err(layout) => return layout.configuration(descriptor),
             Ok(client) => client,
         };
+        self.small_blob(client, descriptor)
+    }
+
+    pub(super) fn small_blob(
+        &self,
+        client: &Client,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<u8>, ImportError> {
         if let Some(document) = self.store.small_blob(descriptor.hex()) {
-            if document.digest == *expected {
-                return Ok(document.bytes);
-            }
+            return Ok(document.bytes);
         }
         let bytes = client.small_blob(descriptor)?;
         self.store.put_blob(descriptor.hex(), &bytes, client.used_credentials())?;
@@ -236,7 +242,8 @@ fn read_index(
     from: &str,
     shared: &Shared<'_>,
 ) -> Result<Index, ImportError> {
-    let mut input = Checked { input, hash: Sha256::new(), count: 0, failure: None, shared };
+    let mut input =
+        Checked { input, hash: Hasher::like(&descriptor.digest), count: 0, failure: None, shared };
     let index = decoder(&mut input)
         .and_then(|archive| Index::read(archive, shared.meter, Interpretation::Layer));
     // A bomb is not even read to its end.
@@ -249,8 +256,8 @@ fn read_index(
     if let Some(failure) = input.failure {
         return Err(cause(failure, descriptor));
     }
-    let actual: String = input.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    let whole = input.count == descriptor.size && actual == descriptor.hex();
+    let actual = input.hash.finish();
+    let whole = input.count == descriptor.size && actual == descriptor.digest;
     match index {
         Ok(index) if whole => Ok(index),
         // Of damaged data, what a decoder says about it is beside the point.
@@ -259,7 +266,7 @@ fn read_index(
         }
         _ => Err(ImportError::Digest {
             from: from.to_owned(),
-            expected: descriptor.hex().to_owned(),
+            expected: descriptor.digest.clone(),
             actual,
         }),
     }

@@ -116,8 +116,8 @@ impl Importer {
         origin: &str,
     ) -> Result<Merged, ImportError> {
         let Merged { tree, own, meter, .. } = &mut merged;
-        if let Some(is) = config.architecture.as_ref().filter(|is| **is != self.architecture) {
-            let wanted = &self.architecture;
+        let wanted = self.machine.architecture();
+        if let Some(is) = config.architecture.as_ref().filter(|is| *is != wanted) {
             self.progress.warn(&format!("The image is for the architecture {is}, not {wanted}"));
         }
         let files = config.files(origin);

@@ -52,7 +52,7 @@ pub enum ImportError {
     Merge(#[from] LayerError),
     /// The content of a blob is another than its digest says.
     #[error(
-        "{from} has the digest sha256:{actual} where sha256:{expected} is expected: damaged or tampered with"
+        "{from} has the digest {actual} where {expected} is expected: damaged or tampered with"
     )]
     Digest {
         /// Where it was read.

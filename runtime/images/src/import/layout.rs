@@ -10,14 +10,19 @@ use serde::Deserialize;
 
 use super::ImportError;
 use super::blobs::Slice;
-use crate::registry::{Descriptor, Document, Meaning, choose};
+use super::choose::{Documents, image_among, image_for};
+use crate::bounded::list;
+use crate::digest::{self, algorithm_of};
+use crate::registry::{Descriptor, Document, Image, Machine};
 use crate::tarball::{Kind, Reader};
 use crate::uri::hex_of;
 
 /// No honest manifest is larger.
 const DOCUMENT_LIMIT: u64 = 8 << 20;
-/// The annotation that names an image of a layout.
-const NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotations that name an image of a layout; the second one is containerd's and docker's.
+const NAMES: [&str; 2] = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
+/// No list is read any further.
+const MANIFESTS: usize = 10_000;
 
 /// An opened layout.
 #[derive(Debug)]
@@ -36,7 +41,8 @@ struct Archive {
 
 #[derive(Deserialize)]
 struct Index {
-    manifests: Vec<Descriptor>,
+    #[serde(default, deserialize_with = "list::<_, _, MANIFESTS>")]
+    manifests: Option<Vec<Descriptor>>,
 }
 
 impl Layout {
@@ -61,78 +67,66 @@ impl Layout {
         Ok(Layout { path: path.to_owned(), archive: Some(Archive { file, files }) })
     }
 
-    /// The manifest of the image with this tag, for this kind of machine.
-    pub(super) fn manifest(
+    /// The image with this tag, for this kind of machine, and its manifest.
+    pub(super) fn image(
         &self,
         tag: Option<&str>,
-        architecture: &str,
-    ) -> Result<Document, ImportError> {
+        machine: &Machine,
+    ) -> Result<(Document, Image), ImportError> {
         let problem = |text: String| layout_error(&self.path, text);
         let index: Index = serde_json::from_slice(&self.read("index.json")?)
             .map_err(|error| problem(format!("its index.json is malformed: {error}")))?;
-        let name = |descriptor: &Descriptor| descriptor.annotations.get(NAME).cloned();
+        let manifests = index.manifests.unwrap_or_default();
+        let name = |descriptor: &Descriptor| {
+            let names = NAMES.iter().filter_map(|name| descriptor.annotations.get(*name));
+            names.cloned().collect::<Vec<String>>()
+        };
         let names = || {
-            let names: Vec<String> = index.manifests.iter().filter_map(name).collect();
+            let names: Vec<String> = manifests.iter().flat_map(name).collect();
             if names.is_empty() { "none has a name".to_owned() } else { names.join(", ") }
         };
         let wanted = |descriptor: &&Descriptor| match tag {
             // Archives may have the whole reference as the name.
-            Some(tag) => name(descriptor).is_some_and(|name| {
+            Some(tag) => name(descriptor).iter().any(|name| {
                 name == tag || name.strip_suffix(tag).is_some_and(|rest| rest.ends_with(':'))
             }),
             None => true,
         };
-        let found: Vec<&Descriptor> = index.manifests.iter().filter(wanted).collect();
-        let descriptor = match found[..] {
-            [one] => one,
-            [] => {
-                return Err(problem(format!(
-                    "it has no image {}; there is: {}",
-                    tag.unwrap_or_default(),
-                    names()
-                )));
-            }
-            _ if tag.is_none() && found.iter().any(|one| one.platform.is_none()) => {
-                return Err(problem(format!(
-                    "it has several images, name one (PATH:TAG): {}",
-                    names()
-                )));
+        let found: Vec<&Descriptor> = manifests.iter().filter(wanted).collect();
+        match found[..] {
+            [one] => image_for(machine, self, self.document(&one.digest)?),
+            [] => Err(problem(format!(
+                "it has no image {}; there is: {}",
+                tag.unwrap_or_default(),
+                names()
+            ))),
+            _ if tag.is_none()
+                && found.iter().any(|one| one.platform.is_none() && !name(one).is_empty()) =>
+            {
+                Err(problem(format!("it has several images, name one (PATH:TAG): {}", names())))
             }
             _ => {
                 let found: Vec<Descriptor> = found.into_iter().cloned().collect();
-                return self.document(&choose(&found, architecture)?.digest);
+                image_among(machine, self, &found)
             }
-        };
-        let document = self.document(&descriptor.digest)?;
-        match document.meaning()? {
-            Meaning::Image(_) => Ok(document),
-            Meaning::Index(index) => self.document(&choose(&index, architecture)?.digest),
         }
     }
 
     /// A blob, which is still to be checked.
-    pub(super) fn blob(&self, hex: &str) -> Result<Slice, ImportError> {
-        self.slice(&format!("blobs/sha256/{hex}"))
+    pub(super) fn blob(&self, digest: &str) -> Result<Slice, ImportError> {
+        self.slice(&self.name_of(digest)?)
+    }
+
+    fn name_of(&self, digest: &str) -> Result<String, ImportError> {
+        let hex = hex_of(digest).ok_or_else(|| {
+            layout_error(&self.path, format!("it has the unusable digest {digest:?}"))
+        })?;
+        Ok(format!("blobs/{}/{hex}", algorithm_of(digest)))
     }
 
     /// An image's configuration.
     pub(super) fn configuration(&self, descriptor: &Descriptor) -> Result<Vec<u8>, ImportError> {
         self.document(&descriptor.digest).map(|document| document.bytes)
-    }
-
-    fn document(&self, digest: &str) -> Result<Document, ImportError> {
-        let hex = hex_of(digest).ok_or_else(|| {
-            layout_error(&self.path, format!("it has the unusable digest {digest:?}"))
-        })?;
-        let document = Document::new(self.read(&format!("blobs/sha256/{hex}"))?);
-        if document.digest != digest {
-            return Err(ImportError::Digest {
-                from: self.path.display().to_string(),
-                expected: hex.to_owned(),
-                actual: document.digest.trim_start_matches("sha256:").to_owned(),
-            });
-        }
-        Ok(document)
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, ImportError> {
@@ -160,6 +154,22 @@ impl Layout {
                 Ok(Slice::new(file.try_clone().map_err(failed)?, offset, length))
             }
         }
+    }
+}
+
+impl Documents for Layout {
+    fn document(&self, digest: &str) -> Result<Document, ImportError> {
+        let bytes = self.read(&self.name_of(digest)?)?;
+        let actual = digest::like(digest, &bytes);
+        if actual != digest {
+            let (from, expected) = (self.path.display().to_string(), digest.to_owned());
+            return Err(ImportError::Digest { from, expected, actual });
+        }
+        Ok(Document::new(bytes))
+    }
+
+    fn config(&self, image: &Image) -> Result<Vec<u8>, ImportError> {
+        self.configuration(&image.config)
     }
 }
 

@@ -4,6 +4,7 @@
 mod blobs;
 pub mod broker;
 mod build;
+mod choose;
 mod engine;
 mod error;
 mod layout;
@@ -19,7 +20,7 @@ use std::str::FromStr;
 
 use crate::layers::{Limits, limit_windows};
 use crate::progress::Progress;
-use crate::registry::{Credentials, Settings, architecture};
+use crate::registry::{Credentials, Machine, Settings};
 use crate::squash::Squash;
 use crate::store::{Pending, Policy, Record, Store, StoredImage, Waited, new_mode, place};
 use crate::uri::{Engine, Reference, Uri};
@@ -86,7 +87,7 @@ pub struct Importer {
     settings: Settings,
     credentials: Credentials,
     squash: Squash,
-    architecture: String,
+    machine: Machine,
     progress: Progress,
     broker: Option<BorrowedFd<'static>>,
     limits: Limits,
@@ -95,7 +96,7 @@ pub struct Importer {
 }
 
 impl Importer {
-    /// An importer for `arch`, by default the machine's.
+    /// An importer for `arch`, which may have a variant (`arm/v6`), by default for this machine.
     pub fn new(tools: Tools, arch: Option<&str>, progress: Progress) -> Importer {
         let Tools { store, registries: settings, credentials, squash, max_unpacked } = tools;
         if let Some(notice) = store.notice() {
@@ -106,7 +107,7 @@ impl Importer {
             settings,
             credentials,
             squash,
-            architecture: architecture(arch),
+            machine: Machine::new(arch),
             progress,
             broker: None,
             limits: Limits::own(max_unpacked),

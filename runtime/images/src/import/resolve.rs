@@ -2,9 +2,10 @@
 
 use std::sync::OnceLock;
 
+use super::choose::{Documents, image_for};
 use super::layout::Layout;
 use super::{ImportError, Importer, PullPolicy};
-use crate::registry::{Client, Descriptor, Document, Image, Meaning, RegistryError, choose};
+use crate::registry::{Client, Document, Image, RegistryError};
 use crate::uri::{Reference, Uri, hex_of};
 
 /// Where an image's blobs are.
@@ -72,11 +73,7 @@ impl Importer {
             Uri::Engine { .. } => return Ok(None),
             Uri::Layout { path, tag } => {
                 let layout = Layout::open(path)?;
-                let document = layout.manifest(tag.as_deref(), &self.architecture)?;
-                let Meaning::Image(image) = document.meaning()? else {
-                    let problem = "it has an index within an index".to_owned();
-                    return Err(ImportError::Layout { path: path.clone(), problem });
-                };
+                let (document, image) = layout.image(tag.as_deref(), &self.machine)?;
                 (document.digest, image, Origin::Layout(layout))
             }
             Uri::Registry(reference) => self.resolve_reference(reference, policy)?,
@@ -111,24 +108,10 @@ impl Importer {
         self.progress.step(&format!("Fetching the image manifest from {}", reference.registry));
         let selector = reference.selector();
         let (client, document) = self.first_host(reference, |client| client.manifest(selector))?;
-        let (digest, image) = match document.meaning()? {
-            Meaning::Image(image) => (self.keep(&document, &client)?, image),
-            Meaning::Index(index) => {
-                self.keep(&document, &client)?;
-                let chosen = choose(&index, &self.architecture)?;
-                let stored = self.stored_document(&chosen.digest);
-                let document = match stored {
-                    Some(document) => document,
-                    None => client.manifest(&chosen.digest)?,
-                };
-                match document.meaning()? {
-                    Meaning::Image(image) => (self.keep(&document, &client)?, image),
-                    Meaning::Index(_) => {
-                        return Err(crate::registry::ManifestError::NoImage(document.digest).into());
-                    }
-                }
-            }
-        };
+        self.keep(selector, &document, &client)?;
+        let from = Fetched { importer: self, client: &client };
+        let (document, image) = image_for(&self.machine, &from, document)?;
+        let digest = document.digest;
         if reference.digest.is_none() {
             self.store.remember(&self.key(reference), &digest)?;
         }
@@ -154,7 +137,7 @@ impl Importer {
         }
         let selector = reference.selector();
         let (client, document) = self.first_host(reference, |client| client.manifest(selector))?;
-        self.keep(&document, &client)?;
+        self.keep(selector, &document, &client)?;
         self.store.remember(&key, &document.digest)?;
         Ok(document.digest)
     }
@@ -179,38 +162,69 @@ impl Importer {
         }
     }
 
-    /// Which tag, of which registry, for which machine.
+    /// Which tag, of which registry, for which machine: those that share a home may differ.
     fn key(&self, reference: &Reference) -> String {
-        format!("{reference} {}", self.architecture)
+        format!("{reference} {}", self.machine)
     }
 
-    fn keep(&self, document: &Document, client: &Client) -> Result<String, ImportError> {
-        if let Some(hex) = hex_of(&document.digest) {
+    /// Keeps a document in the store, by its sha256 and by the digest that it was asked for with.
+    fn keep(
+        &self,
+        selector: &str,
+        document: &Document,
+        client: &Client,
+    ) -> Result<(), ImportError> {
+        for hex in [document.digest.as_str(), selector].into_iter().filter_map(hex_of) {
             if self.store.blob(hex)?.is_none() {
                 self.store.put_blob(hex, &document.bytes, client.used_credentials())?;
             }
         }
-        Ok(document.digest.clone())
+        Ok(())
     }
 
     /// The manifest for this machine behind a digest, if the store has it.
     fn stored_manifest(&self, digest: &str) -> Option<(String, Image)> {
         let document = self.stored_document(digest)?;
-        match document.meaning().ok()? {
-            Meaning::Image(image) => Some((document.digest, image)),
-            Meaning::Index(index) => {
-                let Descriptor { digest, .. } = choose(&index, &self.architecture).ok()?;
-                let document = self.stored_document(digest)?;
-                match document.meaning().ok()? {
-                    Meaning::Image(image) => Some((document.digest, image)),
-                    Meaning::Index(_) => None,
-                }
-            }
-        }
+        let (document, image) = image_for(&self.machine, &Kept(self), document).ok()?;
+        Some((document.digest, image))
     }
 
     fn stored_document(&self, digest: &str) -> Option<Document> {
-        let document = self.store.small_blob(hex_of(digest)?)?;
-        (document.digest == digest).then_some(document)
+        self.store.small_blob(hex_of(digest)?)
+    }
+}
+
+/// Documents of a registry, those that are in the store already from there.
+struct Fetched<'a> {
+    importer: &'a Importer,
+    client: &'a Client,
+}
+
+impl Documents for Fetched<'_> {
+    fn document(&self, digest: &str) -> Result<Document, ImportError> {
+        if let Some(document) = self.importer.stored_document(digest) {
+            return Ok(document);
+        }
+        let document = self.client.manifest(digest)?;
+        self.importer.keep(digest, &document, self.client)?;
+        Ok(document)
+    }
+
+    fn config(&self, image: &Image) -> Result<Vec<u8>, ImportError> {
+        self.importer.small_blob(self.client, &image.config)
+    }
+}
+
+/// Documents of the store.
+struct Kept<'a>(&'a Importer);
+
+impl Documents for Kept<'_> {
+    fn document(&self, digest: &str) -> Result<Document, ImportError> {
+        let found = self.0.stored_document(digest);
+        found.ok_or_else(|| ImportError::NotStored(digest.to_owned()))
+    }
+
+    fn config(&self, image: &Image) -> Result<Vec<u8>, ImportError> {
+        self.document(&image.config.digest).map(|document| document.bytes)
     }
 }

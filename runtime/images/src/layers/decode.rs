@@ -4,7 +4,9 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 
 use super::LayerError;
 
@@ -48,8 +50,18 @@ pub fn decoder<'a, R: Read + 'a>(mut input: R) -> Result<Box<dyn Read + 'a>, Lay
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
             Ok(Box::new(zstd(input, WINDOW_LOG)?))
         }
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Err(LayerError::Compression("xz")),
-        [b'B', b'Z', b'h', ..] => Err(LayerError::Compression("bzip2")),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+            let held = LARGE.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(Box::new(Held { input: xz(input), _held: held }))
+        }
+        // The level, and the first bytes of a block or of the end: a name may start as well so.
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41]
+        | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72] => {
+            Ok(Box::new(BufReader::with_capacity(BUFFER, MultiBzDecoder::new(input))))
+        }
+        [0x1f, 0x9d, ..] => Err(LayerError::Compression("compress")),
+        [0x04, 0x22, 0x4d, 0x18, ..] => Err(LayerError::Compression("lz4")),
+        [b'L', b'Z', b'I', b'P', ..] => Err(LayerError::Compression("lzip")),
         _ => Ok(Box::new(input)),
     }
 }
@@ -75,6 +87,14 @@ impl<R: Read> Read for Held<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.input.read(buffer)
     }
+}
+
+/// A block says how large its dictionary is when it comes. So each stream counts as a large one.
+fn xz<R: BufRead>(input: R) -> impl Read {
+    /// What the decoder needs besides, in KiB, as it counts.
+    const MORE: u32 = 1024;
+    let kib = (1 << LARGE_WINDOW_LOG.load(Ordering::Relaxed).saturating_sub(10)) + MORE;
+    BufReader::with_capacity(BUFFER, XzReader::new_mem_limit(input, true, kib))
 }
 
 fn zstd<R: BufRead>(input: R, window_log: u32) -> Result<impl Read, LayerError> {

@@ -48,6 +48,9 @@ pub enum EntryKind {
     Fifo,
     /// Gives an existing file one more name.
     HardLink(Box<[u8]>),
+    /// Puts a device, which containers do not get from images: it is in the way of what lower layers
+    /// have there, and so are further names of it.
+    Device,
     /// Removes what lower layers have at this path.
     Whiteout,
     /// Removes what lower layers have in this directory.
@@ -185,12 +188,27 @@ fn entry(
         }
         Kind::Symlink(target) => EntryKind::Symlink(target.as_slice().into()),
         Kind::Fifo => EntryKind::Fifo,
-        Kind::HardLink(target) => EntryKind::HardLink(normalized(target)?),
-        // Containers get their devices from the host.
-        Kind::Device => return Ok(None),
+        Kind::HardLink(target) => {
+            let target = normalized(target)?;
+            fits(&target)?;
+            EntryKind::HardLink(if how == Interpretation::Layer { aside(target) } else { target })
+        }
+        Kind::Device => EntryKind::Device,
     };
-    let interpreted = interpret(path, kind, how);
-    Ok(interpreted.map(|(path, kind)| Entry { ordinal, path, kind }))
+    let Some((path, kind)) = interpret(path, kind, how) else { return Ok(None) };
+    fits(&path)?;
+    // An entry without a name is the root, which is a directory whatever the entry says.
+    let of_directory = matches!(kind, EntryKind::Directory(_) | EntryKind::Opaque);
+    Ok((of_directory || !path.is_empty()).then_some(Entry { ordinal, path, kind }))
+}
+
+/// Whether a path, its whiteouts read, can be that of a file.
+fn fits(path: &[u8]) -> Result<(), LayerError> {
+    let long = path.split(|byte| *byte == b'/').any(|name| name.len() > NAME_MAX);
+    if long || path.len() >= PATH_MAX {
+        return Err(LayerError::Name(shown(path)));
+    }
+    Ok(())
 }
 
 /// Counts what is decompressed, whatever it is: contents, headers, padding.
@@ -226,19 +244,21 @@ fn interpret(
     kind: EntryKind,
     how: Interpretation,
 ) -> Option<(Box<[u8]>, EntryKind)> {
-    // /dev is the host's; what enroot leaves out is left out.
-    if path.starts_with(b"dev/") {
-        return None;
-    }
     if how == Interpretation::Flat {
         // A file by which docker tells programs that they are in one of its containers.
         return (*path != *b".dockerenv").then_some((path, kind));
     }
+    // Bookkeeping of aufs. Files in one of its folders are what hard links elsewhere name.
+    if path.starts_with(LINKS_OF_AUFS) {
+        return Some((aside(path), kind));
+    }
     let (parent, name) = split(&path);
+    if parent.split(|byte| *byte == b'/').any(|name| name.starts_with(b".wh..wh.")) {
+        return None;
+    }
     let Some(hidden) = name.strip_prefix(b".wh.") else { return Some((path, kind)) };
     match hidden.strip_prefix(b".wh.") {
         Some(b".opq") => Some((parent.into(), EntryKind::Opaque)),
-        // Bookkeeping of aufs.
         Some(_) => None,
         None => {
             let separator: &[u8] = if parent.is_empty() { b"" } else { b"/" };
@@ -246,6 +266,23 @@ fn interpret(
             (!hidden.is_empty()).then(|| (path.into(), EntryKind::Whiteout))
         }
     }
+}
+
+const LINKS_OF_AUFS: &[u8] = b".wh..wh.plnk/";
+
+/// A path that no archive can name in place of one that is not to be in the image, but that others
+/// may be further names of.
+fn aside(mut path: Box<[u8]>) -> Box<[u8]> {
+    if path.starts_with(LINKS_OF_AUFS) {
+        path[0] = 0;
+    }
+    path
+}
+
+/// Whether a path is one that the image is not to have: what was set aside, and what is below /dev,
+/// which is the host's.
+pub(super) fn is_left_out(path: &[u8]) -> bool {
+    path.starts_with(b"dev/") || path.first() == Some(&0)
 }
 
 /// Parent and last component.
@@ -264,7 +301,6 @@ fn normalized(path: &[u8]) -> Result<Box<[u8]>, LayerError> {
         match name {
             b"" | b"." => continue,
             b".." => return Err(LayerError::Outside(shown(path))),
-            _ if name.len() > NAME_MAX => return Err(LayerError::Name(shown(path))),
             _ => {}
         }
         if !out.is_empty() {
@@ -272,7 +308,8 @@ fn normalized(path: &[u8]) -> Result<Box<[u8]>, LayerError> {
         }
         out.extend_from_slice(name);
     }
-    if out.len() >= PATH_MAX || out.contains(&0) {
+    // A whiteout's name is longer than that of what it hides.
+    if out.len() >= PATH_MAX + b".wh.".len() || out.contains(&0) {
         return Err(LayerError::Name(shown(path)));
     }
     Ok(out.into())

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::index::split;
+use super::index::{is_left_out, split};
 use super::limits::{Meter, Quantity, heap, shown};
 use super::{Entry, EntryKind, Index, LayerError, Meta};
 
@@ -51,9 +51,14 @@ impl Node {
 
 #[derive(Debug)]
 enum What {
-    Directory { children: BTreeMap<Box<[u8]>, usize>, meta: Option<Box<Meta>> },
+    Directory {
+        children: BTreeMap<Box<[u8]>, usize>,
+        meta: Option<Box<Meta>>,
+    },
     Symlink(Content, Box<[u8]>),
     Other(Content),
+    /// In the way of others, and not in the image.
+    Device,
 }
 
 impl What {
@@ -119,10 +124,12 @@ impl Tree {
                     What::Directory { .. } => return Err(gone()),
                     What::Symlink(content, target) => What::Symlink(*content, target.clone()),
                     What::Other(content) => What::Other(*content),
+                    What::Device => What::Device,
                 }
             }
             EntryKind::Symlink(target) => What::Symlink(content, walkable(&target)),
             EntryKind::File | EntryKind::Fifo => What::Other(content),
+            EntryKind::Device => What::Device,
         };
         self.put(&path, Node::new(layer, what), meter)
     }
@@ -201,6 +208,9 @@ impl Tree {
                 path.push(b'/');
             }
             path.extend_from_slice(name);
+            if is_left_out(&path) {
+                continue;
+            }
             let node = &self.nodes[*at];
             visit(&path, node)?;
             if let What::Directory { children, .. } = &node.what {
@@ -257,7 +267,7 @@ impl Tree {
                 DIRECTORY
             }
             What::Symlink(_, target) => heap(target.len()),
-            What::Other(_) => 0,
+            What::Other(_) | What::Device => 0,
         };
         meter.charge(Quantity::Memory, NODE + heap(name.len()) + own)?;
         let at = self.nodes.len();

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
@@ -15,7 +14,8 @@ use super::credentials::Credentials;
 use super::manifest::{ACCEPT, Descriptor, Document};
 use super::redirects::Elsewhere;
 use super::{Blob, RegistryError, Settings, paced};
-use crate::uri::Reference;
+use crate::digest;
+use crate::uri::{Reference, hex_of};
 
 /// No honest manifest or configuration is larger.
 const DOCUMENT_LIMIT: u64 = 8 << 20;
@@ -110,9 +110,8 @@ impl Client {
         let what = format!("{}{}", self.repository, shown(selector));
         let path = format!("manifests/{selector}");
         let bytes = self.document(&path, Some(&ACCEPT.join(", ")), &what)?;
-        let document = Document::new(bytes);
-        self.check_digest(selector, &document.digest)?;
-        Ok(document)
+        self.check_digest(selector, &bytes)?;
+        Ok(Document::new(bytes))
     }
 
     /// Whether the registry would give this manifest to this user.
@@ -133,7 +132,7 @@ impl Client {
     pub fn small_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RegistryError> {
         let bytes =
             self.document(&format!("blobs/{}", descriptor.digest), None, &descriptor.digest)?;
-        self.check_digest(&descriptor.digest, &digest_of(&bytes))?;
+        self.check_digest(&descriptor.digest, &bytes)?;
         Ok(bytes)
     }
 
@@ -145,15 +144,17 @@ impl Client {
         Blob::open(self, descriptor)
     }
 
-    fn check_digest(&self, expected: &str, actual: &str) -> Result<(), RegistryError> {
-        if expected.starts_with("sha256:") && expected != actual {
-            return Err(RegistryError::Digest {
-                registry: self.host.clone(),
-                expected: expected.to_owned(),
-                actual: actual.to_owned(),
-            });
+    /// What was asked for by its digest has to have it; tags have none.
+    fn check_digest(&self, expected: &str, bytes: &[u8]) -> Result<(), RegistryError> {
+        if hex_of(expected).is_none() {
+            return Ok(());
         }
-        Ok(())
+        let actual = digest::like(expected, bytes);
+        if expected == actual {
+            return Ok(());
+        }
+        let (registry, expected) = (self.host.clone(), expected.to_owned());
+        Err(RegistryError::Digest { registry, expected, actual })
     }
 
     fn document(
@@ -314,15 +315,6 @@ impl Client {
 /// Half a second, doubled each time.
 pub(super) fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(500 << attempt.min(6))
-}
-
-/// The digest of a document.
-pub(super) fn digest_of(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn shown(selector: &str) -> String {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::client::digest_of;
-use crate::bounded::{list, table};
+use crate::bounded::{list, nullable, table};
+use crate::digest;
 use crate::uri::hex_of;
 
 /// Manifests we can use.
@@ -21,17 +21,20 @@ const LAYERS: usize = 512;
 /// No list is read any further.
 const DESCRIPTORS: usize = 10_000;
 const ANNOTATIONS: usize = 1000;
+const URLS: usize = 64;
 
 /// A pointer to content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// What it is; may lie.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub media_type: String,
     /// Its digest.
+    #[serde(default, deserialize_with = "nullable")]
     pub digest: String,
     /// Its size in bytes.
+    #[serde(default, deserialize_with = "nullable")]
     pub size: u64,
     /// For which machines; in indices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +42,9 @@ pub struct Descriptor {
     /// Notes, such as an image's name in a layout.
     #[serde(default, deserialize_with = "annotations")]
     pub annotations: BTreeMap<String, String>,
+    /// Where else it is to be had: of layers that registries may not pass on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "urls")]
+    pub urls: Vec<String>,
 }
 
 /// The machines that an image is for.
@@ -46,8 +52,10 @@ pub struct Descriptor {
 #[serde(default)]
 pub struct Platform {
     /// As Go names it.
+    #[serde(deserialize_with = "nullable")]
     pub architecture: String,
     /// Such as `linux`.
+    #[serde(deserialize_with = "nullable")]
     pub os: String,
     /// Such as `v8`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,8 +115,11 @@ pub enum ManifestError {
         there: String,
     },
     /// A digest we cannot check.
-    #[error("the digest {0:?} is not of the form sha256:... and cannot be checked")]
+    #[error("the digest {0:?} is not of the form sha256:... or sha512:... and cannot be checked")]
     Digest(String),
+    /// Indices within indices without end.
+    #[error("the index {0} leads to more indices and manifests than any image needs")]
+    Nested(String),
     /// Too many layers.
     #[error("the manifest has {0} layers, refused (at most {LAYERS})")]
     Layers(usize),
@@ -117,7 +128,7 @@ pub enum ManifestError {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     schema_version: u64,
     config: Option<Descriptor>,
     #[serde(default, deserialize_with = "list::<_, _, DESCRIPTORS>")]
@@ -127,13 +138,19 @@ struct Wire {
 }
 
 fn annotations<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
-    Ok(table::<_, _, ANNOTATIONS>(from)?.unwrap_or_default())
+    let table = table::<_, Option<String>, ANNOTATIONS>(from)?.unwrap_or_default();
+    Ok(table.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect())
+}
+
+fn urls<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let urls = list::<_, Option<String>, URLS>(from)?.unwrap_or_default();
+    Ok(urls.into_iter().flatten().collect())
 }
 
 impl Document {
     /// A document with its digest.
     pub fn new(bytes: Vec<u8>) -> Document {
-        Document { digest: digest_of(&bytes), bytes }
+        Document { digest: digest::like("sha256:", &bytes), bytes }
     }
 
     /// Reads it.
@@ -144,7 +161,10 @@ impl Document {
         let wire: Wire = serde_json::from_slice(&self.bytes)
             .map_err(|source| ManifestError::Malformed { digest: self.digest.clone(), source })?;
         match wire {
-            Wire { config: Some(config), layers: Some(layers), .. } => {
+            Wire { manifests: Some(manifests), config: None, .. } => Ok(Meaning::Index(manifests)),
+            // An image of nothing has no layers, which Go writes as null.
+            Wire { config: Some(config), layers, manifests: None, .. } => {
+                let layers = layers.unwrap_or_default();
                 if layers.len() > LAYERS {
                     return Err(ManifestError::Layers(layers.len()));
                 }
@@ -153,7 +173,6 @@ impl Document {
                 }
                 Ok(Meaning::Image(Image { config, layers }))
             }
-            Wire { manifests: Some(manifests), .. } => Ok(Meaning::Index(manifests)),
             Wire { schema_version: 1, .. } => Err(ManifestError::Schema1(self.digest.clone())),
             _ => Err(ManifestError::NoImage(self.digest.clone())),
         }
@@ -161,7 +180,7 @@ impl Document {
 }
 
 impl Descriptor {
-    fn check(&self) -> Result<(), ManifestError> {
+    pub(super) fn check(&self) -> Result<(), ManifestError> {
         match hex_of(&self.digest) {
             Some(hex) if !hex.bytes().any(|byte| byte.is_ascii_uppercase()) => Ok(()),
             _ => Err(ManifestError::Digest(self.digest.clone())),
@@ -170,60 +189,35 @@ impl Descriptor {
 
     /// The digits of its digest; they were checked when the manifest was read.
     pub fn hex(&self) -> &str {
-        self.digest.strip_prefix("sha256:").unwrap_or(&self.digest)
+        hex_of(&self.digest).unwrap_or(&self.digest)
     }
-}
-
-/// The descriptor of the image for `architecture` among those of an index.
-///
-/// # Errors
-/// [`ManifestError::Architecture`].
-pub fn choose<'a>(
-    index: &'a [Descriptor],
-    architecture: &str,
-) -> Result<&'a Descriptor, ManifestError> {
-    let fits = |descriptor: &&Descriptor| match &descriptor.platform {
-        Some(platform) => {
-            platform.architecture == architecture && ["linux", ""].contains(&platform.os.as_str())
-        }
-        // An index of one need not say.
-        None => index.len() == 1,
-    };
-    let found = index.iter().find(fits).ok_or_else(|| {
-        let mut there: Vec<String> = index
-            .iter()
-            .filter_map(|descriptor| descriptor.platform.as_ref())
-            .filter(|platform| platform.architecture != "unknown")
-            .map(|platform| format!("{}/{}", platform.os, platform.architecture))
-            .collect();
-        there.sort_unstable();
-        there.dedup();
-        // All of them are one line.
-        there.truncate(40);
-        ManifestError::Architecture { wanted: architecture.to_owned(), there: there.join(", ") }
-    })?;
-    found.check()?;
-    Ok(found)
-}
-
-/// Go's name of an architecture, which may be given as the kernel's; this machine's by default.
-pub fn architecture(name: Option<&str>) -> String {
-    match name.unwrap_or(std::env::consts::ARCH) {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "powerpc64" | "ppc64el" if cfg!(target_endian = "little") => "ppc64le",
-        other => other,
-    }
-    .to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::platform::{Machine, candidates};
     use super::*;
     use proptest::prelude::*;
 
     fn document(text: &str) -> Document {
         Document::new(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn null_is_what_go_takes_it_for() {
+        let text = format!(
+            r#"{{"schemaVersion": null, "mediaType": null, "config": {{"mediaType": null, "size": null,
+                "digest": "sha256:{}", "platform": null, "annotations": {{"a": null}}, "urls": null}},
+                "layers": null, "annotations": null}}"#,
+            "a".repeat(64)
+        );
+        let Ok(Meaning::Image(image)) = document(&text).meaning() else { panic!("an image") };
+        assert_eq!((image.layers.len(), image.config.size), (0, 0));
+        let text = r#"{"manifests": [{"digest": null, "size": 1,
+            "platform": {"os": null, "architecture": null, "variant": null}}]}"#;
+        let Ok(Meaning::Index(index)) = document(text).meaning() else { panic!("an index") };
+        assert_eq!(index[0].platform, Some(Platform::default()));
+        assert!(document(r#"{"config": null, "layers": null}"#).meaning().is_err());
     }
 
     #[test]
@@ -240,8 +234,11 @@ mod tests {
             digest("c"),
         );
         let Ok(Meaning::Index(index)) = document(&text).meaning() else { panic!("an index") };
-        assert_eq!(choose(&index, "amd64").unwrap().digest, digest("b"));
-        let error = choose(&index, "arm64").unwrap_err().to_string();
+        assert_eq!(
+            candidates(&index, &Machine::new(Some("amd64"))).unwrap()[0].digest,
+            digest("b")
+        );
+        let error = candidates(&index, &Machine::new(Some("arm64"))).unwrap_err().to_string();
         assert_eq!(
             error,
             "there is no image for the architecture arm64, only for: linux/amd64, windows/amd64"

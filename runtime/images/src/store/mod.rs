@@ -37,6 +37,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::digest;
 use crate::registry::Document;
 
 /// A store that can be written to, and those below it.
@@ -175,8 +176,8 @@ impl Store {
         self.publish_blob(pending, hex, private).map(drop)
     }
 
-    /// A manifest or configuration, with the digest that its content really has, from this store
-    /// or one below.
+    /// A manifest or configuration, with the sha256 that its content really has, from this store
+    /// or one below; it was checked against these digits.
     pub fn small_blob(&self, hex: &str) -> Option<Document> {
         use std::io::Read;
         let roots = [&self.root].into_iter().chain(&self.config.lower);
@@ -186,7 +187,12 @@ impl Store {
             file.take(DOCUMENT_LIMIT).read_to_end(&mut content).ok()?;
             Some(Document::new(content))
         };
-        roots.filter_map(read).find(|document| document.digest.strip_prefix("sha256:") == Some(hex))
+        let algorithm = if hex.len() == 128 { "sha512:" } else { "sha256:" };
+        let is = |document: &Document| match algorithm {
+            "sha256:" => document.digest.strip_prefix(algorithm) == Some(hex),
+            _ => digest::like(algorithm, &document.bytes).strip_prefix(algorithm) == Some(hex),
+        };
+        roots.filter_map(read).find(is)
     }
 
     /// Removes a blob that turned out to be damaged.

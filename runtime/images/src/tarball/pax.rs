@@ -63,6 +63,11 @@ impl Extended {
         let malformed = || TarError::field("extended header", key);
         let unsigned = || decimal(value).ok_or_else(malformed);
         match key {
+            // An empty value takes back what an earlier header said.
+            b"path" if value.is_empty() => self.path = None,
+            b"linkpath" if value.is_empty() => self.link = None,
+            b"size" if value.is_empty() => self.size = None,
+            b"mtime" if value.is_empty() => self.mtime = None,
             b"path" => self.path = Some(value.to_vec()),
             b"linkpath" => self.link = Some(value.to_vec()),
             b"size" => self.size = Some(unsigned()?),

@@ -62,19 +62,22 @@ impl<R: Read> Reader<R> {
         loop {
             let Some(raw) = self.block()? else { return Ok(None) };
             let size = raw.size().ok_or_else(|| TarError::field("size", raw.name()))?;
-            if matches!(raw.kind(), b'x' | b'L' | b'K') {
+            if matches!(raw.kind(), b'x' | b'X' | b'L' | b'K') {
                 extensions = extensions.saturating_add(size);
                 if extensions > pax::LIMIT {
                     return Err(TarError::Oversized(extensions));
                 }
             }
             match raw.kind() {
-                b'x' => {
+                // Sun's tar had them first.
+                b'x' | b'X' => {
                     let records = self.extension(size)?;
                     extended.add(&records)?;
                 }
                 // Global headers carry comments of the tools that made them.
                 b'g' => drop(self.extension(size)?),
+                // A label of the archive, as tar has for tapes.
+                b'V' => drop(self.extension(size)?),
                 b'L' => extended.path = Some(without_nul(self.extension(size)?)),
                 b'K' => extended.link = Some(without_nul(self.extension(size)?)),
                 _ => return self.entry(&raw, size, extended).map(Some),
@@ -90,7 +93,8 @@ impl<R: Read> Reader<R> {
             b'1' => Kind::HardLink(link()),
             b'2' => Kind::Symlink(link()),
             b'3' | b'4' => Kind::Device,
-            b'5' => Kind::Directory,
+            // Of an incremental dump: with the names in it as data.
+            b'5' | b'D' => Kind::Directory,
             b'6' => Kind::Fifo,
             other => {
                 let entry = String::from_utf8_lossy(&path[..path.len().min(300)]).into_owned();
@@ -102,9 +106,10 @@ impl<R: Read> Reader<R> {
             kind = Kind::Directory;
         }
         let has_data = kind == Kind::File;
-        self.stored = if has_data { extended.size.unwrap_or(size) } else { 0 };
+        self.stored =
+            if has_data || raw.kind() == b'D' { extended.size.unwrap_or(size) } else { 0 };
         self.padding = padding(self.stored).ok_or_else(|| TarError::field("size", &path))?;
-        (self.at, self.size) = (0, self.stored);
+        (self.at, self.size) = (0, if has_data { self.stored } else { 0 });
         let mut header = Header {
             mode: raw.mode().ok_or_else(|| TarError::field("mode", &path))? as u32 & 0o7777,
             mtime: match extended.mtime {
@@ -112,7 +117,7 @@ impl<R: Read> Reader<R> {
                 None => raw.mtime().ok_or_else(|| TarError::field("time", &path))?,
             },
             kind,
-            size: self.stored,
+            size: self.size,
             xattrs: extended.xattrs,
             path,
         };
