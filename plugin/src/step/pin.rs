@@ -10,7 +10,7 @@ use crate::options::Options;
 use crate::root::child::{Caller, Patience};
 use crate::root::user::Credentials;
 use handover::request::Request;
-use hygiene::userinfo::without_password;
+use hygiene::userinfo::{digest_at, without_password};
 use nix::unistd::{getegid, geteuid, getgroups};
 use spank_bindings::log;
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -37,7 +37,7 @@ pub(crate) fn look_up(
     if nodes.is_some_and(|nodes| nodes == "1")
         || config.importer.is_some()
         || image.is_daemon()
-        || uri.as_bytes().windows(8).any(|part| part == b"@sha256:")
+        || digest_at(uri.as_bytes()).is_some()
     {
         return None;
     }

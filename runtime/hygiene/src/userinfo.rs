@@ -12,8 +12,7 @@ pub fn without_password(image: &[u8]) -> Cow<'_, [u8]> {
         return image.into();
     }
     // The digest, which has an "@" of its own, comes last.
-    let digest = image.windows(8).rposition(|part| part == b"@sha256:");
-    let end = digest.filter(|at| *at >= start).unwrap_or(image.len());
+    let end = digest_at(image).filter(|at| *at >= start).unwrap_or(image.len());
     let name = &image[start..end];
     let at = name.iter().rposition(|byte| *byte == b'@');
     let colon = name.iter().position(|byte| *byte == b':');
@@ -23,6 +22,11 @@ pub fn without_password(image: &[u8]) -> Cow<'_, [u8]> {
         }
         _ => image.into(),
     }
+}
+
+/// Where the digest of a name of an image begins, at its `@`.
+pub fn digest_at(image: &[u8]) -> Option<usize> {
+    image.windows(8).rposition(|part| part == b"@sha256:" || part == b"@sha512:")
 }
 
 /// Text without the passwords of the URLs in it.
@@ -83,6 +87,8 @@ mod tests {
             ),
             ("docker://u:p@reg#x and https://a:b@c", "docker://u:***@reg#x and https://a:***@c"),
             ("docker://reg:5000/x@sha256:12", "docker://reg:5000/x@sha256:12"),
+            ("docker://reg:5000/x@sha512:12", "docker://reg:5000/x@sha512:12"),
+            ("u:p@reg:5000/x@sha512:12", "u@reg:5000/x@sha512:12"),
             ("https://user@host:1/", "https://user@host:1/"),
             ("no url: a@b", "no url: a@b"),
         ] {

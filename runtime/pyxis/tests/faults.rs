@@ -213,6 +213,8 @@ fn statuses_are_explained() {
         "HOST answered 500 Internal Server Error to the request for a:1 (becauseof it)"
     );
     let text = failure(&image, |_| Reply::Body(b"<html>captive portal</html>".to_vec()));
+    assert!(text.contains("sent a web page for a:1: is this a registry"), "{text}");
+    let text = failure(&image, |_| Reply::Body(b"captive portal".to_vec()));
     assert!(text.contains("is malformed"), "{text}");
 }
 
@@ -661,5 +663,6 @@ fn damaged_archives_are_named() {
     let middle = broken.len() / 2;
     broken.truncate(middle);
     assert!(refusal(broken).contains("cannot be decompressed"));
-    assert!(refusal(b"BZh91AY&SY".to_vec()).contains("bzip2"));
+    assert!(refusal(b"BZh91AY&SY".to_vec()).contains("cannot be decompressed"));
+    assert!(refusal(b"\x04\x22\x4d\x18....".to_vec()).contains("lz4"));
 }

@@ -12,41 +12,61 @@ use super::{Client, RegistryError, paced};
 /// No token is larger.
 const TOKEN_LIMIT: u64 = 1 << 20;
 
-/// A `WWW-Authenticate` header.
-#[derive(Debug, PartialEq, Eq)]
+/// A challenge of `WWW-Authenticate` headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Challenge {
     scheme: String,
     parameters: Vec<(String, String)>,
-    text: String,
 }
 
 impl Challenge {
-    /// The challenge to answer; a token is preferred where there are several.
-    pub(super) fn from_headers(headers: &HeaderMap) -> Option<Challenge> {
+    /// The challenges that can be answered, a token's first, and then those that cannot.
+    pub(super) fn from_headers(headers: &HeaderMap) -> Vec<Challenge> {
         let texts =
             headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
-        let mut challenges: Vec<Challenge> = texts.map(Challenge::parse).collect();
+        let mut challenges: Vec<Challenge> = texts.flat_map(Challenge::parse).collect();
+        challenges.truncate(MOST);
         challenges.sort_by_key(|challenge| match challenge.scheme.as_str() {
             "bearer" => 0,
             "basic" => 1,
             _ => 2,
         });
-        challenges.into_iter().next()
+        challenges
     }
 
-    pub(super) fn parse(text: &str) -> Challenge {
-        let (scheme, mut rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-        let mut parameters = Vec::new();
-        while let Some((name, after)) = rest.split_once('=') {
-            let name = name.trim_matches([' ', ',']).to_ascii_lowercase();
-            let (value, after) = match after.strip_prefix('"') {
-                Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-                None => after.split_once(',').unwrap_or((after, "")),
-            };
-            parameters.push((name, value.trim().to_owned()));
-            rest = after;
+    /// Reads a header, which may have several challenges (RFC 9110, section 11.6.1). A comma stands
+    /// between challenges and between the parameters of one: what has no equals sign after its first
+    /// word begins another.
+    pub(super) fn parse(text: &str) -> Vec<Challenge> {
+        let mut challenges: Vec<Challenge> = Vec::new();
+        let mut rest = text;
+        loop {
+            rest = rest.trim_start_matches([' ', '\t', ',']);
+            let end = rest.find(|c: char| !is_token(c)).unwrap_or(rest.len());
+            let (word, after) = rest.split_at(end);
+            if word.is_empty() {
+                // No word at all: what follows the next comma may be one.
+                let Some(comma) = rest.find(',') else { return challenges };
+                rest = &rest[comma + 1..];
+                continue;
+            }
+            let value = after.trim_start_matches([' ', '\t']).strip_prefix('=');
+            match (value, challenges.last_mut()) {
+                (Some(value), Some(challenge)) => {
+                    let (value, after) = parameter(value.trim_start_matches([' ', '\t']));
+                    challenge.parameters.push((word.to_ascii_lowercase(), value));
+                    rest = after;
+                }
+                _ => {
+                    challenges.push(Challenge::of(word));
+                    rest = token68(after);
+                }
+            }
         }
-        Challenge { scheme: scheme.to_ascii_lowercase(), parameters, text: text.to_owned() }
+    }
+
+    fn of(scheme: &str) -> Challenge {
+        Challenge { scheme: scheme.to_ascii_lowercase(), parameters: Vec::new() }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -60,7 +80,41 @@ impl Challenge {
     }
 }
 
-fn host_of(uri: &Uri) -> Option<String> {
+/// More challenges than any registry has.
+const MOST: usize = 8;
+
+fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+}
+
+/// A parameter's value and what follows it. Some registries do not quote what has to be quoted.
+fn parameter(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(',').unwrap_or(text.len());
+        return (text[..end].trim().to_owned(), &text[end..]);
+    };
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return (value, &quoted[at + 1..]),
+            '\\' => value.extend(chars.next().map(|(_, c)| c)),
+            c => value.push(c),
+        }
+    }
+    (value, "")
+}
+
+/// What follows the word that some schemes (`Negotiate`) have in place of parameters.
+fn token68(text: &str) -> &str {
+    let word = text.trim_start_matches([' ', '\t']);
+    let end = word.find([' ', '\t', ',']).unwrap_or(word.len());
+    let alone = matches!(word[end..].trim_start().chars().next(), None | Some(','));
+    let plain = !word[..end].trim_end_matches('=').contains(['=', '"']);
+    if alone && plain && word.len() < text.len() { &word[end..] } else { text }
+}
+
+pub(super) fn host_of(uri: &Uri) -> Option<String> {
     let host = uri.host()?;
     let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
     Some(match uri.port_u16() {
@@ -75,6 +129,12 @@ struct Token {
     access_token: Option<String>,
 }
 
+/// The scheme of an `Authorization` header.
+pub(super) fn is_scheme(challenge: &Challenge, header: Option<&str>) -> bool {
+    let scheme = header.and_then(|header| header.split(' ').next());
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(&challenge.scheme))
+}
+
 /// The `Authorization` header that satisfies a challenge.
 pub(super) fn answer(
     client: &Client,
@@ -84,12 +144,7 @@ pub(super) fn answer(
 ) -> Result<String, RegistryError> {
     match (challenge.scheme.as_str(), credential) {
         ("basic", Some(Credential::Password { user, password })) => Ok(basic(user, password)),
-        ("basic", _) => Err(RegistryError::Denied {
-            registry: client.host().to_owned(),
-            repository: scope.split(':').nth(1).unwrap_or_default().to_owned(),
-            detail: String::new(),
-            hint: client.hint(),
-        }),
+        ("basic", _) => Err(client.denied(String::new())),
         ("bearer", _) => {
             token(client, challenge, credential, scope).map(|token| format!("Bearer {token}"))
         }
@@ -100,12 +155,12 @@ pub(super) fn answer(
 fn unsupported(client: &Client, challenge: &Challenge) -> RegistryError {
     RegistryError::Challenge {
         registry: client.host().to_owned(),
-        challenge: challenge.text.clone(),
+        challenge: challenge.scheme.clone(),
     }
 }
 
-fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
+fn basic(user: &str, password: &[u8]) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode([user.as_bytes(), b":", password].concat()))
 }
 
 /// A value in a query.
@@ -172,6 +227,7 @@ fn token(
         }
     });
     let body = paced::document(sent?.into_body().into_reader(), TOKEN_LIMIT, client, WHAT)?;
+    client.check_page(None, &body, WHAT)?;
     let malformed = |source| RegistryError::Malformed {
         registry: client.host().to_owned(),
         what: WHAT.to_owned(),
@@ -189,18 +245,61 @@ fn token(
 mod tests {
     use super::*;
 
+    fn one(text: &str) -> Challenge {
+        let [challenge] = &Challenge::parse(text)[..] else { panic!("one: {text}") };
+        challenge.clone()
+    }
+
     #[test]
     fn reads_challenges() {
         let text = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#;
-        let challenge = Challenge::parse(text);
+        let challenge = one(text);
         assert_eq!(challenge.scheme, "bearer");
         assert_eq!(challenge.get("realm"), Some("https://auth.docker.io/token"));
         assert_eq!(challenge.get("scope"), Some("repository:a/b:pull,push"));
         assert_eq!(challenge.realm_host().as_deref(), Some("auth.docker.io"));
-        let basic = Challenge::parse("BASIC realm=simple, charset=\"UTF-8\"");
+        let basic = one("BASIC realm=simple, charset=\"UTF-8\"");
         assert_eq!((basic.scheme.as_str(), basic.get("realm")), ("basic", Some("simple")));
         assert_eq!(basic.get("charset"), Some("UTF-8"));
-        assert_eq!(Challenge::parse("Bearer realm=\"open").get("realm"), Some("open"));
+        assert_eq!(one("Bearer realm=\"open").get("realm"), Some("open"));
+        // Not quoted, though a URL is no token.
+        let loose = one("Bearer realm=https://a/b?c=d,service=x y , scope = \"s\"");
+        assert_eq!(loose.get("realm"), Some("https://a/b?c=d"));
+        assert_eq!((loose.get("service"), loose.get("scope")), (Some("x y"), Some("s")));
+        assert_eq!(
+            one(r#"Basic realm="a \"b\" \\ c, d=e""#).get("realm"),
+            Some(r#"a "b" \ c, d=e"#)
+        );
+    }
+
+    #[test]
+    fn a_header_may_have_several_challenges() {
+        for (text, want) in [
+            (
+                r#"Basic realm="x", Bearer realm="https://t/",service="s""#,
+                "basic:x bearer:https://t/",
+            ),
+            (
+                r#"Bearer realm="https://t/",service="s",Basic realm="x""#,
+                "bearer:https://t/ basic:x",
+            ),
+            (
+                r#"Negotiate, Basic realm="x, Bearer realm=y", Bearer realm="z""#,
+                "negotiate: basic:x, Bearer realm=y bearer:z",
+            ),
+            (r#"Negotiate abc123==, Bearer realm="z""#, "negotiate: bearer:z"),
+            (r#"NTLM ,, ,Basic realm=x ,Bearer  realm = "z" "#, "ntlm: basic:x bearer:z"),
+            (r#"Digest nonce="a", realm="d", Basic"#, "digest:d basic:"),
+            ("Basic", "basic:"),
+            ("", ""),
+            (", \"lost\", Basic realm=x", "basic:x"),
+        ] {
+            let shown: Vec<String> = Challenge::parse(text)
+                .iter()
+                .map(|one| format!("{}:{}", one.scheme, one.get("realm").unwrap_or_default()))
+                .collect();
+            assert_eq!(shown.join(" "), want, "{text}");
+        }
     }
 
     #[test]
@@ -208,7 +307,16 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("www-authenticate", "Basic realm=x".parse().unwrap());
         headers.append("www-authenticate", "Bearer realm=\"https://x/\"".parse().unwrap());
-        assert_eq!(Challenge::from_headers(&headers).unwrap().scheme, "bearer");
-        assert_eq!(Challenge::from_headers(&HeaderMap::new()), None);
+        let schemes: Vec<String> =
+            Challenge::from_headers(&headers).into_iter().map(|one| one.scheme).collect();
+        assert_eq!(schemes, ["bearer", "basic"]);
+        assert!(Challenge::from_headers(&HeaderMap::new()).is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_header_has_an_end(text in "[ ,=\"\\\\a-zB]{0,60}|\\PC{0,60}") {
+            let _ = Challenge::parse(&text);
+        }
     }
 }

@@ -2,15 +2,16 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use ureq::http::{Method, Request, Response, StatusCode};
+use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use super::auth::{self, Challenge};
 use super::credentials::Credentials;
+use super::date::date;
 use super::manifest::{ACCEPT, Descriptor, Document};
 use super::redirects::Elsewhere;
 use super::{Blob, RegistryError, Settings, paced};
@@ -19,6 +20,8 @@ use crate::uri::{Reference, hex_of};
 
 /// No honest manifest or configuration is larger.
 const DOCUMENT_LIMIT: u64 = 8 << 20;
+/// As often a request is answered with a challenge at most.
+const LOGINS: u32 = 3;
 
 /// One repository of one registry.
 #[derive(Debug)]
@@ -145,6 +148,33 @@ impl Client {
     }
 
     /// What was asked for by its digest has to have it; tags have none.
+    /// What an address outside of the registry has. It is nobody's to log in to.
+    pub(super) fn get_elsewhere(
+        &self,
+        url: &str,
+        range: Option<u64>,
+        what: &str,
+    ) -> Result<Response<Body>, RegistryError> {
+        let failed = |error| self.transport(error, what);
+        let uri: Uri = url.parse().map_err(|_| failed(ureq::Error::BadUri("a layer's".into())))?;
+        let host = auth::host_of(&uri).unwrap_or_default();
+        let plain = uri.scheme_str() != Some("https");
+        if plain && !(uri.scheme_str() == Some("http") && self.settings.is_http(&host)) {
+            return Err(failed(ureq::Error::RequireHttpsOnly(host)));
+        }
+        let mut request = Request::builder().method(Method::GET).uri(uri);
+        if let Some(start) = range {
+            request = request.header("range", format!("bytes={start}-"));
+        }
+        let request = request.body(()).map_err(|error| failed(error.into()))?;
+        let mut response = self.send(request).map_err(failed)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        response.extensions_mut().get_or_insert_with(|| Elsewhere(host));
+        Err(self.refusal(response, what))
+    }
+
     fn check_digest(&self, expected: &str, bytes: &[u8]) -> Result<(), RegistryError> {
         if hex_of(expected).is_none() {
             return Ok(());
@@ -165,12 +195,14 @@ impl Client {
     ) -> Result<Vec<u8>, RegistryError> {
         self.retry(|| {
             let mut answer = self.request(Method::GET, path, accept, None, what)?;
+            let kind = content_type(&answer.response).map(str::to_owned);
             let reader = answer.response.body_mut().as_reader();
             let bytes = paced::document(reader, DOCUMENT_LIMIT, self, what)?;
             if bytes.len() as u64 > DOCUMENT_LIMIT {
                 let (registry, what) = (self.host.clone(), what.to_owned());
                 return Err(RegistryError::Oversized { registry, what, limit: DOCUMENT_LIMIT });
             }
+            self.check_page(kind.as_deref(), &bytes, what)?;
             Ok(bytes)
         })
     }
@@ -181,14 +213,24 @@ impl Client {
         mut work: impl FnMut() -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
         let mut attempt = 0;
+        let mut patience = self.settings.patience;
         loop {
-            match work() {
-                Err(error) if error.is_passing() && attempt < self.settings.retries => {
-                    std::thread::sleep(backoff(attempt));
-                    attempt += 1;
-                }
+            let error = match work() {
+                Err(error) if error.is_passing() => error,
                 done => return done,
-            }
+            };
+            // A server that says when to come back is taken at its word, but not for ever.
+            let pause = match error.retry_after() {
+                Some(after) if after > patience => return Err(error),
+                Some(after) => {
+                    patience -= after;
+                    after
+                }
+                None if attempt < self.settings.retries => backoff(attempt),
+                None => return Err(error),
+            };
+            std::thread::sleep(pause);
+            attempt += 1;
         }
     }
 
@@ -216,18 +258,27 @@ impl Client {
             let request = request.body(()).map_err(|error| self.transport(error.into(), what))?;
             self.send(request).map_err(|error| self.transport(error, what))
         };
-        let (header, generation) = {
+        let (mut header, mut generation) = {
             let login = self.lock();
             (login.header.clone(), login.generation)
         };
         let mut response = send(header.as_deref())?;
-        let ours = response.extensions().get::<Elsewhere>().is_none();
-        if response.status() == StatusCode::UNAUTHORIZED && ours {
-            if let Some(challenge) = Challenge::from_headers(response.headers()) {
-                drop(response);
-                let header = self.log_in(&challenge, generation)?;
-                response = send(Some(&header))?;
+        // A token may have ended, and who wants one may want a password for what it is for.
+        for _ in 0..LOGINS {
+            let ours = response.extensions().get::<Elsewhere>().is_none();
+            if response.status() != StatusCode::UNAUTHORIZED || !ours {
+                break;
             }
+            let challenges = Challenge::from_headers(response.headers());
+            if challenges.is_empty() {
+                break;
+            }
+            (header, generation) = match self.log_in(&challenges, header.as_deref(), generation)? {
+                Some(answer) => answer,
+                None => break,
+            };
+            drop(response);
+            response = send(header.as_deref())?;
         }
         if response.status().is_success() {
             return Ok(Answer { response });
@@ -235,25 +286,64 @@ impl Client {
         Err(self.refusal(response, what))
     }
 
-    fn log_in(&self, challenge: &Challenge, generation: u64) -> Result<String, RegistryError> {
+    /// A header that may satisfy one of the challenges; none if `refused`, the last one, was the
+    /// answer to each of them.
+    fn log_in(
+        &self,
+        challenges: &[Challenge],
+        refused: Option<&str>,
+        generation: u64,
+    ) -> Result<Option<(Option<String>, u64)>, RegistryError> {
         let mut login = self.lock();
         if login.generation > generation {
-            if let Some(header) = &login.header {
-                return Ok(header.clone());
-            }
+            return Ok(Some((login.header.clone(), login.generation)));
         }
-        let credential = self.credentials.find(
-            &self.host,
-            &self.repository,
-            self.user.as_deref(),
-            challenge.realm_host(),
-        )?;
+        let realm = challenges.iter().find_map(Challenge::realm_host);
+        let user = self.user.as_deref();
+        let credential = self.credentials.find(&self.host, &self.repository, user, realm)?;
         self.with_credentials.store(credential.is_some(), Ordering::Relaxed);
         let scope = format!("repository:{}:pull", self.repository);
-        let header = auth::answer(self, challenge, credential.as_ref(), &scope)?;
-        login.header = Some(header.clone());
-        login.generation += 1;
-        Ok(header)
+        // First what was not tried; what was, if it may be another token now.
+        let (tried, new): (Vec<&Challenge>, Vec<&Challenge>) =
+            challenges.iter().partition(|one| auth::is_scheme(one, refused));
+        let mut error = None;
+        for challenge in new.into_iter().chain(tried) {
+            match auth::answer(self, challenge, credential.as_ref(), &scope) {
+                Ok(header) if Some(header.as_str()) == refused => {}
+                Ok(header) => {
+                    login.header = Some(header.clone());
+                    login.generation += 1;
+                    return Ok(Some((Some(header), login.generation)));
+                }
+                // What the first one says is what the registry would rather have.
+                Err(failed) => error = error.or(Some(failed)),
+            }
+        }
+        error.map_or(Ok(None), Err)
+    }
+
+    /// That access is denied.
+    pub(super) fn denied(&self, detail: String) -> RegistryError {
+        RegistryError::Denied {
+            registry: self.host.clone(),
+            repository: self.repository.clone(),
+            detail,
+            hint: self.hint(),
+        }
+    }
+
+    /// Refuses a page for people where a document is to be.
+    pub(super) fn check_page(
+        &self,
+        kind: Option<&str>,
+        body: &[u8],
+        what: &str,
+    ) -> Result<(), RegistryError> {
+        if !is_page(kind, body) {
+            return Ok(());
+        }
+        let (registry, what) = (self.host.clone(), what.to_owned());
+        Err(RegistryError::Page { registry, what })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Login> {
@@ -283,7 +373,16 @@ impl Client {
     /// What an answer that is no success means.
     pub(super) fn refusal(&self, mut response: Response<Body>, what: &str) -> RegistryError {
         let body = paced::document(response.body_mut().as_reader(), 16 << 10, self, what);
-        let detail = detail(&body.unwrap_or_default());
+        let after = retry_after(response.headers(), SystemTime::now());
+        let body = body.unwrap_or_default();
+        let mut detail = match is_page(content_type(&response), &body) {
+            true => " (with a web page, as no registry does: is a proxy or a portal in the way?)"
+                .to_owned(),
+            false => detail(&body),
+        };
+        if let Some(after) = after.filter(|after| *after > self.settings.patience) {
+            detail += &format!(" (not to be asked again for {} seconds)", after.as_secs());
+        }
         let (registry, hint) = match response.extensions().get() {
             None => (self.host.clone(), self.hint()),
             Some(Elsewhere(host)) => {
@@ -301,15 +400,39 @@ impl Client {
             StatusCode::NOT_FOUND => {
                 RegistryError::NotFound { registry, what: what.to_owned(), detail }
             }
-            StatusCode::TOO_MANY_REQUESTS => RegistryError::TooMany { registry, detail },
+            StatusCode::TOO_MANY_REQUESTS => RegistryError::TooMany { registry, detail, after },
             status => RegistryError::Status {
                 registry,
                 what: what.to_owned(),
                 status: status.to_string(),
                 detail,
+                after,
             },
         }
     }
+}
+
+/// What a `Retry-After` asks for: so many seconds, or until a date, and a little more than either.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get("retry-after")?.to_str().ok()?.trim();
+    let pause = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => date(text)?.duration_since(now).unwrap_or_default(),
+    };
+    Some(pause.saturating_add(Duration::from_millis(250)))
+}
+
+pub(super) fn content_type(response: &Response<Body>) -> Option<&str> {
+    response.headers().get("content-type")?.to_str().ok()
+}
+
+/// Whether something is a page for people.
+pub(super) fn is_page(kind: Option<&str>, body: &[u8]) -> bool {
+    let body = body.trim_ascii_start();
+    let marked = body.first() == Some(&b'<');
+    let named = kind.is_some_and(|kind| kind.trim().to_ascii_lowercase().starts_with("text/html"));
+    // Some registries name everything so.
+    marked || named && !matches!(body.first(), None | Some(b'{' | b'['))
 }
 
 /// Half a second, doubled each time.
@@ -342,4 +465,49 @@ fn detail(body: &[u8]) -> String {
     let text = if error.message.is_empty() { error.code } else { error.message };
     let text: String = text.chars().filter(|char| !char.is_control()).take(200).collect();
     if text.is_empty() { text } else { format!(" ({text})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_in_seconds_or_until_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (text, want) in [
+            ("12", Some(12)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10)),
+            ("Sunday, 06-Nov-94 08:49:47 GMT", Some(10)),
+            ("Sun Nov  6 08:49:47 1994", Some(10)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("1.5", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", text.parse().unwrap());
+            let got = retry_after(&headers, now).map(|pause| pause.as_secs());
+            assert_eq!(got, want, "{text}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", u64::MAX.to_string().parse().unwrap());
+        assert!(retry_after(&headers, now).is_some());
+    }
+
+    #[test]
+    fn a_page_is_no_document() {
+        for (kind, body, page) in [
+            (None, "<!DOCTYPE html>", true),
+            (Some("text/html; charset=utf-8"), "Please log in", true),
+            (Some("Text/HTML"), "\n <html>", true),
+            (Some("text/html"), r#"{"schemaVersion": 2}"#, false),
+            (Some("application/json"), "{}", false),
+            (Some("application/json"), "  <html>", true),
+            (Some("text/html"), "", false),
+            (None, "", false),
+        ] {
+            assert_eq!(is_page(kind, body.as_bytes()), page, "{kind:?} {body}");
+        }
+    }
 }

@@ -1,7 +1,11 @@
 //! Whose name to give to a registry: enroot's credentials file, then those of docker and podman.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use hygiene::console;
 
 use super::docker_config;
 use super::netrc::{self, Login};
@@ -13,8 +17,8 @@ pub enum Credential {
     Password {
         /// Name.
         user: String,
-        /// Password.
-        password: String,
+        /// Password: bytes, of which nothing is taken away and nothing changed.
+        password: Vec<u8>,
     },
     /// A token that is exchanged for others.
     Identity(String),
@@ -96,13 +100,14 @@ impl Credentials {
         realm: Option<String>,
     ) -> Result<Option<Credential>, CredentialError> {
         if let Some(path) = &self.netrc {
-            if let Some(login) = find_login(path, host, user, realm.as_deref())? {
+            let login = find_login(path, host, user, realm.as_deref());
+            if let Some(login) = unless_odd(login)? {
                 let password = login.password(host, path)?;
                 return Ok(Some(Credential::Password { user: login.user, password }));
             }
         }
         for path in &self.docker {
-            let found = docker_config::find(path, host, repository)?;
+            let found = unless_odd(docker_config::find(path, host, repository))?;
             let fits = |credential: &Credential| match (credential, user) {
                 (Credential::Password { user, .. }, Some(wanted)) => user == wanted,
                 _ => true,
@@ -132,6 +137,21 @@ impl Credentials {
             file.display()
         )
     }
+}
+
+/// Without a file that cannot be used, as if it were not there: most images are for everybody, and
+/// what a registry says to a request without credentials is to the point.
+fn unless_odd<T>(found: Result<Option<T>, CredentialError>) -> Result<Option<T>, CredentialError> {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    found.or_else(|error| {
+        let text = error.to_string();
+        // Each registry and each of its mirrors asks again.
+        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(text.clone()) {
+            console::tell(format_args!("[WARN] {text}; going on without"));
+        }
+        Ok(None)
+    })
 }
 
 /// The line for the registry (its host, or host and port where that is not 443) and, as curl would do for enroot, the one of its token server with
@@ -174,15 +194,29 @@ mod tests {
             ("evil.reg.io", None),
             ("[::1]:5000", Some("w")),
             ("[::1]:5001", None),
+            (crate::uri::DOCKER_HUB, None),
         ] {
             assert_eq!(user(host).as_deref(), wanted, "{host}");
+        }
+        // The Hub has more names than any.
+        for name in [
+            "docker.io",
+            "index.docker.io",
+            "registry-1.docker.io",
+            "auth.docker.io",
+            "Docker.IO:443",
+        ] {
+            std::fs::write(&path, format!("machine {name} login h password p\n")).unwrap();
+            assert_eq!(user(crate::uri::DOCKER_HUB).as_deref(), Some("h"), "{name}");
+            assert_eq!(user("evil.io"), None);
+            assert_eq!(user("docker.io:5000"), None);
         }
         // The token server's own, where it is that of the port.
         std::fs::write(&path, "machine r login u password p\nmachine a login u password q\n")
             .unwrap();
         let password = |realm| {
             let login = find_login(&path, "r", None, Some(realm)).unwrap().unwrap();
-            login.password("r", &path).unwrap()
+            String::from_utf8(login.password("r", &path).unwrap()).unwrap()
         };
         assert_eq!(password("a"), "q");
         assert_eq!(password("a:444"), "p");

@@ -7,22 +7,21 @@ use std::path::Path;
 use std::process::Stdio;
 
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hygiene::unsecure;
 use serde::Deserialize;
 
 use super::{Credential, CredentialError};
-use crate::uri::DOCKER_HUB;
-
-/// docker's own name for its registry.
-const HUB_KEY: &str = "index.docker.io";
+use crate::bounded::nullable;
+use crate::uri::{DOCKER_HUB, HUB_NAMES};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Config {
-    auths: BTreeMap<String, Auth>,
-    #[serde(rename = "credHelpers")]
-    helpers: BTreeMap<String, String>,
+    #[serde(deserialize_with = "nullable")]
+    auths: BTreeMap<String, Option<Auth>>,
+    #[serde(rename = "credHelpers", deserialize_with = "nullable")]
+    helpers: BTreeMap<String, Option<String>>,
     #[serde(rename = "credsStore")]
     store: Option<String>,
 }
@@ -74,7 +73,8 @@ pub(super) fn written(text: &[u8], host: &str, repository: &str) -> Option<Crede
 
 impl Config {
     fn find(&self, host: &str, repository: &str) -> Result<Option<Credential>, CredentialError> {
-        let helper = self.helpers.iter().find(|(key, _)| names(key, host)).map(|(_, name)| name);
+        let helper = self.helpers.iter().find(|(key, _)| names(key, host));
+        let helper = helper.and_then(|(_, name)| name.as_ref()).filter(|name| !name.is_empty());
         if let Some(name) = helper {
             return ask(name, host).map(Some);
         }
@@ -90,16 +90,21 @@ impl Config {
 
     /// The entry with the longest matching path, as podman has entries for parts of a registry.
     fn written(&self, host: &str, repository: &str) -> Option<Credential> {
-        let full = format!("{host}/{repository}");
-        let fits = |key: &str| {
-            let key = bare(key);
-            names(key, host)
-                || full
-                    .strip_prefix(key)
-                    .is_some_and(|rest| rest.starts_with('/') || rest.is_empty())
+        let hosts = if host == DOCKER_HUB { &HUB_NAMES[..] } else { &[host] };
+        let below = |key: &str| {
+            hosts.iter().any(|host| {
+                let full = format!("{host}/{repository}");
+                full.strip_prefix(key).is_some_and(|rest| rest.starts_with('/') || rest.is_empty())
+            })
         };
+        let fits = |key: &str| names(key, host) || below(bare(key));
         let entries = self.auths.iter().filter(|(key, _)| fits(key));
-        entries.max_by_key(|(key, _)| bare(key).len()).and_then(|(_, auth)| auth.credential())
+        // Of the Hub's names that of docker itself goes first.
+        let rank = |key: &str| (bare(key).len(), key.starts_with("https://index.docker.io/v1"));
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_by_key(|(key, _)| std::cmp::Reverse(rank(key)));
+        // An entry without anything in it says that a helper has it.
+        entries.into_iter().find_map(|(_, auth)| auth.as_ref()?.credential())
     }
 }
 
@@ -109,25 +114,40 @@ impl Auth {
             return Some(Credential::Identity(token.clone()));
         }
         if let (Some(user), Some(password)) = (&self.username, &self.password) {
-            return Some(Credential::Password { user: user.clone(), password: password.clone() });
+            if !user.is_empty() {
+                let password = password.clone().into_bytes();
+                return Some(Credential::Password { user: user.clone(), password });
+            }
         }
-        let text = BASE64_STANDARD.decode(self.auth.as_ref()?.trim()).ok()?;
-        let text = String::from_utf8(text).ok()?;
-        let (user, password) = text.split_once(':')?;
-        let password = password.trim_end_matches('\0');
-        Some(Credential::Password { user: user.to_owned(), password: password.to_owned() })
+        let text = LENIENT.decode(self.auth.as_ref()?.trim()).ok()?;
+        let colon = text.iter().position(|byte| *byte == b':')?;
+        let user = String::from_utf8(text[..colon].to_vec()).ok()?;
+        let mut password = text[colon + 1..].to_vec();
+        while password.last() == Some(&0) {
+            password.pop();
+        }
+        Some(Credential::Password { user, password })
     }
 }
+
+/// Written by hand, an entry may lack its padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// A key without scheme and without what old versions put behind the host.
 fn bare(key: &str) -> &str {
     let key = key.trim_start_matches("https://").trim_start_matches("http://");
-    key.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2")
+    let key = key.trim_end_matches('/');
+    let key =
+        key.strip_suffix("/access-token").or(key.strip_suffix("/refresh-token")).unwrap_or(key);
+    key.trim_end_matches("/v1").trim_end_matches("/v2")
 }
 
 fn names(key: &str, host: &str) -> bool {
     let key = bare(key);
-    key == host || host == DOCKER_HUB && [HUB_KEY, "docker.io"].contains(&key)
+    key.eq_ignore_ascii_case(host) || host == DOCKER_HUB && HUB_NAMES.contains(&key)
 }
 
 /// Asks `docker-credential-NAME`.
@@ -164,7 +184,7 @@ fn ask(name: &str, host: &str) -> Result<Credential, CredentialError> {
         serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
     Ok(match helped.user.as_str() {
         "<token>" => Credential::Identity(helped.secret),
-        _ => Credential::Password { user: helped.user, password: helped.secret },
+        _ => Credential::Password { user: helped.user, password: helped.secret.into_bytes() },
     })
 }
 
@@ -189,7 +209,9 @@ mod tests {
             }}"#,
         );
         let user = |host, repository| match config.find(host, repository).unwrap() {
-            Some(Credential::Password { user, password }) => format!("{user}:{password}"),
+            Some(Credential::Password { user, password }) => {
+                format!("{user}:{}", String::from_utf8_lossy(&password))
+            }
             Some(Credential::Identity(token)) => token,
             None => "-".to_owned(),
         };
@@ -200,6 +222,40 @@ mod tests {
         assert_eq!(user("ghcr.io", "x"), "it");
         assert_eq!(user("broken.io", "x"), "-");
         assert_eq!(user("other.io", "x"), "-");
+    }
+
+    #[test]
+    fn null_is_what_go_takes_it_for_and_odd_entries_are_none() {
+        for text in [
+            r#"{"auths": null, "credHelpers": null, "credsStore": null}"#,
+            r#"{"auths": {"reg.io": null}, "credHelpers": {"reg.io": null}, "credsStore": ""}"#,
+            r#"{"auths": {"reg.io": {}}, "credHelpers": {"reg.io": ""}, "HttpHeaders": {"x": "y"}}"#,
+            r#"{"auths": {"reg.io": {"auth": null, "username": null, "email": null}}}"#,
+            r#"{"auths": {"reg.io": {"auth": ""}, "https://reg.io/v1/": {"auth": "bm9jb2xvbg=="}}}"#,
+        ] {
+            assert_eq!(config(text).find("reg.io", "x").unwrap(), None, "{text}");
+        }
+        let found = |text: &str, host: &str| match config(text).find(host, "team/x").unwrap() {
+            Some(Credential::Password { user, password }) => (user, password),
+            other => panic!("{text}: {other:?}"),
+        };
+        // An empty entry beside a good one; without padding; bytes that are no text.
+        let text = r#"{"auths": {"https://reg.io": {}, "reg.io": {"auth": "dTpwdw"}}}"#;
+        assert_eq!(found(text, "reg.io"), ("u".to_owned(), b"pw".to_vec()));
+        let text = r#"{"auths": {"REG.io": {"auth": "dTr/OlwA"}}}"#;
+        assert_eq!(found(text, "reg.io"), ("u".to_owned(), b"\xff:\\".to_vec()));
+        for name in [
+            "docker.io",
+            "registry-1.docker.io",
+            "https://index.docker.io/v1/",
+            "index.docker.io/v1/access-token",
+            "registry.hub.docker.com",
+            "docker.io/team",
+            "docker.io/team/x",
+        ] {
+            let text = format!(r#"{{"auths": {{"{name}": {{"auth": "dTpw"}}}}}}"#);
+            assert_eq!(found(&text, DOCKER_HUB).0, "u", "{name}");
+        }
     }
 
     #[test]

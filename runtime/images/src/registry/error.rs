@@ -4,6 +4,7 @@ use std::io::{
     self,
     ErrorKind::{ConnectionRefused, InvalidData},
 };
+use std::time::Duration;
 
 use super::{CredentialError, ManifestError};
 
@@ -41,6 +42,8 @@ pub enum RegistryError {
         registry: String,
         /// What the registry says, with a colon before it; may be empty.
         detail: String,
+        /// For how long it asks not to be asked again.
+        after: Option<Duration>,
     },
     /// Any other status that is no success.
     #[error("{registry} answered {status} to the request for {what}{detail}")]
@@ -53,6 +56,8 @@ pub enum RegistryError {
         status: String,
         /// What the registry says, with a colon before it; may be empty.
         detail: String,
+        /// For how long it asks not to be asked again.
+        after: Option<Duration>,
     },
     /// No answer.
     #[error("cannot get {what} from {registry}: {source}{hint}")]
@@ -134,6 +139,16 @@ pub enum RegistryError {
         /// From the parser.
         source: serde_json::Error,
     },
+    /// A page for people.
+    #[error(
+        "{registry} sent a web page for {what}: is this a registry, and is no proxy or portal in the way?"
+    )]
+    Page {
+        /// Host.
+        registry: String,
+        /// What was asked for.
+        what: String,
+    },
     /// A document larger than anybody needs.
     #[error("{registry} sent more than {limit} bytes for {what}, refused")]
     Oversized {
@@ -161,6 +176,14 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// How long to wait before that, if the server says so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            RegistryError::TooMany { after, .. } | RegistryError::Status { after, .. } => *after,
+            _ => None,
+        }
+    }
+
     /// Whether trying again may help.
     pub(super) fn is_passing(&self) -> bool {
         match self {

@@ -4,6 +4,7 @@ mod auth;
 mod authorities;
 mod client;
 mod credentials;
+mod date;
 mod docker_config;
 mod error;
 mod manifest;
@@ -32,7 +33,7 @@ pub mod parsers {
 
     /// The token server that a registry's challenge names.
     pub fn challenge(text: &str) -> Option<String> {
-        auth::Challenge::parse(text).realm_host()
+        auth::Challenge::parse(text).iter().find_map(auth::Challenge::realm_host)
     }
 }
 

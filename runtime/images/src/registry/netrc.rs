@@ -10,6 +10,10 @@ use std::process::Stdio;
 use hygiene::unsecure;
 
 use super::CredentialError;
+use crate::uri::{DOCKER_HUB, HUB_NAMES};
+
+/// The Hub's token server, which enroot's own example names.
+const HUB_TOKENS: &str = "auth.docker.io";
 
 /// One machine's line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +28,9 @@ pub(super) struct Login {
 /// The logins in a file; none if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Vec<Login>, CredentialError> {
     let failed = |source| CredentialError::Read { path: path.to_owned(), source };
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let text = match fs::read(path) {
+        // What is no text is in nobody's way.
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error)
             if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
         {
@@ -111,14 +116,17 @@ impl Login {
     /// Whether it may be shown to `host`, which has a port unless that is the usual one: a line
     /// for a host alone is for the usual one, too. Who listens on others may be anybody.
     pub(super) fn is_for(&self, host: &str) -> bool {
-        let bare = |host: &str| host.strip_suffix(":443").unwrap_or(host).to_owned();
-        bare(&self.machine).eq_ignore_ascii_case(&bare(host))
+        let bare = |host: &str| host.strip_suffix(":443").unwrap_or(host).to_ascii_lowercase();
+        let machine = bare(&self.machine);
+        let of_hub = |name: &str| HUB_NAMES.contains(&name) || name == HUB_TOKENS;
+        machine == bare(host) || host == DOCKER_HUB && of_hub(&machine)
     }
 
-    /// The password, its expression evaluated by a shell.
-    pub(super) fn password(&self, host: &str, file: &Path) -> Result<String, CredentialError> {
+    /// The password, its expression evaluated by a shell as between double quotes: what it expands to
+    /// is neither split nor taken for a pattern, and no echo reads it.
+    pub(super) fn password(&self, host: &str, file: &Path) -> Result<Vec<u8>, CredentialError> {
         if !self.expression {
-            return Ok(self.password.clone());
+            return Ok(self.password.clone().into_bytes());
         }
         let failed = |problem: String| CredentialError::Command {
             what: format!("the expression in {}", file.display()),
@@ -126,16 +134,15 @@ impl Login {
             problem,
         };
         let output = unsecure::command("/bin/sh")
-            .args(["-c", &format!("echo {}", self.password)])
+            .args(["-c", &format!("printf %s \"{}\"", self.password)])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .output()
             .map_err(|error| failed(error.to_string()))?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if !output.status.success() || text.is_empty() {
+        if !output.status.success() || output.stdout.is_empty() {
             return Err(failed(format!("it printed nothing ({})", output.status)));
         }
-        Ok(text)
+        Ok(output.stdout)
     }
 }
 
@@ -174,12 +181,32 @@ mod tests {
         let [login] = &parse("machine m login u password $(printf '%s' a b | tr b c)")[..] else {
             panic!("one login")
         };
-        assert_eq!(login.password("m", Path::new("f")).unwrap(), "ac");
+        assert_eq!(login.password("m", Path::new("f")).unwrap(), b"ac");
         let [login] = &parse("machine m login u password $(false)")[..] else {
             panic!("one login")
         };
         let error = login.password("m", Path::new("/c")).unwrap_err().to_string();
         assert!(error.starts_with("the expression in /c gave no password for m"), "{error}");
+    }
+
+    #[test]
+    fn the_bytes_of_a_secret_are_left_alone() {
+        for (expression, want) in [
+            (r#"$(printf '%s' '{"k":"a\nb  c * d"}')"#, &br#"{"k":"a\nb  c * d"}"#[..]),
+            (r#"$(printf '%s\n\n' ' x ')"#, b" x "),
+            (r#"$(printf '\377\t\\c*')"#, b"\xff\t\\c*"),
+            (r#"$(printf '%s' "$(printf '%s' '$HOME `id` "q"')")"#, br#"$HOME `id` "q""#),
+            ("$(echo '-n x')", b"-n x"),
+            ("$(printf %s '%s %d')", b"%s %d"),
+            ("${NOT_SET_HERE:-a  *}", b"a  *"),
+            ("$(printf a) account  b", b"a account  b"),
+            ("$((1 + 2))", b"3"),
+        ] {
+            let text = format!("machine m login u password {expression}\n");
+            let [login] = &parse(&text)[..] else { panic!("one login: {text}") };
+            let got = login.password("m", Path::new("f")).unwrap();
+            assert_eq!(got, want, "{expression}: {}", String::from_utf8_lossy(&got));
+        }
     }
 
     proptest! {

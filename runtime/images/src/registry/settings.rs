@@ -17,6 +17,8 @@ pub struct Settings {
     pub pace: Pace,
     /// How often a failed request is tried again.
     pub retries: u32,
+    /// As long as servers are waited for that say when to come back, for each thing asked for.
+    pub patience: Duration,
     /// Simultaneous downloads.
     pub connections: usize,
     /// Talk http, without TLS, to every registry.
@@ -49,6 +51,7 @@ impl Default for Settings {
             // A kilobyte in a second.
             pace: Pace { bytes: 60 << 10, within: Duration::from_secs(60) },
             retries: 4,
+            patience: Duration::from_secs(120),
             connections: 10,
             allow_http: false,
             http_hosts: Vec::new(),
@@ -70,16 +73,14 @@ impl Settings {
         at_most(&mut self.idle_timeout, 20);
         self.pace = Pace { bytes: 1 << 20, within: Duration::from_secs(30) };
         self.retries = self.retries.min(2);
+        self.patience = Duration::from_secs(10);
         // Each of them has buffers, and a window to decompress.
         self.connections = self.connections.min(4);
     }
 
     /// Adds the next mirror of a registry.
     pub fn add_mirror(&mut self, registry: &str, mirror: &str) {
-        let registry = match registry {
-            "docker.io" | "index.docker.io" => crate::uri::DOCKER_HUB,
-            other => other,
-        };
+        let registry = crate::uri::host_of(registry);
         match self.mirrors.iter_mut().find(|(known, _)| known == registry) {
             Some((_, mirrors)) => mirrors.push(mirror.to_owned()),
             None => self.mirrors.push((registry.to_owned(), vec![mirror.to_owned()])),

@@ -5,12 +5,15 @@ use std::io::{self, Read};
 use ureq::BodyReader;
 use ureq::http::{Method, StatusCode};
 
-use super::client::backoff;
+use super::client::{backoff, content_type};
 use super::paced::Measure;
 use super::{Client, Descriptor, RegistryError};
 
 /// So much progress makes up for a failure: then the connection is bad, not the registry.
 const PROGRESS: u64 = 1 << 20;
+
+/// So many addresses of a layer that is not in the registry are tried.
+const ADDRESSES: usize = 8;
 
 /// So much may come again, and the blob itself twice.
 const REPEATED: u64 = 64 << 20;
@@ -27,6 +30,8 @@ pub struct Blob<'a> {
     measure: Measure,
     /// Bytes that came again.
     repeated: u64,
+    /// Where it is, if it is not in the registry.
+    elsewhere: Option<&'a str>,
 }
 
 impl std::fmt::Debug for Blob<'_> {
@@ -49,8 +54,19 @@ impl<'a> Blob<'a> {
             last_failure: 0,
             measure: Measure::new(client.settings.pace),
             repeated: 0,
+            elsewhere: None,
         };
-        blob.body = Some(client.retry(|| blob.connect())?.0);
+        let mut opened = client.retry(|| blob.connect());
+        for url in descriptor.urls.iter().take(ADDRESSES) {
+            // What a registry may not pass on it does not have, or gives to nobody.
+            match opened {
+                Err(RegistryError::NotFound { .. } | RegistryError::Denied { .. }) => {}
+                _ => break,
+            }
+            blob.elsewhere = Some(url);
+            opened = client.retry(|| blob.connect()).or(opened);
+        }
+        blob.body = Some(opened?.0);
         Ok(blob)
     }
 
@@ -59,7 +75,10 @@ impl<'a> Blob<'a> {
         let Descriptor { digest, size, .. } = self.descriptor;
         let range = (self.at > 0).then_some(self.at);
         let path = format!("blobs/{digest}");
-        let response = self.client.request(Method::GET, &path, None, range, digest)?.response;
+        let response = match self.elsewhere {
+            Some(url) => self.client.get_elsewhere(url, range, digest)?,
+            None => self.client.request(Method::GET, &path, None, range, digest)?.response,
+        };
         let length = |actual| RegistryError::Length {
             registry: self.client.host.clone(),
             what: digest.clone(),
@@ -80,6 +99,7 @@ impl<'a> Blob<'a> {
         if let Some(offered) = response.body().content_length() {
             let actual = start.saturating_add(offered);
             if actual != *size {
+                self.client.check_page(content_type(&response), b"?", digest)?;
                 return Err(length(actual));
             }
         }

@@ -346,10 +346,9 @@ fn registries(resolved: &Resolved, host: &Environ) -> registry::Settings {
         connections: number(Id::Connections).map_or(usize::MAX, |number| number as usize),
         allow_http: resolved.is_on(Id::AllowHttp),
         http_hosts: resolved.words(Id::HttpHosts),
-        mirrors: Vec::new(),
-        pace: registry::Settings::default().pace,
         proxies: Proxies::of_environ(host),
         authorities: Authorities::of_environ(host),
+        ..registry::Settings::default()
     };
     for (registry, mirror) in resolved.pairs(Id::Mirrors) {
         settings.add_mirror(registry, mirror);

@@ -1,0 +1,461 @@
+//! Registries as they are found: what they ask for, and what stands between.
+
+mod fixtures;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use fixtures::{Image, Layer, Place, hex, text};
+use sha2::{Digest, Sha512};
+
+/// A request, as far as it matters.
+struct Request {
+    path: String,
+    authorization: String,
+    /// How often this path was asked for before.
+    before: usize,
+}
+
+struct Reply {
+    status: &'static str,
+    headers: String,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn new(status: &'static str, headers: &[String]) -> Reply {
+        let headers = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        Reply { status, headers, body: Vec::new() }
+    }
+
+    fn body(body: impl Into<Vec<u8>>) -> Reply {
+        Reply { body: body.into(), ..Reply::new("200 OK", &[]) }
+    }
+
+    fn challenge(text: &str) -> Reply {
+        Reply::new("401 Unauthorized", &[format!("www-authenticate: {text}")])
+    }
+}
+
+/// A registry of one image. It answers as it is told to, and well otherwise.
+struct Server {
+    host: String,
+    log: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    fn start(
+        image: &Image,
+        odd: impl Fn(&str, &Request) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (image, odd) = (image.clone(), Arc::new(odd));
+        let (own, shared) = (host.clone(), Arc::clone(&log));
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (image, odd) = (image.clone(), Arc::clone(&odd));
+                let (own, log) = (own.clone(), Arc::clone(&shared));
+                std::thread::spawn(move || serve(stream, &image, &own, &*odd, &log));
+            }
+        });
+        Server { host, log }
+    }
+
+    fn uri(&self) -> String {
+        format!("docker://{}/a:1", self.host)
+    }
+
+    /// The authorizations of requests for paths that contain this.
+    fn seen(&self, what: &str) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let those = log.iter().filter(|request| request.path.contains(what));
+        those.map(|request| request.authorization.clone()).collect()
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    image: &Image,
+    own: &str,
+    odd: &dyn Fn(&str, &Request) -> Option<Reply>,
+    log: &Mutex<Vec<Request>>,
+) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut stream = stream;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        let path = line.split(' ').nth(1)?.to_owned();
+        let mut headers = HashMap::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            let Some((name, value)) = line.trim().split_once(": ") else { break };
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let authorization = headers.remove("authorization").unwrap_or_default();
+        let before = log.lock().unwrap().iter().filter(|known| known.path == path).count();
+        let request = Request { path, authorization, before };
+        let reply = odd(own, &request).unwrap_or_else(|| good(image, &request.path));
+        log.lock().unwrap().push(request);
+        let Reply { status, headers, body } = reply;
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).ok()?;
+    }
+}
+
+fn good(image: &Image, path: &str) -> Reply {
+    let name = path.rsplit('/').next().unwrap();
+    if path.contains("/manifests/") {
+        return Reply::body(image.manifest.clone());
+    }
+    match image.blobs.get(name.trim_start_matches("sha256:")) {
+        Some(blob) => Reply::body(blob.clone()),
+        None => Reply::new("404 Not Found", &[]),
+    }
+}
+
+fn image() -> Image {
+    Image::new(&[Layer::new().file("a", "b").gzip()])
+}
+
+/// A file of the user's.
+fn write(place: &Place, path: &str, content: &str) {
+    let path = place.path("home").join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn netrc(place: &Place, server: &Server, password: &str) {
+    let line = format!("machine {} login user password {password}\n", server.host);
+    write(place, ".config/enroot/.credentials", &line);
+}
+
+fn basic(user: &str, password: &str) -> String {
+    let both = format!("{user}:{password}");
+    format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(both))
+}
+
+#[test]
+fn one_header_may_have_several_challenges() {
+    for challenge in [
+        r#"Basic realm="x", Bearer realm="http://HOST/token",service="s",scope="repository:a:pull""#,
+        r#"Bearer realm="http://HOST/token",service="s", Basic realm="x""#,
+        r#"Negotiate, NTLM TlRM==, Basic realm="a, Bearer realm=\"no\"", Bearer  realm = "http://HOST/token""#,
+        "Digest realm=x, nonce=\"y\" ,,Bearer realm=http://HOST/token",
+    ] {
+        let place = Place::new();
+        let server = Server::start(&image(), move |own, request| {
+            if request.path.starts_with("/token") {
+                return Some(Reply::body(r#"{"token": "t"}"#));
+            }
+            (request.authorization != "Bearer t")
+                .then(|| Reply::challenge(&challenge.replace("HOST", own)))
+        });
+        place.ok(&["pull", &server.uri()]);
+        assert_eq!(server.seen("/token"), [""], "{challenge}");
+    }
+}
+
+#[test]
+fn a_token_that_ends_is_replaced() {
+    let place = Place::new();
+    let server = Server::start(&image(), |own, request| {
+        if request.path.starts_with("/token") {
+            let body = format!(r#"{{"access_token": "t{}"}}"#, request.before);
+            return Some(Reply::body(body));
+        }
+        // That of the manifest is worth nothing for blobs, which want a new one each.
+        let good = match request.path.contains("/blobs/") {
+            true => request.authorization != "Bearer t0" && request.before > 0,
+            false => request.authorization.starts_with("Bearer "),
+        };
+        let text = format!("Bearer realm=\"http://{own}/token\", error=\"invalid_token\"");
+        (!good).then(|| Reply::challenge(&text))
+    });
+    place.ok(&["pull", &server.uri()]);
+    assert!(server.seen("/token").len() >= 2);
+    // One that never is good is not asked for without end.
+    let server = Server::start(&image(), |own, request| {
+        let number = request.before;
+        Some(match request.path.starts_with("/token") {
+            true => Reply::body(format!(r#"{{"token": "t{number}"}}"#)),
+            false => Reply::challenge(&format!("Bearer realm=\"http://{own}/token\"")),
+        })
+    });
+    let error = place.fails(&["pull", &server.uri()]);
+    assert!(error.contains("denies access to a"), "{error}");
+    assert!(server.seen("/token").len() < 5);
+}
+
+#[test]
+fn a_password_is_shown_where_a_token_does_not_help() {
+    let want = basic("user", "secret");
+    // After the token the registry asks for a password.
+    let place = Place::new();
+    let wanted = want.clone();
+    let server = Server::start(&image(), move |own, request| {
+        if request.path.starts_with("/token") {
+            return Some(Reply::body(r#"{"token": "t"}"#));
+        }
+        (request.authorization != wanted).then(|| match request.authorization.as_str() {
+            "" => Reply::challenge(&format!("Bearer realm=\"http://{own}/token\"")),
+            _ => Reply::challenge("Basic realm=\"x\""),
+        })
+    });
+    netrc(&place, &server, "secret");
+    place.ok(&["pull", &server.uri()]);
+    // Both at once, and the token server is not there.
+    let place = Place::new();
+    let wanted = want.clone();
+    let server = Server::start(&image(), move |own, request| {
+        if request.path.starts_with("/token") {
+            return Some(Reply::new("404 Not Found", &[]));
+        }
+        let both = format!("Bearer realm=\"http://{own}/token\", Basic realm=\"x\"");
+        (request.authorization != wanted).then(|| Reply::challenge(&both))
+    });
+    netrc(&place, &server, "secret");
+    place.ok(&["pull", &server.uri()]);
+    // Without a password there is only the one.
+    let error = Place::new().fails(&["pull", &server.uri()]);
+    assert!(error.contains("has no a token"), "{error}");
+}
+
+#[test]
+fn who_says_when_to_come_back_is_believed() {
+    let mut place = Place::new();
+    // Whatever is tried again is tried because the server says so.
+    place.set("ENROOT_TRANSFER_RETRIES", "0");
+    let begun = Instant::now();
+    let server = Server::start(&image(), move |_, request| {
+        let early = begun.elapsed() < Duration::from_secs(1);
+        let after = vec!["retry-after: 1".to_owned()];
+        (early && request.path.contains("/manifests/"))
+            .then(|| Reply::new("429 Too Many Requests", &after))
+    });
+    place.ok(&["pull", &server.uri()]);
+    assert!(server.seen("/manifests/").len() <= 4, "{}", server.seen("/manifests/").len());
+    // Unavailable, and until a date that has been.
+    let server = Server::start(&image(), |_, request| {
+        let date = vec!["Retry-After: Sun, 06 Nov 1994 08:49:37 GMT".to_owned()];
+        (request.before < 3 && request.path.contains("/blobs/"))
+            .then(|| Reply::new("503 Service Unavailable", &date))
+    });
+    place.ok(&["digest", &server.uri()]);
+    place.ok(&["pull", &server.uri()]);
+    // Not for as long as anybody says.
+    for after in ["100000", "18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        let headers = vec![format!("retry-after: {after}")];
+        let server = Server::start(&image(), move |_, _| {
+            Some(Reply::new("429 Too Many Requests", &headers))
+        });
+        let start = Instant::now();
+        let error = place.fails(&["pull", &server.uri()]);
+        assert!(error.contains("(not to be asked again for "), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(60), "it waited");
+    }
+}
+
+#[test]
+fn a_web_page_is_called_one() {
+    let page = "<!DOCTYPE html>\n<html><body>Please log in</body></html>";
+    let kind = vec!["content-type: text/html; charset=utf-8".to_owned()];
+    for what in ["/manifests/", "/blobs/sha256:CONFIG", "/blobs/sha256:LAYER", "/token"] {
+        let place = Place::new();
+        let image = image();
+        let config = image.blobs.keys().find(|digest| !image.layers.contains(digest)).unwrap();
+        let path = what.replace("CONFIG", config).replace("LAYER", &image.layers[0]);
+        let kind = kind.clone();
+        let server = Server::start(&image, move |own, request| {
+            if request.path.contains(&path) {
+                return Some(Reply { body: page.into(), ..Reply::new("200 OK", &kind) });
+            }
+            let wants = path == "/token" && request.authorization.is_empty();
+            wants.then(|| Reply::challenge(&format!("Bearer realm=\"http://{own}/token\"")))
+        });
+        let error = place.fails(&["pull", &server.uri()]);
+        assert!(error.contains("sent a web page for"), "{what}: {error}");
+        assert!(error.contains("is no proxy or portal in the way?"), "{what}: {error}");
+    }
+    let place = Place::new();
+    let server = Server::start(&image(), move |_, _| {
+        Some(Reply { body: page.into(), ..Reply::new("403 Forbidden", &kind) })
+    });
+    let error = place.fails(&["pull", &server.uri()]);
+    assert!(error.contains("with a web page, as no registry does"), "{error}");
+}
+
+/// Whoever a layer is of, if the registry may not pass it on.
+#[test]
+fn a_foreign_layer_is_where_its_manifest_says() {
+    let layer = Layer::new().file("foreign", "f").gzip();
+    let digest = hex(&layer);
+    let shop_image = Image::new(std::slice::from_ref(&layer));
+    let served = layer.clone();
+    let shop = Server::start(&shop_image, move |_, request| {
+        Some(match request.path.as_str() {
+            "/layer" => Reply::body(served.clone()),
+            "/moved" => Reply::new("302 Found", &["location: /layer".to_owned()]),
+            "/other" => Reply::body(vec![b'x'; served.len()]),
+            _ => Reply::new("404 Not Found", &[]),
+        })
+    });
+    let with_urls = |urls: &str| {
+        let mut image = Image::new(std::slice::from_ref(&layer));
+        let manifest = String::from_utf8(image.manifest.clone()).unwrap();
+        let at = format!(r#""digest": "sha256:{digest}","#);
+        assert!(manifest.contains(&at));
+        let urls = urls.replace("SHOP", &shop.host);
+        image.manifest = manifest.replace(&at, &format!("{at} \"urls\": [{urls}],")).into_bytes();
+        image.blobs.remove(&digest);
+        image
+    };
+    let password = |place: &Place, server: &Server| {
+        let lines =
+            [server, &shop].map(|one| format!("machine {} login user password secret\n", one.host));
+        write(place, ".config/enroot/.credentials", &lines.concat());
+    };
+    for urls in [
+        r#""http://SHOP/layer""#,
+        r#""http://SHOP/none", null, "ftp://SHOP/layer", "http://SHOP/moved""#,
+    ] {
+        let place = Place::new();
+        let server = Server::start(&with_urls(urls), |_, request| {
+            request.authorization.is_empty().then(|| Reply::challenge("Basic realm=x"))
+        });
+        password(&place, &server);
+        place.ok(&["import", "-o", "a.sqsh", &server.uri()]);
+        assert_eq!(
+            fs::read_to_string(place.unpack("a.sqsh", "root").join("foreign")).unwrap(),
+            "f"
+        );
+        // What is for the registry is not for others.
+        assert!(shop.seen("/").iter().all(String::is_empty), "{:?}", shop.seen("/"));
+    }
+    let place = Place::new();
+    let server = Server::start(&with_urls(r#""http://SHOP/other""#), |_, _| None);
+    let error = place.fails(&["pull", &server.uri()]);
+    assert!(error.contains("damaged or tampered with"), "{error}");
+    let server =
+        Server::start(&with_urls(r#""http://SHOP/none", "file:///etc/passwd""#), |_, _| None);
+    let error = place.fails(&["pull", &server.uri()]);
+    assert!(error.contains(&format!("{} has no sha256:{digest}", server.host)), "{error}");
+}
+
+#[test]
+fn a_reference_may_be_by_sha512() {
+    let place = Place::new();
+    let image = image();
+    let digits = |bytes: &[u8]| -> String {
+        Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let digest = format!("sha512:{}", digits(&image.manifest));
+    let server = Server::start(&image, |_, _| None);
+    let uri = format!("docker://{}/a@{digest}", server.host);
+    place.ok(&["import", "-o", "a.sqsh", &uri]);
+    assert!(server.seen(&digest).len() == 1);
+    // It is known by both of its digests.
+    let path = place.ok(&["pull", &uri]);
+    assert!(path.contains(&hex(&image.manifest)), "{path}");
+    assert!(server.seen(&digest).len() == 1);
+    let wrong = format!("docker://{}/a@sha512:{}", server.host, digits(b"other"));
+    let error = place.fails(&["pull", &wrong]);
+    assert!(error.contains("damaged or tampered with"), "{error}");
+    let odd = format!("docker://{}/a@sha512:12", server.host);
+    assert!(place.fails(&["pull", &odd]).contains("or sha512: and 128"));
+}
+
+#[test]
+fn a_slash_before_the_image_means_the_registrys_own() {
+    let place = Place::new();
+    let server = Server::start(&image(), |_, _| None);
+    for uri in ["HOST#/a:1", "HOST#a:1", "HOST/a:1"] {
+        place.ok(&["digest", &format!("docker://{}", uri.replace("HOST", &server.host))]);
+    }
+    assert_eq!(server.seen("/v2/a/manifests/1").len(), 3);
+}
+
+/// A file of credentials that is of no use: the image is for everybody.
+#[test]
+fn odd_credentials_are_a_warning() {
+    let server = Server::start(&image(), |own, request| {
+        if request.path.starts_with("/token") {
+            return Some(match request.authorization.as_str() {
+                "" => Reply::body(r#"{"token": "t"}"#),
+                _ => Reply::new("401 Unauthorized", &[]),
+            });
+        }
+        (request.authorization != "Bearer t")
+            .then(|| Reply::challenge(&format!("Bearer realm=\"http://{own}/token\"")))
+    });
+    let docker = ".docker/config.json";
+    let enroot = ".config/enroot/.credentials";
+    let host = server.host.clone();
+    for (file, content, mode, warns) in [
+        (docker, "{\"auths\": null}", 0o600, false),
+        (docker, "{\"auths\": {\"HOST\": null}, \"credsStore\": null}", 0o600, false),
+        (docker, "{\"auths\": {\"HOST\": {}}, \"credHelpers\": null}", 0o600, false),
+        (docker, "", 0o600, false),
+        (docker, "{\"auths\": []}", 0o600, true),
+        (docker, "not json", 0o600, true),
+        (docker, "{\"auths\": {\"HOST\": {\"auth\": 5}}}", 0o600, true),
+        (docker, "{\"credHelpers\": {\"HOST\": \"is-not-there\"}}", 0o600, true),
+        (docker, "{\"credsStore\": \"is-not-there\"}", 0o600, false),
+        (docker, "DIRECTORY", 0o755, true),
+        (enroot, "DIRECTORY", 0o755, true),
+        (enroot, "machine HOST login u password $(cat secret)\n", 0o666, true),
+        (enroot, "nothing of the kind\n", 0o600, false),
+    ] {
+        let place = Place::new();
+        if content == "DIRECTORY" {
+            fs::create_dir_all(place.path("home").join(file)).unwrap();
+        } else {
+            write(&place, file, &content.replace("HOST", &host));
+        }
+        let path = place.path("home").join(file);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let output = place.run(&["pull", &server.uri()]);
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{content}: {said}");
+        assert_eq!(said.contains("[WARN] "), warns, "{content}: {said}");
+        assert!(said.matches("[WARN] ").count() <= 1, "{content}: {said}");
+    }
+    // Whoever names a user wants that user's password.
+    let place = Place::new();
+    write(&place, docker, "not json");
+    let error = place.run(&["pull", &server.uri().replace("docker://", "docker://me@")]);
+    assert!(text(&error.stderr).contains("no password for user me"), "{}", text(&error.stderr));
+}
+
+#[test]
+fn a_secret_is_sent_as_it_is() {
+    for (password, want) in [
+        (r#"$(printf '%s' '{"k":"a\nb  c * d"}')"#, r#"{"k":"a\nb  c * d"}"#),
+        ("$(cat key.json)", "{\n  \"k\": \"a\\nb\",\n  \"t\": \"*\\t?\"\n}"),
+        ("$SECRET", " two  blanks * "),
+        ("pl@in:word\\n", "pl@in:word\\n"),
+    ] {
+        let mut place = Place::new();
+        fs::write(place.path("key.json"), "{\n  \"k\": \"a\\nb\",\n  \"t\": \"*\\t?\"\n}\n")
+            .unwrap();
+        place.set("SECRET", " two  blanks * ");
+        let server = Server::start(&image(), |_, request| {
+            request.authorization.is_empty().then(|| Reply::challenge("Basic realm=x"))
+        });
+        netrc(&place, &server, password);
+        place.ok(&["pull", &server.uri()]);
+        let seen = server.seen("/blobs/");
+        assert!(!seen.is_empty());
+        assert!(seen.iter().all(|seen| *seen == basic("user", want)), "{password}: {seen:?}");
+    }
+}
