@@ -90,16 +90,24 @@ impl ImageConfig {
     }
 
     /// The directory that the image's command starts in.
-    pub fn working_directory(&self) -> &str {
+    pub fn working_directory(&self) -> String {
         let directory = self.config.as_ref().and_then(|config| config.working_dir.as_deref());
-        directory.filter(|path| !path.is_empty()).unwrap_or("/")
+        let directory = directory.unwrap_or_default().replace('\0', "");
+        // Some builders write it without.
+        if directory.starts_with('/') { directory } else { format!("/{directory}") }
+    }
+
+    /// Directories that the image has, whether its layers have them or not.
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        let volumes = self.config.iter().flat_map(|config| config.volumes.iter().flatten());
+        volumes.map(|(path, _)| path.as_str()).filter(|path| path.starts_with('/'))
     }
 
     /// The files for an image from `origin`.
     pub fn files(&self, origin: &str) -> Files {
         let config = self.config.clone().unwrap_or_default();
         Files {
-            rc: rc(&config, self.working_directory(), origin),
+            rc: rc(&config, &self.working_directory(), origin),
             rc_local: RC_LOCAL.to_owned(),
             environment: environment(&config.env.unwrap_or_default()),
             fstab: fstab(config.volumes.unwrap_or_default().into_keys()),
@@ -132,18 +140,18 @@ fn rc(config: &Execution, directory: &str, origin: &str) -> String {
     out
 }
 
-/// One `NAME=VALUE` per line. A line cannot hold a line break, and readers take off one pair of
-/// quotes, so that a value that has its own gets another.
+/// One `NAME=VALUE` per line, with notes for what a line cannot say.
 fn environment(variables: &[String]) -> String {
-    let mut out = String::new();
+    let mut out = Vec::new();
     for variable in variables {
-        let variable = one_line(variable);
+        let variable = variable.replace('\0', "");
         let Some((name, value)) = variable.split_once('=') else { continue };
-        let has_quotes = value.starts_with(['"', '\'']) && value.trim_end().ends_with(['"', '\'']);
-        let quote = if has_quotes { "\"" } else { "" };
-        out.push_str(&format!("{name}={quote}{value}{quote}\n"));
+        // Readers would take it for another name.
+        if !name.contains(char::is_whitespace) {
+            out.extend(linux::environ::line(name.as_bytes(), value.as_bytes()));
+        }
     }
-    out
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Volumes, as mounts of the image's own directories onto themselves.
@@ -169,7 +177,7 @@ fn quoted(word: &str) -> String {
 
 fn in_double_quotes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for char in one_line(text).chars() {
+    for char in text.chars() {
         if matches!(char, '"' | '$' | '`' | '\\') {
             out.push('\\');
         }
@@ -202,7 +210,8 @@ mod tests {
              if [ $# -gt 0 ]; then\n    exec '/entry point' 'it'\\''s' \"$@\"\n\
              else\n    exec '/entry point' 'it'\\''s' 'a'\nfi\n"
         );
-        assert_eq!(files.environment, "PATH=/usr/bin\nQ=\"\"quoted\"\"\nTWO=a b\n");
+        let environment = "PATH=/usr/bin\nQ=\"\"quoted\"\"\nTWO=a b\n#pyxis: TWO=a\\nb\n";
+        assert_eq!(files.environment, environment);
         assert_eq!(
             files.fstab,
             "${ENROOT_ROOTFS}/data\\040dir /data\\040dir none x-create=dir,bind,rw,nosuid,nodev\n"
@@ -225,13 +234,25 @@ mod tests {
 
     #[test]
     fn the_environment_is_read_as_the_image_has_it() {
-        let config = br#"{"config": {"Env": ["A='x'", "B=\"", "C= plain ", "D=x\"y"]}}"#;
+        let config = br#"{"config": {"Env": ["A='x'", "B=\"", "C= plain ", "D=x\"y", " E=no",
+            "F=${HOME}/x", "G=a\nb\r\n", "H=\"\n'", "I=a\\nb", "I", "=x", "J=$(x) `y` $Z", "K="]}}"#;
         let files = ImageConfig::parse(config).unwrap().files("x");
         let read =
             linux::environ::parse(files.environment.as_bytes(), &linux::environ::Environ::new());
         let read: Vec<_> =
             read.iter().map(|(name, value)| (name.to_str(), value.to_str())).collect();
-        let want = [("A", "'x'"), ("B", "\""), ("C", " plain "), ("D", "x\"y")];
+        let want = [
+            ("A", "'x'"),
+            ("B", "\""),
+            ("C", " plain "),
+            ("D", "x\"y"),
+            ("F", "${HOME}/x"),
+            ("G", "a\nb\r\n"),
+            ("H", "\"\n'"),
+            ("I", "a\\nb"),
+            ("J", "$(x) `y` $Z"),
+            ("K", ""),
+        ];
         assert_eq!(read, want.map(|(name, value)| (Some(name), Some(value))));
     }
 }

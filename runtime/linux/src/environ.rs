@@ -8,16 +8,101 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// Environment variables by name.
 pub type Environ = BTreeMap<OsString, OsString>;
 
+/// What begins a comment that has the line before it as it was, where a line cannot say it. To enroot
+/// it is a comment.
+const NOTE: &[u8] = b"#pyxis: ";
+
 /// Reads lines of `NAME=VALUE` as enroot's importer writes them, with `${NAME}` replaced by its
 /// value in `host` (nothing, where it has none). As [`entries`] otherwise.
 pub fn parse(text: &[u8], host: &Environ) -> Environ {
-    entries(&substitute(text, host)).collect()
+    entries(&of_image(text, host)).collect()
+}
+
+/// Lines of an image with `${NAME}` replaced as by [`substitute`], but for those that have a note: what
+/// an image's configuration has is meant as it is, what somebody wrote into the file as enroot reads it.
+pub fn of_image(text: &[u8], host: &Environ) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut lines = text.split(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        match lines.next_if(|next| noted(line, Some(next)).is_some()) {
+            Some(note) => out.extend([line, b"\n", note, b"\n"].concat()),
+            None => {
+                out.extend(substitute(line, host));
+                out.push(b'\n');
+            }
+        }
+    }
+    out
+}
+
+/// The line for a variable, with a note where readers would take another value from the line.
+pub fn line(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut out = plain_line(name, value);
+    out.push(b'\n');
+    let unsaid = value.contains(&b'\n') || value.contains(&b'\r') || find(value, b"${").is_some();
+    if unsaid && is_name(name) {
+        out.extend(NOTE);
+        out.extend(name);
+        out.push(b'=');
+        for byte in value {
+            match byte {
+                b'\n' => out.extend(b"\\n"),
+                b'\r' => out.extend(b"\\r"),
+                b'\\' => out.extend(b"\\\\"),
+                byte => out.push(*byte),
+            }
+        }
+        out.push(b'\n');
+    }
+    out
+}
+
+/// As enroot's importer has it: a line cannot hold a line break, and readers take off one pair of
+/// quotes, so that a value that has its own gets another.
+fn plain_line(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let end = value.trim_ascii_end();
+    let quoted = matches!(value, [b'"' | b'\'', ..]) && matches!(end, [.., b'"' | b'\'']);
+    let quote: &[u8] = if quoted { b"\"" } else { b"" };
+    let mut out = [name, b"=", quote, value, quote].concat();
+    for byte in &mut out {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    out
+}
+
+/// The variable of a line and the note below it, if that is about this very line and not about one
+/// that somebody has changed since.
+fn noted(line: &[u8], next: Option<&[u8]>) -> Option<(Vec<u8>, Vec<u8>)> {
+    let text = next?.strip_prefix(NOTE)?;
+    let equals = text.iter().position(|byte| *byte == b'=')?;
+    let (name, escaped) = (&text[..equals], &text[equals + 1..]);
+    let mut value = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(byte) = bytes.next() {
+        value.push(match byte {
+            b'\\' => match bytes.next()? {
+                b'n' => b'\n',
+                b'r' => b'\r',
+                other => *other,
+            },
+            byte => *byte,
+        });
+    }
+    (is_name(name) && plain_line(name, &value) == line).then(|| (name.to_vec(), value))
 }
 
 /// Lines of `NAME=VALUE`: comments, blank lines, malformed names and the reserved `ENROOT_*` are
 /// passed over, and one pair of surrounding quotes is taken off.
 pub fn entries(text: &[u8]) -> impl Iterator<Item = (OsString, OsString)> + '_ {
-    text.split(|byte| *byte == b'\n').filter_map(|line| {
+    let lines = || text.split(|byte| *byte == b'\n');
+    let below = lines().skip(1).map(Some).chain([None]);
+    lines().zip(below).filter_map(|(line, below)| {
+        if let Some((name, value)) = noted(line, below) {
+            let wanted = !name.starts_with(b"ENROOT_");
+            return wanted.then(|| (OsString::from_vec(name), OsString::from_vec(value)));
+        }
         let line = line.trim_ascii_start();
         let equals = line.iter().position(|byte| *byte == b'=')?;
         let (name, value) = (&line[..equals], &line[equals + 1..]);
@@ -31,17 +116,14 @@ pub fn entries(text: &[u8]) -> impl Iterator<Item = (OsString, OsString)> + '_ {
 pub fn formatted(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in entries(text) {
-        out.extend([name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat());
+        out.extend(line(name.as_bytes(), value.as_bytes()));
     }
     out
 }
 
 /// One line for each variable.
 pub fn to_lines(environ: &Environ) -> Vec<u8> {
-    let line = |(name, value): (&OsString, &OsString)| {
-        [name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat()
-    };
-    environ.iter().flat_map(line).collect()
+    environ.iter().flat_map(|(name, value)| line(name.as_bytes(), value.as_bytes())).collect()
 }
 
 /// Whether `name` can be the name of a shell variable.
@@ -157,6 +239,38 @@ mod tests {
                 "TERM=xterm-"
             ]
         );
+    }
+
+    #[test]
+    fn a_note_is_about_the_line_above_it() {
+        let host = host();
+        let read = |text: &[u8]| {
+            let got = parse(text, &host);
+            got.get(OsStr::new("A")).map(|value| value.as_bytes().to_vec())
+        };
+        let written = line(b"A", b"a\nb ${A} \\n");
+        assert_eq!(written, b"A=a b ${A} \\n\n#pyxis: A=a\\nb ${A} \\\\n\n");
+        assert_eq!(read(&written).unwrap(), b"a\nb ${A} \\n");
+        // Changed by hand since, or moved.
+        assert_eq!(read(b"A=changed\n#pyxis: A=a\\nb\n").unwrap(), b"changed");
+        assert_eq!(read(b"B=a b\n#pyxis: A=a\\nb\n"), None);
+        assert_eq!(read(b"A=a ${A}\n\n#pyxis: A=a ${A}\n").unwrap(), b"a 1");
+        assert_eq!(read(b"#pyxis: A=a\\nb\n"), None);
+        assert_eq!(read(b"ENROOT_A=a b\n#pyxis: ENROOT_A=a\\nb\nA=1").unwrap(), b"1");
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_is_read_as_it_was_written(
+            values in prop::collection::vec("[ \"'\\\\a-c$\\{\\}\n\r#=:]{0,12}|\\PC{0,8}", 1..5),
+        ) {
+            let environ: Environ = (values.iter().enumerate())
+                .map(|(at, value)| (format!("V{at}").into(), value.into()))
+                .collect();
+            let lines = to_lines(&environ);
+            prop_assert_eq!(&parse(&lines, &host()), &environ);
+            prop_assert_eq!(&parse(&formatted(&lines), &host()), &environ);
+        }
     }
 
     proptest! {

@@ -38,7 +38,7 @@ impl Simple {
         if lines(local).next().is_some() {
             return None;
         }
-        let text: Vec<&str> = lines(script).collect::<Option<_>>()?;
+        let text = logical_lines(std::str::from_utf8(script).ok()?)?;
         let [make, change, test, source, fi, count, with, otherwise, without, end] = text[..]
         else {
             return None;
@@ -57,11 +57,19 @@ impl Simple {
             return None;
         }
         let entrypoint = with.strip_prefix("exec ")?.strip_suffix("\"$@\"")?;
-        Some(Simple {
-            directory: directory.into(),
-            entrypoint: words(entrypoint)?,
-            default: words(without.strip_prefix("exec ")?)?,
-        })
+        let mut entrypoint = words(entrypoint)?;
+        let mut default = words(without.strip_prefix("exec ")?)?;
+        // So an image takes back the entrypoint of the one below, and importers have passed that on.
+        if entrypoint == [""] {
+            entrypoint.clear();
+            if default.first().is_some_and(|word| word.is_empty()) {
+                default.remove(0);
+            }
+            if default.is_empty() {
+                default.push("/bin/sh".into());
+            }
+        }
+        Some(Simple { directory: directory.into(), entrypoint, default })
     }
 
     /// The program and its arguments, given what the user asked for.
@@ -75,6 +83,39 @@ impl Simple {
     }
 }
 
+/// Lines that do something, as a shell sees them: a quoted line break ends none.
+fn logical_lines(script: &str) -> Option<Vec<&str>> {
+    let mut lines = Vec::new();
+    let mut rest = script;
+    while !rest.is_empty() {
+        rest = rest.trim_start();
+        if rest.starts_with('#') {
+            rest = rest.split_once('\n').map_or("", |(_, after)| after);
+            continue;
+        }
+        let mut quote = None;
+        let mut escaped = false;
+        let end = rest.find(|c: char| {
+            match (quote, c) {
+                _ if escaped => escaped = false,
+                (Some('\''), '\'') | (Some('"'), '"') => quote = None,
+                (Some('"') | None, '\\') => escaped = true,
+                (None, '\'' | '"') => quote = Some(c),
+                (None, '\n') => return true,
+                _ => {}
+            }
+            false
+        });
+        if end.is_none() && quote.is_some() {
+            return None;
+        }
+        let (line, after) = rest.split_at(end.unwrap_or(rest.len()));
+        lines.extend(Some(line.trim_end()).filter(|line| !line.is_empty()));
+        rest = after;
+    }
+    Some(lines)
+}
+
 /// Lines that do something; `Some(None)` is one that is no text.
 fn lines(script: &[u8]) -> impl Iterator<Item = Option<&str>> {
     script
@@ -84,10 +125,18 @@ fn lines(script: &[u8]) -> impl Iterator<Item = Option<&str>> {
         .map(|line| std::str::from_utf8(line).ok())
 }
 
-/// A path in double quotes that means itself.
-fn quoted(text: &str) -> Option<&str> {
-    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    (!inner.is_empty() && !inner.contains(['"', '\\', '$', '`'])).then_some(inner)
+/// A path in double quotes in which nothing is to be replaced.
+fn quoted(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut chars = text.strip_prefix('"')?.strip_suffix('"')?.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' | '$' | '`' => return None,
+            '\\' => out.push(chars.next().filter(|c| ['"', '$', '`', '\\'].contains(c))?),
+            c => out.push(c),
+        }
+    }
+    (!out.is_empty()).then_some(out)
 }
 
 /// Words in single quotes, or bare ones without any meaning to a shell.
@@ -147,6 +196,28 @@ mod tests {
         assert_eq!(simple().command(&[]), ["/entry", "-c", "it's", ""]);
         let bare = Simple::parse(&script("/", " \"$@\"", " '/bin/sh'"), b"").unwrap();
         assert_eq!(bare.command(&["true".into()]), ["true"]);
+    }
+
+    #[test]
+    fn words_and_directories_may_have_anything_in_them() {
+        let text = script(
+            "/a \\\"b\\\" \\$c\\\\\nd",
+            "'one\ntwo' '#no' \"$@\"",
+            "'one\ntwo' '#no' 'a\n\n\"b'",
+        );
+        let simple = || Simple::parse(&text, b"").unwrap();
+        assert_eq!(simple().directory, PathBuf::from("/a \"b\" $c\\\nd"));
+        assert_eq!(simple().command(&["x".into()]), ["one\ntwo", "#no", "x"]);
+        assert_eq!(simple().command(&[]), ["one\ntwo", "#no", "a\n\n\"b"]);
+        assert!(Simple::parse(&script("/", "'open \"$@\"", "sh"), b"").is_none());
+    }
+
+    #[test]
+    fn an_empty_entrypoint_is_none() {
+        let none = |without| Simple::parse(&script("/", "'' \"$@\"", without), b"").unwrap();
+        assert_eq!(none("'' 'c' 'd'").command(&["x".into()]), ["x"]);
+        assert_eq!(none("'' 'c' 'd'").command(&[]), ["c", "d"]);
+        assert_eq!(none("''").command(&[]), ["/bin/sh"]);
     }
 
     #[test]

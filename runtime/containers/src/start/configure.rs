@@ -97,8 +97,7 @@ impl Configuration<'_> {
         home: &Home,
     ) -> Result<(Variables, Edits), StartError> {
         let (plan, host) = (self.plan, &self.facts.environ);
-        let mut given = environ::substitute(&image.environment, host);
-        given.push(b'\n');
+        let mut given = environ::of_image(&image.environment, host);
         let mut wanted = Environ::new();
         environ::add_wanted(&mut wanted, &plan.env, host);
         let wanted = environ::to_lines(&wanted);

@@ -129,10 +129,12 @@ impl Importer {
         ] {
             own.put(tree, path.as_bytes(), 0o644, text.into_bytes(), meter)?;
         }
-        let directory = config.working_directory().as_bytes();
-        let fits = |name: &[u8]| name.len() <= 255 && !name.contains(&0);
-        if directory.len() < 4096 && directory.split(|byte| *byte == b'/').all(fits) {
-            tree.ensure_directory(directory, meter)?;
+        let directory = config.working_directory();
+        if can_be(directory.as_bytes()) {
+            tree.ensure_directory(directory.as_bytes(), meter)?;
+        }
+        for volume in config.volumes().map(str::as_bytes).filter(|path| can_be(path)) {
+            tree.add_directory(volume, meter)?;
         }
         Ok(merged)
     }
@@ -262,6 +264,12 @@ impl Importer {
             _ => source.into(),
         })
     }
+}
+
+/// Whether a directory can have this path.
+fn can_be(path: &[u8]) -> bool {
+    let fits = |name: &[u8]| name.len() <= 255 && !name.contains(&0) && name != b"..";
+    path.len() < 4096 && path.split(|byte| *byte == b'/').all(fits)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

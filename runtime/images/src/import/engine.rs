@@ -40,7 +40,8 @@ impl Importer {
         self.progress.step(&format!("Fetching {image} from {program}"));
         let name = format!("pyxis-import-{}", std::process::id());
         let container = Container { engine: program, name };
-        run(program, &["create", "--name", &container.name, "--", image])?;
+        // It is never run; but of an image without a command no container can be made without one.
+        run(program, &["create", "--name", &container.name, "--", image, "/bin/sh"])?;
         let config = run(program, &["inspect", "--type", "image", "--", image])?;
         let malformed = |source| ImportError::Config { digest: image.to_owned(), source };
         let configs: Vec<ImageConfig> = serde_json::from_slice(&config).map_err(malformed)?;

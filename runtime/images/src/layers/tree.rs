@@ -145,6 +145,27 @@ impl Tree {
         self.walk(path, Some(self.layers), path, meter).map(drop)
     }
 
+    /// Makes sure of a directory, unless something of the image that is none is in its way.
+    ///
+    /// # Errors
+    /// As [`Tree::ensure_directory`].
+    pub fn add_directory(&mut self, path: &[u8], meter: &Meter) -> Result<(), LayerError> {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in ends.chain([path.len()]) {
+            let found = match self.find(&path[..end], meter) {
+                Err(LayerError::Loop(_)) => return Ok(()),
+                found => found?,
+            };
+            if found.is_some_and(|at| matches!(self.nodes[at].what, What::Other(_))) {
+                return Ok(());
+            }
+        }
+        match self.ensure_directory(path, meter) {
+            Err(LayerError::Loop(_) | LayerError::Depth(_)) => Ok(()),
+            made => made,
+        }
+    }
+
     /// Puts a file whose content is not from a layer: `content` is the caller's.
     ///
     /// # Errors

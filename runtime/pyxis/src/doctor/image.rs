@@ -87,7 +87,7 @@ pub fn examine_image(path: &Path, wanted: &Wanted, environ: &Environ) -> io::Res
     let mut report = Report::default();
     let tree = Tree::open(path)?;
     let lines = tree.read("/etc/environment").unwrap_or_default();
-    let lines = environ::substitute(&lines, environ);
+    let lines = environ::of_image(&lines, environ);
     let seen = look(wanted, environ, Said { image: &lines, others: b"" });
     let variables: Environ = environ::entries(&lines).collect();
     let get = |name: &str| {

@@ -1,9 +1,13 @@
 //! The mounts every container gets, and the devices it was given.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+
+use hygiene::console;
+use nix::libc;
 
 use crate::cdi::{DeviceNode, Edits};
 use crate::fstab::Entry;
@@ -149,7 +153,7 @@ pub(in crate::start) fn mount(
     }
     mount_nodes(roots, devices, &renamed, least)?;
     let common: Vec<&str> = common(plan).collect();
-    apply_lines(roots, &common, detached)?;
+    apply_common(roots, &common, detached)?;
     lines.extend(common);
     if !renamed.is_empty() {
         // A site's own line for /dev, as enroot has it, would cover what has been made.
@@ -198,6 +202,36 @@ fn mount_nodes(
         devices::mount_safely(roots, &entry, &entry.target.to_string_lossy())?;
     }
     Ok(())
+}
+
+/// Where an image has something else in place of a directory that is for a file system of the
+/// container's own, that stays: so it is with other engines, and the container may do without.
+fn apply_common(
+    roots: &mut Roots,
+    lines: &[&str],
+    detached: &mut DetachedMounts,
+) -> Result<(), StartError> {
+    for line in lines {
+        let Some(entry) = Entry::parse(OsStr::new(line))? else { continue };
+        let applied = detached.apply(roots, &entry);
+        if applied.is_err() && !entry.is_bind() && is_no_directory(roots, &entry)? {
+            console::tell(format_args!(
+                "pyxis: {} is no directory in the image: it stays what it is",
+                Path::new(&entry.target).display()
+            ));
+        } else {
+            applied?;
+        }
+    }
+    Ok(())
+}
+
+fn is_no_directory(roots: &mut Roots, entry: &Entry) -> Result<bool, StartError> {
+    roots.container()?;
+    Ok(match fs::metadata(Path::new("/").join(&entry.target)) {
+        Ok(there) => !there.is_dir(),
+        Err(error) => matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP)),
+    })
 }
 
 fn make_links(roots: &mut Roots, links: &[devices::Link]) -> Result<(), StartError> {

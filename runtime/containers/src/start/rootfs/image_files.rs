@@ -29,11 +29,33 @@ impl ImageFiles {
 /// The directory that an image's command script starts in: enroot's importer writes it as
 /// `cd "DIR" && unset OLDPWD || exit 1`.
 fn workdir(script: &[u8]) -> Option<PathBuf> {
-    script.split(|byte| *byte == b'\n').find_map(|line| {
-        let rest = line.trim_ascii().strip_prefix(b"cd \"")?;
-        let end = rest.iter().position(|byte| *byte == b'"')?;
-        (end > 0).then(|| PathBuf::from(OsString::from_vec(rest[..end].to_vec())))
-    })
+    const CD: &[u8] = b"cd \"";
+    let mut rest = script;
+    loop {
+        let line = rest.trim_ascii_start();
+        if let Some(text) = line.strip_prefix(CD) {
+            let directory = until_quote(text)?;
+            return (!directory.is_empty()).then(|| OsString::from_vec(directory).into());
+        }
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        rest = &rest[end + 1..];
+    }
+}
+
+/// What stands between double quotes, the first of which has been read.
+fn until_quote(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut bytes = text.iter();
+    loop {
+        match bytes.next()? {
+            b'"' => return Some(out),
+            b'\\' => match bytes.next()? {
+                byte @ (b'"' | b'$' | b'`' | b'\\') => out.push(*byte),
+                byte => out.extend([b'\\', *byte]),
+            },
+            byte => out.push(*byte),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -46,5 +68,9 @@ mod tests {
             cd \"/work dir\" && unset OLDPWD || exit 1\n\nexec \"$@\"\n";
         assert_eq!(workdir(script), Some("/work dir".into()));
         assert_eq!(workdir(b"exec \"$@\"\n"), None);
+        let odd = b"mkdir -p \"/a\\\"\ncd \\\"b\"\n  cd \"/a\\\"\ncd \\\"b\" && unset\n";
+        assert_eq!(workdir(odd), Some("/a\"\ncd \"b".into()));
+        assert_eq!(workdir(b"cd \"/\\$x\\\\y\\z\"\n"), Some("/$x\\y\\z".into()));
+        assert_eq!(workdir(b"cd \"/open\n"), None);
     }
 }
