@@ -1,4 +1,5 @@
-//! Where an image comes from: `docker://`, `dockerd://`, `podman://`, `oci:`, `oci-archive:`.
+//! Where an image comes from: `docker://`, `dockerd://`, `podman://`, `oci:`, `oci-archive:`,
+//! `docker-archive:`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -34,7 +35,9 @@ pub enum Uri {
         /// As the engine's command takes it.
         image: String,
     },
-    /// `oci:DIRECTORY[:TAG]` or `oci-archive:FILE[:TAG]`, as skopeo, podman and umoci write them.
+    /// `oci:DIRECTORY[:TAG]` or `oci-archive:FILE[:TAG]`, as skopeo, podman and umoci write them;
+    /// `docker-archive:FILE[:NAME:TAG]`, as docker saves images. A file is what it is, whatever it is
+    /// called, a packed root file system too.
     Layout {
         /// Directory or archive.
         path: PathBuf,
@@ -83,7 +86,8 @@ pub enum UriError {
     /// No scheme we know.
     #[error(
         "invalid image reference: {0}: expected docker://[USER@][REGISTRY#]IMAGE[:TAG], \
-         dockerd://IMAGE[:TAG], podman://IMAGE[:TAG], oci:DIRECTORY[:TAG] or oci-archive:FILE[:TAG]"
+         dockerd://IMAGE[:TAG], podman://IMAGE[:TAG], oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or \
+         docker-archive:FILE[:NAME:TAG]"
     )]
     Scheme(String),
     /// A part is malformed.
@@ -177,6 +181,17 @@ impl FromStr for Uri {
                 }
                 return Ok(Uri::Engine { engine, image: image.to_owned() });
             }
+        }
+        if let Some(rest) = uri.strip_prefix("docker-archive:") {
+            // As skopeo has it, the name is a whole reference.
+            let (path, tag) = match rest.split_once(':') {
+                Some((path, tag)) => (path, Some(tag.to_owned())),
+                None => (rest, None),
+            };
+            if path.is_empty() || tag.as_deref() == Some("") {
+                return Err(part("expected PATH[:NAME:TAG]"));
+            }
+            return Ok(Uri::Layout { path: path.into(), tag });
         }
         for scheme in ["oci-archive:", "oci:"] {
             if let Some(rest) = uri.strip_prefix(scheme) {
@@ -394,6 +409,9 @@ mod tests {
         assert_eq!("oci:/a/b:v1".parse(), Ok(layout("/a/b", Some("v1"))));
         assert_eq!("oci:a/b".parse(), Ok(layout("a/b", None)));
         assert_eq!("oci-archive:/a:b/c".parse(), Ok(layout("/a:b/c", None)));
+        assert_eq!("docker-archive:a.tar".parse(), Ok(layout("a.tar", None)));
+        assert_eq!("docker-archive:/a.tar:r/x:1".parse(), Ok(layout("/a.tar", Some("r/x:1"))));
+        assert!("docker-archive::x".parse::<Uri>().is_err());
     }
 
     #[test]

@@ -459,3 +459,66 @@ fn a_secret_is_sent_as_it_is() {
         assert!(seen.iter().all(|seen| *seen == basic("user", want)), "{password}: {seen:?}");
     }
 }
+
+/// Certificates by openssl, in a folder: an authority, a server's and a client's.
+fn certificates(folder: &std::path::Path) {
+    let openssl = |arguments: &str| {
+        let done = std::process::Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(folder)
+            .output()
+            .expect("no openssl");
+        assert!(done.status.success(), "{arguments}: {}", text(&done.stderr));
+    };
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!("req -x509 {new} -days 2 -subj /CN=authority -keyout ca.pem -out ca.crt"));
+    for name in ["server", "client"] {
+        openssl(&format!("req {new} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
+        openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.pem -CAcreateserial -days 2 \
+             -extfile names -out {name}.cert"
+        ));
+    }
+}
+
+#[test]
+fn a_registrys_own_certificates_are_where_others_have_them() {
+    let place = Place::new();
+    let made = place.path("made");
+    certificates(&made);
+    let path = |name: &str| made.join(name).display().to_string();
+    let tls = |more: &str| {
+        let (cert, key) = (path("server.cert"), path("server.key"));
+        fixtures::Registry::with_tls(&format!("certificate: {cert}, key: {key}{more}"), &made)
+    };
+    let (open, closed) = (tls(""), tls(&format!(", clientcas: [{}]", path("ca.crt"))));
+    let mut quick = Place::new();
+    quick.set("ENROOT_ALLOW_HTTP", "no");
+    quick.set("ENROOT_TRANSFER_RETRIES", "0");
+    let pull = |uri: &str| quick.run(&["digest", uri]);
+    let folder = |host: &str| quick.path("home/.config/containers/certs.d").join(host);
+    let give = |host: &str, names: &[&str]| {
+        let _ = fs::remove_dir_all(folder(host));
+        fs::create_dir_all(folder(host)).unwrap();
+        for name in names {
+            fs::copy(made.join(name), folder(host).join(name)).unwrap();
+        }
+    };
+    let uris = [&open, &closed].map(|registry| registry.push(&image(), "a:1"));
+    assert!(!pull(&uris[0]).status.success(), "nobody knows the authority");
+    give(&open.host, &["ca.crt"]);
+    give(&closed.host, &["ca.crt"]);
+    assert!(pull(&uris[0]).status.success(), "{}", text(&pull(&uris[0]).stderr));
+    assert!(!pull(&uris[1]).status.success(), "it shows nothing of its own");
+    give(&closed.host, &["ca.crt", "client.cert", "client.key"]);
+    assert!(pull(&uris[1]).status.success(), "{}", text(&pull(&uris[1]).stderr));
+    // A file of no use is a warning.
+    fs::write(folder(&open.host).join("bad.crt"), "no certificate").unwrap();
+    let said = text(&pull(&uris[0]).stderr);
+    assert!(said.contains("[WARN] ") && said.contains("bad.crt: it has no certificate"), "{said}");
+    give(&closed.host, &["ca.crt", "client.cert"]);
+    let said = text(&pull(&uris[1]).stderr);
+    assert!(said.contains("client.key: No such file"), "{said}");
+}

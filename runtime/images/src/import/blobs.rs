@@ -16,6 +16,9 @@ use crate::progress::Bar;
 use crate::registry::{Client, Descriptor, RegistryError};
 use crate::store::{Pending, Space, StoreError, Waited};
 
+/// How the layers of registries are read.
+const LAYER: Interpretation = Interpretation::Layer;
+
 /// A part of a file, which can be read from several places at once.
 #[derive(Debug)]
 pub(super) struct Slice {
@@ -137,7 +140,13 @@ impl Importer {
         let client = match self.source(&resolved.origin) {
             Err(layout) => {
                 let slice = layout.blob(&descriptor.digest)?;
-                let index = read_index(slice.reader(), descriptor, "the layout", shared)?;
+                let index = read_index(
+                    slice.reader(),
+                    descriptor,
+                    "the layout",
+                    layout.interpretation(),
+                    shared,
+                )?;
                 return Ok((slice, index));
             }
             Ok(client) => client,
@@ -182,7 +191,7 @@ impl Importer {
                 Waited::There(file) => {
                     let slice = Slice::whole(file).map_err(failed)?;
                     let from = path.display().to_string();
-                    match read_index(slice.reader(), descriptor, &from, shared) {
+                    match read_index(slice.reader(), descriptor, &from, LAYER, shared) {
                         Err(ImportError::Digest { .. }) => {
                             self.progress.warn(&format!("{from} is damaged, fetching it again"));
                             self.store.remove_blob(hex)?;
@@ -195,7 +204,7 @@ impl Importer {
             let pending = self.store.pending()?;
             let space = shared.space;
             let input = Tee { input: client.blob(descriptor)?, pending: &pending, space };
-            let index = read_index(input, descriptor, client.host(), shared)?;
+            let index = read_index(input, descriptor, client.host(), LAYER, shared)?;
             let private = client.used_credentials();
             let (file, named) = self.store.publish_blob(pending, hex, private)?;
             if named {
@@ -240,12 +249,12 @@ fn read_index(
     input: impl Read,
     descriptor: &Descriptor,
     from: &str,
+    how: Interpretation,
     shared: &Shared<'_>,
 ) -> Result<Index, ImportError> {
     let mut input =
         Checked { input, hash: Hasher::like(&descriptor.digest), count: 0, failure: None, shared };
-    let index = decoder(&mut input)
-        .and_then(|archive| Index::read(archive, shared.meter, Interpretation::Layer));
+    let index = decoder(&mut input).and_then(|archive| Index::read(archive, shared.meter, how));
     // A bomb is not even read to its end.
     let costly = |error: &LayerError| {
         matches!(error, LayerError::Limit { .. } | LayerError::Time(_) | LayerError::Depth(_))

@@ -1,24 +1,24 @@
 //! OCI image layouts: a directory, or an archive of one, as skopeo, podman, buildah and umoci
 //! write them. Archives are read in place.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::ImportError;
+use super::archive::{Archive, Content, Made};
 use super::blobs::Slice;
 use super::choose::{Documents, image_among, image_for};
+use super::{ImportError, Importer};
 use crate::bounded::list;
 use crate::digest::{self, algorithm_of};
+use crate::layers::Interpretation;
 use crate::registry::{Descriptor, Document, Image, Machine};
-use crate::tarball::{Kind, Reader};
 use crate::uri::hex_of;
 
 /// No honest manifest is larger.
-const DOCUMENT_LIMIT: u64 = 8 << 20;
+pub(super) const DOCUMENT_LIMIT: u64 = 8 << 20;
 /// The annotations that name an image of a layout; the second one is containerd's and docker's.
 const NAMES: [&str; 2] = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
 /// No list is read any further.
@@ -29,14 +29,8 @@ const MANIFESTS: usize = 10_000;
 pub(super) struct Layout {
     path: PathBuf,
     archive: Option<Archive>,
-}
-
-/// A layout in one file.
-#[derive(Debug)]
-struct Archive {
-    file: File,
-    /// Offset and length of each of its files.
-    files: HashMap<String, (u64, u64)>,
+    /// Of an archive without manifests.
+    made: Made,
 }
 
 #[derive(Deserialize)]
@@ -46,29 +40,41 @@ struct Index {
 }
 
 impl Layout {
-    pub(super) fn open(path: &Path) -> Result<Layout, ImportError> {
-        let failed =
-            |source| ImportError::File { operation: "open", path: path.to_owned(), source };
-        if path.is_dir() {
-            return Ok(Layout { path: path.to_owned(), archive: None });
-        }
-        let file = File::open(path).map_err(failed)?;
-        let mut files = HashMap::new();
-        let mut reader = Reader::new(std::io::BufReader::new(file.try_clone().map_err(failed)?));
-        let malformed =
-            |error| layout_error(path, format!("it is no archive of an OCI layout: {error}"));
-        while let Some(header) = reader.next().map_err(malformed)? {
-            if header.kind == Kind::File {
-                let name = String::from_utf8_lossy(&header.path).into_owned();
-                let name = name.trim_start_matches("./").to_owned();
-                files.insert(name, (reader.position(), header.size));
-            }
-        }
-        Ok(Layout { path: path.to_owned(), archive: Some(Archive { file, files }) })
+    pub(super) fn open(path: &Path, importer: &Importer) -> Result<Layout, ImportError> {
+        let archive = match path.is_dir() {
+            true => None,
+            false => Some(Archive::open(path, importer)?),
+        };
+        Ok(Layout { path: path.to_owned(), archive, made: Made::default() })
     }
 
-    /// The image with this tag, for this kind of machine, and its manifest.
+    /// How the names in its layers are to be read.
+    pub(super) fn interpretation(&self) -> Interpretation {
+        if self.made.flat { Interpretation::Flat } else { Interpretation::Layer }
+    }
+
+    /// The image with this tag, for this kind of machine, and its manifest, from whatever kind of
+    /// archive it is.
     pub(super) fn image(
+        &mut self,
+        tag: Option<&str>,
+        machine: &Machine,
+    ) -> Result<(Document, Image), ImportError> {
+        let Some(archive) = &self.archive else { return self.image_of_layout(tag, machine) };
+        let (document, image, made) = match (archive.content()?, tag) {
+            (Content::Layout, _) => return self.image_of_layout(tag, machine),
+            (Content::Saved(images), _) => archive.saved(&images, tag)?,
+            (Content::Root, None) => archive.root()?,
+            (Content::Root, Some(tag)) => {
+                let problem = format!("it is a root file system, and has no image {tag}");
+                return Err(layout_error(&self.path, problem));
+            }
+        };
+        self.made = made;
+        Ok((document, image))
+    }
+
+    fn image_of_layout(
         &self,
         tag: Option<&str>,
         machine: &Machine,
@@ -114,6 +120,10 @@ impl Layout {
 
     /// A blob, which is still to be checked.
     pub(super) fn blob(&self, digest: &str) -> Result<Slice, ImportError> {
+        let made = self.archive.as_ref().and_then(|archive| archive.layer(&self.made, digest));
+        if let Some(layer) = made {
+            return layer;
+        }
         self.slice(&self.name_of(digest)?)
     }
 
@@ -139,26 +149,29 @@ impl Layout {
     }
 
     fn slice(&self, name: &str) -> Result<Slice, ImportError> {
-        let path = self.path.join(name);
-        let failed = |source| ImportError::File { operation: "open", path: path.clone(), source };
         match &self.archive {
             None => {
+                let path = self.path.join(name);
+                let failed =
+                    |source| ImportError::File { operation: "open", path: path.clone(), source };
                 let file = File::open(&path).map_err(failed)?;
                 let length = file.metadata().map_err(failed)?.len();
                 Ok(Slice::new(file, 0, length))
             }
-            Some(Archive { file, files }) => {
-                let (offset, length) = *files
-                    .get(name)
-                    .ok_or_else(|| layout_error(&self.path, format!("it has no {name}")))?;
-                Ok(Slice::new(file.try_clone().map_err(failed)?, offset, length))
-            }
+            Some(archive) => archive.slice(name),
         }
     }
 }
 
+pub(super) fn layout_error(path: &Path, problem: String) -> ImportError {
+    ImportError::Layout { path: path.to_owned(), problem }
+}
+
 impl Documents for Layout {
     fn document(&self, digest: &str) -> Result<Document, ImportError> {
+        if let Some(bytes) = self.made.documents.get(digest) {
+            return Ok(Document::new(bytes.clone()));
+        }
         let bytes = self.read(&self.name_of(digest)?)?;
         let actual = digest::like(digest, &bytes);
         if actual != digest {
@@ -171,8 +184,4 @@ impl Documents for Layout {
     fn config(&self, image: &Image) -> Result<Vec<u8>, ImportError> {
         self.configuration(&image.config)
     }
-}
-
-fn layout_error(path: &Path, problem: String) -> ImportError {
-    ImportError::Layout { path: path.to_owned(), problem }
 }

@@ -1,6 +1,7 @@
 //! From a URI to a squashfs file: the image is resolved to the digest of its manifest, made once
 //! per store, and linked or copied to where it is wanted.
 
+mod archive;
 mod blobs;
 pub mod broker;
 mod build;

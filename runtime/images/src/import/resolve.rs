@@ -14,7 +14,7 @@ pub(super) enum Origin {
     /// In a registry.
     Registry(Box<Client>),
     /// In files.
-    Layout(Layout),
+    Layout(Box<Layout>),
     /// In the store, unless something is missing: then in the registry of the reference, whose
     /// client is made for that.
     Stored(Reference, OnceLock<Box<Client>>),
@@ -72,9 +72,9 @@ impl Importer {
         let (digest, image, origin) = match uri {
             Uri::Engine { .. } => return Ok(None),
             Uri::Layout { path, tag } => {
-                let layout = Layout::open(path)?;
+                let mut layout = Layout::open(path, self)?;
                 let (document, image) = layout.image(tag.as_deref(), &self.machine)?;
-                (document.digest, image, Origin::Layout(layout))
+                (document.digest, image, Origin::Layout(Box::new(layout)))
             }
             Uri::Registry(reference) => self.resolve_reference(reference, policy)?,
         };

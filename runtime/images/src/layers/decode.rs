@@ -26,6 +26,19 @@ pub fn limit_windows(log: u32) {
     LARGE_WINDOW_LOG.store(log, Ordering::Relaxed);
 }
 
+/// Whether something that begins so is not itself, but compressed; with what, [`decoder`] says.
+pub fn is_compressed(head: &[u8]) -> bool {
+    matches!(
+        head,
+        [0x1f, 0x8b | 0x9d, ..]
+            | [0x28, 0xb5, 0x2f, 0xfd, ..]
+            | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]
+            | [0xfd, b'7', b'z', b'X', b'Z', 0]
+            | [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, 0x41 | 0x72]
+            | [0x04, 0x22, 0x4d, 0x18, ..]
+    )
+}
+
 /// A reader of what `input` holds, decompressed.
 ///
 /// # Errors

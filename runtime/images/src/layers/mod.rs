@@ -12,7 +12,7 @@ mod limits;
 mod sink;
 mod tree;
 
-pub use decode::{decoder, limit_windows};
+pub use decode::{decoder, is_compressed, limit_windows};
 pub use emit::{OwnFiles, Source, write};
 pub use index::{Entry, EntryKind, Index, Interpretation, Meta};
 pub use limits::{Allowance, Limits, Meter, Quantity};

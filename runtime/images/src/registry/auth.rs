@@ -194,7 +194,7 @@ fn token(
     let post = |refresh: &str| {
         let proxy =
             client.settings.proxies.of(&realm.parse().map_err(ureq::http::Error::from)?)?;
-        client.agent.post(realm).config().proxy(proxy).build().send_form([
+        client.agent_for(&parsed).post(realm).config().proxy(proxy).build().send_form([
             ("grant_type", "refresh_token"),
             ("service", service),
             ("scope", scope),

@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use ureq::tls::TlsConfig;
+use ureq::tls::{ClientCert, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::auth::{self, Challenge};
-use super::credentials::Credentials;
+use super::certificates::Certificates;
+use super::credentials::{Credentials, warn_once};
 use super::date::date;
 use super::manifest::{ACCEPT, Descriptor, Document};
 use super::redirects::Elsewhere;
@@ -26,7 +27,9 @@ const LOGINS: u32 = 3;
 /// One repository of one registry.
 #[derive(Debug)]
 pub struct Client {
-    pub(super) agent: Agent,
+    agent: Agent,
+    /// Shows the registry a certificate, and nobody else.
+    own: Option<Agent>,
     pub(super) settings: Settings,
     pub(super) host: String,
     repository: String,
@@ -60,26 +63,39 @@ impl Client {
         let plain = settings.is_http(host);
         // Whoever installed another one first is right as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            // Content may be elsewhere, but never on a weaker connection.
-            .https_only(!plain)
-            // Followed, and proxies chosen, by ourselves.
-            .max_redirects(0)
-            .proxy(None)
-            .user_agent(concat!("pyxis/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .tls_config(TlsConfig::builder().root_certs(settings.authorities.roots(&[])).build())
-            .timeout_connect(settings.connect_timeout)
-            .timeout_recv_response(settings.idle_timeout)
-            .timeout_per_read(settings.idle_timeout)
-            .timeout_per_write(settings.idle_timeout)
-            .timeout_global(settings.transfer_timeout)
-            .input_buffer_size(256 << 10)
-            .build()
-            .new_agent();
+        let certificates = Certificates::of(host, &settings.certificates);
+        let certificates = certificates.unwrap_or_else(|error| {
+            warn_once(&format!("{error}; going on without"));
+            Certificates::default()
+        });
+        let agent = |client: Option<ClientCert>| {
+            let tls = TlsConfig::builder()
+                .root_certs(settings.authorities.roots(&certificates.authorities))
+                .client_cert(client);
+            Agent::config_builder()
+                .http_status_as_error(false)
+                // Content may be elsewhere, but never on a weaker connection.
+                .https_only(!plain)
+                // Followed, and proxies chosen, by ourselves.
+                .max_redirects(0)
+                .proxy(None)
+                .user_agent(concat!("pyxis/", env!("CARGO_PKG_VERSION")))
+                .accept_encoding("identity")
+                .tls_config(tls.build())
+                .timeout_connect(settings.connect_timeout)
+                .timeout_recv_response(settings.idle_timeout)
+                .timeout_per_read(settings.idle_timeout)
+                .timeout_per_write(settings.idle_timeout)
+                .timeout_global(settings.transfer_timeout)
+                .input_buffer_size(256 << 10)
+                .build()
+                .new_agent()
+        };
+        let own = certificates.client.clone().map(|client| agent(Some(client)));
+        let agent = agent(None);
         Client {
             agent,
+            own,
             settings: settings.clone(),
             host: host.to_owned(),
             repository: reference.repository.clone(),
@@ -88,6 +104,14 @@ impl Client {
             login: Mutex::default(),
             with_credentials: AtomicBool::new(false),
         }
+    }
+
+    /// What to ask an address with.
+    pub(super) fn agent_for(&self, uri: &Uri) -> &Agent {
+        let ours = uri.scheme_str() == Some("https")
+            && auth::host_of(uri)
+                .is_some_and(|host| host == self.host.strip_suffix(":443").unwrap_or(&self.host));
+        self.own.as_ref().filter(|_| ours).unwrap_or(&self.agent)
     }
 
     /// The registry's host.

@@ -142,16 +142,19 @@ impl Credentials {
 /// Without a file that cannot be used, as if it were not there: most images are for everybody, and
 /// what a registry says to a request without credentials is to the point.
 fn unless_odd<T>(found: Result<Option<T>, CredentialError>) -> Result<Option<T>, CredentialError> {
-    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     found.or_else(|error| {
-        let text = error.to_string();
-        // Each registry and each of its mirrors asks again.
-        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(text.clone()) {
-            console::tell(format_args!("[WARN] {text}; going on without"));
-        }
+        warn_once(&format!("{error}; going on without"));
         Ok(None)
     })
+}
+
+/// Tells what is wrong with a file, once: each registry and each of its mirrors reads it again.
+pub(super) fn warn_once(text: &str) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.insert(text.to_owned()) {
+        console::tell(format_args!("[WARN] {text}"));
+    }
 }
 
 /// The line for the registry (its host, or host and port where that is not 443) and, as curl would do for enroot, the one of its token server with

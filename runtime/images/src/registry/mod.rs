@@ -2,6 +2,7 @@
 
 mod auth;
 mod authorities;
+mod certificates;
 mod client;
 mod credentials;
 mod date;

@@ -23,8 +23,9 @@ impl Client {
         let first = request.uri().clone();
         for _ in 0..=REDIRECTS {
             let proxy = self.settings.proxies.of(request.uri())?;
-            let sent = self.agent.configure_request(request.clone()).proxy(proxy).build();
-            let mut response = self.agent.run(sent)?;
+            let agent = self.agent_for(request.uri());
+            let sent = agent.configure_request(request.clone()).proxy(proxy).build();
+            let mut response = agent.run(sent)?;
             let location = match response.status() {
                 StatusCode::MOVED_PERMANENTLY
                 | StatusCode::FOUND

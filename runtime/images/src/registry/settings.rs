@@ -1,5 +1,6 @@
 //! How to talk to registries.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Authorities, Proxies};
@@ -27,6 +28,8 @@ pub struct Settings {
     pub http_hosts: Vec<String>,
     /// Registries that have mirrors, which are asked first and in order.
     pub mirrors: Vec<(String, Vec<String>)>,
+    /// Folders of certificates for single registries, the first one first.
+    pub certificates: Vec<PathBuf>,
     /// The way to all of them.
     pub proxies: Proxies,
     /// Who may have signed their certificates.
@@ -56,6 +59,7 @@ impl Default for Settings {
             allow_http: false,
             http_hosts: Vec::new(),
             mirrors: Vec::new(),
+            certificates: Vec::new(),
             proxies: Proxies::default(),
             authorities: Authorities::default(),
         }

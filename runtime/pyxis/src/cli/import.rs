@@ -24,7 +24,7 @@ pub(crate) struct ImportArgs {
     #[arg(short, long)]
     output: Option<PathBuf>,
     /// docker://[USER@][REGISTRY#]IMAGE[:TAG], dockerd://IMAGE[:TAG], podman://IMAGE[:TAG],
-    /// oci:DIRECTORY[:TAG] or oci-archive:FILE[:TAG]
+    /// oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]
     uri: String,
 }
 

@@ -348,12 +348,20 @@ fn registries(resolved: &Resolved, host: &Environ) -> registry::Settings {
         http_hosts: resolved.words(Id::HttpHosts),
         proxies: Proxies::of_environ(host),
         authorities: Authorities::of_environ(host),
+        certificates: certificates(host),
         ..registry::Settings::default()
     };
     for (registry, mirror) in resolved.pairs(Id::Mirrors) {
         settings.add_mirror(registry, mirror);
     }
     settings
+}
+
+/// podman's folders of certificates, the user's first, and docker's.
+fn certificates(host: &Environ) -> Vec<PathBuf> {
+    let own = base(host, v::XDG_CONFIG_HOME, ".config").map(|path| path.join("containers/certs.d"));
+    let all = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+    own.into_iter().chain(all).collect()
 }
 
 /// enroot's file, then `$REGISTRY_AUTH_FILE`, podman's and docker's.
