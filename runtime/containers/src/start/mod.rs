@@ -15,6 +15,20 @@
 //! | [`mounts`] | mount lines, and everybody who has some |
 //! | [`environment`] | variables, accounts, hooks |
 //! | [`configure`] | the order in which mounts, files, variables and hooks come |
+//!
+//! Its words, beside those of docs/glossary.md:
+//!
+//! | word | is |
+//! |---|---|
+//! | source | what the root file system is made from; it is opened, prepared (who will read the image is decided), served, assembled |
+//! | mark | the source of the container's root mount, as `/proc/PID/mountinfo` shows it: by this others find the container while it runs |
+//! | claim | the right to start a named container; others who want it wait until it runs |
+//! | probe | what the image has in the places where every container gets something, looked at before there is a mount |
+//! | prefilled | the layer above the image, with that in it before the overlay is mounted |
+//! | guarded | a container of root's that is not privileged: it may not write to the node's switches in `/proc` and `/sys` |
+//! | stage | a tmpfs of this process's own, the root between the host's tree and the container's |
+//! | detached | mounts that are made and are in no tree yet |
+//! | facts | what the container takes from the host: the user's account, time zone, files of `/etc`, cgroups |
 
 mod configure;
 mod container;
