@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::native::Action;
-
 /// What a container needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edits {
@@ -49,6 +47,34 @@ pub struct Mount {
     pub options: Vec<String>,
 }
 
+/// A change of the container's tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A symbolic link.
+    Link {
+        /// What it says.
+        target: String,
+        /// Where it is.
+        link: String,
+    },
+    /// Makes the libraries in these folders known to the dynamic linker.
+    Cache {
+        /// In the container.
+        folders: Vec<String>,
+    },
+    /// Prefers the image's own libcuda, where it is made for an older driver such as this one.
+    Compat {
+        /// The node's driver.
+        driver: Option<String>,
+        /// The CUDA version of the node's driver.
+        cuda: Option<String>,
+        /// The folder in the container.
+        folder: String,
+    },
+    /// Tells EGL and Vulkan which GPUs are the container's.
+    Profile,
+}
+
 /// A program of the node, run before the container's root is entered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
@@ -62,6 +88,14 @@ pub struct Hook {
     pub env: Vec<String>,
     /// Seconds until it is killed.
     pub timeout: Option<u32>,
+}
+
+impl Hook {
+    /// Whether it is one of NVIDIA's toolkit.
+    pub(crate) fn of_toolkit(&self) -> bool {
+        let name = self.path.file_name().and_then(|name| name.to_str());
+        matches!(name, Some("nvidia-cdi-hook" | "nvidia-ctk"))
+    }
 }
 
 /// In the order in which they run.

@@ -13,10 +13,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use edits::{DeviceNode, Edits, Hook, Mount, Stage};
+pub use edits::{Action, DeviceNode, Edits, Hook, Mount, Stage};
 pub use error::CdiError;
 pub use name::{Name, Visible};
-pub use native::Action;
 
 use name::ALL;
 use spec::Spec;

@@ -1,46 +1,10 @@
 //! What hooks of NVIDIA's toolkit do, for us to do: `nvidia-cdi-hook NAME` (1.17 and later) or
 //! `nvidia-ctk hook NAME` (before), which need not be installed then, and need no process.
 
-use super::edits::Hook;
+use super::edits::{Action, Hook};
 
 /// Where images have CUDA's libraries for drivers older than themselves.
 const COMPAT: &str = "/usr/local/cuda/compat";
-
-/// A change of the container's tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// A symbolic link.
-    Link {
-        /// What it says.
-        target: String,
-        /// Where it is.
-        link: String,
-    },
-    /// Makes the libraries in these folders known to the dynamic linker.
-    Cache {
-        /// In the container.
-        folders: Vec<String>,
-    },
-    /// Prefers the image's own libcuda, where it is made for an older driver such as this one.
-    Compat {
-        /// The node's driver.
-        driver: Option<String>,
-        /// The CUDA version of the node's driver.
-        cuda: Option<String>,
-        /// The folder in the container.
-        folder: String,
-    },
-    /// Tells EGL and Vulkan which GPUs are the container's.
-    Profile,
-}
-
-impl Hook {
-    /// Whether it is one of NVIDIA's toolkit.
-    pub(crate) fn of_toolkit(&self) -> bool {
-        let name = self.path.file_name().and_then(|name| name.to_str());
-        matches!(name, Some("nvidia-cdi-hook" | "nvidia-ctk"))
-    }
-}
 
 /// What the hook does, if it is one of those that are known with arguments that are known.
 pub(super) fn actions(hook: &Hook) -> Option<Vec<Action>> {

@@ -370,7 +370,7 @@ containerEdits:
         assert_eq!((nodes[1].host_path.as_str(), nodes[1].block), ("/dev/dri/card0", Some(false)));
         assert_eq!(spec.edits.env, ["NVIDIA_VISIBLE_DEVICES=void"]);
         let folders = vec!["/usr/lib/x86_64-linux-gnu".to_owned()];
-        assert_eq!(spec.edits.actions, [native::Action::Cache { folders }]);
+        assert_eq!(spec.edits.actions, [crate::cdi::Action::Cache { folders }]);
         let other = GPU.replace("/usr/bin/nvidia-cdi-hook", "/usr/bin/other");
         let spec = Spec::parse(&other, Path::new("/s.yaml")).unwrap();
         assert_eq!(spec.edits.hooks[0].args[1..3], ["update-ldcache", "--folder"]);
