@@ -102,6 +102,10 @@ end_in_each_way() {
         > "$CLUSTER_STATE/enroot/unsquashfs"
     chmod 755 "$CLUSTER_STATE/enroot/unsquashfs"
     ready
+    # Packed so that a program has to unpack it.
+    unsquashfs -q -n -d "$work/root" "$image" > /dev/null
+    mksquashfs "$work/root" "$work/xz.sqsh" -comp xz -no-progress -quiet > /dev/null
+    image=$work/xz.sqsh
     # Where the kernel's overlay cannot be used.
     end_in_each_way --export=ALL,ENROOT_NATIVE_OVERLAYFS=n --container-image="$image" --container-name=unpacked echo ran-anyway
     list=$(user srun -w n1 sh -c 'for place in ~/.local/share/enroot/.pyxis.* /var/tmp/enroot-data-*/.pyxis.*; do test ! -e "$place" || echo "$place"; done')

@@ -113,10 +113,23 @@ nothing_left() {
     nothing_left
 }
 
-@test "no FUSE and no unsquashfs: a line that names both" {
+@test "no FUSE and no unsquashfs: the image is extracted all the same" {
     on_node chmod 600 /dev/fuse
     on_node mount --bind /dev/null /usr/bin/unsquashfs
-    run user srun -w n1 --container-image="$image" echo ran-anyway
+    run user srun -w n1 --container-image="$image" cat /etc/os-release
+    [ "$status" -eq 0 ]
+    [[ $output == *ID=pyxis-test* ]]
+    nothing_left
+}
+
+@test "no FUSE, no unsquashfs, and an image packed with xz: a line that names both" {
+    work=$(mktemp -d "$CLUSTER_STATE/work/fault.XXXXXX")
+    chmod 755 "$work"
+    unsquashfs -no-progress -dest "$work/root" "$image" > /dev/null
+    mksquashfs "$work/root" "$work/xz.sqsh" -comp xz -no-progress -quiet > /dev/null
+    on_node chmod 600 /dev/fuse
+    on_node mount --bind /dev/null /usr/bin/unsquashfs
+    run user srun -w n1 --container-image="$work/xz.sqsh" echo ran-anyway
     [ "$status" -ne 0 ]
     [[ $output == *"/dev/fuse cannot be opened"*"unsquashfs is not installed"* ]]
     [[ $output != *ran-anyway* ]]

@@ -13,6 +13,8 @@ pub struct HostSide {
     pub environ: Environ,
     /// Whether the kernel's overlay may be used; a site says no where it misbehaves.
     pub overlay: bool,
+    /// Directories in which changes may be kept that memory cannot keep, the best first.
+    pub layers: Vec<PathBuf>,
     /// Is told of each image that is opened.
     pub in_use: InUse,
 }

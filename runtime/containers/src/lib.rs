@@ -11,6 +11,7 @@ mod host_side;
 pub mod launch;
 pub mod record;
 pub mod start;
+mod unpack;
 pub mod verbs;
 
 pub use hint::nearest;

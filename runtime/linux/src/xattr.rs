@@ -1,4 +1,4 @@
-//! Extended attributes, read.
+//! Extended attributes.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -51,6 +51,19 @@ pub fn of_name(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Vec<Xattr>>
             }
         },
     )
+}
+
+/// Sets an extended attribute of an open file or directory.
+///
+/// # Errors
+/// As from setxattr(2).
+pub fn set(file: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let (data, length) = (value.as_ptr().cast(), value.len());
+    // SAFETY: the descriptor is open, the name ends with a zero, the value has that length.
+    match unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), data, length, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn extended(

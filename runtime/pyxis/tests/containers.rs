@@ -53,7 +53,36 @@ fn a_container_is_made_once_and_removed() {
 fn a_signal_while_an_image_is_unpacked_leaves_nothing() {
     use nix::sys::signal::{Signal, kill};
     use std::os::unix::process::ExitStatusExt;
-    let place = place();
+    let place = Place::new();
+    let unpacked = place.image("image", |root| {
+        let mut noise = fs::File::open("/dev/urandom").unwrap().take(128 << 20);
+        std::io::copy(&mut noise, &mut fs::File::create(root.join("noise")).unwrap()).unwrap();
+    });
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let mut command = place.pyxis(["create", "-n", "c", "image.sqsh"]);
+        let mut making = command.env("ENROOT_NATIVE_OVERLAYFS", "n").spawn().unwrap();
+        let pid = nix::unistd::Pid::from_raw(making.id() as i32);
+        let begun = place.path("data/.pyxis.create.c/rootfs/noise");
+        while !begun.exists() {
+            assert_eq!(making.try_wait().unwrap(), None);
+            thread::sleep(Duration::from_millis(1));
+        }
+        kill(pid, Signal::SIGSTOP).unwrap();
+        assert!(begun.metadata().unwrap().len() < fs::metadata(&unpacked).unwrap().len());
+        kill(pid, signal).unwrap();
+        kill(pid, Signal::SIGCONT).unwrap();
+        assert_eq!(making.wait().unwrap().signal(), Some(signal as i32));
+        assert_eq!(place.leftovers(), [""; 0]);
+    }
+    assert_eq!(place.ok(&["list"]), "");
+}
+
+#[test]
+fn a_signal_while_a_program_unpacks_an_image_leaves_nothing() {
+    use nix::sys::signal::{Signal, kill};
+    use std::os::unix::process::ExitStatusExt;
+    let place = Place::new();
+    place.packed("image", "xz", |_| {});
     let programs = place.path("run/programs");
     fs::create_dir(&programs).unwrap();
     let begun = place.path("run/begun");

@@ -16,6 +16,7 @@ mod inode;
 mod lzo;
 mod metadata;
 pub mod mksquashfs;
+mod unpack;
 mod walk;
 pub mod write;
 mod xattr;
@@ -28,6 +29,7 @@ use std::os::unix::fs::FileExt;
 pub use codec::Codec;
 pub use directory::{Entry, Listing};
 pub use inode::{Inode, Kind};
+pub use unpack::{LeftOut, Limits, UnpackError};
 
 use cache::Cache;
 use data::Blocks;

@@ -12,7 +12,8 @@
 //! | `lock` | held while it is being made, started or joined |
 //! | `used` | held by the process that serves the image, as long as the container runs |
 //!
-//! Names with a leading dot are being made (`.pyxis.create.NAME`) or removed (`.pyxis.trash.*`).
+//! Names with a leading dot are being made (`.pyxis.create.NAME`) or removed (`.pyxis.trash.*`), or are
+//! layers of containers without a name ([`scratch`]).
 
 mod container;
 mod data_path;
@@ -23,6 +24,7 @@ mod name;
 pub(crate) mod pinned;
 mod place;
 pub(crate) mod running;
+pub(crate) mod scratch;
 pub(crate) mod trash;
 pub(crate) mod usage;
 
@@ -33,5 +35,6 @@ pub use metadata::Metadata;
 pub use name::Name;
 pub use running::Process;
 pub(crate) use running::label_mark;
+pub use scratch::sweep_layers;
 pub(crate) use trash::finish as finish_removal;
 pub(crate) use usage::{Claim, State};

@@ -19,8 +19,12 @@ use linux::sys::{Lock, flock};
 pub(crate) const UNFINISHED: &str = ".pyxis.create.";
 /// Prefix of containers being removed.
 const TRASH: &str = ".pyxis.trash.";
+/// Prefix of layers on disk that end with their containers.
+pub(super) const LAYER: &str = ".pyxis.layer.";
 /// How long the end of a container may take for it: a step waits for its image's server.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
+/// The same, of what nobody would come back for. A step waits for ten seconds.
+const LAST_MOMENT_OF_LAYER: Duration = Duration::from_secs(5);
 
 /// Takes a container out of sight and deletes it if it is not in use.
 pub(crate) fn to_trash(data: &Path, place: &Path) -> Result<(), ContainerError> {
@@ -59,15 +63,26 @@ pub(crate) fn discard(trash: &Path) -> bool {
     true
 }
 
-/// Deletes the container that `used` is of if it was removed while it ran: for its image's server, which
-/// has it locked to the last.
+/// Deletes the container that `used` is of if it was removed while it ran, or the layer that ends
+/// with it: for its image's server, which has it locked to the last.
 pub(crate) fn finish(used: &File) {
     let Ok(path) = fs::read_link(format!("/proc/self/fd/{}", used.as_raw_fd())) else { return };
     let Some(container) = path.parent() else { return };
-    let name = container.file_name().unwrap_or_default();
-    if name.as_bytes().starts_with(TRASH.as_bytes()) {
-        let _ = remove_tree_until(container, Some(Instant::now() + LAST_MOMENT));
-    }
+    let name = container.file_name().unwrap_or_default().as_bytes();
+    let patience = if name.starts_with(TRASH.as_bytes()) {
+        LAST_MOMENT
+    } else if name.starts_with(LAYER.as_bytes()) {
+        LAST_MOMENT_OF_LAYER
+    } else {
+        return;
+    };
+    let _ = remove_layer(container, Some(Instant::now() + patience));
+}
+
+/// Deletes a directory whose lock says whose it is: that last, so that what is left has it.
+fn remove_layer(directory: &Path, end: Option<Instant>) -> io::Result<()> {
+    ["upper", "work"].iter().try_for_each(|part| remove_tree_until(&directory.join(part), end))?;
+    remove_tree_until(directory, end)
 }
 
 /// Deletes what crashes and containers removed while running have left.
@@ -78,18 +93,29 @@ pub(crate) fn sweep(data: &Path) {
         if name.as_bytes().starts_with(TRASH.as_bytes()) {
             discard(&entry.path());
         } else if name.as_bytes().starts_with(UNFINISHED.as_bytes()) {
-            let lock = entry.path().join("lock");
-            match open_existing(&lock) {
-                // Its maker has it locked; without a maker it is ours to clear.
-                Ok(file) => {
-                    if matches!(flock(&file, Lock::TryExclusive), Ok(true)) && is_at(&file, &lock) {
-                        let _ = remove_tree(&entry.path());
-                    }
-                }
-                // Just begun, or left before it could be locked: empty, or rmdir refuses.
-                Err(_) => drop(fs::remove_dir(entry.path())),
+            discard_unless_locked(&entry.path(), "lock");
+        } else if name.as_bytes().starts_with(LAYER.as_bytes()) {
+            discard_layer(&entry.path());
+        }
+    }
+}
+
+/// Deletes a layer on disk that nobody uses.
+pub(crate) fn discard_layer(layer: &Path) {
+    discard_unless_locked(layer, "used");
+}
+
+fn discard_unless_locked(directory: &Path, lock: &str) {
+    let lock = directory.join(lock);
+    match open_existing(&lock) {
+        // Its maker has it locked; without a maker it is ours to clear.
+        Ok(file) => {
+            if matches!(flock(&file, Lock::TryExclusive), Ok(true)) && is_at(&file, &lock) {
+                let _ = remove_layer(directory, None);
             }
         }
+        // Just begun, or left before it could be locked: empty, or rmdir refuses.
+        Err(_) => drop(fs::remove_dir(directory)),
     }
 }
 

@@ -87,7 +87,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let image_path = source.image_path().map(Path::to_owned);
     let damaged = |error: StartError| error.of_image(image_path.as_deref());
     let log = helper_log()?;
-    let source = source.prepare(&identity, &plan.host, &log)?;
+    let source = source.prepare(&identity, plan.writable, &plan.host, &log)?;
     // This process looks into the image itself. The server is forked from it, and has unpacked
     // already what it will be asked for first.
     let image = source.readable_image();

@@ -3,6 +3,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek};
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,6 +19,7 @@ use crate::record::trash::{UNFINISHED, make_accessible, remove_tree, sweep, to_t
 use crate::record::usage::{is_at, open};
 use crate::record::{Container, ContainerError, DataPath, Metadata, Name};
 use crate::start;
+use crate::unpack::unpack;
 use linux::sys::{Lock, Umask, flock, memory_file};
 use squashfs::image::Image;
 
@@ -148,7 +150,7 @@ impl Unfinished {
             Err(reason) => {
                 let image_shown = image.display();
                 console::tell(format_args!("pyxis: {reason}; extracting {image_shown}"));
-                self.extract(image, hold)
+                self.extract(file, image, hold)
             }
         }
     }
@@ -172,23 +174,23 @@ impl Unfinished {
     }
 
     /// As enroot does it, where the image cannot be mounted or changes cannot be layered.
-    fn extract(&self, image: &Path, hold: &Hold) -> Result<PathBuf, ContainerError> {
+    fn extract(&self, file: &File, image: &Path, hold: &Hold) -> Result<PathBuf, ContainerError> {
         let rootfs = self.path.join("rootfs");
         let failed = |problem| ContainerError::Extract { image: image.to_owned(), problem };
-        let log = memory_file("unsquashfs", b"").and_then(|log| Ok((log.try_clone()?, log)));
-        let (theirs, log) = log.map_err(|error| ContainerError::file("extract", image, error))?;
-        let mut unsquashfs = unsecure::command("unsquashfs");
-        unsquashfs.args(["-no-progress", "-user-xattrs", "-dest"]);
-        unsquashfs.args([rootfs.as_path(), image]);
-        unsquashfs.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);
-        let status = hold
-            .run(&mut unsquashfs)
-            .map_err(|error| failed(format!("unsquashfs: {error}; install squashfs-tools")))?;
-        // 2: some attributes (device nodes, foreign xattrs) could not be restored.
-        if !matches!(status.code(), Some(0 | 2)) {
-            let (mut log, mut text) = (File::from(log), String::new());
-            let _ = log.rewind().and_then(|()| log.read_to_string(&mut text));
-            return Err(failed(text.lines().last().unwrap_or("was killed").trim().to_owned()));
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&rootfs)
+            .map_err(|error| ContainerError::file("create", &rootfs, error))?;
+        let directory =
+            File::open(&rootfs).map_err(|error| ContainerError::file("open", &rootfs, error))?;
+        match unpack(file, directory.as_fd(), &|| hold.interrupted()) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                // The program makes it.
+                let _ = fs::remove_dir(&rootfs);
+                extract_by_program(&rootfs, image, hold)?;
+            }
+            Err(error) => return Err(failed(error.to_string())),
         }
         make_accessible(&rootfs)
             .map_err(|error| ContainerError::file("set permissions of", &rootfs, error))?;
@@ -201,6 +203,27 @@ impl Unfinished {
             let _ = remove_tree(&self.path);
         }
     }
+}
+
+/// By the host's unsquashfs, of an image that is not read here.
+fn extract_by_program(rootfs: &Path, image: &Path, hold: &Hold) -> Result<(), ContainerError> {
+    let failed = |problem| ContainerError::Extract { image: image.to_owned(), problem };
+    let log = memory_file("unsquashfs", b"").and_then(|log| Ok((log.try_clone()?, log)));
+    let (theirs, log) = log.map_err(|error| ContainerError::file("extract", image, error))?;
+    let mut unsquashfs = unsecure::command("unsquashfs");
+    unsquashfs.args(["-no-progress", "-user-xattrs", "-dest"]);
+    unsquashfs.args([rootfs, image]);
+    unsquashfs.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);
+    let status = hold
+        .run(&mut unsquashfs)
+        .map_err(|error| failed(format!("unsquashfs: {error}; install squashfs-tools")))?;
+    // 2: some attributes (device nodes, foreign xattrs) could not be restored.
+    if !matches!(status.code(), Some(0 | 2)) {
+        let (mut log, mut text) = (File::from(log), String::new());
+        let _ = log.rewind().and_then(|()| log.read_to_string(&mut text));
+        return Err(failed(text.lines().last().unwrap_or("was killed").trim().to_owned()));
+    }
+    Ok(())
 }
 
 fn publish(data: &Path, rootfs: &Path, place: &Path, force: bool) -> Result<(), ContainerError> {

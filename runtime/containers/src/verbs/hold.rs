@@ -29,7 +29,7 @@ impl Hold {
     }
 
     /// Whether it is time to give up.
-    fn interrupted(&self) -> bool {
+    pub(super) fn interrupted(&self) -> bool {
         sys::is_pending(&ENDING)
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use clap::Args;
-use containers::record::{Container, ContainerError, DataPath, Process};
+use containers::record::{Container, ContainerError, DataPath, Process, sweep_layers};
 use hygiene::console;
 use hygiene::text::escaped;
 use linux::processes::Row;
@@ -30,6 +30,7 @@ const UNNAMED: &str = "<unknown>";
 impl ListArgs {
     pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let data = data_path(settings)?;
+        sweep_layers(&settings.paths.layers);
         if self.fancy {
             console::print_lines(columns(&table(&data)?))
         } else {

@@ -300,6 +300,7 @@ pub(crate) fn host(settings: &Settings) -> HostSide {
     HostSide {
         environ: settings.host.clone(),
         overlay: settings.container.native_overlayfs,
+        layers: settings.paths.layers.clone(),
         in_use: mark_use,
     }
 }

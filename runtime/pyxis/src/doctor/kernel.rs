@@ -24,7 +24,7 @@ const FOLDERS: [&str; 4] =
 const LAST: &str = "/etc/sysctl.conf";
 
 /// Tries, then reads the settings.
-pub(super) fn check(report: &mut Report) {
+pub(super) fn check(layers_on_disk: &[PathBuf], report: &mut Report) {
     let files = files();
     let said = attempt();
     let works = [Step::Namespace, Step::Mounts].iter().all(|step| {
@@ -58,7 +58,7 @@ pub(super) fn check(report: &mut Report) {
         }
     }
     match said {
-        Ok(said) => tell(&said, report),
+        Ok(said) => tell(&said, layers_on_disk, report),
         Err(error) => report.warning(
             "kernel-probe",
             format!("nothing could be tried: {error}"),
@@ -131,7 +131,33 @@ fn attempt() -> Result<String, String> {
     ask::answer(command)
 }
 
-fn tell(said: &str, report: &mut Report) {
+/// Where changes go that memory cannot keep.
+fn layers(text: String, places: &[PathBuf], report: &mut Report) {
+    // Nothing is asked of a user's server, which would not have to answer.
+    let disk = places.iter().find(|place| owner::real(place).is_some_and(|real| is_disk(&real)));
+    match disk {
+        Some(place) => report.ok(
+            Step::Layer.check(),
+            format!(
+                "{text} (Linux 6.6 can): writable containers without a name keep theirs in {}",
+                place.display()
+            ),
+        ),
+        None => report.warning(
+            Step::Layer.check(),
+            format!("{text}, and no directory on disk takes them: images' directories can be neither renamed nor removed"),
+            Step::Layer.mend(),
+        ),
+    }
+}
+
+fn is_disk(place: &Path) -> bool {
+    use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, statfs};
+    let disks = [EXT4_SUPER_MAGIC, BTRFS_SUPER_MAGIC, XFS_SUPER_MAGIC];
+    statfs(place).is_ok_and(|is| disks.contains(&is.filesystem_type()))
+}
+
+fn tell(said: &str, layers_on_disk: &[PathBuf], report: &mut Report) {
     for step in probe::STEPS {
         let Some((done, why)) = probe::result(said, step) else { continue };
         if done {
@@ -142,6 +168,7 @@ fn tell(said: &str, report: &mut Report) {
         let known = match step {
             Step::Namespace | Step::Mounts => "kernel-setting",
             Step::Fuse => "fuse-device",
+            Step::Layer => "kernel-overlay",
             Step::Overlay => "",
         };
         if report.has(known) {
@@ -149,6 +176,7 @@ fn tell(said: &str, report: &mut Report) {
         }
         let text = format!("users cannot {}: {why}", step.what());
         match step {
+            Step::Layer => layers(text, layers_on_disk, report),
             Step::Fuse => report.warning(step.check(), text, step.mend()),
             _ => report.error(step.check(), text, step.mend()),
         }

@@ -80,14 +80,19 @@ pub fn examine(subject: &Subject) -> Report {
     tools::check(&lines, enroot::obstacle(subject.settings.as_ref()), &mut report);
     if subject.live {
         tools::device(&mut report);
-        kernel::check(&mut report);
-        let recipes = subject.settings.as_ref().map(|settings| settings.devices.recipes.clone());
+        let settings = subject.settings.as_ref();
+        let layers = settings.map(|settings| settings.paths.layers.clone()).unwrap_or_default();
+        kernel::check(&layers, &mut report);
+        let recipes = settings.map(|settings| settings.devices.recipes.clone());
         fabrics::check(&recipes.unwrap_or_default(), &mut report);
     }
     places::runtime_path(&lines, subject.live, &mut report);
     places::settings(subject.live, &mut report);
     if let Some(settings) = &subject.settings {
         enroot::check(settings, &mut report);
+        if let Some(containers) = &settings.paths.data {
+            places::containers(containers, &mut report);
+        }
     }
     places::headers(&slurms, &mut report);
     report

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use linux::bounded::CONFIGURATION;
 use linux::environ::Environ;
+use nix::sys::statfs::statfs;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use slurm_releases::header::{release_name, version_number};
 
@@ -145,6 +146,42 @@ pub(super) fn settings(live: bool, report: &mut Report) {
     }
 }
 
+/// File systems of other machines, by their number (`linux/magic.h`, and their own sources): none of
+/// them takes the upper layer of an overlay.
+const NETWORK: [(i64, &str); 7] = [
+    (0x6969, "NFS"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x1983_0326, "BeeGFS"),
+    (0x00c3_6400, "Ceph"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB"),
+];
+
+/// Where named containers are, or will be: of what is not there yet, the directory above.
+pub(super) fn containers(path: &Path, report: &mut Report) {
+    // Nothing is asked of a user's server, which would not have to answer.
+    let there = path.ancestors().find_map(owner::real);
+    let kind = there.and_then(|there| statfs(&there).ok()).map(|is| is.filesystem_type().0);
+    match kind.and_then(network) {
+        Some(kind) => report.warning(
+            "containers-network",
+            format!(
+                "named containers are in {}, on {kind}, which keeps no changes as a layer: each is \
+                 unpacked there",
+                path.display()
+            ),
+            "set data in [paths] of pyxis.toml to a local disk's directory, such as '/var/tmp/enroot-%u'",
+        ),
+        None => report.ok("containers", format!("named containers are in {}", path.display())),
+    }
+}
+
+fn network(kind: i64) -> Option<&'static str> {
+    let kind = kind & 0xffff_ffff;
+    NETWORK.iter().find(|(number, _)| *number == kind).map(|(_, name)| *name)
+}
+
 /// Whether the files that [`version_number`] reads can be read, and by root believed.
 fn is_header(header: &Path) -> bool {
     let readable = |name: &str| match owner::read(&header.with_file_name(name), CONFIGURATION) {
@@ -191,5 +228,25 @@ pub(super) fn headers(slurms: &[Slurm], report: &mut Report) {
                 .ok("header", format!("{} is Slurm {}'s", header.display(), release_name(number))),
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_of_other_machines_are_known_by_their_number() {
+        assert_eq!(network(0x6969), Some("NFS"));
+        assert_eq!(network(-0x00ac_b2be), Some("CIFS"));
+        assert_eq!(network(nix::sys::statfs::EXT4_SUPER_MAGIC.0), None);
+    }
+
+    #[test]
+    fn containers_on_a_local_disk_are_fine_also_where_there_are_none_yet() {
+        let mut report = Report::default();
+        containers(Path::new("/tmp/absent/enroot"), &mut report);
+        assert!(!report.has("containers-network"));
+        assert_eq!(report.count(super::super::Level::Ok), 1);
     }
 }

@@ -16,11 +16,13 @@ pub(super) enum Step {
     Namespace,
     Mounts,
     Overlay,
+    Layer,
     Fuse,
 }
 
 /// All, in order.
-pub(super) const STEPS: [Step; 4] = [Step::Namespace, Step::Mounts, Step::Overlay, Step::Fuse];
+pub(super) const STEPS: [Step; 5] =
+    [Step::Namespace, Step::Mounts, Step::Overlay, Step::Layer, Step::Fuse];
 
 impl Step {
     pub(super) fn check(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Step {
             Step::Namespace => "kernel-namespace",
             Step::Mounts => "kernel-mount",
             Step::Overlay => "kernel-overlay",
+            Step::Layer => "kernel-layer",
             Step::Fuse => "fuse-mount",
         }
     }
@@ -37,6 +40,7 @@ impl Step {
             Step::Namespace => namespace(),
             Step::Mounts => mounts(),
             Step::Overlay => overlay(),
+            Step::Layer => layer(),
             Step::Fuse => fuse(),
         }
     }
@@ -46,6 +50,7 @@ impl Step {
             Step::Namespace => "make user namespaces",
             Step::Mounts => "mount in them",
             Step::Overlay => "mount overlays in them",
+            Step::Layer => "keep all changes of a container in memory",
             Step::Fuse => "mount FUSE in them",
         }
     }
@@ -60,6 +65,10 @@ impl Step {
                  with `userns,` for pyxis"
             }
             Step::Overlay => "modprobe overlay; overlays of users need Linux 5.11",
+            Step::Layer => {
+                "set layers in [paths] of pyxis.toml to a directory on a local disk in which all \
+                 users may write (mode 1777)"
+            }
             Step::Fuse => "modprobe fuse && chmod 666 /dev/fuse",
         }
     }
@@ -107,6 +116,12 @@ fn overlay() -> io::Result<()> {
     let layers = "userxattr,lowerdir=lower,upperdir=upper,workdir=work";
     mount(Some("probe"), "root", Some("overlay"), MsFlags::empty(), Some(layers))?;
     fs::write("root/written", "")
+}
+
+/// tmpfs has such attributes since Linux 6.6. Without, a directory of the image that is removed cannot
+/// be told from one that is not.
+fn layer() -> io::Result<()> {
+    linux::sys::set_xattr(c"upper", c"user.overlay.opaque", b"n")
 }
 
 /// Nobody serves it; that the kernel mounts it is what is asked.

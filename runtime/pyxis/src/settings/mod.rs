@@ -82,6 +82,8 @@ pub struct Paths {
     pub runtime: (PathBuf, bool),
     /// Temporary files.
     pub temp: PathBuf,
+    /// Where changes of containers without a name may be kept that memory cannot keep, the best first.
+    pub layers: Vec<PathBuf>,
 }
 
 /// How containers are started, where the arguments do not say.
@@ -223,13 +225,20 @@ impl Settings {
 }
 
 fn paths(resolved: &Resolved) -> Paths {
+    let (data, temp) = (resolved.path(Id::Data), resolved.path(Id::Temp));
+    let temp = temp.unwrap_or_else(|| "/tmp".into());
+    let anywhere = || [&temp, Path::new("/var/tmp")].into_iter().chain(data.as_deref());
     Paths {
-        data: resolved.path(Id::Data),
+        layers: match resolved.path(Id::Layers) {
+            Some(place) => vec![place],
+            None => anywhere().map(Path::to_owned).collect(),
+        },
+        data: data.clone(),
         runtime: (
             resolved.path(Id::Runtime).unwrap_or_else(|| "/run/enroot".into()),
             resolved.is_said(Id::Runtime),
         ),
-        temp: resolved.path(Id::Temp).unwrap_or_else(|| "/tmp".into()),
+        temp,
     }
 }
 

@@ -90,6 +90,8 @@ settings! {
         "Where hooks see a container that is being started.";
     Temp "temp" Path v::TEMP_PATH, Place(temp, "$TMPDIR, or /tmp"),
         "Temporary files.";
+    Layers "layers" Path v::LAYER_PATH, Unset("the temporary files' place, /var/tmp or the containers'"),
+        "Where changes of containers without a name are kept if memory cannot, before Linux 6.6.";
 
     ["container"]
     Writable "writable" Bool v::ROOTFS_WRITABLE, Is("no"),

@@ -13,6 +13,8 @@ pub const RUNTIME_PATH: &str = "ENROOT_RUNTIME_PATH";
 pub const TEMP_PATH: &str = "ENROOT_TEMP_PATH";
 /// enroot's own configuration.
 pub const SYSCONF_PATH: &str = "ENROOT_SYSCONF_PATH";
+/// Where changes are kept that memory cannot keep.
+pub const LAYER_PATH: &str = "PYXIS_LAYER_PATH";
 /// Where hooks find enroot's `common.sh`.
 pub const LIBRARY_PATH: &str = "ENROOT_LIBRARY_PATH";
 

@@ -2,22 +2,23 @@
 //! or a directory.
 //!
 //! The layer of an image lives on the namespace's own tmpfs. What is written there is gone with
-//! the container, whoever is killed and when; it counts against the job's memory. The layer of a
-//! named container lives in its directory.
+//! the container, whoever is killed and when; it counts against the job's memory. Before Linux 6.6 that
+//! of a container that can be written to lives on disk ([`super::scratch`]). The layer of a named
+//! container lives in its directory.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::{Mode, stat};
+use nix::sys::stat::{Mode, fstat, stat};
 
 use crate::HostSide;
 use crate::start::error::StartError;
 use crate::start::mounts::lines;
 use crate::start::rootfs::extract::extract;
 use crate::start::rootfs::server::{Mounted, Unavailable, Unserved};
-use crate::start::rootfs::source::{Layers, Lower, RootfsSource};
+use crate::start::rootfs::source::{Layers, Lower, RootfsSource, Upper};
 use crate::start::rootfs::upper::{Filling, PrefilledUpper, begin_directories};
 use crate::start::roots::{Roots, StageRoot, TREE};
 use linux::detached;
@@ -29,8 +30,12 @@ const LOWER: &str = "/lower";
 const NEW_UPPER: &str = "/upper";
 /// Layers on the stage's own tmpfs.
 const IN_MEMORY: &str = "upperdir=/upper,workdir=/work";
+/// The upper one of a directory of the host's.
+const UPPER_ON_DISK: &str = "/data/upper";
 /// Layers in a named container's directory.
 const KEPT: &str = "upperdir=/data/upper,workdir=/data/work";
+/// The same, of a container that ends: nothing has to be on disk when it does.
+const ON_DISK: &str = "upperdir=/data/upper,workdir=/data/work,volatile";
 
 /// How a root filesystem is to be put together.
 pub(in crate::start) struct Assembly<'a> {
@@ -56,9 +61,14 @@ impl Assembly<'_> {
                 bind_host_directory(roots, &path, TREE).map(|()| None)
             }
             RootfsSource::Directory(path) => self.above_directory(roots, &path),
-            RootfsSource::Image(Layers { lower, changes: None }) => self.above_image(roots, lower),
-            RootfsSource::Image(Layers { lower, changes: Some(directory) }) => {
+            RootfsSource::Image(Layers { lower, upper: Upper::Kept(directory) }) => {
                 self.with_kept_changes(roots, lower, &directory).map(|()| None)
+            }
+            RootfsSource::Image(Layers { lower: Lower::Extracted(unserved), .. }) => {
+                self.unpacked(roots, &unserved).map(|()| None)
+            }
+            RootfsSource::Image(Layers { lower: Lower::Served(server), upper }) => {
+                self.above_image(roots, server, &upper)
             }
         }
     }
@@ -70,7 +80,7 @@ impl Assembly<'_> {
         path: &Path,
     ) -> Result<Option<PrefilledUpper>, StartError> {
         bind_host_directory(roots, path, LOWER)?;
-        let filled = self.fill(roots)?;
+        let filled = self.fill(roots, NEW_UPPER)?;
         match self.overlay(&roots.stage()?, IN_MEMORY) {
             Ok(()) => Ok(filled),
             // What would be added to it, such as the user's account, is left out.
@@ -79,28 +89,38 @@ impl Assembly<'_> {
         }
     }
 
-    /// An image below a layer in memory.
+    /// An image below a layer that is new.
     fn above_image(
         mut self,
         roots: &mut Roots,
-        lower: Lower<Mounted>,
+        mut server: Mounted,
+        upper: &Upper,
     ) -> Result<Option<PrefilledUpper>, StartError> {
-        let mut server = self.mount_lower(roots, lower)?;
-        let filled = self.fill(roots)?;
-        let errno = match self.overlay(&roots.stage()?, IN_MEMORY) {
+        answers(roots, Some(&mut server))?;
+        let (filled, layers) = match upper {
+            Upper::OnDisk(directory, id) => {
+                bind_new_directory(roots, directory, *id)?;
+                (self.fill(roots, UPPER_ON_DISK)?, ON_DISK)
+            }
+            _ => (self.fill(roots, NEW_UPPER)?, IN_MEMORY),
+        };
+        let errno = match self.overlay(&roots.stage()?, layers) {
             Ok(()) => return Ok(filled),
             Err(errno) if no_overlay(errno) => errno,
-            Err(errno) => return Err(not_mounted(server.as_mut(), errno)),
+            Err(errno) => return Err(not_mounted(Some(&mut server), errno)),
         };
-        // An extracted image is private and writable as it is.
-        if let Some(Mounted { file, image: path, .. }) = server {
-            let unserved = Unserved { file, path, reason: Unavailable::NoOverlay(errno) };
-            roots.stage()?;
-            umount2(LOWER, MntFlags::MNT_DETACH)
-                .map_err(|errno| StartError::mount("nothing (unmount)", LOWER, errno))?;
-            extract(roots, self.host, &unserved)?;
-        }
-        bind_lower(&roots.stage()?).map(|()| None)
+        roots.stage()?;
+        umount2(LOWER, MntFlags::MNT_DETACH)
+            .map_err(|errno| StartError::mount("nothing (unmount)", LOWER, errno))?;
+        let Mounted { file, image: path, .. } = server;
+        let unserved = Unserved { file, path, reason: Unavailable::NoOverlay(errno) };
+        self.unpacked(roots, &unserved).map(|()| None)
+    }
+
+    /// An image that is unpacked is private, and can be changed as it is.
+    fn unpacked(&self, roots: &mut Roots, unserved: &Unserved) -> Result<(), StartError> {
+        extract(roots, self.host, self.mark, unserved)?;
+        bind_lower(&roots.stage()?)
     }
 
     /// An image below the changes that a named container keeps in `directory`.
@@ -126,21 +146,21 @@ impl Assembly<'_> {
         let mut server = match lower {
             Lower::Served(server) => Some(server),
             Lower::Extracted(unserved) => {
-                extract(roots, self.host, &unserved)?;
+                extract(roots, self.host, self.mark, &unserved)?;
                 None
             }
         };
-        // The first request to the server: one that cannot answer fails here.
-        roots.stage()?;
-        match (stat(LOWER), &mut server) {
-            (Err(errno), Some(server)) => Err(server.failure(&errno)),
-            _ => Ok(server),
-        }
+        answers(roots, server.as_mut())?;
+        Ok(server)
     }
 
-    fn fill(&mut self, roots: &mut Roots) -> Result<Option<PrefilledUpper>, StartError> {
+    fn fill(
+        &mut self,
+        roots: &mut Roots,
+        upper: &str,
+    ) -> Result<Option<PrefilledUpper>, StartError> {
         let filling = self.filling.take();
-        filling.map(|filling| filling.fill(roots, Path::new(NEW_UPPER))).transpose()
+        filling.map(|filling| filling.fill(roots, Path::new(upper))).transpose()
     }
 
     /// Mounts an overlay of [`LOWER`] and the layers `upper`.
@@ -175,9 +195,32 @@ pub(in crate::start) fn bind_host_directory(
     lines::bind_directory(&directory, target, true)
 }
 
-/// Kernels before 5.11 know no overlay in user namespaces.
+/// The first request to the server: one that cannot answer fails here.
+fn answers(roots: &mut Roots, server: Option<&mut Mounted>) -> Result<(), StartError> {
+    roots.stage()?;
+    match (stat(LOWER), server) {
+        (Err(errno), Some(server)) => Err(server.failure(&errno)),
+        _ => Ok(()),
+    }
+}
+
+/// Shows a directory at `/data` of the stage, if it is the one that was made.
+fn bind_new_directory(roots: &mut Roots, path: &Path, id: (u64, u64)) -> Result<(), StartError> {
+    let directory = roots
+        .open_on_host(path)
+        .map_err(|source| StartError::Source { path: path.to_owned(), source })?;
+    let found = fstat(&directory).map_err(|errno| StartError::file("look at", path, errno))?;
+    if (found.st_dev, found.st_ino) != id {
+        return Err(StartError::file("use", path, nix::Error::ESTALE));
+    }
+    roots.stage()?;
+    lines::bind_directory(&directory, "/data", false)
+}
+
+/// Kernels before 5.11 know no overlay in user namespaces, and one to which a distribution has added it
+/// not the option that we need (EINVAL).
 fn no_overlay(errno: nix::Error) -> bool {
-    matches!(errno, nix::Error::EPERM | nix::Error::ENODEV)
+    matches!(errno, nix::Error::EPERM | nix::Error::ENODEV | nix::Error::EINVAL)
 }
 
 fn bind_lower(_: &StageRoot<'_>) -> Result<(), StartError> {

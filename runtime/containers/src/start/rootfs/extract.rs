@@ -1,22 +1,27 @@
-//! An image that nothing can serve is unpacked into memory, by the host's own unsquashfs.
+//! An image that nothing can serve, or that can have no layer above it, is unpacked into memory.
 
-use std::os::fd::AsRawFd;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
 
 use hygiene::{console, unsecure};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
+use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
 
 use crate::HostSide;
 use crate::start::error::StartError;
 use crate::start::rootfs::server::Unserved;
 use crate::start::roots::Roots;
+use crate::unpack::unpack;
 
-/// Unpacks the image to `/lower` of the stage, and tells the user so.
+/// Unpacks the image to a file system in memory at `/lower` of the stage, whose source is `mark`, and
+/// tells the user so.
 pub(in crate::start) fn extract(
     roots: &mut Roots,
     host: &HostSide,
+    mark: &str,
     unserved: &Unserved,
 ) -> Result<(), StartError> {
     let Unserved { file, path: image, reason } = unserved;
@@ -28,9 +33,27 @@ pub(in crate::start) fn extract(
         extraction,
     };
     roots.stage()?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some(mark), "/lower", Some("tmpfs"), flags, Some("mode=755"))
+        .map_err(|errno| StartError::mount("tmpfs", "/lower", errno))?;
     let lower = open("/lower", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())
         .map_err(|errno| StartError::file("open", Path::new("/lower"), errno))?;
     roots.host()?;
+    match unpack(file, lower.as_fd(), &|| false) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => by_program(file, image, &lower, host, &impossible),
+        Err(error) => Err(impossible(error.to_string())),
+    }
+}
+
+/// The same by the host's unsquashfs, of an image that is not read here.
+fn by_program(
+    file: &File,
+    image: &Path,
+    lower: &OwnedFd,
+    host: &HostSide,
+    impossible: &dyn Fn(String) -> StartError,
+) -> Result<(), StartError> {
     let program = host
         .program("unsquashfs")
         .ok_or_else(|| impossible("unsquashfs is not installed (not in PATH)".to_owned()))?;

@@ -26,6 +26,11 @@ pub(crate) enum NoLayers {
 /// Tries it, with the empty directories `upper` and `work` in `directory`.
 pub(crate) fn can_layer(image: &File, directory: &Path, host: &HostSide) -> Result<(), NoLayers> {
     server::reader(image, host).and_then(|_| server::device()).map_err(NoLayers::Image)?;
+    takes_layer(directory, host)
+}
+
+/// Whether an overlay works with the empty directories `upper` and `work` in `directory`.
+pub(in crate::start) fn takes_layer(directory: &Path, host: &HostSide) -> Result<(), NoLayers> {
     let failed = |source| NoLayers::Overlay { directory: directory.to_owned(), source };
     if !host.overlay {
         return Err(failed(io::Error::from_raw_os_error(nix::libc::ENODEV)));

@@ -5,6 +5,7 @@ pub(in crate::start) mod extract;
 pub(in crate::start) mod image_files;
 pub(in crate::start) mod layers;
 pub(in crate::start) mod merged;
+pub(in crate::start) mod scratch;
 pub(in crate::start) mod server;
 pub(in crate::start) mod source;
 pub(in crate::start) mod tree;

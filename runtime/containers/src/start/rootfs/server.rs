@@ -67,6 +67,8 @@ pub(crate) enum Unavailable {
     Device(io::Error),
     #[error("the kernel has no overlay for us ({0})")]
     NoOverlay(nix::Error),
+    #[error("{}", crate::start::rootfs::scratch::NO_ATTRIBUTES)]
+    NoLayer,
 }
 
 /// An image that is not served, which is left to unpack it.
@@ -212,7 +214,10 @@ impl Serve<'_> {
             let _ = image.inode(image.root());
             cores::of_the_step(self.0.cpus);
         }
-        let Ok(fuse) = channel::receive(theirs.as_raw_fd()) else { exit_now(1) };
+        let Ok(fuse) = channel::receive(theirs.as_raw_fd()) else {
+            self.0.held.as_ref().map(record::finish_removal);
+            exit_now(1)
+        };
         match &self.0.reader {
             Reader::Own(image) => self.answer(image, fuse, alive),
             Reader::Program(program) => self.become_program(program, fuse, alive, log),

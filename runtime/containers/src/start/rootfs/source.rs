@@ -15,12 +15,15 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
 
 use crate::HostSide;
+use crate::record::scratch::ScratchLayer;
+use crate::record::trash;
 use crate::record::{Claim, ContainerError, State};
 use crate::start::error::StartError;
 use crate::start::plan::Root;
 use crate::start::process::helpers::{Child, fork_helpers};
 use crate::start::process::identity::Identity;
-use crate::start::rootfs::server::{Mounted, Server, Unserved};
+use crate::start::rootfs::scratch::Changes;
+use crate::start::rootfs::server::{Mounted, Server, Unavailable, Unserved};
 use crate::start::roots::LOWER;
 use linux::{channel, sys};
 use squashfs::image::{Image, ImageError, InUse};
@@ -40,11 +43,11 @@ pub(in crate::start) enum RootfsSource<I> {
 pub(in crate::start) struct OpenedImage {
     file: File,
     path: PathBuf,
-    changes: Option<Changes>,
+    changes: Option<KeptChanges>,
 }
 
 /// The changes of a named container, above its image.
-struct Changes {
+struct KeptChanges {
     /// The container's directory.
     directory: PathBuf,
     /// The image's server holds this file open as long as the layer is mounted.
@@ -55,8 +58,17 @@ struct Changes {
 /// is not begun yet, or [`Mounted`].
 pub(in crate::start) struct Layers<S> {
     pub(in crate::start) lower: Lower<S>,
-    /// A named container's directory. `None`: changes are in memory and gone with the container.
-    pub(in crate::start) changes: Option<PathBuf>,
+    pub(in crate::start) upper: Upper,
+}
+
+/// Where what is changed is kept.
+pub(in crate::start) enum Upper {
+    /// In memory, gone with the container.
+    InMemory,
+    /// In a directory that is new, of this file system and inode, and goes with the container.
+    OnDisk(PathBuf, (u64, u64)),
+    /// In a named container's directory.
+    Kept(PathBuf),
 }
 
 /// How the image's files are read.
@@ -98,7 +110,7 @@ impl RootfsSource<OpenedImage> {
                         return Ok(Opened { source, claim: Some(claim) });
                     }
                 };
-                let changes = Changes { directory: container.path.clone(), used };
+                let changes = KeptChanges { directory: container.path.clone(), used };
                 (container.checked_image()?, Some(changes), Some(claim))
             }
         };
@@ -128,11 +140,12 @@ impl RootfsSource<OpenedImage> {
         }
     }
 
-    /// Finds what the image is to be served with; outside all namespaces. The server will write
-    /// its complaints to `log`.
+    /// Finds what the image is to be served with, and where changes of a `writable` container are to
+    /// be kept; outside all namespaces. The server will write its complaints to `log`.
     pub(in crate::start) fn prepare(
         self,
         identity: &Identity,
+        writable: bool,
         host: &HostSide,
         log: &File,
     ) -> Result<RootfsSource<Layers<Server>>, StartError> {
@@ -141,9 +154,27 @@ impl RootfsSource<OpenedImage> {
             RootfsSource::RunningRoot(mount) => return Ok(RootfsSource::RunningRoot(mount)),
             RootfsSource::Image(image) => image,
         };
-        let (directory, used) = changes.map(|changes| (changes.directory, changes.used)).unzip();
+        let (upper, used) = match changes {
+            Some(KeptChanges { directory, used }) => (Upper::Kept(directory), Some(used)),
+            None if !writable => (Upper::InMemory, None),
+            None => match Changes::place(&file, host, log) {
+                Changes::InMemory => (Upper::InMemory, None),
+                Changes::OnDisk(ScratchLayer { path, id, used }) => {
+                    (Upper::OnDisk(path, id), Some(used))
+                }
+                Changes::Unpacked => {
+                    let lower =
+                        Lower::Extracted(Unserved { file, path, reason: Unavailable::NoLayer });
+                    return Ok(RootfsSource::Image(Layers { lower, upper: Upper::InMemory }));
+                }
+            },
+        };
         let lower = Server::prepare((file, &path), identity, used, host, log)?.into();
-        Ok(RootfsSource::Image(Layers { lower, changes: directory }))
+        // What is unpacked needs no layer.
+        if let (Lower::Extracted(_), Upper::OnDisk(layer, _)) = (&lower, &upper) {
+            trash::discard_layer(layer);
+        }
+        Ok(RootfsSource::Image(Layers { lower, upper }))
     }
 }
 
@@ -151,9 +182,8 @@ impl RootfsSource<Layers<Server>> {
     /// The image below a layer that is new, if this process can read it without the server.
     pub(in crate::start) fn readable_image(&self) -> Option<&squashfs::Image> {
         match self {
-            RootfsSource::Image(Layers { lower: Lower::Served(server), changes: None }) => {
-                server.image()
-            }
+            RootfsSource::Image(Layers { upper: Upper::Kept(_), .. }) => None,
+            RootfsSource::Image(Layers { lower: Lower::Served(server), .. }) => server.image(),
             _ => None,
         }
     }
@@ -195,7 +225,7 @@ impl RootfsSource<Layers<Server>> {
     /// Mounts the image on the stage, which is the working directory. With that its server begins,
     /// which needs a while: there is other work to be done meanwhile.
     pub(in crate::start) fn serve(self) -> Result<RootfsSource<Layers<Mounted>>, StartError> {
-        let Layers { lower, changes } = match self {
+        let Layers { lower, upper } = match self {
             RootfsSource::Directory(path) => return Ok(RootfsSource::Directory(path)),
             RootfsSource::RunningRoot(mount) => return Ok(RootfsSource::RunningRoot(mount)),
             RootfsSource::Image(layers) => layers,
@@ -204,7 +234,7 @@ impl RootfsSource<Layers<Server>> {
             Lower::Served(server) => server.mount(LOWER)?.into(),
             Lower::Extracted(unserved) => Lower::Extracted(unserved),
         };
-        Ok(RootfsSource::Image(Layers { lower, changes }))
+        Ok(RootfsSource::Image(Layers { lower, upper }))
     }
 }
 
