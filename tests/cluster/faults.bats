@@ -119,6 +119,7 @@ nothing_left() {
     run user srun -w n1 --container-image="$image" cat /etc/os-release
     [ "$status" -eq 0 ]
     [[ $output == *ID=pyxis-test* ]]
+    on_node sh -c 'chmod 666 /dev/fuse; umount /usr/bin/unsquashfs'
     nothing_left
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use common::Place;
 use handover::{Handover, Part, ending};
+use linux::sys::{Lock, flock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
@@ -108,6 +109,46 @@ fn a_signal_while_a_program_unpacks_an_image_leaves_nothing() {
     }
     assert_eq!(place.ok(&["list"]), "");
     place.ok(&["create", "-n", "c", "image.sqsh"]);
+}
+
+#[test]
+fn an_extracted_container_that_runs_keeps_its_files_until_it_ends() {
+    let place = place();
+    let done = place
+        .pyxis(["create", "-n", "c", "image.sqsh"])
+        .env("ENROOT_NATIVE_OVERLAYFS", "n")
+        .output();
+    assert!(done.unwrap().status.success());
+    for options in [&["-w"][..], &[]] {
+        let script = "echo ready; cat > /dev/null; test -s /etc/environment && ls / > /dev/null";
+        let running = place.background(&[&["start"], options, &["c", "sh", "-c", script]].concat());
+        let removed = place.run(&["remove", "-f", "c"]);
+        let words = String::from_utf8_lossy(&removed.0.stderr).into_owned();
+        assert!(removed.0.status.success() && words.contains("is running"), "{words}");
+        assert_eq!(place.ok(&["list"]), "");
+        assert_eq!(place.leftovers().len(), 1);
+        assert!(running.finish(), "its files are gone");
+        assert_eq!(place.ok(&["list"]), "");
+        assert_eq!(place.leftovers(), [""; 0]);
+        let again = place
+            .pyxis(["create", "-n", "c", "image.sqsh"])
+            .env("ENROOT_NATIVE_OVERLAYFS", "n")
+            .output();
+        assert!(again.unwrap().status.success());
+    }
+}
+
+#[test]
+fn an_image_outside_of_a_store_is_not_locked_while_it_is_used() {
+    let place = place();
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    for what in ["./image.sqsh", "c"] {
+        let running = place.background(&["start", what, "sh", "-c", WAIT]);
+        let image = File::open(place.path("work/image.sqsh")).unwrap();
+        assert!(flock(&image, Lock::TryExclusive).unwrap(), "{what}");
+        drop(image);
+        assert!(running.finish());
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{fstat, fstatat};
@@ -87,6 +88,13 @@ impl Process {
     fn has(&self, mark: &str) -> bool {
         self.marks.iter().any(|have| have == mark)
     }
+}
+
+/// Whether a directory, whatever it is called by now, is the root of a process of the caller's.
+pub(super) fn is_a_root(directory: &Path) -> bool {
+    let Ok(stat) = fs::symlink_metadata(directory) else { return false };
+    let mark = directory_mark(stat.dev(), stat.ino());
+    Process::all().iter().any(|process| process.has(&mark))
 }
 
 /// What is to be known of a process of the caller's own; `None` of others.

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::error::ContainerError;
+use super::running;
 use super::usage::is_at;
 use linux::sys::{Lock, flock};
 
@@ -54,10 +55,11 @@ pub(crate) fn hidden_away(data: &Path, place: &Path) -> Result<std::path::PathBu
 
 /// Deletes what is out of sight, unless a container still runs on it.
 pub(crate) fn discard(trash: &Path) -> bool {
-    if let Ok(used) = open_existing(&trash.join("used")) {
-        if !matches!(flock(&used, Lock::TryExclusive), Ok(true)) {
-            return false;
-        }
+    match open_existing(&trash.join("used")) {
+        Ok(used) if !matches!(flock(&used, Lock::TryExclusive), Ok(true)) => return false,
+        // An extracted one has nobody to hold a lock, and is its programs' root as it is.
+        Err(_) if running::is_a_root(trash) => return false,
+        _ => {}
     }
     let _ = remove_tree(trash);
     true

@@ -175,6 +175,27 @@ mod tests {
         assert!(!path.exists());
     }
 
+    /// On NFS what was absent once stays so for a while, unless the directory is opened again: two nodes
+    /// would make the same image.
+    #[test]
+    fn before_each_look_the_directories_are_opened_anew() {
+        use crate::store::{BLOBS, IMAGES, Store, StoreConfig};
+        use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig::new(folder.path().join("store"))).unwrap();
+        for directory in [IMAGES, BLOBS] {
+            let opened = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+            opened.add_watch(&store.root().join(directory), AddWatchFlags::IN_OPEN).unwrap();
+            let mut looks = Vec::new();
+            let look = || {
+                looks.push(opened.read_events().is_ok_and(|events| !events.is_empty()));
+                Ok(None::<()>)
+            };
+            assert!(matches!(store.lock("name", 0, look).unwrap(), Waited::Locked(_)));
+            assert_eq!(looks, [true, true], "{directory}: before the lock, and with it");
+        }
+    }
+
     fn none() -> Result<Option<()>, StoreError> {
         Ok(None)
     }

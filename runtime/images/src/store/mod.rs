@@ -214,14 +214,26 @@ impl Store {
         &self,
         name: &str,
         size: u64,
-        there: impl FnMut() -> Result<Option<T>, StoreError>,
+        mut there: impl FnMut() -> Result<Option<T>, StoreError>,
     ) -> Result<Waited<T>, StoreError> {
         /// Slower than any registry near a cluster, bytes in a second.
         const RATE: u64 = 4 << 20;
         let longest = self.config.patience.saturating_mul(30);
         let patience = self.config.patience + Duration::from_secs(size / RATE);
         let path = self.root.join(LOCKS).join(name);
-        Lock::acquire(&path, &self.scratch(), patience.min(longest), there)
+        Lock::acquire(&path, &self.scratch(), patience.min(longest), || {
+            self.forget_what_was_absent();
+            there()
+        })
+    }
+
+    /// On NFS a name that was absent stays so for up to a minute, whatever other nodes have made since.
+    /// To open a directory asks the server for its times, as close-to-open consistency wants it; names
+    /// that were absent are then looked up again if these have changed.
+    fn forget_what_was_absent(&self) {
+        for directory in [IMAGES, BLOBS] {
+            let _ = File::open(self.root.join(directory));
+        }
     }
 
     /// Remembers which digest a tag had last.

@@ -69,10 +69,27 @@ fn flock(file: &File, operation: i32) -> std::io::Result<()> {
 }
 
 /// Tells the store that an image is being started: called with every opened image, does nothing
-/// for those outside of stores but one cheap lock.
+/// for those outside of stores. There nobody collects, and on NFS a lock is a danger: when the server
+/// forgets the client's state (an expired lease, a fail-over), files with locks cannot be read any more.
 pub fn mark_use(path: &Path, file: &File) {
-    hold(file);
-    leases::note(path, file);
+    if is_in_store(path) {
+        hold(file);
+        leases::note(path, file);
+    }
+}
+
+/// Whether a path is that of an image in a store: `images/HEX.sqsh` beside `locks`.
+fn is_in_store(path: &Path) -> bool {
+    let hex = path.file_stem().unwrap_or_default().as_encoded_bytes();
+    if hex.len() != 64 || !hex.iter().all(u8::is_ascii_hexdigit) {
+        return false;
+    }
+    let Ok(path) = std::path::absolute(path) else { return false };
+    let Some(images) = path.parent() else { return false };
+    // Its real name may be another one: a store may be reached by links.
+    fs::canonicalize(images).is_ok_and(|images| {
+        images.ends_with(super::IMAGES) && images.with_file_name(super::LOCKS).is_dir()
+    })
 }
 
 /// This node's name, as part of a file name.
@@ -149,4 +166,25 @@ fn started(pid: u32) -> Option<String> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     // A zombie does nothing any more.
     (fields.first() != Some(&"Z")).then(|| fields.get(19).map(|start| (*start).to_owned()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_a_store_are_known_by_where_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (images, hex) = (folder.path().join("images"), "0123456789abcdef".repeat(4));
+        let image = images.join(format!("{hex}.sqsh"));
+        fs::create_dir(&images).unwrap();
+        assert!(!is_in_store(&image), "no locks beside it");
+        fs::create_dir(folder.path().join("locks")).unwrap();
+        assert!(is_in_store(&image));
+        std::os::unix::fs::symlink("images", folder.path().join("link")).unwrap();
+        assert!(is_in_store(&folder.path().join("link").join(format!("{hex}.sqsh"))));
+        for other in [images.join("image.sqsh"), folder.path().join(format!("{hex}.sqsh"))] {
+            assert!(!is_in_store(&other), "{}", other.display());
+        }
+    }
 }

@@ -239,3 +239,17 @@ fn not_mounted(server: Option<&mut Mounted>, errno: nix::Error) -> StartError {
 fn overlay_failed(errno: nix::Error) -> StartError {
     StartError::mount("overlay", "/", errno)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Debian's 5.10 with `permit_mounts_in_userns` has an overlay for users, and not its option.
+    #[test]
+    fn a_kernel_that_does_not_know_the_option_has_no_overlay_for_us() {
+        for errno in [nix::Error::EINVAL, nix::Error::EPERM, nix::Error::ENODEV] {
+            assert!(no_overlay(errno), "{errno}");
+        }
+        assert!(!no_overlay(nix::Error::ENOMEM));
+    }
+}

@@ -6,6 +6,7 @@
 //! if it is small; memory all the same, with a line that says what cannot be done.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use hygiene::console;
@@ -13,7 +14,7 @@ use nix::errno::Errno;
 
 use crate::HostSide;
 use crate::record::scratch::{ScratchLayer, sweep_layers};
-use crate::start::rootfs::layers::takes_layer;
+use crate::start::rootfs::layers::{NoLayers, takes_layer};
 
 /// Bytes of an image that is unpacked into memory rather than be limited.
 const SMALL: u64 = 64 << 20;
@@ -37,7 +38,11 @@ impl Changes {
             return Changes::InMemory;
         }
         sweep_layers(&host.layers);
-        let found = host.layers.iter().find_map(|place| layer_at(place, host));
+        let mut no_overlay = false;
+        let found = host.layers.iter().find_map(|place| layer_at(place, host, &mut no_overlay));
+        if no_overlay {
+            return Changes::InMemory;
+        }
         if let Some(layer) = found {
             console::tell(format_args!(
                 "pyxis: {NO_ATTRIBUTES}; changes are kept in {} until the container ends",
@@ -63,18 +68,23 @@ pub(in crate::start) const NO_ATTRIBUTES: &str =
 
 /// All files in memory are on the same kind of file system.
 fn keeps_attributes(memory: &File) -> bool {
-    use std::os::fd::AsFd;
     let tried = linux::xattr::set(memory.as_fd(), NAME, b"");
     tried.err().and_then(|error| error.raw_os_error()) != Some(Errno::EOPNOTSUPP as i32)
 }
 
-fn layer_at(place: &Path, host: &HostSide) -> Option<ScratchLayer> {
-    let layer = ScratchLayer::make(place).ok()?;
-    if takes_layer(&layer.path, host).is_err() {
-        layer.discard();
+/// A kernel without overlays for users (`no_overlay`) takes a layer nowhere: its images are unpacked.
+fn layer_at(place: &Path, host: &HostSide, no_overlay: &mut bool) -> Option<ScratchLayer> {
+    if *no_overlay {
         return None;
     }
-    Some(layer)
+    let layer = ScratchLayer::make(place).ok()?;
+    let Err(why) = takes_layer(&layer.path, host) else { return Some(layer) };
+    layer.discard();
+    *no_overlay = matches!(why, NoLayers::Overlay { source, .. } if matches!(
+        source.raw_os_error(),
+        Some(nix::libc::EPERM | nix::libc::ENODEV)
+    ));
+    None
 }
 
 fn listed(places: &[PathBuf]) -> String {
