@@ -43,14 +43,16 @@ runtime_does() {
     ((SECONDS - begin < 25))
 }
 
-# Ends a step while its container is being saved, in a way given by its name; the save would take its time.
+# Ends a step while its container is being saved, in the way $1, by the program whose command line matches $2;
+# what follows are arguments of srun.
 end_while_saving() {
-    local i begin
-    attacker srun -w n1 -t 1 -J saving --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" --container-writable --container-save="$work/x.sqsh" \
-        sh -c 'dd if=/dev/urandom of=/big bs=1M count=200 2> /dev/null' > "$work/out" 2>&1 3>&- &
-    for ((i = 0; i < 400; i++)); do [[ -z $(find "$work" -name '.pyxis.*') ]] || break; sleep 0.02; done
-    # The window stays open.
-    root pkill -STOP mksquashfs
+    local begin
+    attacker srun -w n1 -t 1 -J saving "${@:3}" --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" --container-writable --container-save="$work/x.sqsh" \
+        sh -c 'dd if=/dev/urandom of=/big bs=1M count=300 2> /dev/null' > "$work/out" 2>&1 3>&- &
+    # The window stays open: whoever writes is stopped as soon as something is there.
+    # shellcheck disable=SC2016
+    root timeout 60 sh -c 'until [ -n "$(find "$1" -name ".pyxis.*")" ]; do sleep 0.01; done; pkill -STOP -f "$2"' sh "$work" "$2"
+    [[ -n $(find "$work" -name '.pyxis.*') ]]
     begin=$SECONDS
     case $1 in
         cancelled) root scancel -n saving ;;
@@ -65,12 +67,17 @@ end_while_saving() {
     [ ! -e "$work/x.sqsh" ]
     left=$(find "$work" -name '.pyxis.*')
     [ -z "$left" ]
-    run root pgrep mksquashfs
+    run root pgrep -f "$2"
     [ "$status" -eq 1 ]
 }
 
+@test "a step cancelled while its container is saved, by a writer that stands still" {
+    end_while_saving cancelled '[p]yxis export'
+    ((SECONDS < 60))
+}
+
 @test "a step cancelled while its container is saved, by a mksquashfs that stands still" {
-    end_while_saving cancelled
+    end_while_saving cancelled '^[m]ksquashfs' --export=ALL,ENROOT_SQUASH_OPTIONS=-noD
     ((SECONDS < 60))
 }
 

@@ -169,8 +169,9 @@ stopped_at() {
     cluster plugstack "${PYXIS_TEST_LINE/"pyxis_path=$PYXIS_TEST_COMMAND"/"pyxis_path=$work/pyxis"} ${*:2}"
 }
 
-# mksquashfs, of the directory in which programs are looked for first, takes as long as it is let.
+# mksquashfs, of the directory in which programs are looked for first, takes as long as it is let. Steps with options for it use it.
 slow_mksquashfs() {
+    by_mksquashfs=--export=ALL,ENROOT_SQUASH_OPTIONS=-noD
     printf '%s\n' '#!/bin/sh' "touch $work/phase; while [ ! -e $work/go ]; do sleep 0.05; done; exec /usr/bin/mksquashfs \"\$@\"" \
         > "$CLUSTER_STATE/enroot/mksquashfs"
     chmod 755 "$CLUSTER_STATE/enroot/mksquashfs"
@@ -214,7 +215,7 @@ end_what_is_held() {
     local logs
     slow_mksquashfs
     ready
-    end_what_is_held --container-image="$image" --container-save="$work/saved.sqsh" true
+    end_what_is_held "$by_mksquashfs" --container-image="$image" --container-save="$work/saved.sqsh" true
     [ ! -e "$work/saved.sqsh" ]
     logs=$(cluster logs; cat "$work/out")
     [[ $logs == *"pyxis: "*"failed to export container"* ]]
@@ -235,7 +236,7 @@ end_what_is_held() {
     ready
     user srun -w n1 --container-image="$image" --container-name=kept true
     before=$(what_exists)
-    end_what_is_held --container-name=kept --container-save="$work/saved.sqsh" true
+    end_what_is_held "$by_mksquashfs" --container-name=kept --container-save="$work/saved.sqsh" true
     [ ! -e "$work/saved.sqsh" ]
     user srun -w n1 --container-name=kept true
     user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_kept

@@ -8,6 +8,7 @@ mod digest;
 pub mod imageconf;
 pub mod import;
 pub mod layers;
+mod pack;
 pub mod progress;
 pub mod registry;
 pub mod squash;

@@ -1,5 +1,5 @@
-//! Writing squashfs files with mksquashfs: fed an archive where it reads archives (since 4.5),
-//! a directory where it does not.
+//! Writing squashfs files: by our own writer (`pack.rs`) or with mksquashfs: fed an archive where
+//! it reads archives (since 4.5), a directory where it does not.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,6 +14,8 @@ use hygiene::unsecure;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use squashfs::mksquashfs::Mksquashfs;
+use squashfs::program::Program;
+use squashfs::write::WriteError;
 
 use crate::layers::{ArchiveSink, DirectorySink, LayerError, Meta, Sink};
 use crate::tarball::Header;
@@ -25,7 +27,7 @@ const LOG_LIMIT: usize = 16 << 10;
 #[derive(Clone, Debug)]
 pub struct Squash {
     /// By which program.
-    pub program: Mksquashfs,
+    pub program: Program,
     /// The time of the file system itself and of what has no time of its own.
     pub mtime: i64,
     /// Whether everything gets that time.
@@ -38,6 +40,9 @@ pub enum SquashError {
     /// Not installed.
     #[error("cannot run mksquashfs: {0}; install squashfs-tools")]
     Tool(io::Error),
+    /// Our own writer failed.
+    #[error(transparent)]
+    Write(WriteError),
     /// It failed.
     #[error("mksquashfs failed ({status}): {log}")]
     Failed {
@@ -65,16 +70,19 @@ impl Squash {
         self.program.save_memory();
     }
 
-    /// Whether mksquashfs can be run at all.
+    /// Whether mksquashfs can be run at all, if it is wanted.
     ///
     /// # Errors
     /// [`SquashError::Tool`].
     pub fn check(&self) -> Result<(), SquashError> {
-        reads_archives().map(drop).map_err(SquashError::Tool)
+        match self.program {
+            Program::Own(_) => Ok(()),
+            Program::Mksquashfs(_) => reads_archives().map(drop).map_err(SquashError::Tool),
+        }
     }
 
-    /// Writes to `output`, an empty file of at most `limit` bytes, what `fill` puts into the sink. `scratch` is where an
-    /// old mksquashfs gets its directory.
+    /// Writes to `output`, an empty file of at most `limit` bytes, what `fill` puts into the sink.
+    /// `scratch` is where an old mksquashfs gets its directory.
     ///
     /// # Errors
     /// What `fill` says, or [`SquashError`].
@@ -86,22 +94,28 @@ impl Squash {
         scratch: &Path,
         fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
     ) -> Result<(), E> {
-        if reads_archives().map_err(SquashError::Tool)? {
-            self.feed_archive(output, limit, root, fill)
-        } else {
-            self.read_directory(output, limit, root, scratch, fill)
+        match &self.program {
+            Program::Own(own) => self.pack(own, output, limit, root, fill),
+            Program::Mksquashfs(program) => {
+                if reads_archives().map_err(SquashError::Tool)? {
+                    self.feed_archive(program, output, limit, root, fill)
+                } else {
+                    self.read_directory(program, output, limit, root, scratch, fill)
+                }
+            }
         }
     }
 
     fn feed_archive<E: From<SquashError>>(
         &self,
+        program: &Mksquashfs,
         output: &File,
         limit: u64,
         root: &Meta,
         fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
     ) -> Result<(), E> {
         let file = output.try_clone().map_err(SquashError::Tool)?;
-        let (mut command, output) = self.command("-".into(), output)?;
+        let (mut command, output) = command(program, "-".into(), output)?;
         let seconds = |time: i64| seconds(time).to_string();
         command.args(["-tar", "-quiet", "-root-mode", &format!("{:o}", root.mode | 0o700)]);
         command.args(["-root-time", &seconds(root.mtime), "-mkfs-time", &seconds(self.mtime)]);
@@ -133,6 +147,7 @@ impl Squash {
 
     fn read_directory<E: From<SquashError> + From<LayerError>>(
         &self,
+        program: &Mksquashfs,
         output: &File,
         limit: u64,
         root: &Meta,
@@ -150,20 +165,24 @@ impl Squash {
         fill(&mut Altered { sink: &mut sink, time: time_of_all, left: limit })?;
         sink.finish()?;
         set_mode_and_time(&tree, root.mode | 0o700, time(root.mtime)).map_err(failed)?;
-        let (mut command, _output) = self.command(tree.into(), output)?;
+        let (mut command, _output) = command(program, tree.into(), output)?;
         Running::new(&mut command, limit)?.finish()?;
         set_mkfs_time(output, self.mtime).map_err(|error| SquashError::Tool(error).into())
     }
+}
 
-    /// The command, and the descriptor to keep until it was
-    /// started: the file has no name yet and is opened by the descriptor that mksquashfs inherits.
-    fn command(&self, input: OsString, output: &File) -> Result<(Command, File), SquashError> {
-        let own = output.try_clone().map_err(SquashError::Tool)?;
-        fcntl(&own, FcntlArg::F_SETFD(FdFlag::empty()))
-            .map_err(|errno| SquashError::Tool(errno.into()))?;
-        let command = self.program.command(input, format!("/dev/fd/{}", own.as_raw_fd()));
-        Ok((command, own))
-    }
+/// The command, and the descriptor to keep until it was started: the file has no name yet and is
+/// opened by the descriptor that mksquashfs inherits.
+fn command(
+    program: &Mksquashfs,
+    input: OsString,
+    output: &File,
+) -> Result<(Command, File), SquashError> {
+    let own = output.try_clone().map_err(SquashError::Tool)?;
+    fcntl(&own, FcntlArg::F_SETFD(FdFlag::empty()))
+        .map_err(|errno| SquashError::Tool(errno.into()))?;
+    let command = program.command(input, format!("/dev/fd/{}", own.as_raw_fd()));
+    Ok((command, own))
 }
 
 /// Sets the time of the root directory, for which mksquashfs up to 4.6 takes the current one when

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::{Mode, umask};
 
 /// `ioctl` on a namespace's descriptor for the one above it (ioctl_ns(2)).
@@ -36,6 +36,16 @@ impl Drop for Umask {
     fn drop(&mut self) {
         self.restore();
     }
+}
+
+/// Has a write beyond the limit on a file's size fail instead of ending this process, so that it can
+/// say why. What it executes gets the signal again: handlers end there, ignored signals would not.
+pub fn survive_file_size_limit() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing at all, which it may at any time.
+    let set = unsafe { sigaction(Signal::SIGXFSZ, &action) };
+    debug_assert!(set.is_ok());
 }
 
 /// How to lock a file.

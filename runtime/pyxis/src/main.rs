@@ -15,6 +15,8 @@ fn main() -> ExitCode {
     if cli::called_as("enroot-mount") {
         return cli::mount::run();
     }
+    // Images and layers are written by this process.
+    linux::sys::survive_file_size_limit();
     let as_enroot = cli::as_enroot();
     let cli = cli::quickly().map_or_else(Cli::try_parse, Ok).unwrap_or_else(|error| {
         cli::show(&error);

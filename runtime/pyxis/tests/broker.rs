@@ -14,7 +14,7 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fixtures::{Image, Layer, Place, gzip, hex, noise, text};
+use fixtures::{Image, Layer, Place, hex, noise, text};
 use nix::libc;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
@@ -186,7 +186,7 @@ fn public_store() -> Place {
 
 const MIB: u64 = 1 << 20;
 
-/// The broker and mksquashfs, each: at most 64 MiB and 8 bytes for each byte of the layer.
+/// At most 64 MiB and 8 bytes for each byte of the layer.
 #[test]
 fn no_layer_takes_more_memory_than_its_size_allows() {
     let mut faults = Vec::new();
@@ -276,21 +276,20 @@ fn no_document_takes_more_memory_than_its_size_allows() {
 fn the_stores_limit_holds_while_an_image_is_made_and_afterwards() {
     let mut place = public_store();
     place.set("PYXIS_STORE_MAX_BYTES", &(20 * MIB).to_string());
-    // What compresses well and is no hole.
-    let file = |seed: u32| {
-        let content = noise(seed, 4096).repeat(25 << 8);
-        gzip(&Layer::new().entry(b"f", images::tarball::Kind::File, 0o644, &content).tar())
-    };
-    let image = Image::new(&[file(1)]);
+    let layer = small_of_large(100);
+    assert!((layer.len() as u64) < MIB);
+    let image = Image::new(&[layer]);
     let server = Server::start(Content::of(&[&image]));
-    let mut broker = Broker::ask(&place, &server.uri(&image));
+    let Broker { mut child, socket } = Broker::ask(&place, &server.uri(&image));
     let mut most = 0;
-    while broker.child.try_wait().unwrap().is_none() {
-        most = most.max(written(broker.child.id()));
+    while child.try_wait().unwrap().is_none() {
+        most = most.max(written(child.id()));
         std::thread::sleep(Duration::from_millis(2));
     }
-    assert!(most > 0, "nothing was seen");
+    assert!(most > MIB, "the image was not seen");
     assert!(most <= 21 * MIB, "{} MiB were written", most / MIB);
+    let said = Broker { child, socket }.wait().said;
+    assert!(said.starts_with("failed: ") && said.contains("store"), "{said}");
     let left = place.ok(&["images"]);
     assert_eq!(left.lines().count(), 1, "{left}");
     place.assert_clean();
@@ -299,6 +298,18 @@ fn the_stores_limit_holds_while_an_image_is_made_and_afterwards() {
     let image = Image::new(&[Layer::new().file("f", "x").gzip()]);
     let server = Server::start(Content::of(&[&image]));
     assert_eq!(Broker::ask(&place, &server.uri(&image)).wait().said, "done");
+}
+
+/// A layer that unpacks to so many MiB: packed by what looks back further than a block of an image,
+/// in which nothing can be packed, and no two files are the same.
+fn small_of_large(mib: usize) -> Vec<u8> {
+    let content = noise(1, 256 << 10).repeat(4 * mib);
+    let tar = Layer::new().entry(b"f", images::tarball::Kind::File, 0o644, &content).tar();
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(21).unwrap();
+    encoder.long_distance_matching(true).unwrap();
+    encoder.write_all(&tar).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// The largest file without a name that a process has open.
@@ -378,9 +389,33 @@ fn nobody_waits_for_what_another_has_of_a_slow_registry() {
     place.assert_clean();
 }
 
-/// It ends with who asked, whatever it waits for, and mksquashfs with it.
+/// It ends with who asked, while it writes an image: what there is of it is nobody's.
 #[test]
 fn it_ends_with_who_asked() {
+    let place = public_store();
+    let image = Image::new(&[small_of_large(200)]);
+    let server = Server::start(Content::of(&[&image]));
+    let Broker { mut child, socket } = Broker::ask(&place, &server.uri(&image));
+    wait_until("nothing is written", || written(child.id()) > 4 * MIB);
+    // So that who asked is gone before the image is complete.
+    let send = |signal| {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).unwrap();
+    };
+    send(nix::sys::signal::Signal::SIGSTOP);
+    assert!(written(child.id()) < 190 * MIB, "the window is over");
+    drop(socket);
+    send(nix::sys::signal::Signal::SIGCONT);
+    wait_until("the broker stays", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let left = place.ok(&["images"]);
+    assert_eq!(left.lines().count(), 1, "{left}");
+    place.ok(&["gc"]);
+    place.assert_clean();
+}
+
+/// Where a site has mksquashfs write images, it ends with them.
+#[test]
+fn mksquashfs_ends_with_who_asked() {
     let mut place = public_store();
     let script = "#!/bin/sh\ncase \"$*\" in\n-version) echo 'mksquashfs version 4.5.1 (2022/03/17)' ;;\n\
         *) echo $$ >begun.new; mv begun.new begun; exec sleep 1000 ;;\nesac\n";
@@ -389,24 +424,26 @@ fn it_ends_with_who_asked() {
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(place.path("bin/mksquashfs"), executable).unwrap();
     place.set("PATH", &format!("{}:/usr/bin:/bin", place.path("bin").display()));
+    place.set("ENROOT_SQUASH_OPTIONS", "-comp gzip");
     let image = Image::new(&[Layer::new().file("f", "x").gzip()]);
     let server = Server::start(Content::of(&[&image]));
     let Broker { mut child, socket } = Broker::ask(&place, &server.uri(&image));
-    let wait = |what: &str, done: &mut dyn FnMut() -> bool| {
-        let start = Instant::now();
-        while !done() {
-            assert!(start.elapsed() < Duration::from_secs(20), "{what}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    };
-    wait("mksquashfs does not start", &mut || place.path("begun").exists());
+    wait_until("mksquashfs does not start", || place.path("begun").exists());
     let tool = fs::read_to_string(place.path("begun")).unwrap();
     drop(socket);
-    wait("the broker stays", &mut || child.try_wait().unwrap().is_some());
+    wait_until("the broker stays", || child.try_wait().unwrap().is_some());
     let gone = format!("/proc/{}/stat", tool.trim());
-    wait("mksquashfs stays", &mut || {
+    wait_until("mksquashfs stays", || {
         fs::read_to_string(&gone).map_or(true, |stat| stat.contains(") Z "))
     });
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// The limits of who asks are those of who works for them.

@@ -400,6 +400,8 @@ fn an_export_is_the_merged_tree() {
     for there in ["root/b", "deep/secret/file", "deep/link", "/added\n", "bin/sh"] {
         assert!(listing.contains(there), "{there} not in {listing}");
     }
+    // By our own writer: zstd, in the superblock.
+    assert_eq!(fs::read(place.path("work/c.sqsh")).unwrap()[20..22], [6, 0]);
     let owner = place.uid.to_string();
     for gone in ["bin/kill", "added/etc", "var/run", "dev/", "etc/machine-id", &owner] {
         assert!(!listing.contains(gone), "{gone} in {listing}");

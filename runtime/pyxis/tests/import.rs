@@ -47,6 +47,53 @@ fn an_image_comes_from_a_registry() {
     place.assert_clean();
 }
 
+/// Nothing is run for it, and the bytes are those of the image, whatever the machine.
+#[test]
+fn an_image_is_written_by_nobody_else_and_always_the_same() {
+    let mut place = Place::new();
+    let large = "many words of one kind, ".repeat(100_000);
+    let layers = [three_layers(), vec![Layer::new().file("large", &large).gzip()]].concat();
+    Image::new(&layers).layout(&place.path("layout"), "v1");
+    place.set("PATH", "/nonexistent");
+    for processors in ["1", "3", "8"] {
+        let _ = fs::remove_dir_all(place.path("store"));
+        let output = format!("{processors}.sqsh");
+        let mut command = place.command(&["import", "-o", &output, "oci:layout:v1"]);
+        let done = command.env("ENROOT_MAX_PROCESSORS", processors).output().unwrap();
+        assert!(done.status.success(), "{}", text(&done.stderr));
+    }
+    let image = |name: &str| fs::read(place.path(name)).unwrap();
+    let first = image("1.sqsh");
+    assert!(first == image("3.sqsh") && first == image("8.sqsh"));
+    assert!(first.len() < 200_000, "{}", first.len());
+    // With options for it, mksquashfs is wanted.
+    let _ = fs::remove_dir_all(place.path("store"));
+    place.set("ENROOT_SQUASH_OPTIONS", "-comp gzip");
+    let error = place.fails(&["import", "-o", "no.sqsh", "oci:layout:v1"]);
+    assert!(error.contains("cannot run mksquashfs: "), "{error}");
+}
+
+/// A damaged layer is told from an output that does not take the image.
+#[test]
+fn an_image_that_cannot_be_written_is_an_error() {
+    let place = Place::new();
+    let noise: String =
+        (0..400_000u64).map(|n| format!("{:x}", n.wrapping_mul(n) % 99_991)).collect();
+    Image::new(&[Layer::new().file("large", &noise).tar()]).layout(&place.path("layout"), "v1");
+    let import = place.command(&["import", "-o", "x.sqsh", "oci:layout:v1"]);
+    let mut command = Command::new("/bin/sh");
+    // In blocks of 512 bytes.
+    command.args(["-c", "ulimit -f 500; exec \"$@\"", "sh"]);
+    command.arg(import.get_program()).args(import.get_args()).current_dir(place.path(""));
+    command.env_clear().envs(import.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let done = command.output().unwrap();
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let error = text(&done.stderr);
+    assert!(error.contains("cannot write the image: File too large"), "{error}");
+    assert!(!place.path("x.sqsh").exists());
+    place.assert_clean();
+}
+
 #[test]
 fn an_image_is_loaded_as_a_container() {
     let (place, registry) = (Place::new(), Registry::start());

@@ -295,6 +295,7 @@ fn an_old_mksquashfs_gets_a_directory() {
 
 fn with_old_mksquashfs(version: &str, unknown: &str) {
     let mut place = Place::new();
+    place.set("ENROOT_SQUASH_OPTIONS", "-comp gzip -noI -noD -noF -noX -exit-on-error");
     let layer = Layer::new()
         .entry(b"./", Kind::Directory, 0o1777, b"")
         .directory("d")

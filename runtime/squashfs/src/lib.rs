@@ -16,6 +16,7 @@ mod inode;
 mod lzo;
 mod metadata;
 pub mod mksquashfs;
+pub mod program;
 mod unpack;
 mod walk;
 pub mod write;

@@ -5,13 +5,10 @@ use std::process::{Command, Stdio};
 
 use hygiene::unsecure;
 
-/// Nothing is compressed: a quarter larger than enroot's lzo for all but the data, written with a
-/// fifth of the work, read without any, and of the same bytes each time, which lzo's is not.
-pub const OPTIONS: &str = "-comp gzip -noI -noD -noF -noX -exit-on-error";
 /// mksquashfs takes a quarter of the machine's memory unless told otherwise; more than this does
 /// not make it faster.
 const MEMORY: &str = "128M";
-/// Enough for what is not compressed.
+/// Enough for a few processors.
 const LITTLE_MEMORY: &str = "32M";
 
 /// What a site or a user chooses of it.
@@ -34,7 +31,7 @@ impl Mksquashfs {
         self.processors
     }
 
-    /// Does with less memory, and so with fewer processors: nothing is compressed by default.
+    /// Does with less memory, and so with fewer processors.
     pub fn save_memory(&mut self) {
         self.memory = LITTLE_MEMORY;
         // Each has threads, whose stacks count.

@@ -1,10 +1,12 @@
-//! A squashfs file of a container's merged tree, made by the host's mksquashfs.
+//! A squashfs file of a container's merged tree, written by ourselves or by the host's mksquashfs.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -13,6 +15,8 @@ use nix::fcntl::{AT_FDCWD, FcntlArg, FdFlag, RenameFlags, fcntl, renameat2};
 use crate::HostSide;
 use crate::record::Container;
 use squashfs::mksquashfs::Mksquashfs;
+use squashfs::program::{Own, Program};
+use squashfs::write::{WriteError, Writer};
 
 use crate::start::{self, StartError};
 
@@ -24,7 +28,7 @@ pub struct Export {
     /// Replace a file that exists.
     pub force: bool,
     /// By which program.
-    pub program: Mksquashfs,
+    pub program: Program,
     /// The host.
     pub host: HostSide,
 }
@@ -50,6 +54,14 @@ pub enum ExportError {
         path: PathBuf,
         /// From the kernel.
         source: io::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot export to {}: {source}", path.display())]
+    Write {
+        /// The output.
+        path: PathBuf,
+        /// Why not.
+        source: WriteError,
     },
     /// mksquashfs could not be run.
     #[error("cannot run mksquashfs: {0}; install squashfs-tools")]
@@ -97,17 +109,50 @@ impl Export {
         };
         merged.enter_host()?;
         let _ = fs::remove_file(&partial);
-        let result = self
-            .squash(&tree, &partial, &excluded(&made, &tree))
-            .and_then(|()| publish(&partial, &output, self.force));
+        let excluded = excluded(&made, &tree);
+        let written = match &self.program {
+            Program::Own(own) => self.write(own, merged.tree.as_fd(), &partial, &excluded),
+            Program::Mksquashfs(program) => self.squash(program, &tree, &partial, &excluded),
+        };
+        let result = written.and_then(|()| publish(&partial, &output, self.force));
         if result.is_err() {
             let _ = fs::remove_file(&partial);
         }
         result
     }
 
-    fn squash(&self, tree: &Path, output: &Path, excluded: &[OsString]) -> Result<(), ExportError> {
-        let mut command = self.program.command(tree, output);
+    fn write(
+        &self,
+        own: &Own,
+        tree: BorrowedFd<'_>,
+        output: &Path,
+        excluded: &[OsString],
+    ) -> Result<(), ExportError> {
+        let mut how = File::options();
+        let how = how.read(true).write(true).create_new(true).mode(0o644);
+        let file = how.open(output).map_err(|source| ExportError::File {
+            operation: "create",
+            path: self.output.clone(),
+            source,
+        })?;
+        let excluded: HashSet<&[u8]> = excluded.iter().map(|path| path.as_bytes()).collect();
+        let write = || {
+            let mut writer = Writer::new(file, own.options())?;
+            writer.add_directory(tree, &mut |found| excluded.contains(found.path))?;
+            writer.finish()
+        };
+        let written = write().map(drop);
+        written.map_err(|source| ExportError::Write { path: self.output.clone(), source })
+    }
+
+    fn squash(
+        &self,
+        program: &Mksquashfs,
+        tree: &Path,
+        output: &Path,
+        excluded: &[OsString],
+    ) -> Result<(), ExportError> {
+        let mut command = program.command(tree, output);
         if !excluded.is_empty() {
             command.arg("-e").args(excluded);
         }

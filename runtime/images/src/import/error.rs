@@ -25,7 +25,7 @@ pub enum ImportError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// mksquashfs.
+    /// The squashfs file cannot be written.
     #[error(transparent)]
     Squash(#[from] SquashError),
     /// The manifest cannot be used.

@@ -119,7 +119,8 @@ impl Limits {
             entries: allow(100_000, 1),
             names: allow(16 << 20, 16),
             attributes: allow(4 << 20, 2),
-            memory: allow(16 << 20, 5),
+            // The writer of the image has as much again.
+            memory: allow(16 << 20, 4),
             steps: allow(4_000_000, 16),
             depth: DEPTH,
             time: Some(Duration::from_secs(4 * 3600)),

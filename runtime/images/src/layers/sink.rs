@@ -14,8 +14,8 @@ use nix::sys::time::TimeSpec;
 use super::LayerError;
 use crate::tarball::{Header, Kind, Writer, Xattr};
 
-/// Takes entries: parents before children, hard links after what they link to, no path through
-/// a symbolic link.
+/// Takes entries: parents before children, hard links right after what they link to, no path
+/// through a symbolic link.
 pub trait Sink {
     /// Takes one entry and, of a regular file, its content.
     ///

@@ -2,7 +2,7 @@
 //! runs it; docs/store.md says when.
 //!
 //! It works for whoever asks, so it takes no more of the node than they could, and no longer than
-//! the image is worth: it ends when they do, and mksquashfs with it.
+//! the image is worth: it ends when they do, and so does what it writes.
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;

@@ -120,6 +120,7 @@ fn form(kind: Kind) -> &'static str {
         Kind::Size => "\"200G\"",
         Kind::Text => "\"text\"",
         Kind::Policy => "\"always\"",
+        Kind::Packing => "\"balanced\"",
         Kind::Words => "[\"word\", ...]",
         Kind::Lists => "{ \"name\" = [\"item\", ...] }",
     }

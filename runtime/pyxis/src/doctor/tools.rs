@@ -1,5 +1,5 @@
-//! The runtime that starts containers on this node, and what it wants: FUSE's device, mksquashfs,
-//! unsquashfs, squashfuse for rare images; or enroot.
+//! The runtime that starts containers on this node, and what it wants: FUSE's device,
+//! unsquashfs and squashfuse for rare cases; or enroot.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -62,14 +62,14 @@ fn builtin(report: &mut Report) {
             "no squashfuse in PATH: only images packed with xz or lzma would want it",
         ),
     }
-    if in_path("mksquashfs").is_none() || in_path("unsquashfs").is_none() {
+    if in_path("unsquashfs").is_none() {
         report.warning(
             "squashfs-tools-missing",
-            "no mksquashfs and unsquashfs in PATH: images are neither imported nor saved",
+            "no unsquashfs in PATH: an image is not started where FUSE or overlays are not to be had",
             "apt-get install squashfs-tools, or dnf install squashfs-tools",
         );
     } else {
-        report.ok("squashfs-tools", "mksquashfs and unsquashfs are there");
+        report.ok("squashfs-tools", "unsquashfs is there");
     }
 }
 

@@ -193,6 +193,13 @@ impl Resolved {
         }
     }
 
+    pub(super) fn packing(&self) -> squashfs::write::Packing {
+        match self.value(Id::Packing) {
+            Some(Value::Packing(packing)) => *packing,
+            _ => squashfs::write::Packing::default(),
+        }
+    }
+
     pub(super) fn policy(&self) -> images::import::PullPolicy {
         match self.value(Id::Policy) {
             Some(Value::Policy(policy)) => *policy,

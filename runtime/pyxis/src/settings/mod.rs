@@ -20,7 +20,7 @@ use images::registry::{self, Authorities, Credentials, Proxies};
 use images::squash::Squash;
 use images::store::StoreConfig;
 use linux::environ::Environ;
-use squashfs::mksquashfs::Mksquashfs;
+use squashfs::program::Program;
 
 use crate::doctor::owner::{self, Untrusted};
 
@@ -293,8 +293,9 @@ fn squash(resolved: &Resolved, host: &Environ) -> Result<Squash, SettingsError> 
     });
     let time = time.transpose()?;
     Ok(Squash {
-        program: Mksquashfs::new(
+        program: Program::new(
             resolved.text(Id::SquashOptions),
+            resolved.packing(),
             resolved.number(Id::MaxProcessors).unwrap_or(0) as usize,
         ),
         mtime: time.map_or(0, i64::from),

@@ -118,8 +118,10 @@ settings! {
         "A host name of its own.";
     AllowSuperuser "allow_superuser" Bool v::ALLOW_SUPERUSER, Is("no"),
         "Let root keep its privileges inside.";
-    SquashOptions "squash_options" Text v::SQUASH_OPTIONS, Is(squashfs::mksquashfs::OPTIONS),
-        "Options of mksquashfs.";
+    SquashOptions "squash_options" Text v::SQUASH_OPTIONS, Is(""),
+        "Options of mksquashfs, which writes images then. Without any, pyxis does.";
+    Packing "packing" Packing v::PACKING, Is("balanced"),
+        "What of an image is packed: speed (nothing), balanced (not what each start reads), size (all).";
     MaxProcessors "max_processors" Number v::MAX_PROCESSORS, Is("0"),
         "Processors for compression; 0 for all.";
 

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use squashfs::write::Packing;
 use std::path::Path;
 
 fn user() -> User {
@@ -116,6 +117,10 @@ fn errors_name_their_place_and_what_was_meant() {
             "[registries]\npull_policy = 'sometimes'\n",
             "/p.toml:2: pull_policy: \"sometimes\" is none of always, missing, never",
         ),
+        (
+            "[container]\npacking = 'tight'\n",
+            "/p.toml:2: packing: \"tight\" is none of speed, balanced, size",
+        ),
         ("[store]\nmax_size = '3Q'\n", "/p.toml:2: max_size: sizes end in K, M, G, T or P"),
         ("paths = 1\n", "/p.toml:1: paths is a table: write [paths] and its keys below"),
     ] {
@@ -184,6 +189,11 @@ fn value_of(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Policy => {
             prop::sample::select(vec![PullPolicy::Always, PullPolicy::Missing, PullPolicy::Never])
                 .prop_map(Value::Policy)
+                .boxed()
+        }
+        Kind::Packing => {
+            prop::sample::select(vec![Packing::Speed, Packing::Balanced, Packing::Size])
+                .prop_map(Value::Packing)
                 .boxed()
         }
         Kind::Words => prop::collection::vec(word, 1..4).prop_map(Value::Words).boxed(),

@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use images::import::PullPolicy;
+use squashfs::write::Packing;
 use toml::de::DeValue;
 
 /// What kind of value a setting takes.
@@ -25,6 +26,8 @@ pub enum Kind {
     Text,
     /// `"always"`, `"missing"` or `"never"`.
     Policy,
+    /// `"speed"`, `"balanced"` or `"size"`.
+    Packing,
     /// Several strings; joined with `,` in the environment.
     Words,
     /// A table of lists; `name=item` joined with `,` in the environment.
@@ -46,6 +49,8 @@ pub enum Value {
     Text(String),
     /// Of [`Kind::Policy`].
     Policy(PullPolicy),
+    /// Of [`Kind::Packing`].
+    Packing(Packing),
     /// Of [`Kind::Words`].
     Words(Vec<String>),
     /// Of [`Kind::Lists`]: names and an item of each, in order; a name may come again.
@@ -78,6 +83,7 @@ impl Kind {
             Kind::Size => Value::Number(size(utf8()?.trim())?),
             Kind::Text => Value::Text(utf8()?.to_owned()),
             Kind::Policy => Value::Policy(policy(utf8()?)?),
+            Kind::Packing => Value::Packing(packing(utf8()?)?),
             Kind::Words => Value::Words(items(utf8()?, ',')),
             Kind::Lists => {
                 let pairs = items(utf8()?, ',').into_iter().map(|pair| {
@@ -114,6 +120,7 @@ impl Kind {
             },
             Kind::Text => Value::Text(text(value)?),
             Kind::Policy => Value::Policy(policy(&text(value)?)?),
+            Kind::Packing => Value::Packing(packing(&text(value)?)?),
             Kind::Words => Value::Words(list(value)?),
             Kind::Lists => {
                 let DeValue::Table(table) = value else {
@@ -144,6 +151,7 @@ impl Value {
             Value::Number(number) => number.to_string(),
             Value::Text(text) => text.clone(),
             Value::Policy(policy) => policy.to_string(),
+            Value::Packing(packing) => packing.to_string(),
             Value::Words(words) => words.join(","),
             Value::Lists(pairs) => {
                 let pairs: Vec<_> =
@@ -167,6 +175,7 @@ impl Value {
             Value::Number(number) => number.to_string(),
             Value::Text(text) => quoted(text),
             Value::Policy(policy) => quoted(&policy.to_string()),
+            Value::Packing(packing) => quoted(&packing.to_string()),
             Value::Words(words) => array(words.iter().map(|word| quoted(word)).collect()),
             Value::Lists(pairs) => {
                 let mut names: Vec<&str> = Vec::new();
@@ -213,6 +222,10 @@ fn number(value: &DeValue<'_>) -> Result<u64, String> {
 
 fn policy(word: &str) -> Result<PullPolicy, String> {
     word.parse::<PullPolicy>().map_err(|error| error.to_string())
+}
+
+fn packing(word: &str) -> Result<Packing, String> {
+    word.trim().parse::<Packing>().map_err(|error| error.to_string())
 }
 
 /// Bytes with a binary suffix.

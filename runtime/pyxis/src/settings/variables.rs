@@ -49,6 +49,8 @@ pub const ROOTFS: &str = "ENROOT_ROOTFS";
 
 /// Options of mksquashfs.
 pub const SQUASH_OPTIONS: &str = "ENROOT_SQUASH_OPTIONS";
+/// What of an image is packed.
+pub const PACKING: &str = "PYXIS_PACKING";
 /// Processors for compression.
 pub const MAX_PROCESSORS: &str = "ENROOT_MAX_PROCESSORS";
 /// The time that everything in an image gets.

@@ -258,6 +258,16 @@ pub(crate) fn directories(count: usize) -> Vec<u8> {
     archive.tar()
 }
 
+/// What looks like programs: no two are the same, and each is stored by itself.
+pub(crate) fn programs(count: usize) -> Vec<u8> {
+    let mut archive = Archive::new();
+    for at in 0..count {
+        let content = [&b"\x7fELF"[..], &(at as u32).to_le_bytes()].concat();
+        archive.entry(b'0', format!("p{at}").as_bytes(), b"", &content);
+    }
+    archive.tar()
+}
+
 /// All kinds, by name, each made of so many of its parts.
 pub(crate) type Kind = (&'static str, fn(usize) -> Vec<u8>, usize);
 
@@ -279,4 +289,8 @@ pub(crate) const KINDS: &[Kind] = &[
     ("repeated attributes", repeated_attributes, 60),
     ("entries", entries, 60_000),
     ("directories", directories, 60_000),
+    // As many as are not refused: they are written, too.
+    ("written entries", entries, 50_000),
+    ("written directories", directories, 19_000),
+    ("written programs", programs, 55_000),
 ];

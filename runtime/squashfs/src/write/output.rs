@@ -141,3 +141,31 @@ fn same(file: &File, one: u64, other: u64, length: u64) -> Result<bool, WriteErr
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::write::pipeline::Buffer;
+
+    /// Files that only seem to be the same by their sizes and hashes.
+    #[test]
+    fn contents_are_compared_byte_by_byte() {
+        let file = tempfile::tempfile().unwrap();
+        let mut output = Output::new(file, 0, &Options::default(), Quick::new());
+        let contents = [b"one", b"two", b"one", b"six", b"two"];
+        for content in contents {
+            let mut buffer = Buffer { bytes: vec![0; 8].into(), length: 3 };
+            buffer.bytes[..3].copy_from_slice(content);
+            output.block(&Packed { buffer, plain: true, hash: 7 }).unwrap();
+            output.end().unwrap();
+        }
+        let file = output.file.try_clone().unwrap();
+        let placed = output.finish();
+        assert_eq!((placed.runs.len(), placed.end), (3, 9));
+        for (number, content) in placed.files.iter().zip(contents) {
+            let mut bytes = [0; 3];
+            file.read_exact_at(&mut bytes, placed.runs[*number as usize].start).unwrap();
+            assert_eq!(bytes, *content);
+        }
+    }
+}

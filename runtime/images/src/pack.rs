@@ -1,0 +1,108 @@
+//! Writing squashfs files by ourselves: merged layers go to the writer as they are read.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use squashfs::program::Own;
+use squashfs::write::{Attributes, Handle, Kept, Options, Times, What, WriteError, Writer};
+
+use crate::layers::{LayerError, Meta, Sink};
+use crate::squash::{Squash, SquashError};
+use crate::tarball::{Header, Kind};
+
+impl Squash {
+    /// Writes to `output`, an empty file, what `fill` puts into the sink: at most so many bytes.
+    pub(crate) fn pack<E: From<SquashError> + From<LayerError>>(
+        &self,
+        own: &Own,
+        output: &File,
+        largest: u64,
+        root: &Meta,
+        fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let options = Options {
+            largest,
+            made: self.mtime,
+            times: if self.one_time { Times::All(self.mtime) } else { Times::Own },
+            attributes: Kept { user: true, security: false, trusted: false },
+            ..own.options()
+        };
+        let file = output.try_clone().map_err(WriteError::Output).map_err(SquashError::from)?;
+        let writer = Writer::new(file, options).map_err(SquashError::from)?;
+        let mut sink = ImageSink { writer, last: None, failed: None };
+        let extended = &root.xattrs;
+        let attributes =
+            Attributes { mode: root.mode | 0o700, mtime: root.mtime, extended, owner: (0, 0) };
+        sink.writer.add(b"", &attributes, What::Directory).map_err(SquashError::from)?;
+        let filled = fill(&mut sink);
+        // Why the writer has failed is more telling than what that was for the layer.
+        if let Some(error) = sink.failed.take() {
+            return Err(SquashError::from(error).into());
+        }
+        filled?;
+        sink.writer.finish().map_err(SquashError::from)?;
+        Ok(())
+    }
+}
+
+impl From<WriteError> for SquashError {
+    fn from(error: WriteError) -> SquashError {
+        match error {
+            WriteError::TooLarge(_) => SquashError::TooLarge,
+            error => SquashError::Write(error),
+        }
+    }
+}
+
+/// Passes entries on to the writer.
+struct ImageSink {
+    writer: Writer,
+    /// The last entry that was no link.
+    last: Option<(Vec<u8>, Handle)>,
+    failed: Option<WriteError>,
+}
+
+impl Sink for ImageSink {
+    fn put(&mut self, header: &Header, data: &mut dyn Read) -> Result<(), LayerError> {
+        let attributes = Attributes {
+            mode: header.mode,
+            mtime: header.mtime,
+            extended: &header.xattrs,
+            owner: (0, 0),
+        };
+        let what = match &header.kind {
+            Kind::Directory => What::Directory,
+            Kind::File => What::File(data),
+            Kind::Symlink(target) => What::Symlink(target),
+            Kind::Fifo => What::Fifo,
+            // Containers get their devices from the host.
+            Kind::Device => return Ok(()),
+            Kind::HardLink(target) => {
+                let known = self.last.as_ref().filter(|(path, _)| path == target);
+                let Some((_, handle)) = known else {
+                    let [link, target] =
+                        [&header.path, target].map(|path| String::from_utf8_lossy(path).into());
+                    return Err(LayerError::HardLink { link, target });
+                };
+                let linked = self.writer.link(&header.path, *handle);
+                return linked.map_err(|error| self.fail(&header.path, error));
+            }
+        };
+        match self.writer.add(&header.path, &attributes, what) {
+            Ok(handle) => {
+                self.last = Some((header.path.clone(), handle));
+                Ok(())
+            }
+            Err(WriteError::Content { source, .. }) => Err(LayerError::Decompress(source)),
+            Err(error) => Err(self.fail(&header.path, error)),
+        }
+    }
+}
+
+impl ImageSink {
+    fn fail(&mut self, path: &[u8], error: WriteError) -> LayerError {
+        let what = String::from_utf8_lossy(path).into_owned();
+        self.failed = Some(error);
+        LayerError::Write { what, source: io::ErrorKind::Other.into() }
+    }
+}
