@@ -1,5 +1,5 @@
-//! What reading and merging a layer costs: memory is bounded by its compressed size, and work grows
-//! as its parts do, for every kind of layer that was made to cost more.
+//! What reading, merging and writing a layer costs: memory is bounded by its compressed size, and work
+//! grows as its parts do, for every kind of layer that was made to cost more.
 
 mod hoard;
 
@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use images::layers::{
-    self, ArchiveSink, Index, Interpretation, LayerError, Limits, Meter, OwnFiles, Quantity,
-    Source, Tree, decoder,
+    self, ArchiveSink, Index, Interpretation, LayerError, Limits, Meta, Meter, OwnFiles, Quantity,
+    Sink, Source, Tree, decoder,
 };
+use images::squash::{Squash, SquashError};
+use squashfs::program::Program;
+use squashfs::write::Packing;
 
 /// Bytes allocated now, and the most at once.
 struct Counting;
@@ -67,7 +70,7 @@ impl Write for Written {
 }
 
 fn processor() -> Duration {
-    nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_THREAD)
+    nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)
         .map(|usage| {
             let (user, system) = (usage.user_time(), usage.system_time());
             let micros = |time: nix::sys::time::TimeVal| {
@@ -80,27 +83,64 @@ fn processor() -> Duration {
         .unwrap()
 }
 
-/// Reads, merges and writes these layers, or stops where the limits are.
-fn cost(layers: &[&Layer], limits: Limits) -> (Cost, Result<(), LayerError>) {
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    #[error(transparent)]
+    Image(#[from] SquashError),
+}
+
+/// Reads and merges these layers, and writes an archive and an image, or stops where the limits are.
+fn cost(layers: &[&Layer], limits: Limits) -> (Cost, Result<(), Refused>) {
+    let (archive, first) = cost_of(layers, limits, |merge| {
+        let mut sink = ArchiveSink::new(Written::default());
+        merge(&mut sink)?;
+        Ok(sink.finish().unwrap().0)
+    });
+    let (image, second) = cost_of(layers, limits, |merge| {
+        let mut program = Program::new("", Packing::default(), 2);
+        program.save_memory();
+        let squash = Squash { program, mtime: 0, one_time: false };
+        let root = Meta { mode: 0o755, mtime: 0, xattrs: Vec::new() };
+        let output = tempfile::tempfile().unwrap();
+        squash.write::<Refused>(&output, u64::MAX, &root, &std::env::temp_dir(), merge)?;
+        Ok(0)
+    });
+    // An image has room for whatever is let through.
+    assert_eq!(first.is_ok(), second.is_ok(), "{first:?} {second:?}");
+    let memory = archive.memory.max(image.memory);
+    let processor = archive.processor + image.processor;
+    (Cost { memory, processor, ..archive }, second)
+}
+
+/// What `write` costs, which is given what merges the layers.
+fn cost_of(
+    layers: &[&Layer],
+    limits: Limits,
+    write: impl FnOnce(&mut dyn FnMut(&mut dyn Sink) -> Result<(), Refused>) -> Result<u64, Refused>,
+) -> (Cost, Result<(), Refused>) {
     let size = layers.iter().map(|layer| layer.0.len() as u64).sum();
     let meter = Meter::of(limits, size);
     let (before, clock) = (NOW.load(Ordering::SeqCst), processor());
     MOST.store(before, Ordering::SeqCst);
-    let mut sink = ArchiveSink::new(Written::default());
-    let mut read = || {
+    let mut merge = |sink: &mut dyn Sink| {
         let mut tree = Tree::default();
         for layer in layers {
             tree.apply(Index::read(layer.open()?, &meter, Interpretation::Layer)?, &meter)?;
         }
         let sources: Vec<&dyn Source> = layers.iter().map(|layer| *layer as &dyn Source).collect();
-        layers::write(&tree, &sources, &OwnFiles::default(), 0, &mut sink, &meter, &mut |_| {})
-            .map_err(|(_, error)| error)
+        layers::write(&tree, &sources, &OwnFiles::default(), 0, sink, &meter, &mut |_| {})
+            .map_err(|(_, error)| Refused::Layer(error))
     };
-    let result = read();
+    let written = write(&mut merge);
     let memory = MOST.load(Ordering::SeqCst) - before;
     let processor = processor() - clock;
-    let written = sink.finish().unwrap().0;
-    (Cost { memory, processor, steps: meter.count(Quantity::Steps), written }, result)
+    let steps = meter.count(Quantity::Steps);
+    let (written, result) =
+        written.map_or_else(|error| (0, Err(error)), |written| (written, Ok(())));
+    (Cost { memory, processor, steps, written }, result)
 }
 
 // One test: the allocations of another one would be counted as well.
