@@ -71,6 +71,28 @@ fn what_was_not_used_for_the_longest_time_goes_first_and_what_is_in_use_stays() 
     assert!(names(&place, "images").is_empty() && names(&place, "blobs").is_empty());
 }
 
+/// What a scheduler asks a node for.
+#[test]
+fn images_are_listed_for_programs() {
+    let (place, registry) = (Place::new(), Registry::start());
+    assert_eq!(place.ok(&["images", "--json"]), "[]\n");
+    let made = image("a");
+    let path = place.ok(&["pull", &registry.push(&made, "a:1")]);
+    let text = place.ok(&["images", "--json"]);
+    assert_eq!(text.lines().count(), 1);
+    let list: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let [image] = list.as_array().unwrap().as_slice() else { panic!("{text}") };
+    assert_eq!(image["digest"], made.digest());
+    assert_eq!(image["size"], fs::metadata(path.trim()).unwrap().len());
+    assert_eq!(image["layers"], serde_json::json!([format!("sha256:{}", made.layers[0])]));
+    assert_eq!(image["private"], false);
+    assert!(image["origin"].as_str().unwrap().ends_with("a:1"), "{text}");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    for time in ["created", "used"] {
+        assert!((now - 600..=now).contains(&image[time].as_u64().unwrap()), "{text}");
+    }
+}
+
 #[test]
 fn what_was_just_used_is_not_collected() {
     let (place, registry) = (Place::new(), Registry::start());

@@ -7,10 +7,12 @@ use std::time::SystemTime;
 use clap::{Args, ValueEnum};
 use handover::request::Request;
 use hygiene::console;
+use hygiene::userinfo::redacted;
 use images::import::{ImportError, PullPolicy};
 use images::progress::bytes;
-use images::store::{Policy, Store, StoreError};
+use images::store::{Policy, Record, Store, StoreError};
 use images::uri::Uri;
+use serde_json::json;
 
 use pyxis::progress;
 use pyxis::settings::Settings;
@@ -54,6 +56,13 @@ fn policy(given: Option<When>, settings: &Settings) -> PullPolicy {
         Some(When::Never) => PullPolicy::Never,
         None => settings.pull_policy,
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImagesArgs {
+    /// As JSON: a list, for programs such as a scheduler's
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -107,13 +116,41 @@ fn open(settings: &Settings) -> Result<Store, StoreError> {
     Ok(store)
 }
 
-/// Lists the images in the store.
-pub(crate) fn list(settings: &Settings) -> Result<ExitCode, CliError> {
-    let store = open(settings)?;
+impl ImagesArgs {
+    /// Lists the images in the store.
+    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let images = open(settings)?.images()?;
+        match self.json {
+            true => console::print_json(&document(&images)),
+            false => console::print_lines(table(&images)),
+        }
+        .map_err(CliError::Output)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What programs read. Times are seconds since 1970.
+fn document(images: &[(Record, SystemTime)]) -> String {
+    let object = |(record, used): &(Record, SystemTime)| {
+        let used = used.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        json!({
+            "digest": record.digest,
+            "origin": redacted(&record.origin),
+            "size": record.size,
+            "created": record.created,
+            "used": used,
+            "private": record.private,
+            "layers": record.layers,
+        })
+    };
+    serde_json::Value::Array(images.iter().map(object).collect()).to_string()
+}
+
+fn table(images: &[(Record, SystemTime)]) -> Vec<String> {
     let mut lines = vec![format!("{:<12}  {:>10}  {:>10}  ORIGIN", "DIGEST", "SIZE", "USED")];
-    for (record, used) in store.images()? {
+    for (record, used) in images {
         let digest = record.digest.trim_start_matches("sha256:");
-        let ago = SystemTime::now().duration_since(used).unwrap_or_default().as_secs();
+        let ago = SystemTime::now().duration_since(*used).unwrap_or_default().as_secs();
         let ago = match ago {
             0..=119 => format!("{ago} s ago"),
             120..=7199 => format!("{} min ago", ago / 60),
@@ -123,8 +160,7 @@ pub(crate) fn list(settings: &Settings) -> Result<ExitCode, CliError> {
         let size = bytes(record.size);
         lines.push(format!("{digest:<12.12}  {size:>10}  {ago:>10}  {}", record.origin));
     }
-    console::print_lines(lines).map_err(CliError::Output)?;
-    Ok(ExitCode::SUCCESS)
+    lines
 }
 
 impl GcArgs {

@@ -81,7 +81,7 @@ pub(crate) enum Verb {
     #[command(hide = true)]
     Broker,
     /// List the images in the image store
-    Images,
+    Images(images::ImagesArgs),
     /// Remove from the image store what is not wanted any more
     Gc(images::GcArgs),
     /// Show how large the image store is
@@ -154,7 +154,7 @@ impl Verb {
             Verb::Digest(args) => args.run(&settings),
             Verb::Pull(args) => args.run(&settings),
             Verb::Broker => broker::run(&settings),
-            Verb::Images => images::list(&settings),
+            Verb::Images(args) => args.run(&settings),
             Verb::Gc(args) => args.run(&settings),
             Verb::Du => images::usage(&settings),
             Verb::Config => config::show(&settings),
