@@ -112,18 +112,15 @@ brokers() { root pgrep -f 'pyxis broker' || (($? == 1)); }
     local kind most peak
     for kind in attributes headers opaque; do
         make_image "cost-$kind" "$kind"
-        while sleep 0.02; do
-            # There may be none yet.
-            found=$(brokers)
-            for pid in $found; do root sh -c "grep VmHWM /proc/$pid/status 2> /dev/null" || true; done
-        done >> "$work/$kind" 2> /dev/null 3>&- &
+        root timeout 60 python3 - ' broker' "$work/$kind.over" < "$here/peak.py" > "$work/$kind" 3>&- &
         peak=$!
         SECONDS=0
         step --container-image="$good#cost-$kind" true
-        kill "$peak"
+        touch "$work/$kind.over"
+        wait "$peak"
         ((SECONDS < 30))
         # What is refused at once may end unseen.
-        most=$(sort -n -k2 "$work/$kind" | tail -n 1 | tr -dc 0-9)
+        most=$(sort -n "$work/$kind" | tail -n 1)
         echo "$kind: ${most:-0} KiB"
         # 64 MiB, and eight bytes for each of the layers', which are below two million.
         [ "${most:-0}" -le $((80 * 1024)) ]

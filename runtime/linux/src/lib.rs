@@ -8,6 +8,7 @@ pub mod channel;
 pub mod detached;
 pub mod environ;
 pub mod home;
+pub mod phases;
 pub mod processes;
 pub mod sys;
 pub mod xattr;

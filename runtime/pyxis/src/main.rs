@@ -5,6 +5,7 @@
 mod cli;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 use hygiene::console;
@@ -12,6 +13,7 @@ use hygiene::console;
 use cli::Cli;
 
 fn main() -> ExitCode {
+    let begun = Instant::now();
     if cli::called_as("enroot-mount") {
         return cli::mount::run();
     }
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
         // clap's own code for a usage error is 2, enroot's is 1.
         std::process::exit(if as_enroot && error.use_stderr() { 1 } else { error.exit_code() })
     });
-    cli.verb.run().unwrap_or_else(|error| {
+    cli.verb.run(begun).unwrap_or_else(|error| {
         console::tell(format_args!("{} {error}", if as_enroot { "[ERROR]" } else { "pyxis:" }));
         ExitCode::from(error.exit_code())
     })

@@ -111,6 +111,26 @@ fn a_signal_while_a_program_unpacks_an_image_leaves_nothing() {
     place.ok(&["create", "-n", "c", "image.sqsh"]);
 }
 
+/// Of a start: before the program, in whose place the command then is.
+#[test]
+fn it_is_said_where_the_time_of_a_start_goes() {
+    let place = place();
+    fs::write(place.path("work/slow"), "hooks() { sleep 1; }\n").unwrap();
+    let mut command = place.pyxis(["start", "--conf", "slow", "image.sqsh", "echo", "ran"]);
+    let done = command.env("PYXIS_TIMING", "yes").output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.stdout, b"ran\n", "{said}");
+    let line = said.lines().find_map(|line| line.strip_prefix("[INFO] timing: {")).unwrap();
+    let times: serde_json::Value = serde_json::from_str(&format!("{{{line}")).unwrap();
+    assert_eq!(times["verb"], "start");
+    let phases = times["milliseconds"].as_object().unwrap();
+    for name in ["settings", "open", "namespaces", "mount", "configure", "hooks"] {
+        assert!(phases[name].as_f64().unwrap() > 0.0, "{said}");
+    }
+    let (hooks, total) = (phases["hooks"].as_f64().unwrap(), times["total"].as_f64().unwrap());
+    assert!(hooks > 990.0 && total - hooks < 900.0, "{said}");
+}
+
 #[test]
 fn an_extracted_container_that_runs_keeps_its_files_until_it_ends() {
     let place = place();

@@ -94,6 +94,51 @@ fn an_image_that_cannot_be_written_is_an_error() {
     place.assert_clean();
 }
 
+/// mksquashfs takes two seconds here; all else is the rest.
+#[test]
+fn it_is_said_where_the_time_goes() {
+    let mut place = Place::new();
+    Image::new(&three_layers()).layout(&place.path("layout"), "v1");
+    let script = "#!/bin/sh\ncase \"$*\" in\n-version) ;;\n*) sleep 2 ;;\nesac\n\
+        exec /usr/bin/mksquashfs \"$@\"\n";
+    fs::create_dir(place.path("bin")).unwrap();
+    fs::write(place.path("bin/mksquashfs"), script).unwrap();
+    fs::set_permissions(place.path("bin/mksquashfs"), fs::Permissions::from_mode(0o755)).unwrap();
+    place.set("PATH", &format!("{}:/usr/bin:/bin", place.path("bin").display()));
+    place.set("ENROOT_SQUASH_OPTIONS", "-comp gzip");
+    let run = |arguments: &[&str], timing: &str| {
+        let begin = std::time::Instant::now();
+        let done = place.command(arguments).env("PYXIS_TIMING", timing).output().unwrap();
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        (text(&done.stderr), begin.elapsed().as_secs_f64() * 1000.0)
+    };
+    let (said, wall) = run(&["pull", "oci:layout:v1"], "1");
+    let line = said.lines().find_map(|line| line.strip_prefix("[INFO] timing: {")).unwrap();
+    let times: serde_json::Value = serde_json::from_str(&format!("{{{line}")).unwrap();
+    let total = times["total"].as_f64().unwrap();
+    let phases = times["milliseconds"].as_object().unwrap();
+    let names: Vec<&str> = phases.keys().map(String::as_str).collect();
+    let mut expected =
+        ["settings", "resolve", "shared store", "lock", "download", "merge", "write", "publish"];
+    expected.sort_unstable();
+    assert_eq!(names, expected, "{said}");
+    let sum: f64 = phases.values().map(|took| took.as_f64().unwrap()).sum();
+    assert!((sum - total).abs() < 1.0, "{said}");
+    // Beside what the start and the end of a process take.
+    assert!(total <= wall && total > 0.98 * wall - 200.0, "{wall}: {said}");
+    assert!(phases["write"].as_f64().unwrap() > 1990.0, "{said}");
+    assert!(sum - phases["write"].as_f64().unwrap() < 1500.0, "{said}");
+    for name in expected.iter().chain(&["total"]) {
+        let is_told = |line: &str| line.starts_with(&format!("[INFO] timing: {name} "));
+        assert_eq!(said.lines().filter(|line| is_told(line)).count(), 1, "{name}: {said}");
+    }
+    // Nobody reads times where names are expected, or without asking.
+    for (arguments, timing) in [(["images", "--json"], "1"), (["pull", "oci:layout:v1"], "no")] {
+        let (said, _) = run(&arguments, timing);
+        assert!(!said.contains("timing"), "{said}");
+    }
+}
+
 #[test]
 fn an_image_is_loaded_as_a_container() {
     let (place, registry) = (Place::new(), Registry::start());

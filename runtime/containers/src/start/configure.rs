@@ -26,6 +26,7 @@ use crate::start::rootfs::tree::Tree;
 use crate::start::rootfs::upper::PrefilledUpper;
 use crate::start::roots::{ContainerRoot, Roots};
 use linux::environ::{self, Environ};
+use linux::phases;
 
 /// Of mount lines: before hooks run, and afterwards.
 const BEFORE_HOOKS: i32 = -1;
@@ -77,7 +78,9 @@ impl Configuration<'_> {
         apply_pass(roots, &lines, BEFORE_HOOKS)?;
         devices::inject(roots, &devices)?;
 
+        phases::begin("hooks");
         let hooked = self.run_hooks(roots, hook_directory.as_ref(), &devices, variables)?;
+        phases::begin("configure");
         self.mount_after_hooks(roots, &lines, &hooked, &home)?;
         Ok(self.finish(&roots.container()?, image.workdir, hooked))
     }

@@ -58,7 +58,7 @@ pub(crate) use rootfs::merged::merged;
 use configure::{Configuration, Configured};
 use environment::host_facts::HostFacts;
 use handover::namespaces::Namespace;
-use linux::sys;
+use linux::{phases, sys};
 use mounts::detached::DetachedMounts;
 use mounts::{lines, system};
 use process::guard;
@@ -78,6 +78,7 @@ use roots::{Roots, Stage};
 /// [`StartError`]; the process is then in no usable state and should exit. Nothing is left
 /// behind: all mounts are in a namespace that goes with the process.
 pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartError> {
+    phases::begin("open");
     let umask = sys::Umask::ours();
     let identity = Identity::of_caller(plan.remap_root);
     let mark = plan.root.mark(plan.label.as_ref());
@@ -93,6 +94,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let image = source.readable_image();
     let probe = image.map(|image| ImageProbe::of(Tree::Image(image), &plan.host));
 
+    phases::begin("namespaces");
     // Fork the helpers: they stay in the namespaces that this process leaves next.
     let mut helpers = source.fork_helpers(step_socket, &log)?;
 
@@ -100,6 +102,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let guarded = enter_namespaces(&plan, &identity, &mut helpers)?;
     let stage = Stage::enter()?;
 
+    phases::begin("mount");
     // Serve the image: its mount is sent to the server, which needs a while. What does not need
     // the image is done meanwhile: looking at the host, the pivot, mounts in no tree yet.
     let source = source.serve()?;
@@ -113,6 +116,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let assembly =
         Assembly { host: &plan.host, mark: &mark, writable: plan.writable, filling: Some(filling) };
     let prefilled = assembly.assemble(&mut roots, source).map_err(damaged)?;
+    phases::begin("configure");
     let configuration =
         Configuration { plan: &plan, identity: &identity, facts, guarded, detached };
     let configured = configuration.configure(&mut roots, prefilled).map_err(damaged)?;

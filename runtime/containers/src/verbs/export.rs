@@ -14,6 +14,7 @@ use nix::fcntl::{AT_FDCWD, FcntlArg, FdFlag, RenameFlags, fcntl, renameat2};
 
 use crate::HostSide;
 use crate::record::Container;
+use linux::phases;
 use squashfs::mksquashfs::Mksquashfs;
 use squashfs::program::{Own, Program};
 use squashfs::write::{WriteError, Writer};
@@ -97,6 +98,7 @@ impl Export {
         hidden.push(name);
         let partial = output.with_file_name(hidden);
 
+        phases::begin("mount");
         let mut merged = start::merged(container, &self.host)?;
         let tree = merged.tree.as_raw_fd();
         fcntl(&merged.tree, FcntlArg::F_SETFD(FdFlag::empty()))
@@ -109,6 +111,7 @@ impl Export {
         };
         merged.enter_host()?;
         let _ = fs::remove_file(&partial);
+        phases::begin("write");
         let excluded = excluded(&made, &tree);
         let written = match &self.program {
             Program::Own(own) => self.write(own, merged.tree.as_fd(), &partial, &excluded),

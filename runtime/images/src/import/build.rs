@@ -5,6 +5,8 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use linux::phases;
+
 use super::blobs::{Shared, Slice};
 use super::resolve::Resolved;
 use super::{ImportError, Importer};
@@ -42,6 +44,7 @@ impl Source for Layer {
 impl Importer {
     /// Fetches and merges the layers of an image.
     pub(super) fn merge(&self, resolved: &Resolved) -> Result<Merged, ImportError> {
+        phases::begin("download");
         self.squash.check()?;
         let config = self.configuration(resolved)?;
         let config = ImageConfig::parse(&config).map_err(|source| ImportError::Config {
@@ -62,6 +65,7 @@ impl Importer {
         let (meter, space) = (Meter::new(self.limits), self.store.space());
         self.tell_layers(&unique, &space)?;
         let read = self.layers(resolved, &unique, &meter, &space)?;
+        phases::begin("merge");
         let (slices, mut indices): (Vec<Slice>, Vec<Index>) = read.into_iter().unzip();
 
         let mut tree = Tree::default();
@@ -216,6 +220,7 @@ impl Importer {
         pending: &Pending,
         limit: u64,
     ) -> Result<(), ImportError> {
+        phases::begin("write");
         self.progress.step("Creating the squashfs file");
         let mut root = Meta { mode: 0o755, mtime: self.squash.mtime, xattrs: Vec::new() };
         merged.tree.directories(|path, meta| {

@@ -6,6 +6,8 @@ use std::process::{Child, Stdio};
 
 use hygiene::unsecure;
 
+use linux::phases;
+
 use super::blobs::Slice;
 use super::build::Merged;
 use super::{ImportError, Importer};
@@ -35,6 +37,7 @@ impl Importer {
         engine: Engine,
         image: &str,
     ) -> Result<Merged, ImportError> {
+        phases::begin("download");
         self.squash.check()?;
         let program = engine.program();
         self.progress.step(&format!("Fetching {image} from {program}"));
@@ -54,6 +57,7 @@ impl Importer {
         let failed =
             |source| ImportError::File { operation: "read", path: self.store.scratch(), source };
         let slice = Slice::whole(pending.file().try_clone().map_err(failed)?).map_err(failed)?;
+        phases::begin("merge");
         let archive = crate::layers::decoder(slice.reader())?;
         let meter = Meter::of(self.limits, slice.reader().len());
         let index = Index::read(archive, &meter, Interpretation::Flat)?;

@@ -19,6 +19,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use linux::phases;
+
 use crate::layers::{Limits, limit_windows};
 use crate::progress::Progress;
 use crate::registry::{Credentials, Machine, Settings};
@@ -198,10 +200,12 @@ impl Importer {
         let here = |path: &Path| fs::metadata(path).map(|data| data.dev()).ok();
         if known.is_some() || here(&directory) == here(&self.store.scratch()) {
             let image = self.stored(&resolved, PullPolicy::Always)?;
+            phases::begin("publish");
             place(&image.file, output)?;
         } else {
             // On another file system, going through the store would take the space twice.
             self.build(&resolved, &pending)?;
+            phases::begin("publish");
             pending.publish_new(output, new_mode())?;
         }
         Ok(())
@@ -217,6 +221,7 @@ impl Importer {
         if policy == PullPolicy::Never {
             return Err(ImportError::NotStored(resolved.origin_text.clone()));
         }
+        phases::begin("shared store");
         if let Some(image) = self.through_broker(resolved)? {
             return Ok(image);
         }
@@ -226,6 +231,7 @@ impl Importer {
         let name = format!("{}-{}", resolved.hex(), blobs::key(registry));
         let size = resolved.image.layers.iter();
         let size = size.fold(0u64, |sum, layer| sum.saturating_add(layer.size));
+        phases::begin("lock");
         // Who waited long enough makes it as well: the first one published is the others' too.
         let _lock = match self.store.lock(&name, size, there)? {
             Waited::There(image) => return Ok(image),
@@ -235,6 +241,7 @@ impl Importer {
         let pending = self.store.pending()?;
         let merged = self.merge(resolved)?;
         self.write_for_store(&merged, &pending)?;
+        phases::begin("publish");
         let record = self.record(resolved)?;
         let image = self.store.publish_image(pending, record)?;
         drop(merged);
@@ -306,6 +313,7 @@ impl Importer {
     ) -> Result<(), ImportError> {
         let merged = self.merge_from_engine(engine, image)?;
         self.write_squashfs(&merged, &pending, u64::MAX)?;
+        phases::begin("publish");
         pending.publish_new(output, new_mode())?;
         Ok(())
     }

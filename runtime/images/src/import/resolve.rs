@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use linux::phases;
+
 use super::choose::{Documents, image_for};
 use super::layout::Layout;
 use super::{ImportError, Importer, PullPolicy};
@@ -69,6 +71,7 @@ impl Importer {
         uri: &Uri,
         policy: PullPolicy,
     ) -> Result<Option<Resolved>, ImportError> {
+        phases::begin("resolve");
         let (digest, image, origin) = match uri {
             Uri::Engine { .. } => return Ok(None),
             Uri::Layout { path, tag } => {

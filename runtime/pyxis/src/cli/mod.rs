@@ -19,12 +19,14 @@ pub(crate) mod mount;
 pub(crate) mod remove;
 mod request;
 pub(crate) mod start;
+mod timing;
 pub(crate) mod version;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use hygiene::console;
@@ -108,7 +110,8 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    /// Runs it, in a process that began then.
+    pub(crate) fn run(self, begun: Instant) -> Result<ExitCode, CliError> {
         if let Verb::Version(args) = self {
             return args.run();
         }
@@ -141,23 +144,31 @@ impl Verb {
                 "pyxis: a store that the site's file names is not used: {fault}"
             ));
         }
+        let timed = self.timed();
+        timing::watch(&settings, timed, begun);
+        let done = self.run_with(&settings);
+        timing::tell(timed.unwrap_or_default());
+        done
+    }
+
+    fn run_with(self, settings: &Settings) -> Result<ExitCode, CliError> {
         match self {
-            Verb::Create(args) => args.run(&settings),
-            Verb::Start(args) => args.run(&settings),
-            Verb::Batch(args) => args.run(&settings),
-            Verb::Exec(args) => args.run(&settings),
-            Verb::Export(args) => args.run(&settings),
-            Verb::List(args) => args.run(&settings),
-            Verb::Remove(args) => args.run(&settings),
-            Verb::Import(args) => args.run(&settings),
-            Verb::Load(args) => args.run(&settings),
-            Verb::Digest(args) => args.run(&settings),
-            Verb::Pull(args) => args.run(&settings),
-            Verb::Broker => broker::run(&settings),
-            Verb::Images(args) => args.run(&settings),
-            Verb::Gc(args) => args.run(&settings),
-            Verb::Du => images::usage(&settings),
-            Verb::Config => config::show(&settings),
+            Verb::Create(args) => args.run(settings),
+            Verb::Start(args) => args.run(settings),
+            Verb::Batch(args) => args.run(settings),
+            Verb::Exec(args) => args.run(settings),
+            Verb::Export(args) => args.run(settings),
+            Verb::List(args) => args.run(settings),
+            Verb::Remove(args) => args.run(settings),
+            Verb::Import(args) => args.run(settings),
+            Verb::Load(args) => args.run(settings),
+            Verb::Digest(args) => args.run(settings),
+            Verb::Pull(args) => args.run(settings),
+            Verb::Broker => broker::run(settings),
+            Verb::Images(args) => args.run(settings),
+            Verb::Gc(args) => args.run(settings),
+            Verb::Du => images::usage(settings),
+            Verb::Config => config::show(settings),
             Verb::Bundle { .. } => Err(CliError::NoBundle),
             Verb::Doctor(_) | Verb::Generate(_) | Verb::Version(_) | Verb::Fits => {
                 Ok(ExitCode::SUCCESS)

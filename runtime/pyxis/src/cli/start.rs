@@ -14,6 +14,7 @@ use containers::start::{Namespaces, Plan, Root, Standard, StartError, start};
 use containers::verbs::{hand_over, hand_over_labelled};
 use handover::ending;
 use handover::request::{Joining, MISMATCH, Request, Target};
+use linux::phases;
 use pyxis::settings::{Settings, variables};
 use pyxis::{directives, site};
 use squashfs::image::Image;
@@ -260,9 +261,11 @@ impl StartArgs {
         // enroot runs a login shell unless told otherwise; it costs the start of a shell.
         let login = settings.container.login_shell.unwrap_or_else(as_enroot);
         if self.entrypoint {
+            phases::begin("entrypoint");
             run_entrypoint(&mut container, login)?;
         }
         if let Some(socket) = socket {
+            phases::begin("hand-over");
             container.hand_over(socket)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -271,6 +274,8 @@ impl StartArgs {
             script: script.or(container.script.take()),
             login,
         };
+        // It never comes back.
+        super::timing::tell("start");
         match launch.exec(&mut container) {
             Ok(never) => match never {},
             Err(error) => Err(error.into()),

@@ -57,6 +57,8 @@ pub struct Settings {
     pub credentials: Credentials,
     /// When a tag is looked up.
     pub pull_policy: PullPolicy,
+    /// Whether it is said where the time goes.
+    pub timing: bool,
     /// Replace what exists.
     pub force: bool,
     /// The environment of this process with what files have set: that of children.
@@ -213,6 +215,7 @@ impl Settings {
             registries: registries(&resolved, &host),
             credentials: credentials(&resolved, &host),
             pull_policy: resolved.policy(),
+            timing: resolved.is_on(Id::Timing),
             force: host.get(OsStr::new(v::FORCE_OVERRIDE)).is_some_and(|value| is_yes(value)),
             host,
             sysconf,

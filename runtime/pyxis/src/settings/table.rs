@@ -124,6 +124,8 @@ settings! {
         "What of an image is packed: speed (nothing), balanced (not what each start reads), size (all).";
     MaxProcessors "max_processors" Number v::MAX_PROCESSORS, Is("0"),
         "Processors for compression; 0 for all.";
+    Timing "timing" Bool v::TIMING, Is("no"),
+        "Say where the time went when a container was started, an image fetched or written.";
 
     ["enroot"]
     Sysconf "sysconf" Path v::SYSCONF_PATH, Place(super::enroot::default_sysconf, "/etc/enroot, or /usr/local/etc/enroot"),

@@ -51,6 +51,8 @@ pub const ROOTFS: &str = "ENROOT_ROOTFS";
 pub const SQUASH_OPTIONS: &str = "ENROOT_SQUASH_OPTIONS";
 /// What of an image is packed.
 pub const PACKING: &str = "PYXIS_PACKING";
+/// Whether it is said where the time goes.
+pub const TIMING: &str = "PYXIS_TIMING";
 /// Processors for compression.
 pub const MAX_PROCESSORS: &str = "ENROOT_MAX_PROCESSORS";
 /// The time that everything in an image gets.
