@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{build_matrix, root, target, target_lock, text};
+use common::{build_matrix, root, target_lock, target_of, text};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -103,7 +103,7 @@ fn run(dir: &Path, args: &[&str]) -> String {
         .current_dir(dir)
         .args(["run", "--quiet", "-p", "build-matrix", "--"])
         .args(args)
-        .env("CARGO_TARGET_DIR", target())
+        .env("CARGO_TARGET_DIR", target_of(dir))
         .output()
         .unwrap();
     assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));

@@ -13,12 +13,17 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// A target directory for the cargo that tests run: the outer one may hold its lock.
-pub(crate) fn target() -> PathBuf {
+fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("cargo")
 }
 
-/// Held while a cargo of a test works and its results are read. Cargo names what it makes of a
-/// workspace's members by their place in it, so that a copy of the workspace overwrites it.
+/// The one for the workspace in `dir`. Cargo names what it makes of a workspace's members by their
+/// place in it, and takes for its own what it has made of another workspace later than a copy was made.
+pub(crate) fn target_of(dir: &Path) -> PathBuf {
+    if dir == root() { target() } else { target().join("copy") }
+}
+
+/// Held while a cargo of a test works and its results are read: the next one overwrites them.
 pub(crate) fn target_lock() -> Flock<File> {
     fs::create_dir_all(target()).expect("a directory for cargo");
     let file = File::create(target().join("tests.lock")).expect("a file to lock");
@@ -29,7 +34,7 @@ pub(crate) fn target_lock() -> Flock<File> {
 pub(crate) fn build_matrix(dir: &Path, args: &[&str]) -> Output {
     let _lock = target_lock();
     let mut command = Command::new(env!("CARGO_BIN_EXE_build-matrix"));
-    command.current_dir(dir).args(args).env("CARGO_TARGET_DIR", target());
+    command.current_dir(dir).args(args).env("CARGO_TARGET_DIR", target_of(dir));
     command.output().expect("build-matrix runs")
 }
 
