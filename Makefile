@@ -37,6 +37,8 @@ single    := $(if $(SLURM)$(SLURM_PREFIX)$(ARCH)$(GLIBC),,$(or $(named),$(if $(w
 machine   := $(shell uname -m)
 plugindir := $(libdir)/slurm
 confdir   := $(datadir)/pyxis
+# Of AppArmor, where there is one.
+apparmord ?= /etc/apparmor.d
 # One plugin at a time: whatever was built last is what gets installed.
 built     := target/make
 matrix     = $(CARGO) run -q --release -p build-matrix --
@@ -57,12 +59,19 @@ install:
 	$(INSTALL) -m 644 $(built)/*/spank_pyxis.so $(DESTDIR)$(plugindir)/spank_pyxis.so
 	echo 'required $(plugindir)/spank_pyxis.so pyxis_path=$(bindir)/pyxis' > $(built)/pyxis.conf
 	$(INSTALL) -m 644 $(built)/pyxis.conf $(DESTDIR)$(confdir)/pyxis.conf
+	sed -e '1s|.*|# Installed by make install of pyxis, and removed by make uninstall; what is to stay goes to local/pyxis-make. Without this first|' \
+		-e 's|^profile .* flags|profile pyxis-make $(bindir)/pyxis flags|' -e 's|local/pyxis>|local/pyxis-make>|' \
+		packaging/apparmor > $(built)/apparmor
+	$(INSTALL) -m 644 $(built)/apparmor $(DESTDIR)$(confdir)/apparmor
+	$(if $(DESTDIR),,packaging/apparmor-make install $(confdir)/apparmor $(apparmord))
 	@echo
 	@echo 'Installed. To have Slurm load it (the path is that of your slurm.conf), on every node:'
 	@echo '    ln -s $(confdir)/pyxis.conf /etc/slurm/plugstack.conf.d/pyxis.conf'
 
 uninstall:
-	$(RM) $(DESTDIR)$(plugindir)/spank_pyxis.so $(DESTDIR)$(bindir)/pyxis $(DESTDIR)$(confdir)/pyxis.conf
+	$(if $(DESTDIR),,packaging/apparmor-make remove $(apparmord))
+	$(RM) $(DESTDIR)$(plugindir)/spank_pyxis.so $(DESTDIR)$(bindir)/pyxis \
+		$(DESTDIR)$(confdir)/pyxis.conf $(DESTDIR)$(confdir)/apparmor
 	-rmdir $(DESTDIR)$(confdir)
 
 # $(call one,FORMAT,DIR): the package of the original's recipes, if a Slurm's headers are there.

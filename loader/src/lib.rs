@@ -2,7 +2,7 @@
 //! aside.
 //!
 //! When Slurm opens this library its constructor asks the process for its API number, finds the
-//! build stamped with it under `../pyxis/*/`, checks and opens it, and takes over its
+//! build stamped with it under `../pyxis/*/`, or where packages put it, checks and opens it, and takes over its
 //! `plugin_version`, which Slurm compares next. Without a sound build that number stays 0 and no
 //! hook is there: every release refuses the plugin, those that compare no versions as well.
 //!

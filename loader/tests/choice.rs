@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{B24, B25, Build, Tree, host, loader};
+use common::{B24, B25, Build, Tree, compile_host, host, loader, said};
 use object::{Object, ObjectSymbol};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -46,6 +46,42 @@ fn no_build_means_a_plugin_that_no_slurm_takes() {
 
     let empty = Tree::new(&[]).load(42);
     assert!(empty.contains("pyxis-slurm24.11; installed: none"), "{empty}");
+}
+
+/// As a recipe copies the one file, or mounts it into a jail of its own.
+#[test]
+#[ignore = "needs root, who alone can mount"]
+fn a_loader_elsewhere_finds_the_builds_that_packages_have_installed() {
+    let tree = Tree::new(&[B24, B25]);
+    let dir = tree.dir.path();
+    fs::create_dir_all(dir.join("opt/pyxis")).unwrap();
+    let copy = dir.join("opt/pyxis/spank_pyxis.so");
+    fs::copy(loader(), &copy).unwrap();
+    compile_host(&[], &dir.join("host"));
+    // Packages' directory with builds in it, for this process alone.
+    let script = "mkdir $1/layer; mount -t tmpfs layer $1/layer; mkdir $1/layer/upper $1/layer/work
+        cp -R $1/lib/pyxis $1/layer/upper/pyxis; chmod -R go-w $1/layer/upper/pyxis
+        mount -t overlay overlay -o lowerdir=$2,upperdir=$1/layer/upper,workdir=$1/layer/work $2
+        exec $1/host $3 $4";
+    let installed = if cfg!(target_arch = "aarch64") {
+        "/usr/lib/aarch64-linux-gnu"
+    } else {
+        "/usr/lib/x86_64-linux-gnu"
+    };
+    let load = |api: &str, plugin: &std::path::Path| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-m", "sh", "-ec", script, "sh"]).arg(dir).arg(installed).arg(api);
+        said(command.arg(plugin))
+    };
+    let found = load("42", &copy);
+    assert!(found.contains("version 0x180b07\n") && !found.contains("error"), "{found}");
+    fs::remove_dir(dir.join("layer")).unwrap();
+    let missing = load("38", &copy);
+    let line = format!("no build for this Slurm (22.05) in {installed}/pyxis: install");
+    assert!(missing.contains(&line) && missing.contains("installed: 24.11, 25.05"), "{missing}");
+    // Without packages, what is missing is what was looked for first.
+    let none = host(&[], "42", &copy);
+    assert!(none.contains(&format!("in {}/opt/pyxis: install", dir.display())), "{none}");
 }
 
 #[test]

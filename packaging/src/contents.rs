@@ -93,7 +93,7 @@ pub(crate) fn single(
     arch: Arch,
 ) -> Option<Package> {
     let (main, plugin) = (built.main.as_ref()?, built.plugins.values().next()?);
-    let mut files = common(main, plugin, documents, format, format.libdir(arch));
+    let mut files = common(main, plugin, documents, release, format, format.libdir(arch));
     files.push(file("etc/pyxis/pyxis.toml".into(), release.settings.clone().into(), 0o644));
     let mut relations = relations::single();
     wants(&mut relations, &[&main.command, plugin]);
@@ -102,6 +102,7 @@ pub(crate) fn single(
         files,
         after_install: Some(release.after_install.clone()),
         before_remove: Some(release.before_remove.clone()),
+        after_remove: Some(release.after_remove.clone()),
         ..empty(relations::ORIGINAL_NAME.into(), &release.facts.single)
     };
     Some(finish(package, release, format))
@@ -114,7 +115,7 @@ fn pyxis(
     format: Format,
     lib: &str,
 ) -> Package {
-    let mut files = common(built, &built.loader, documents, format, lib);
+    let mut files = common(built, &built.loader, documents, release, format, lib);
     files.push(Entry { path: format!("{lib}/pyxis"), what: What::Directory });
     files.push(file("etc/pyxis/pyxis.toml".into(), release.settings.clone().into(), 0o644));
     let mut relations = relations::pyxis(match format {
@@ -127,6 +128,7 @@ fn pyxis(
         files,
         after_install: Some(release.after_install.clone()),
         before_remove: Some(release.before_remove.clone()),
+        after_remove: Some(release.after_remove.clone()),
         ..empty("pyxis".into(), &release.facts.pyxis)
     };
     finish(package, release, format)
@@ -137,6 +139,7 @@ fn common(
     built: &Main,
     loaded: &Part,
     documents: &Documents,
+    release: &Release,
     format: Format,
     lib: &str,
 ) -> Vec<Entry> {
@@ -145,6 +148,12 @@ fn common(
         file("usr/bin/pyxis".into(), built.command.split.stripped.clone(), 0o755),
         file(format!("{lib}/slurm/spank_pyxis.so"), loaded.split.stripped.clone(), 0o644),
         file("usr/share/pyxis/pyxis.conf".into(), conf.into_bytes(), 0o644),
+        file("usr/share/pyxis/apparmor".into(), release.apparmor.clone().into(), 0o644),
+        file(
+            "usr/lib/udev/rules.d/51-pyxis.rules".into(),
+            release.udev_rules.clone().into(),
+            0o644,
+        ),
         file("usr/share/doc/pyxis/sbom.cdx.json".into(), documents.sbom.clone().into(), 0o644),
     ];
     for (path, text) in &documents.generated {
@@ -210,6 +219,7 @@ fn empty(name: String, words: &Words) -> Package {
         files: Vec::new(),
         after_install: None,
         before_remove: None,
+        after_remove: None,
     }
 }
 

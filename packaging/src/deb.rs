@@ -42,6 +42,9 @@ fn write(package: &Package, release: &Release, arch: &str) -> io::Result<Vec<u8>
     if let Some(text) = &package.before_remove {
         control.push(file("prerm", script("remove", text), 0o755));
     }
+    if let Some(text) = &package.after_remove {
+        control.push(file("postrm", script("remove", text), 0o755));
+    }
 
     let mut ar = b"!<arch>\n".to_vec();
     member(&mut ar, "debian-binary", release.epoch, b"2.0\n")?;
@@ -149,6 +152,7 @@ fn fields(relations: &Relations, version: &str, field: &mut impl FnMut(&str, &st
     depends.extend(relations.glibc.iter().map(|glibc| format!("libc6 (>= {glibc})")));
     depends.extend(relations.libgcc.then(|| "libgcc-s1 | libgcc1".into()));
     depends.extend(relations.same_version.iter().map(|name| format!("{name} (= {version})")));
+    depends.extend(relations.requires.iter().map(|names| names.join(" | ")));
     let any: Vec<String> = relations.recommends.iter().map(|names| names.join(" | ")).collect();
     let older: Vec<String> =
         relations.older_than.iter().map(|(name, than)| format!("{name} (>= {than}~)")).collect();

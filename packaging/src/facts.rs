@@ -52,6 +52,10 @@ pub(crate) struct Release {
     pub(crate) settings: String,
     pub(crate) after_install: String,
     pub(crate) before_remove: String,
+    pub(crate) after_remove: String,
+    /// AppArmor's profile for the command, which the scripts put into place.
+    pub(crate) apparmor: String,
+    pub(crate) udev_rules: String,
 }
 
 /// Reads them.
@@ -89,6 +93,9 @@ pub(crate) fn load(root: &Path) -> Result<Release, Error> {
         settings: read("packaging/pyxis.toml")?,
         after_install: read("packaging/after-install")?,
         before_remove: read("packaging/before-remove")?,
+        after_remove: read("packaging/after-remove")?,
+        apparmor: read("packaging/apparmor")?,
+        udev_rules: read("packaging/udev.rules")?,
     })
 }
 

@@ -14,9 +14,10 @@ pub(crate) struct Package {
     pub(crate) debug: bool,
     pub(crate) relations: Relations,
     pub(crate) files: Vec<Entry>,
-    /// Shell commands, run after installation and before removal.
+    /// Shell commands, run after installation, before removal and after it.
     pub(crate) after_install: Option<String>,
     pub(crate) before_remove: Option<String>,
+    pub(crate) after_remove: Option<String>,
 }
 
 /// Relations to other packages, as both formats know them.
@@ -29,6 +30,7 @@ pub(crate) struct Relations {
     /// Packages of ours, in the same version.
     pub(crate) same_version: Vec<String>,
     /// `a | b`: any of them.
+    pub(crate) requires: Vec<Vec<&'static str>>,
     pub(crate) recommends: Vec<Vec<&'static str>>,
     pub(crate) suggests: Vec<&'static str>,
     pub(crate) enhances: Vec<&'static str>,

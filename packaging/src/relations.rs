@@ -17,10 +17,16 @@ fn known() -> Vec<Known> {
     RELEASES.iter().map(known).collect()
 }
 
+/// What fetching an image and packing it wants: the registry's certificate is looked up among the system's.
+fn import() -> Vec<Vec<&'static str>> {
+    vec![vec!["squashfs-tools"], vec!["ca-certificates"]]
+}
+
 /// Of the one package that is built as the original's is.
 pub(crate) fn single() -> Relations {
     Relations {
-        recommends: vec![vec!["squashfuse"], vec!["squashfs-tools"]],
+        requires: import(),
+        recommends: vec![vec!["squashfuse"]],
         suggests: vec!["enroot", "fuse-overlayfs"],
         conflicts: vec!["pyxis"],
         ..Relations::default()
@@ -37,11 +43,9 @@ pub(crate) fn pyxis(slurm: &[String]) -> Relations {
     let newest = RELEASES.last().expect("there are releases");
     let next = slurm_releases::above(newest.name).expect("a release has two parts");
     Relations {
-        recommends: vec![
-            vec!["pyxis-all", "pyxis-slurm"],
-            vec!["squashfuse"],
-            vec!["squashfs-tools"],
-        ],
+        // Nothing without which a job would fail is only recommended: images of nodes are made without.
+        requires: [vec![vec!["pyxis-all", "pyxis-slurm"]], import()].concat(),
+        recommends: vec![vec!["squashfuse"]],
         suggests: vec!["enroot", "fuse-overlayfs"],
         replaces: vec![ORIGINAL_NAME],
         stands_for: lists::pinned(&known()),

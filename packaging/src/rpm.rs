@@ -59,11 +59,17 @@ fn relate(builder: &mut PackageBuilder, relations: &Relations, release: &Release
     for name in &relations.same_version {
         builder.requires(Dependency::eq(name, &release.version));
     }
-    for names in &relations.recommends {
-        builder.recommends(Dependency::any(match names.as_slice() {
+    let any = |names: &Vec<&'static str>| {
+        Dependency::any(match names.as_slice() {
             [one] => (*one).to_owned(),
             several => format!("({})", several.join(" or ")),
-        }));
+        })
+    };
+    for names in &relations.requires {
+        builder.requires(any(names));
+    }
+    for names in &relations.recommends {
+        builder.recommends(any(names));
     }
     for name in &relations.suggests {
         builder.suggests(Dependency::any(*name));
@@ -86,15 +92,21 @@ fn relate(builder: &mut PackageBuilder, relations: &Relations, release: &Release
     }
 }
 
+/// For the last version alone: 0 where it goes, and this is no upgrade.
+fn last(text: &str) -> String {
+    format!("[ \"$1\" = 0 ] || exit 0\n{}", text.trim_end())
+}
+
 /// The shell they want the crate adds.
 fn scripts(builder: &mut PackageBuilder, package: &Package) {
     if let Some(text) = &package.after_install {
         builder.post_install_script(Scriptlet::new(text.trim_end()).prog(vec!["/bin/sh"]));
     }
     if let Some(text) = &package.before_remove {
-        // 0: the last version goes, and this is no upgrade.
-        let text = format!("[ \"$1\" = 0 ] || exit 0\n{}", text.trim_end());
-        builder.pre_uninstall_script(Scriptlet::new(text).prog(vec!["/bin/sh"]));
+        builder.pre_uninstall_script(Scriptlet::new(last(text)).prog(vec!["/bin/sh"]));
+    }
+    if let Some(text) = &package.after_remove {
+        builder.post_uninstall_script(Scriptlet::new(last(text)).prog(vec!["/bin/sh"]));
     }
 }
 

@@ -370,6 +370,59 @@ mends() {
     [ "$(grep -c ^warning <<< "$output")" -eq 2 ]
 }
 
+@test "AppArmor's profile is what mends, where the parser knows it, and the setting stays" {
+    mkdir "$node/kernel"
+    mount --bind "$node/kernel" "$root/proc/sys/kernel"
+    echo 1 > "$node/kernel/apparmor_restrict_unprivileged_userns"
+    rm -rf "$root"/usr/lib/sysctl.d "$root"/run/sysctl.d
+    mkdir -p "$root"/etc/sysctl.d "$root/usr/share/pyxis" "$root/etc/apparmor.d/abi"
+    cp "$BATS_TEST_DIRNAME/../../packaging/apparmor" "$root/usr/share/pyxis/apparmor"
+    touch "$root/etc/apparmor.d/abi/4.0"
+    # As on a node where it forbids them, which is any chroot.
+    local whole
+    whole=$(declare -f inside)
+    inside() { chroot "$root" env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin "$@"; }
+    finds error:kernel-setting
+    [[ $output == *"-> cp /usr/share/pyxis/apparmor /etc/apparmor.d/pyxis && apparmor_parser -r /etc/apparmor.d/pyxis"* ]]
+    [[ $output != *"sysctl --system"* ]]
+    # There and not loaded.
+    cp "$root/usr/share/pyxis/apparmor" "$root/etc/apparmor.d/pyxis"
+    finds error:kernel-setting
+    [[ $output == *"-> apparmor_parser -r /etc/apparmor.d/pyxis"* ]]
+    # Loaded: containers start. The setting is no fault, now or after the next boot.
+    eval "$whole"
+    echo 'kernel.apparmor_restrict_unprivileged_userns = 1' > "$root/etc/sysctl.d/90-hardening.conf"
+    healthy
+    echo 0 > "$node/kernel/apparmor_restrict_unprivileged_userns"
+    healthy
+    # A parser that does not: as ever.
+    rm -r "$root/etc/apparmor.d"
+    finds warning:kernel-boot
+    [[ $output == *"sed -i"* ]]
+}
+
+@test "Slurm's configuration where AWS, Bright and a configless slurmd have it" {
+    local place
+    mv "$root/etc/slurm" "$root/etc/aside"
+    for place in /etc/aws/pcs/scheduler/slurm-22.05 /cm/shared/apps/slurm/var/etc/slurm /cm/shared/apps/slurm/var/etc /run/slurm/conf; do
+        mkdir -p "$root$(dirname "$place")"
+        rm -rf "${root:?}$place"
+        cp -a "$root/etc/aside" "$root$place"
+        echo "include $place/plugstack.conf.d/*.conf" > "$root$place/plugstack.conf"
+        healthy
+        [[ $output == *"$place/plugstack.conf"* ]]
+        rm -r "${root:?}$place"
+    done
+}
+
+@test "a loader copied elsewhere opens the builds that packages have installed" {
+    mkdir "$root/opt/pyxis"
+    mv "$root$loader" "$root/opt/pyxis/"
+    echo "required /opt/pyxis/spank_pyxis.so pyxis_path=/usr/bin/pyxis" > "$root$conf"
+    healthy
+    [[ $output == *"in Slurm 22.05.8: $lib/pyxis/22.05/spank_pyxis.so (pyxis "* ]]
+}
+
 @test "fault: no user namespaces, for reasons no setting gives" {
     # As in a chroot.
     inside() { chroot "$root" env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin "$@"; }

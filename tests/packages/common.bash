@@ -23,11 +23,25 @@ root_of() {
     mount -t overlay overlay -o "lowerdir=$lower,upperdir=$BATS_TEST_TMPDIR/layer/upper,workdir=$BATS_TEST_TMPDIR/layer/work" "$root"
     mkdir -p "$root/packages"
     mount --bind "${2:-$dist}" "$root/packages"
+    lend ca-certificates
     # Whatever would touch a daemon leaves a line.
     local name
     for name in systemctl service invoke-rc.d deb-systemd-invoke scontrol kill pkill killall; do
         # shellcheck disable=SC2016
         printf '#!/bin/sh\necho "$0 $*" >> /daemons\n' | install -m 755 /dev/stdin "$root/usr/local/sbin/$name"
+    done
+}
+
+# lend NAME...: packages that are depended on and that these roots have no need of, made up and installed.
+lend() {
+    local name
+    for name in "$@"; do
+        mkdir -p "$BATS_TEST_TMPDIR/lent/$name/DEBIAN"
+        printf 'Package: %s\nVersion: 99\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: made up\n' "$name" \
+            > "$BATS_TEST_TMPDIR/lent/$name/DEBIAN/control"
+        dpkg-deb -b "$BATS_TEST_TMPDIR/lent/$name" "$root/tmp/$name.deb" > /dev/null
+        inside dpkg -i "/tmp/$name.deb" > /dev/null
+        rm "$root/tmp/$name.deb"
     done
 }
 

@@ -60,7 +60,7 @@ made_up() {
     root_of bookworm
     # Their real packages need much else.
     inside dpkg --purge --force-depends slurmctld slurmd slurm-client > /dev/null 2>&1
-    inside dpkg -i /packages/pyxis_"$version"-1_amd64.deb > /dev/null
+    inside dpkg -i /packages/pyxis_"$version"-1_amd64.deb /packages/pyxis-slurm22.05_"$version"-1_amd64.deb > /dev/null
     for name in slurmd slurm-client slurm-smd slurm-smd-client slurm-smd-slurmd; do
         for fine in 24.11.5-3 "$newest.0-1" "$newest.0~rc1-1" "$newest.5-1" "$newest.12-1~bpo13+1"; do
             made_up "$name" "$fine"
@@ -128,9 +128,9 @@ older() {
 @test "settings nobody has changed follow the package" {
     root_of bookworm
     older
-    apt_inside install /tmp/pyxis_0.0.9-1_amd64.deb
+    apt_inside install /tmp/pyxis_0.0.9-1_amd64.deb /tmp/pyxis-slurm22.05_0.0.9-1_amd64.deb
     grep -q '^# older' "$root/etc/pyxis/pyxis.toml"
-    apt_inside install "/packages/pyxis_$version-1_amd64.deb"
+    apt_inside install "/packages/pyxis_$version-1_amd64.deb" "/packages/pyxis-slurm22.05_$version-1_amd64.deb"
     absent '^# older' "$root/etc/pyxis/pyxis.toml"
 }
 
@@ -163,6 +163,102 @@ older() {
     # And it does not come back beside ours.
     run inside dpkg -i /tmp/nvslurm-plugin-pyxis_0.24.0-1.deb
     [ "$status" -ne 0 ]
+}
+
+# A root with an AppArmor whose parser leaves a line, and knows abi/$1.
+apparmor() {
+    mkdir -p "$root/etc/apparmor.d/abi" "$root/sys/kernel/security/apparmor"
+    touch "$root/etc/apparmor.d/abi/$1" "$root/sys/kernel/security/apparmor/profiles"
+    # shellcheck disable=SC2016
+    printf '#!/bin/sh\necho "$*" >> /parser\n' | install -m 755 /dev/stdin "$root/usr/local/sbin/apparmor_parser"
+}
+
+some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22.05_$version-1_amd64.deb"; }
+
+@test "AppArmor's profile: only for a parser that knows it, loaded, and gone with the package" {
+    root_of bookworm
+    apparmor 3.0
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    [ ! -e "$root/etc/apparmor.d/pyxis" ]
+    [ ! -e "$root/parser" ]
+    apt_inside purge 'pyxis*'
+    apparmor 4.0
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    cmp "$root/etc/apparmor.d/pyxis" "$source/packaging/apparmor"
+    [ "$(cat "$root/parser")" = "-r -W -T /etc/apparmor.d/pyxis" ]
+    apt_inside remove 'pyxis*'
+    [ ! -e "$root/etc/apparmor.d/pyxis" ]
+    [ "$(tail -n 1 "$root/parser")" = "-R /etc/apparmor.d/pyxis" ]
+}
+
+@test "AppArmor's profile: the administrator's own stays, in our file or in another" {
+    root_of bookworm
+    apparmor 4.0
+    printf 'abi <abi/4.0>,\n/usr/bin/pyxis flags=(unconfined) {\n  userns,\n}\n' > "$root/etc/apparmor.d/usr.bin.pyxis"
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    grep "a profile of this site" "$BATS_TEST_TMPDIR/apt"
+    [ ! -e "$root/etc/apparmor.d/pyxis" ]
+    apt_inside purge 'pyxis*'
+    [ -e "$root/etc/apparmor.d/usr.bin.pyxis" ]
+    mv "$root/etc/apparmor.d/usr.bin.pyxis" "$root/etc/apparmor.d/pyxis"
+    # A rule of another program's profile is none for pyxis.
+    printf '/usr/bin/other {\n  /usr/bin/pyxis Ux,\n}\n' > "$root/etc/apparmor.d/other"
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    apt_inside purge 'pyxis*'
+    [ "$(sed -n 2p "$root/etc/apparmor.d/pyxis")" = "/usr/bin/pyxis flags=(unconfined) {" ]
+    rm "$root/etc/apparmor.d/pyxis"
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    cmp "$root/etc/apparmor.d/pyxis" "$source/packaging/apparmor"
+}
+
+@test "without recommended packages, what a job needs is there: a build, and what packs an image" {
+    root_of bookworm
+    inside dpkg --purge --force-depends squashfs-tools > /dev/null 2>&1
+    inside dpkg --purge ca-certificates > /dev/null 2>&1
+    run inside dpkg -i "/packages/pyxis_$version-1_amd64.deb"
+    [ "$status" -ne 0 ]
+    has "pyxis depends on pyxis-all | pyxis-slurm"
+    has "pyxis depends on squashfs-tools"
+    has "pyxis depends on ca-certificates"
+    [[ "$(dpkg-deb -f "$dist/pyxis_$version-1_amd64.deb" Depends)" == *"pyxis-all | pyxis-slurm, squashfs-tools, ca-certificates" ]]
+}
+
+@test "Slurm elsewhere: the hint names its folder, and the warning finds the line" {
+    local place
+    root_of bookworm
+    unconfigure
+    rm -rf "$root/etc/slurm"
+    for place in /opt/slurm/etc /etc/aws/pcs/scheduler/slurm-24.11 /cm/shared/apps/slurm/var/etc /run/slurm/conf; do
+        mkdir -p "$root$place/plugstack.conf.d"
+        touch "$root$place/slurm.conf"
+        # shellcheck disable=SC2046
+        apt_inside install $(some_debs)
+        grep "ln -s /usr/share/pyxis/pyxis.conf $place/plugstack.conf.d/pyxis.conf" "$BATS_TEST_TMPDIR/apt"
+        ln -s /usr/share/pyxis/pyxis.conf "$root$place/plugstack.conf.d/pyxis.conf"
+        # shellcheck disable=SC2046
+        apt_inside --reinstall install $(some_debs)
+        absent 'ln -s' "$BATS_TEST_TMPDIR/apt"
+        apt_inside purge 'pyxis*'
+        grep -A2 'Slurm is still told to load it' "$BATS_TEST_TMPDIR/apt" | grep "$place/plugstack.conf.d/pyxis.conf"
+        rm -r "${root:?}$place"
+    done
+}
+
+@test "a loader copied or mounted elsewhere opens the installed builds" {
+    root_of bookworm
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    configure
+    mkdir "$root/opt/pyxis"
+    cp "$root/usr/lib/x86_64-linux-gnu/slurm/spank_pyxis.so" "$root/opt/pyxis/"
+    rm "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
+    echo 'required /opt/pyxis/spank_pyxis.so' > "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
+    takes_the_option
 }
 
 @test "no file is in two debs" {

@@ -18,7 +18,7 @@ relations_of_deb() {
         echo "$field: $(dpkg-deb -f "$1" "$field" | sed 's/libc6 (>= [^)]*)/libc6/; s/libgcc-s1 \((>= [^)]*)\|| libgcc1\)/libgcc/' | sed 's/, /\n/g' | sort)"
     done
     dpkg-deb -c "$1" | awk '{ print $1, $2, $6 }' | sort -k3
-    for field in postinst prerm conffiles; do
+    for field in postinst prerm postrm conffiles; do
         echo "$field:"
         dpkg-deb --ctrl-tarfile "$1" | tar -xO "./$field" 2> /dev/null | grep -v '^# Automatically added' || true
     done

@@ -77,12 +77,22 @@ impl Tree {
 pub(crate) fn host(options: &[&str], api: &str, plugin: &Path) -> String {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("host");
-    let mut words = vec!["-rdynamic".to_owned()];
-    words.extend(options.iter().map(|o| (*o).to_owned()));
-    cc("host.c", &words, &program);
-    let output = Command::new(program).arg(api).arg(plugin).output().unwrap();
+    compile_host(options, &program);
+    said(Command::new(program).arg(api).arg(plugin))
+}
+
+/// All that a command prints.
+pub(crate) fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8(text).unwrap()
+}
+
+/// The stand-in for Slurm.
+pub(crate) fn compile_host(options: &[&str], program: &Path) {
+    let mut words = vec!["-rdynamic".to_owned()];
+    words.extend(options.iter().map(|o| (*o).to_owned()));
+    cc("host.c", &words, program);
 }
 
 /// Compiles a stand-in.

@@ -47,6 +47,12 @@ pub(super) enum Choice<'a> {
     Nothing,
 }
 
+/// Where packages install builds, which a loader that has been copied elsewhere opens.
+#[cfg(target_arch = "aarch64")]
+const INSTALLED: [&str; 2] = ["/usr/lib/aarch64-linux-gnu/pyxis", "/usr/lib64/pyxis"];
+#[cfg(not(target_arch = "aarch64"))]
+const INSTALLED: [&str; 2] = ["/usr/lib/x86_64-linux-gnu/pyxis", "/usr/lib64/pyxis"];
+
 /// The directory of builds of the loader at `path`, and those in it in the order of their names.
 pub fn beside(path: &Path) -> (PathBuf, Vec<Build>) {
     let Some(real) = owner::real(path) else {
@@ -54,7 +60,29 @@ pub fn beside(path: &Path) -> (PathBuf, Vec<Build>) {
     };
     let owner = fs::metadata(&real).map_or(0, |status| status.uid());
     let directory = real.parent().and_then(Path::parent).unwrap_or(Path::new("/")).join("pyxis");
-    let seen = owner::real(&directory);
+    let own = within(&directory, owner);
+    if own.is_empty() {
+        let installed =
+            INSTALLED.iter().map(Path::new).filter(|place| owner::real(place).is_some());
+        // The last that is there, where the loader finds none in the others.
+        let mut last = None;
+        for place in installed {
+            let builds = within(place, 0);
+            let found = !builds.is_empty();
+            last = Some((place.to_path_buf(), builds));
+            if found {
+                break;
+            }
+        }
+        if let Some(found) = last {
+            return found;
+        }
+    }
+    (directory, own)
+}
+
+fn within(directory: &Path, owner: u32) -> Vec<Build> {
+    let seen = owner::real(directory);
     let holder = seen.as_ref().and_then(|seen| untrusted(seen, owner));
     let mut names: Vec<String> = seen
         .and_then(|seen| fs::read_dir(seen).ok())
@@ -76,8 +104,7 @@ pub fn beside(path: &Path) -> (PathBuf, Vec<Build>) {
         let fault = untrusted(&path, owner).or(parent).or(holder.clone());
         Some(Build { name, path, stamp, fault })
     });
-    let builds = builds.collect();
-    (directory, builds)
+    builds.collect()
 }
 
 /// What the loader beside these builds does in a Slurm of that API number: the last one counts.

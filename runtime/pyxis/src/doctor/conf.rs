@@ -10,15 +10,23 @@ use super::report::Report;
 use super::shell::quoted;
 use super::slurm::Slurm;
 
-/// Where it is looked for; the last two are a slurmd's that gets it from slurmctld.
-const PLACES: [&str; 6] = [
+/// Where it is looked for, as distributions and clouds have it; the last ones are a slurmd's that gets it from slurmctld.
+const PLACES: [&str; 11] = [
     "/etc/slurm/slurm.conf",
     "/etc/slurm-llnl/slurm.conf",
     "/usr/local/etc/slurm.conf",
     "/opt/slurm/etc/slurm.conf",
+    "/etc/aws/pcs/scheduler/*/slurm.conf",
+    // One folder per cluster, or none.
+    "/cm/shared/apps/slurm/var/etc/*/slurm.conf",
+    "/cm/shared/apps/slurm/var/etc/slurm.conf",
+    "/cm/shared/apps/slurm/etc/*/slurm.conf",
     "/run/slurm/conf/slurm.conf",
     "/var/spool/slurmd/conf-cache/slurm.conf",
+    "/var/spool/slurm/d/conf-cache/slurm.conf",
 ];
+/// A Slurm of AWS's has its configuration beside its name, not below its prefix.
+const OF_PCS: (&str, &str) = ("/opt/aws/pcs/scheduler", "/etc/aws/pcs/scheduler");
 
 /// A slurm.conf, read as far as needed.
 #[derive(Debug, Default)]
@@ -43,7 +51,8 @@ impl SlurmConf {
         }
         let candidates = SlurmConf::environment().into_iter().chain(running);
         let below = prefixes.iter().flat_map(|prefix| below(prefix));
-        let mut candidates = candidates.chain(PLACES.map(PathBuf::from)).chain(below);
+        let places = PLACES.iter().flat_map(|pattern| owner::glob(Path::new(pattern)));
+        let mut candidates = candidates.chain(places).chain(below);
         candidates.find(|path| owner::real(path).is_some()).map(SlurmConf::at)
     }
 
@@ -157,7 +166,9 @@ pub(super) fn shares(
 
 /// Where a Slurm that was not told otherwise has its slurm.conf.
 fn below(prefix: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    ["etc/slurm.conf", "etc/slurm/slurm.conf"].map(|name| prefix.join(name)).into_iter()
+    let pcs = prefix.strip_prefix(OF_PCS.0).map(|name| Path::new(OF_PCS.1).join(name));
+    let own = ["etc/slurm.conf", "etc/slurm/slurm.conf"].map(|name| prefix.join(name));
+    own.into_iter().chain(pcs.map(|directory| directory.join("slurm.conf")))
 }
 
 fn real(path: PathBuf) -> PathBuf {

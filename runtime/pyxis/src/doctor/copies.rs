@@ -10,7 +10,7 @@ use super::shell::quoted;
 use super::slurm::Slurm;
 
 /// Where copies of the plugin have been seen.
-const PATTERNS: [&str; 7] = [
+const PATTERNS: [&str; 11] = [
     "/usr/lib/slurm*/spank_pyxis.so",
     "/usr/lib64/slurm*/spank_pyxis.so",
     "/usr/lib/*/slurm*/spank_pyxis.so",
@@ -18,6 +18,10 @@ const PATTERNS: [&str; 7] = [
     "/usr/local/lib/*/slurm*/spank_pyxis.so",
     "/opt/slurm/lib*/slurm/spank_pyxis.so",
     "/opt/slurm/*/lib*/slurm/spank_pyxis.so",
+    "/opt/pyxis/spank_pyxis.so",
+    "/opt/aws/pcs/scheduler/*/lib*/slurm/spank_pyxis.so",
+    "/cm/shared/apps/slurm/*/lib*/slurm/spank_pyxis.so",
+    "/cm/local/apps/slurm/*/lib*/slurm/spank_pyxis.so",
 ];
 
 /// Those that there are, in the usual places.

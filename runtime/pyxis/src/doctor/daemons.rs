@@ -141,6 +141,10 @@ fn conf_of(process: &Process) -> Option<PathBuf> {
     if let Some(at) = words.iter().position(|word| *word == b"-f") {
         return words.get(at + 1).map(|word| path(word));
     }
+    // Asked of slurmctld; a slurmd with that links its copy here.
+    if words.iter().any(|word| word.starts_with(b"--conf-server")) {
+        return Some("/run/slurm/conf/slurm.conf".into());
+    }
     let variables = process.read("environ", bounded::OF_PROCESS)?;
     let mut variables = variables.split(|byte| *byte == 0);
     variables.find_map(|variable| variable.strip_prefix(b"SLURM_CONF=")).map(path)

@@ -15,8 +15,12 @@ use super::shell::quoted;
 const SETTINGS: [(&str, &str, &str); 3] = [
     ("user.max_user_namespaces", "0", "15000"),
     ("kernel.unprivileged_userns_clone", "0", "1"),
-    ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+    (APPARMOR, "1", "0"),
 ];
+/// Ubuntu's: it forbids them to programs that have no profile.
+const APPARMOR: &str = "kernel.apparmor_restrict_unprivileged_userns";
+/// Of AppArmor's parser, which knows such profiles if it has this; older ones refuse them.
+const PARSER: &str = "/etc/apparmor.d/abi/4.0";
 /// Where files of such settings are; of two with one name the later folder's counts.
 const FOLDERS: [&str; 4] =
     ["/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d"];
@@ -35,24 +39,27 @@ pub(super) fn check(layers_on_disk: &[PathBuf], report: &mut Report) {
         let now = bounded::beginning(Path::new(&path), OF_PROCESS).ok();
         let forbids = now.is_some_and(|value| value.trim_ascii() == bad.as_bytes());
         let last = files.iter().rfind(|file| file.value(name).is_some());
+        let profile = || (name == APPARMOR).then(Profile::of_this_program).flatten();
         if forbids && !works {
+            let allow = || format!("{} && sysctl --system", persist(name, good, last));
             report.error(
                 "kernel-setting",
                 format!("{name} is {bad}: users cannot make user namespaces"),
-                format!("{} && sysctl --system", persist(name, good, last)),
+                profile().and_then(Profile::mend).unwrap_or_else(allow),
             );
         }
         // Where it holds already and containers start all the same (a profile of AppArmor's, say),
-        // it is no fault.
+        // it is no fault; nor is AppArmor's where the profile is there.
         if let Some(file) = last.filter(|file| file.value(name) == Some(bad)) {
-            if !(forbids && works) {
+            let allowed = forbids && works || profile().is_some_and(|profile| profile.is_there());
+            if !allowed {
                 report.warning(
                     "kernel-boot",
                     format!(
                         "{} sets {name} to {bad} at boot: users cannot make user namespaces then",
                         file.path.display()
                     ),
-                    persist(name, good, last),
+                    profile().and_then(Profile::mend).unwrap_or_else(|| persist(name, good, last)),
                 );
             }
         }
@@ -121,6 +128,38 @@ fn persist(name: &str, good: &str, last: Option<&SettingsFile>) -> String {
         }
     };
     format!("echo '{name} = {good}' >> {ours}")
+}
+
+/// AppArmor's profile for this program: where its package has it, and where it is put.
+struct Profile {
+    source: PathBuf,
+    place: PathBuf,
+}
+
+impl Profile {
+    /// Where the parser knows such profiles.
+    fn of_this_program() -> Option<Profile> {
+        owner::real(Path::new(PARSER))?;
+        let exe = std::fs::read_link("/proc/self/exe").ok()?;
+        let prefix = exe.parent()?.parent()?;
+        let name = if prefix == Path::new("/usr") { "pyxis" } else { "pyxis-make" };
+        let place = Path::new("/etc/apparmor.d").join(name);
+        Some(Profile { source: prefix.join("share/pyxis/apparmor"), place })
+    }
+
+    fn is_there(&self) -> bool {
+        owner::real(&self.place).is_some()
+    }
+
+    /// The command that loads it: the setting may then stay as it is.
+    fn mend(self) -> Option<String> {
+        let load = format!("apparmor_parser -r {}", quoted(&self.place));
+        if self.is_there() {
+            return Some(load);
+        }
+        owner::real(&self.source)?;
+        Some(format!("cp {} {} && {load}", quoted(&self.source), quoted(&self.place)))
+    }
 }
 
 /// A child process tries, because there is no way back.

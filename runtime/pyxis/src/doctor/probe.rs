@@ -61,8 +61,7 @@ impl Step {
                 "sysctl -w user.max_user_namespaces=15000 (and look at seccomp filters and a chroot)"
             }
             Step::Mounts => {
-                "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile \
-                 with `userns,` for pyxis"
+                "an AppArmor profile with `userns,` for pyxis, as in its package's share/pyxis/apparmor"
             }
             Step::Overlay => "modprobe overlay; overlays of users need Linux 5.11",
             Step::Layer => {

@@ -27,7 +27,20 @@ const DIRECTORIES: [&str; 6] = [
     "/opt/slurm/sbin",
 ];
 /// Where sites keep several.
-const SEVERAL: [&str; 2] = ["/opt/slurm/*/bin", "/opt/slurm/*/sbin"];
+const SEVERAL: [&str; 10] = [
+    "/opt/slurm/*/bin",
+    "/opt/slurm/*/sbin",
+    // AWS's Parallel Computing Service.
+    "/opt/aws/pcs/scheduler/*/bin",
+    "/opt/aws/pcs/scheduler/*/sbin",
+    // Bright, now Base Command Manager.
+    "/cm/shared/apps/slurm/*/bin",
+    "/cm/shared/apps/slurm/*/sbin",
+    "/cm/local/apps/slurm/bin",
+    "/cm/local/apps/slurm/sbin",
+    "/cm/local/apps/slurm/*/bin",
+    "/cm/local/apps/slurm/*/sbin",
+];
 /// Where the library and the plugins are, below a prefix.
 const LIBRARIES: [&str; 6] = [
     "lib/slurm",

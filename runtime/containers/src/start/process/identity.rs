@@ -120,7 +120,12 @@ fn user_namespace_hint() -> String {
         .iter()
         .filter(|(_, path, bad, _)| fs::read_to_string(path).is_ok_and(|text| text.trim() == *bad))
         .map(|(name, _, bad, good)| {
-            format!(" ({name} is {bad} on this node; `sysctl -w {name}={good}` allows them)")
+            // A node is not weakened for what a profile allows.
+            let how = match name.contains("apparmor") {
+                true => "pyxis needs its profile in AppArmor; `pyxis doctor` says how".to_owned(),
+                false => format!("`sysctl -w {name}={good}` allows them"),
+            };
+            format!(" ({name} is {bad} on this node; {how})")
         })
         .collect()
 }
