@@ -2,7 +2,7 @@
 
 use crate::compile::{Built, Main, Part};
 use crate::error::Error;
-use crate::facts::{Release, Words};
+use crate::facts::{Facts, Release, Words};
 use crate::package::{Entry, Package, Relations, What};
 use crate::relations::{self, build_name};
 use crate::verb::{Arch, Format};
@@ -50,9 +50,11 @@ pub(crate) fn packages(
     let facts = &release.facts;
     let mut all = Vec::new();
     if let (Some(main), Some(documents)) = (&built.main, documents) {
-        let package = pyxis(main, documents, release, format, lib);
+        let whole = built.plugins.len() == slurm_releases::RELEASES.len();
+        let package = pyxis(main, documents, release, format, lib, whole);
         all.push(debug(&package, &[&main.command, &main.loader], release, format));
         all.push(package);
+        all.push(finish(enroot(facts), release, format));
     }
     for (name, part) in &built.plugins {
         let path = format!("{lib}/pyxis/{name}/spank_pyxis.so");
@@ -114,14 +116,16 @@ fn pyxis(
     release: &Release,
     format: Format,
     lib: &str,
+    whole: bool,
 ) -> Package {
     let mut files = common(built, &built.loader, documents, release, format, lib);
     files.push(Entry { path: format!("{lib}/pyxis"), what: What::Directory });
     files.push(file("etc/pyxis/pyxis.toml".into(), release.settings.clone().into(), 0o644));
-    let mut relations = relations::pyxis(match format {
+    let slurm = match format {
         Format::Deb => &release.facts.slurm.deb,
         Format::Rpm => &release.facts.slurm.rpm,
-    });
+    };
+    let mut relations = relations::pyxis(slurm, format, whole);
     wants(&mut relations, &[&built.command, &built.loader]);
     let package = Package {
         relations,
@@ -132,6 +136,20 @@ fn pyxis(
         ..empty("pyxis".into(), &release.facts.pyxis)
     };
     finish(package, release, format)
+}
+
+/// The command under enroot's name.
+fn enroot(facts: &Facts) -> Package {
+    let link = |path: &str, to: &str| Entry { path: path.into(), what: What::Link(to.into()) };
+    Package {
+        relations: relations::enroot(),
+        any_arch: true,
+        files: vec![
+            link("usr/bin/enroot", "pyxis"),
+            link("usr/share/man/man1/enroot.1.gz", "pyxis.1.gz"),
+        ],
+        ..empty("pyxis-enroot".into(), &facts.enroot)
+    }
 }
 
 /// The command, what Slurm loads, and the documents of both.

@@ -164,6 +164,7 @@ fn fields(relations: &Relations, version: &str, field: &mut impl FnMut(&str, &st
     field("Conflicts", &[relations.conflicts.as_slice(), &relations.replaces].concat().join(", "));
     field("Replaces", &relations.replaces.join(", "));
     let mut provides: Vec<String> = relations.provides.iter().map(|p| (*p).to_owned()).collect();
+    provides.extend(relations.provides_version.map(|(name, of)| format!("{name} (= {of})")));
     if let Some(name) = relations.replaces.first() {
         provides.extend(relations.stands_for.iter().map(|version| format!("{name} (= {version})")));
     }

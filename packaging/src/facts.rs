@@ -16,6 +16,7 @@ pub(crate) struct Facts {
     pub(crate) pyxis: Words,
     pub(crate) build: Words,
     pub(crate) all: Words,
+    pub(crate) enroot: Words,
     pub(crate) debug: Words,
     pub(crate) single: Words,
     pub(crate) slurm: SlurmPackages,

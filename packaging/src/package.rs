@@ -35,6 +35,8 @@ pub(crate) struct Relations {
     pub(crate) suggests: Vec<&'static str>,
     pub(crate) enhances: Vec<&'static str>,
     pub(crate) provides: Vec<&'static str>,
+    /// Another package's name, in a version.
+    pub(crate) provides_version: Option<(&'static str, &'static str)>,
     /// Packages that cannot be there beside it.
     pub(crate) conflicts: Vec<&'static str>,
     /// Packages that this one takes the place of.

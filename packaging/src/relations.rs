@@ -1,6 +1,7 @@
 //! How the packages relate to each other, to Slurm and to the original pyxis.
 
 use crate::package::Relations;
+use crate::verb::Format;
 use build_matrix::lists;
 use build_matrix::workspace::Known;
 use slurm_releases::RELEASES;
@@ -38,13 +39,27 @@ pub(crate) fn build_name(release: &str) -> String {
     format!("pyxis-slurm{release}")
 }
 
-/// Of the package `pyxis`; `slurm` are the names that Slurm's packages have.
-pub(crate) fn pyxis(slurm: &[String]) -> Relations {
+/// Of the package `pyxis`; `slurm` are the names that Slurm's packages have, and `whole` says whether there is a build for
+/// every release.
+pub(crate) fn pyxis(slurm: &[String], format: Format, whole: bool) -> Relations {
     let newest = RELEASES.last().expect("there are releases");
     let next = slurm_releases::above(newest.name).expect("a release has two parts");
     Relations {
-        // Nothing without which a job would fail is only recommended: images of nodes are made without.
-        requires: [vec![vec!["pyxis-all", "pyxis-slurm"]], import()].concat(),
+        // Nothing without which a job would fail is only recommended: images of nodes are made without. Of several packages
+        // that would do apt takes the one that is named first, dnf any: there all builds come along.
+        same_version: match (format, whole) {
+            (Format::Rpm, true) => vec!["pyxis-all".into()],
+            _ => Vec::new(),
+        },
+        requires: [
+            match (format, whole) {
+                (Format::Deb, true) => vec![vec!["pyxis-all", "pyxis-slurm"]],
+                (Format::Rpm, true) => Vec::new(),
+                (_, false) => vec![vec!["pyxis-slurm"]],
+            },
+            import(),
+        ]
+        .concat(),
         recommends: vec![vec!["squashfuse"]],
         suggests: vec!["enroot", "fuse-overlayfs"],
         replaces: vec![ORIGINAL_NAME],
@@ -59,6 +74,17 @@ pub(crate) fn build() -> Relations {
     Relations {
         same_version: vec!["pyxis".into()],
         provides: vec!["pyxis-slurm"],
+        ..Relations::default()
+    }
+}
+
+/// Of the command under enroot's name, in place of NVIDIA's packages.
+pub(crate) fn enroot() -> Relations {
+    Relations {
+        same_version: vec!["pyxis".into()],
+        // Not obsolete: an upgrade of all packages leaves a node with the enroot that it has.
+        conflicts: vec!["enroot", "enroot-hardened"],
+        provides_version: Some(("enroot", "4.1.2-1")),
         ..Relations::default()
     }
 }

@@ -80,6 +80,9 @@ fn relate(builder: &mut PackageBuilder, relations: &Relations, release: &Release
     for name in &relations.provides {
         builder.provides(Dependency::any(*name));
     }
+    if let Some((name, version)) = relations.provides_version {
+        builder.provides(Dependency::eq(name, version));
+    }
     for name in &relations.conflicts {
         builder.conflicts(Dependency::any(*name));
     }

@@ -165,12 +165,12 @@ older() {
     [ "$status" -ne 0 ]
 }
 
-# A root with an AppArmor whose parser leaves a line, and knows abi/$1.
+# A root with an AppArmor whose parser leaves a line, where apt has scripts look for it, and knows abi/$1.
 apparmor() {
     mkdir -p "$root/etc/apparmor.d/abi" "$root/sys/kernel/security/apparmor"
     touch "$root/etc/apparmor.d/abi/$1" "$root/sys/kernel/security/apparmor/profiles"
     # shellcheck disable=SC2016
-    printf '#!/bin/sh\necho "$*" >> /parser\n' | install -m 755 /dev/stdin "$root/usr/local/sbin/apparmor_parser"
+    printf '#!/bin/sh\necho "$*" >> /parser\n' | install -m 755 /dev/stdin "$root/usr/sbin/apparmor_parser"
 }
 
 some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22.05_$version-1_amd64.deb"; }
@@ -259,6 +259,30 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
     rm "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
     echo 'required /opt/pyxis/spank_pyxis.so' > "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
     takes_the_option
+}
+
+@test "pyxis-enroot: the command under enroot's name, in place of enroot" {
+    root_of bookworm
+    mkdir -p "$BATS_TEST_TMPDIR/enroot/usr/bin"
+    printf '#!/bin/sh\necho the real one\n' | install -m 755 /dev/stdin "$BATS_TEST_TMPDIR/enroot/usr/bin/enroot"
+    made_up enroot 4.0.1-1
+    inside dpkg -i /tmp/enroot_4.0.1-1.deb > /dev/null
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    [ "$(inside enroot version)" = "the real one" ]
+    apt_inside install "/packages/pyxis-enroot_$version-1_all.deb"
+    # What scripts compare.
+    [ "$(inside enroot version)" = 4.1.2 ]
+    run inside env HOME=/root enroot info
+    [ "$status" -eq 0 ]
+    has "Enroot version: 4.1.2"
+    has "  ENROOT_DATA_PATH=/root/.local/share/enroot"
+    [ "$(inside pyxis version)" = "$version" ]
+    # Another package that wants enroot has it.
+    made_up wants 1 $'Depends: enroot (>= 4)\n'
+    inside dpkg -i /tmp/wants_1.deb > /dev/null
+    run inside dpkg -i /tmp/enroot_4.0.1-1.deb
+    [ "$status" -ne 0 ]
 }
 
 @test "no file is in two debs" {

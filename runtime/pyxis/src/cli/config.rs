@@ -1,5 +1,7 @@
 //! `pyxis config`.
 
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use hygiene::console;
@@ -7,6 +9,7 @@ use pyxis::settings::enroot::{Effect, effect_of};
 use pyxis::settings::{FILE, Origin, SETTINGS, Settings};
 
 use super::CliError;
+use super::version::ENROOT;
 
 /// Prints the settings as a file would have them, and where each comes from.
 pub(crate) fn show(settings: &Settings) -> Result<ExitCode, CliError> {
@@ -33,6 +36,46 @@ pub(crate) fn show(settings: &Settings) -> Result<ExitCode, CliError> {
         });
     }
     lines.extend(of_enroot(settings));
+    console::print_lines(lines).map_err(CliError::Output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `enroot info`, in its form: the variables that hold, sorted.
+pub(crate) fn show_as_enroot(settings: &Settings) -> Result<ExitCode, CliError> {
+    let mut variables: BTreeMap<String, String> = settings
+        .host
+        .iter()
+        .filter(|(name, _)| name.as_bytes().starts_with(b"ENROOT_"))
+        .map(|(name, value)| {
+            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+        })
+        .collect();
+    for (setting, value, _) in settings.resolved.all() {
+        let said = value.filter(|_| setting.variable.starts_with("ENROOT_"));
+        if let Some(said) = said {
+            let text = said.to_text().to_string_lossy().into_owned();
+            variables.entry(setting.variable.to_owned()).or_insert(text);
+        }
+    }
+    let paths = &settings.paths;
+    for (name, place) in [
+        ("ENROOT_DATA_PATH", paths.data.clone()),
+        ("ENROOT_RUNTIME_PATH", Some(paths.runtime.0.clone())),
+        ("ENROOT_TEMP_PATH", Some(paths.temp.clone())),
+    ] {
+        if let Some(place) = place {
+            variables.entry(name.to_owned()).or_insert_with(|| place.display().to_string());
+        }
+    }
+    variables.insert("ENROOT_VERSION".to_owned(), ENROOT.to_owned());
+    let file = settings.enroot.files.first().map(|path| path.display().to_string());
+    let mut lines = vec![
+        format!("Enroot version: {ENROOT}"),
+        format!("Config file: {}", file.unwrap_or_else(|| "/etc/enroot/enroot.conf".to_owned())),
+        String::new(),
+        "Environment variables:".to_owned(),
+    ];
+    lines.extend(variables.iter().map(|(name, value)| format!("  {name}={value}")));
     console::print_lines(lines).map_err(CliError::Output)?;
     Ok(ExitCode::SUCCESS)
 }

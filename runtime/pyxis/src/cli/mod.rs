@@ -168,6 +168,7 @@ impl Verb {
             Verb::Images(args) => args.run(settings),
             Verb::Gc(args) => args.run(settings),
             Verb::Du => images::usage(settings),
+            Verb::Config if as_enroot() => config::show_as_enroot(settings),
             Verb::Config => config::show(settings),
             Verb::Bundle { .. } => Err(CliError::NoBundle),
             Verb::Doctor(_) | Verb::Generate(_) | Verb::Version(_) | Verb::Fits => {
