@@ -67,6 +67,9 @@ pub(crate) fn show_as_enroot(settings: &Settings) -> Result<ExitCode, CliError> 
             variables.entry(name.to_owned()).or_insert_with(|| place.display().to_string());
         }
     }
+    // enroot has no variable for what is off.
+    let off = ["n", "no", "N", "No", "NO", "f", "F", "false", "False", "FALSE"];
+    variables.retain(|_, value| !off.contains(&value.as_str()));
     variables.insert("ENROOT_VERSION".to_owned(), ENROOT.to_owned());
     let file = settings.enroot.files.first().map(|path| path.display().to_string());
     let mut lines = vec![
