@@ -39,6 +39,19 @@ setup() { image=$(image busybox); }
     output_has LC_ALL=POSIX
 }
 
+@test "what would load the host's libraries and files stays outside unless asked for" {
+    only_pyxis "they come in there"
+    local name names=(LD_PRELOAD LD_AUDIT BASH_ENV ENV PYTHONHOME PYTHONSTARTUP XDG_RUNTIME_DIR GCONV_PATH)
+    run_srun --export="ALL$(printf ',%s=/nonexistent' "${names[@]}"),LD_LIBRARY_PATH=/opt/lib" --container-image="$image" env
+    for name in "${names[@]}"; do
+        [ "$(grep -c "^$name=" <<< "$output")" -eq 0 ]
+    done
+    output_has LD_LIBRARY_PATH=/opt/lib
+    run_srun --export=ALL,PYTHONHOME=/nonexistent,ENV=/nonexistent --container-image="$image" --container-env=PYTHONHOME env
+    output_has PYTHONHOME=/nonexistent
+    output_lacks $'\nENV='
+}
+
 @test "very long values and strange bytes pass" {
     local long
     long=$(head -c 60000 /dev/zero | tr '\0' x)

@@ -50,6 +50,8 @@ pub struct Config {
     pub use_squashfuse: bool,
     /// Container runtime.
     pub runtime: RuntimeChoice,
+    /// The job's variables that a container does not get, separated by commas.
+    pub drop_env: PathBuf,
     /// The `pyxis` command; looked for in PATH where it is a bare name.
     pub pyxis_path: PathBuf,
 }
@@ -66,10 +68,16 @@ impl Default for Config {
             shared_store: None,
             use_squashfuse: false,
             runtime: RuntimeChoice::default(),
+            drop_env: DROPPED.into(),
             pyxis_path: "pyxis".into(),
         }
     }
 }
+
+/// Variables whose values name what the host has and an image has not, or not as the host has it: locales, libraries and
+/// files that every program loads, a directory of a login.
+const DROPPED: &str = "LANG,LANGUAGE,LC_ALL,LD_PRELOAD,LD_AUDIT,GCONV_PATH,LOCPATH,BASH_ENV,ENV,ZDOTDIR,PYTHONHOME,\
+    PYTHONSTARTUP,PERL5OPT,RUBYOPT,XDG_RUNTIME_DIR,DBUS_SESSION_BUS_ADDRESS";
 
 /// An argument that is no good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +142,10 @@ impl Config {
             (.., Some(perhaps)) => {
                 (absolute || value.is_empty()).then(|| *perhaps = absolute.then(path))
             }
+            _ if key == b"drop_env" => {
+                self.drop_env = path();
+                Some(())
+            }
             _ => self.word(key, value).ok_or_else(|| ConfigError::Unknown(text(argument)))?,
         };
         understood.ok_or_else(|| ConfigError::Value(text(key), text(value)))
@@ -183,7 +195,7 @@ mod tests {
     fn every_key_is_read() {
         let config = parse(
             "runtime_path=/a execute_entrypoint=1 container_scope=job sbatch_support=no \
-             use_enroot_load=true importer=/b shared_store=/s use_squashfuse=y runtime=pyxis pyxis_path=/c/pyxis",
+             use_enroot_load=true importer=/b shared_store=/s use_squashfuse=y runtime=pyxis pyxis_path=/c/pyxis drop_env=A,B",
         )
         .unwrap();
         assert_eq!(
@@ -198,6 +210,7 @@ mod tests {
                 shared_store: Some("/s".into()),
                 use_squashfuse: true,
                 runtime: RuntimeChoice::Pyxis,
+                drop_env: "A,B".into(),
                 pyxis_path: "/c/pyxis".into(),
             }
         );

@@ -3,28 +3,29 @@
 use super::error::StepError;
 use handover::{Handover, Part};
 use spank_bindings::Spank;
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
-/// Locales of the host that an image need not have.
-const DROPPED: [&CStr; 3] = [c"LANG", c"LANGUAGE", c"LC_ALL"];
 /// For each task of a PyTorch image, where its launcher would have set them.
 const PYTORCH: [(&CStr, &CStr); 2] =
     [(c"SLURM_PROCID", c"RANK"), (c"SLURM_LOCALID", c"LOCAL_RANK")];
 
-/// Sets the container's variables; those named in `kept` keep the job's value.
+/// Sets the container's variables, without the job's that are to be `dropped`; those named in `kept` keep the job's value.
 pub(super) fn import(
     spank: &Spank<'_>,
     container: &Handover,
+    dropped: &OsStr,
     kept: &[OsString],
 ) -> Result<(), StepError> {
     let keeps = |name: &[u8]| kept.iter().any(|kept| kept.as_bytes() == name);
-    for name in DROPPED {
-        if !keeps(name.to_bytes()) {
-            spank.unsetenv(name)?;
+    for name in dropped.as_bytes().split(|byte| *byte == b',') {
+        if !keeps(name) {
+            if let Ok(name) = CString::new(name) {
+                spank.unsetenv(&name)?;
+            }
         }
     }
     let block = read(container).map_err(StepError::Environ)?;

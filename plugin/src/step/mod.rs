@@ -108,7 +108,7 @@ impl Step {
             launch::launch(context, runtime, &self.shared, channels)
         })?;
         join::check_unshared(&container, plan.unshare)?;
-        environ::import(spank, &container, &plan.env)?;
+        environ::import(spank, &container, config.drop_env.as_os_str(), &plan.env)?;
         join::enter(container, plan.workdir.as_deref())?;
         if !self.job.privileged {
             handover::seccomp::install().map_err(StepError::Seccomp)?;
