@@ -36,6 +36,9 @@ pub struct Entry {
     pub propagation: MsFlags,
     /// Options handed to the file system.
     pub data: String,
+    /// Options of a bind mount that mean nothing to the kernel, which is handed none (enroot hands it all, and it looks at
+    /// none).
+    pub ignored: Vec<String>,
     /// What to make at the target.
     pub create: Option<Create>,
     /// Unmount the target instead (`x-detach`).
@@ -71,7 +74,7 @@ const PROPAGATION: [(&str, MsFlags); 8] = [
 ];
 
 /// Option, flag, and whether the option clears the flag.
-const FLAGS: [(&str, MsFlags, bool); 24] = [
+const FLAGS: [(&str, MsFlags, bool); 25] = [
     ("async", MsFlags::MS_SYNCHRONOUS, true),
     ("atime", MsFlags::MS_NOATIME, true),
     ("bind", MsFlags::MS_BIND, false),
@@ -87,6 +90,8 @@ const FLAGS: [(&str, MsFlags, bool); 24] = [
     ("nostrictatime", MsFlags::MS_STRICTATIME, true),
     ("nosuid", MsFlags::MS_NOSUID, false),
     ("rbind", MsFlags::MS_BIND.union(MsFlags::MS_REC), false),
+    // As docker has it.
+    ("readonly", MsFlags::MS_RDONLY, false),
     ("relatime", MsFlags::MS_RELATIME, false),
     ("remount", MsFlags::MS_REMOUNT, false),
     ("ro", MsFlags::MS_RDONLY, false),
@@ -102,6 +107,34 @@ const FLAGS: [(&str, MsFlags, bool); 24] = [
 const IGNORED: [&str; 11] = [
     "auto", "defaults", "group", "noauto", "nogroup", "noowner", "nouser", "nousers", "owner",
     "user", "users",
+];
+
+/// Options of file systems, and of who mounts them, that lines for a bind mount often have. They say nothing of a bind.
+const OF_FILE_SYSTEMS: [&str; 24] = [
+    "_netdev",
+    "acl",
+    "noacl",
+    "bg",
+    "fg",
+    "hard",
+    "soft",
+    "intr",
+    "nointr",
+    "nolock",
+    "discard",
+    "nodiscard",
+    "flock",
+    "noflock",
+    "iversion",
+    "noiversion",
+    "mand",
+    "nomand",
+    "quota",
+    "noquota",
+    "usrquota",
+    "grpquota",
+    "user_xattr",
+    "inode64",
 ];
 
 /// The fields of a line, with what enroot puts in the place of those that are absent.
@@ -193,6 +226,7 @@ impl Entry {
             flags: MsFlags::empty(),
             propagation: MsFlags::empty(),
             data: String::new(),
+            ignored: Vec::new(),
             create: None,
             detach: false,
             nofail: false,
@@ -205,15 +239,34 @@ impl Entry {
         if entry.is_bind() && !strictly {
             entry.data.clear();
         }
+        entry.ignore_what_a_bind_has_not().map_err(bad)?;
         entry.check().map_err(bad)?;
         Ok(entry)
     }
 
+    /// A line of /etc/fstab is good for a container, too. What is nearly a flag is a mistake: a mount that was to be read-only
+    /// is not to be writable for a letter.
+    fn ignore_what_a_bind_has_not(&mut self) -> Result<(), &'static str> {
+        if !self.is_bind() || self.data.is_empty() {
+            return Ok(());
+        }
+        let data = std::mem::take(&mut self.data);
+        self.ignored = data.split(',').map(str::to_owned).collect();
+        let flags =
+            || FLAGS.iter().map(|(name, ..)| *name).chain(PROPAGATION.map(|(name, _)| name));
+        let mistaken = |word: &String| {
+            let most = if word.len() < 5 { 1 } else { 2 };
+            flags().any(|flag| strsim::damerau_levenshtein(word, flag) <= most)
+        };
+        self.ignored.retain(|word| !OF_FILE_SYSTEMS.contains(&word.as_str()));
+        match self.ignored.iter().any(mistaken) {
+            true => Err("a bind mount has no such option"),
+            false => Ok(()),
+        }
+    }
+
     /// What the options want of each other.
     fn check(&self) -> Result<(), &'static str> {
-        if self.is_bind() && !self.data.is_empty() {
-            return Err("a bind mount has no such option");
-        }
         let does_something = self.fstype != "none"
             || self.detach
             || !self.propagation.is_empty()
@@ -367,6 +420,19 @@ mod tests {
     }
 
     #[test]
+    fn what_means_nothing_to_a_bind_is_ignored() {
+        let line = "/scratch /scratch none x-create=dir,rw,nosuid,bind,relatime,fs_passno=1 0 0";
+        assert_eq!(entry(line).ignored, ["fs_passno=1"]);
+        assert!(entry(line).data.is_empty() && entry(line).is_bind());
+        let got = entry("/a /b none bind,_netdev,iversion,comment=x,mode=0755,nosymfollow,hard,ro");
+        assert_eq!(got.ignored, ["comment=x", "mode=0755", "nosymfollow"]);
+        assert!(got.flags.contains(MsFlags::MS_RDONLY));
+        assert!(entry("/a /b none rbind,readonly").flags.contains(MsFlags::MS_RDONLY));
+        // A file system has its own.
+        assert_eq!(entry("tmpfs /b tmpfs mode=0755,size=1m").data, "mode=0755,size=1m");
+    }
+
+    #[test]
     fn later_options_win() {
         let got = entry("/a /b none x-create=auto,rbind,ro,rw,nosuid,rslave,private");
         assert!(!got.flags.contains(MsFlags::MS_RDONLY));
@@ -389,9 +455,12 @@ mod tests {
         assert!(Entry::parse(OsStr::new("/a /b none bind,x-create=pipe")).is_err());
         let typo = Entry::parse(OsStr::new("/a /b none x-create=auto,rbind,r0")).unwrap_err();
         assert!(typo.to_string().ends_with("a bind mount has no such option"), "{typo}");
+        for typo in ["rO", "redonly", "nosuidd", "noexe", "rprvate", "r"] {
+            let line = format!("/a /b none bind,{typo}");
+            assert!(Entry::parse(OsStr::new(&line)).is_err(), "{typo}");
+        }
         assert!(Entry::parse(OsStr::new("/a /b none bind,x-systemd.automount")).is_ok());
         let of_site = "/a /b none bind,_netdev,nomand,ro";
-        assert!(Entry::parse(OsStr::new(of_site)).is_err());
         let read = Entry::parse_of_site(OsStr::new(of_site)).unwrap().unwrap();
         assert!(read.data.is_empty() && read.flags.contains(MsFlags::MS_RDONLY));
         let own = Entry::parse_of_site(OsStr::new("tmpfs /b tmpfs size=1g")).unwrap().unwrap();

@@ -38,6 +38,7 @@ fn entry(source: PathBuf, target: &str) -> Entry {
             | MsFlags::MS_NOEXEC,
         propagation: MsFlags::empty(),
         data: String::new(),
+        ignored: Vec::new(),
         create: Some(Create::Directory),
         detach: false,
         // A cgroup that has gone or is hidden is no reason not to start.

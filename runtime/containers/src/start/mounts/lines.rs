@@ -32,6 +32,12 @@ pub(in crate::start) fn unless_nofail(
     entry: &Entry,
     result: Result<(), StartError>,
 ) -> Result<(), StartError> {
+    if !entry.ignored.is_empty() && !entry.silent {
+        let (source, words) = (entry.source.to_string_lossy(), entry.ignored.join(","));
+        console::tell(format_args!(
+            "pyxis: mount of {source}: ignored, for it means nothing to a bind mount: {words}"
+        ));
+    }
     match result {
         Err(error) if entry.nofail => {
             if !entry.silent {
@@ -189,10 +195,9 @@ fn mount_entry(
     let per_mount = entry.flags - MsFlags::MS_BIND - MsFlags::MS_REC;
     match source {
         Some(source) => {
-            bind(source, target, entry.flags & (MsFlags::MS_BIND | MsFlags::MS_REC))
-                .map_err(failed)?;
+            let flags = entry.flags & (MsFlags::MS_BIND | MsFlags::MS_REC);
+            let recursive = bind(source, target, flags).map_err(failed)?;
             if !per_mount.is_empty() {
-                let recursive = entry.flags.contains(MsFlags::MS_REC);
                 restrict(target, per_mount, recursive).map_err(failed)?;
             }
         }
@@ -213,16 +218,23 @@ fn mount_entry(
 }
 
 /// Binds an opened path, whatever tree it is in, to `target` in the present root. A file is found by
-/// that root's `/proc`.
-fn bind(source: &OwnedFd, target: &Path, flags: MsFlags) -> nix::Result<()> {
+/// that root's `/proc`. Returns whether what is mounted below came along: in a user namespace the kernel
+/// has no directory without (`EINVAL`), since that would show what the mounts cover.
+fn bind(source: &OwnedFd, target: &Path, flags: MsFlags) -> nix::Result<bool> {
     if is_directory(source) {
         fchdir(source)?;
-        let bound = mount(Some("."), target, NONE, flags, NONE);
+        let bind = |flags| mount(Some("."), target, NONE, flags, NONE);
+        let bound = match bind(flags) {
+            Err(Errno::EINVAL) if !flags.contains(MsFlags::MS_REC) => {
+                bind(flags | MsFlags::MS_REC).map(|()| true)
+            }
+            bound => bound.map(|()| flags.contains(MsFlags::MS_REC)),
+        };
         chdir("/")?;
         return bound;
     }
     let path = format!("/proc/self/fd/{}", source.as_raw_fd());
-    mount(Some(path.as_str()), target, NONE, flags, NONE)
+    mount(Some(path.as_str()), target, NONE, flags, NONE).map(|()| false)
 }
 
 /// Binds an opened directory to a path of the present root.
@@ -234,6 +246,7 @@ pub(in crate::start) fn bind_directory(
     let mut flags = MsFlags::MS_BIND;
     flags.set(MsFlags::MS_REC, recursive);
     bind(source, Path::new(target), flags)
+        .map(drop)
         .map_err(|errno| StartError::mount("a directory", target, errno))
 }
 
