@@ -5,6 +5,13 @@ load common
 
 setup() { image=$(image busybox); }
 
+@test "packages make devices: it succeeds, and there is none; FIFOs and files are made" {
+    only_pyxis "making a device fails there"
+    run_srun --container-image="$image" --container-remap-root --container-writable \
+        sh -c 'mknod /c c 1 3 && mknod /b b 7 0 && mknod /p p && mkfifo /q && test -p /p && test -p /q && test ! -e /c && test ! -e /b && echo all'
+    output_has all
+}
+
 @test "the user keeps its name, ids and home" {
     run_srun --container-image="$image" sh -c 'echo "$(id -u):$(id -g):$(id -un)"; echo $HOME'
     [ "${lines[0]}" = "$(id -u):$(id -g):$(id -un)" ]

@@ -37,6 +37,42 @@ setup() { image=$(image busybox); }
     output_has here
 }
 
+@test "a relative source without a target is at its own place" {
+    only_pyxis "it is mounted over the root there"
+    mkdir "$BATS_TEST_TMPDIR/place"
+    echo here > "$BATS_TEST_TMPDIR/place/file"
+    cd "$BATS_TEST_TMPDIR"
+    run_srun --container-image="$image" --container-mounts=./place cat "$BATS_TEST_TMPDIR/place/file"
+    output_has here
+    cd place
+    run_srun --container-image="$image" --container-mounts=. cat "$BATS_TEST_TMPDIR/place/file"
+    output_has here
+    run_srun --export=NONE --container-image="$image" --container-mounts=.:/x,. /bin/cat /x/file "$BATS_TEST_TMPDIR/place/file"
+    [ "$(grep -c '^here$' <<< "$output")" -eq 2 ]
+}
+
+@test "colons and commas of names follow a backslash" {
+    only_pyxis "there is no way to say it there"
+    mkdir "$BATS_TEST_TMPDIR/a:b" "$BATS_TEST_TMPDIR/c,d"
+    echo colon > "$BATS_TEST_TMPDIR/a:b/file"
+    echo comma > "$BATS_TEST_TMPDIR/c,d/file"
+    cd "$BATS_TEST_TMPDIR"
+    run_srun --container-image="$image" --container-mounts='./a\:b:/x,./c\,d:/y\:z:ro' cat /x/file /y:z/file
+    output_has colon
+    output_has comma
+    run_srun --container-image="$image" --container-mounts='./a\:b:/x' --container-mounts='./c\,d:/y' cat /x/file /y/file
+    output_has comma
+}
+
+@test "words of fstab that mean nothing to a bind mount" {
+    only_builtin "the kernel ignores all of them there"
+    run_srun --container-image="$image" --container-mounts=/usr:/mnt:_netdev+ro+x-systemd.automount+comment=x grep ' /mnt ' /proc/self/mountinfo
+    output_has ' /mnt ro,'
+    run_srun_unchecked --container-image="$image" --container-mounts=/usr:/mnt:r0 echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+}
+
 @test "a writable mount writes to the host, a read-only one does not" {
     mkdir "$BATS_TEST_TMPDIR/data"
     run_srun --container-image="$image" --container-mounts="$BATS_TEST_TMPDIR/data:/mnt" touch /mnt/made

@@ -348,6 +348,18 @@ END
     nothing_left
 }
 
+@test "a source with a mount below: it comes along, and is as read-only" {
+    [[ $PYXIS_TEST_RUNTIME == pyxis ]] || skip "built in: enroot's own lines say rbind"
+    on_node sh -c 'mkdir -m 755 /var/tmp/above /var/tmp/above/below; mount -t tmpfs tmpfs /var/tmp/above/below; touch /var/tmp/above/below/seen; chmod 777 /var/tmp/above/below'
+    run user srun -w n1 "$PYXIS_TEST_COMMAND" start --mount "/var/tmp/above /mnt none x-create=dir,bind,ro" "$image" \
+        sh -c 'ls /mnt/below; touch /mnt/below/new'
+    left=$(on_node ls /var/tmp/above/below)
+    on_node sh -c 'umount /var/tmp/above/below; rmdir /var/tmp/above/below /var/tmp/above'
+    echo "$output"
+    [[ $output == *seen*"Read-only file system"* ]]
+    [ "$left" = seen ]
+}
+
 @test "the image: closed to the user, truncated, no squashfs at all" {
     work=$(mktemp -d "$CLUSTER_STATE/work/fault.XXXXXX")
     chmod 755 "$work"

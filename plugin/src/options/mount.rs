@@ -18,20 +18,20 @@ pub struct Mount {
 impl Mount {
     /// Reads one `SRC[:DST[:FLAGS]]`.
     pub(super) fn parse(entry: &[u8]) -> Result<Mount, OptionError> {
-        let mut parts = entry.splitn(3, |byte| *byte == b':');
-        let source = parts.next().unwrap_or_default();
-        let target = parts.next().unwrap_or(source);
-        let flags = parts.next().unwrap_or_default();
+        let (source, rest) = cut(entry, b':');
+        let (target, flags) = cut(rest.unwrap_or(source), b':');
+        let (source, target) = (unescaped(source), unescaped(target));
+        let flags = flags.unwrap_or_default();
         if source.is_empty() || target.is_empty() {
             return Err(OptionError::MountFormat(lossy(entry)));
         }
-        let defaults: &[u8] = match source {
+        let defaults: &[u8] = match source.as_slice() {
             [b'.' | b'/', ..] => b"x-create=auto,rbind",
             b"tmpfs" => b"x-create=dir",
             b"umount" => b"x-detach",
             _ => return Err(OptionError::MountSource(lossy(entry))),
         };
-        if !matches!(target, [b'.' | b'/', ..]) {
+        if !matches!(target.as_slice(), [b'.' | b'/', ..]) {
             return Err(OptionError::MountTarget(lossy(entry)));
         }
         // They become one field of an fstab line: a space would make them two, and what no
@@ -48,8 +48,8 @@ impl Mount {
             all.extend(flags.iter().map(|&byte| if byte == b'+' { b',' } else { byte }));
         }
         Ok(Mount {
-            source: OsString::from_vec(source.to_vec()),
-            target: OsString::from_vec(target.to_vec()),
+            source: OsString::from_vec(source),
+            target: OsString::from_vec(target),
             flags: OsString::from_vec(all),
         })
     }
@@ -71,12 +71,41 @@ impl Mount {
     }
 }
 
+/// What is before the first `separator` and what is behind it. One that follows a backslash is of a path's name.
+pub(super) fn cut(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    let mut before = 0;
+    let at = text.iter().position(|&byte| {
+        let ends = byte == separator && before != b'\\';
+        before = byte;
+        ends
+    });
+    at.map_or((text, None), |at| (&text[..at], Some(&text[at + 1..])))
+}
+
+/// Without the backslashes before `:` and `,`. All others are of the name.
+fn unescaped(path: &[u8]) -> Vec<u8> {
+    let mut name = path.to_vec();
+    let mut at = 0;
+    while at + 1 < name.len() {
+        if matches!(name[at..], [b'\\', b':' | b',', ..]) {
+            name.remove(at);
+        }
+        at += 1;
+    }
+    name
+}
+
 /// White space and backslashes as octal escapes, as fstab(5) has them.
 fn escape(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     for &byte in path {
         if byte.is_ascii_whitespace() || byte == b'\\' {
-            out.extend_from_slice(format!("\\{byte:03o}").as_bytes());
+            out.extend_from_slice(&[
+                b'\\',
+                b'0' + (byte >> 6),
+                b'0' + (byte >> 3 & 7),
+                b'0' + (byte & 7),
+            ]);
         } else {
             out.push(byte);
         }

@@ -33,6 +33,18 @@ fn mounts_get_their_defaults() {
 }
 
 #[test]
+fn colons_and_commas_of_names_follow_a_backslash() {
+    let options = with(Valued::Mounts, r"./a\:b:/x,./c\,d:/e\:f\,g:ro,/h\i,./j\:k").unwrap();
+    let expected = [
+        mount("./a:b", "/x", "x-create=auto,rbind"),
+        mount("./c,d", "/e:f,g", "x-create=auto,rbind,ro"),
+        mount(r"/h\i", r"/h\i", "x-create=auto,rbind"),
+        mount("./j:k", "./j:k", "x-create=auto,rbind"),
+    ];
+    assert_eq!(options.mounts, expected);
+}
+
+#[test]
 fn mounts_add_up_without_duplicates() {
     let mut options = with(Valued::Mounts, "/a:/b,/c:/d,/a:/b").unwrap();
     options.set(Valued::Mounts, b"/a:/b").unwrap();
@@ -214,7 +226,7 @@ proptest! {
 
     /// What a mount line says is what comes out, for any paths.
     #[test]
-    fn mount_fields_survive(source in "/[^:,\0]{0,20}", target in "/[^:,\0]{0,20}") {
+    fn mount_fields_survive(source in r"/([^:,\x00]{0,19}[^:,\x00\\])?", target in r"/([^:,\x00]{0,19}[^:,\x00\\])?") {
         let options = with(Valued::Mounts, &format!("{source}:{target}:ro")).unwrap();
         prop_assert_eq!(&options.mounts[0].source, source.as_str());
         prop_assert_eq!(&options.mounts[0].target, target.as_str());

@@ -1,7 +1,7 @@
 //! The values of the options, and what is wrong with them.
 
 use super::error::{MAX_ENTRIES, OptionError, lossy};
-use super::mount::Mount;
+use super::mount::{Mount, cut};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -188,8 +188,11 @@ impl Options {
 
     fn add_mounts(&mut self, list: &[u8]) -> Result<(), OptionError> {
         bounded(Valued::Mounts, list, self.mounts.len())?;
-        for entry in list.split(|byte| *byte == b',') {
+        let mut list = Some(list);
+        while let Some(text) = list {
+            let (entry, rest) = cut(text, b',');
             self.add_mount(Mount::parse(entry)?);
+            list = rest;
         }
         bounded(Valued::Mounts, b"", self.mounts.len())
     }

@@ -68,7 +68,7 @@ pub(crate) fn launch(
         let target = find_or_make(context, runtime, shared, flag)?;
         match start_named(context, runtime, target, channels) {
             // Somebody removed it, or its last process ended, between our look and our start.
-            Err(StepError::Vanished(name)) => log::verbose!("pyxis: container {name} is gone"),
+            Err(StepError::Vanished(_)) => {}
             done => return done,
         }
     }

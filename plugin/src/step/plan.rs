@@ -52,6 +52,10 @@ impl Plan {
         let label = options.name.as_ref().map_or(step.as_str(), |name| &name.name);
         let directory = config.runtime_path.join(job.user.uid.to_string());
         let mut mounts = options.mounts.clone();
+        for mount in mounts.iter_mut().filter(|mount| mount.target == mount.source) {
+            // "." and "./x" are at the same place inside.
+            mount.target = absolute(&mount.target)?.into();
+        }
         if job.step_id == StepId::BATCH {
             mounts.push(Mount::readonly_file(script.ok_or(StepError::NoBatchScript)?));
         }
@@ -88,12 +92,16 @@ impl Plan {
 
 /// Slurm is in the job's working directory by now. The job's PWD may name another one, or none.
 fn absolute(path: &OsString) -> Result<PathBuf, StepError> {
-    if path.as_bytes().starts_with(b"/") {
-        return Ok(path.into());
+    let path = match path.as_bytes() {
+        [b'/', ..] => return Ok(path.into()),
+        b"." => b"",
+        [b'.', b'/', path @ ..] | path => path,
+    };
+    let mut absolute = current_dir().map_err(|_| StepError::NoWorkingDirectory)?;
+    if !path.is_empty() {
+        absolute.push(OsStr::from_bytes(path));
     }
-    let path = path.as_bytes().strip_prefix(b"./").unwrap_or(path.as_bytes());
-    let cwd = current_dir().map_err(|_| StepError::NoWorkingDirectory)?;
-    Ok(cwd.join(OsStr::from_bytes(path)))
+    Ok(absolute)
 }
 
 #[cfg(test)]
@@ -145,6 +153,17 @@ mod tests {
             let plan = plan("", &[(Valued::Image, "./x"), (Valued::Save, path)]);
             assert_eq!(plan.save, Some(expected));
         }
+    }
+
+    #[test]
+    fn a_relative_directory_is_at_its_own_place() {
+        let here = current_dir().unwrap();
+        let targets = |list: &str| {
+            let plan = plan("", &[(Valued::Image, "./x"), (Valued::Mounts, list)]);
+            plan.mounts.into_iter().map(|mount| PathBuf::from(mount.target)).collect::<Vec<_>>()
+        };
+        assert_eq!(targets(".,./d"), [here.clone(), here.join("d")]);
+        assert_eq!(targets("./d:./e,./d:/f"), [PathBuf::from("./e"), "/f".into()]);
     }
 
     #[test]

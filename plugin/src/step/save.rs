@@ -23,9 +23,7 @@ fn can_save(path: &Path, size: u64) -> Result<(), Errno> {
         Ok(found) if !found.is_file() => return Err(Errno::EEXIST),
         _ => {}
     }
-    let (Some(directory), Some(_)) = (path.parent(), path.file_name()) else {
-        return Err(Errno::EISDIR);
-    };
+    let Some(directory) = path.parent() else { return Err(Errno::EISDIR) };
     access(&directory.join("."), AccessFlags::W_OK | AccessFlags::X_OK)?;
     // Who cannot say has what it takes.
     let Ok(system) = statvfs(directory) else { return Ok(()) };

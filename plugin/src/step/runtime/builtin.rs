@@ -78,9 +78,8 @@ pub(super) fn pull(
             });
         }
         let path = outcome.path();
-        match open(path.to_owned()) {
-            Some(stored) => return Ok(Some(stored)),
-            None => log::verbose!("pyxis: {} is gone again", path.display()),
+        if let Some(stored) = open(path.to_owned()) {
+            return Ok(Some(stored));
         }
     }
     Err(StepError::ImageVanished(shown.clone()))
