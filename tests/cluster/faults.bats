@@ -356,6 +356,7 @@ END
     left=$(on_node ls /var/tmp/above/below)
     on_node sh -c 'umount /var/tmp/above/below; rmdir /var/tmp/above/below /var/tmp/above'
     echo "$output"
+    [ "$status" -eq 1 ] # touch's
     [[ $output == *seen*"Read-only file system"* ]]
     [ "$left" = seen ]
 }
