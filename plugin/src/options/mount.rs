@@ -84,13 +84,11 @@ pub(super) fn cut(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
 
 /// Without the backslashes before `:` and `,`. All others are of the name.
 fn unescaped(path: &[u8]) -> Vec<u8> {
-    let mut name = path.to_vec();
-    let mut at = 0;
-    while at + 1 < name.len() {
-        if matches!(name[at..], [b'\\', b':' | b',', ..]) {
-            name.remove(at);
-        }
-        at += 1;
+    let mut name = Vec::with_capacity(path.len());
+    let mut bytes = path.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        let named = bytes.next_if(|next| byte == b'\\' && matches!(next, b':' | b','));
+        name.push(named.unwrap_or(byte));
     }
     name
 }
