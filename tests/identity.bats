@@ -10,6 +10,9 @@ setup() { image=$(image busybox); }
     run_srun --container-image="$image" --container-remap-root --container-writable \
         sh -c 'mknod /c c 1 3 && mknod /b b 7 0 && mknod /p p && mkfifo /q && test -p /p && test -p /q && test ! -e /c && test ! -e /b && echo all'
     output_has all
+    # An overlay's whiteout is no device, and users may make it.
+    run_srun --container-image="$image" --container-remap-root --container-mounts=tmpfs:/mnt sh -c 'mknod /mnt/w c 0 0 && test -c /mnt/w && echo made'
+    output_has made
 }
 
 @test "the user keeps its name, ids and home" {

@@ -2,7 +2,8 @@
 //! managers want them, and a user namespace with one id has nobody else to give files to.
 //!
 //! `setfsuid(-1)` and `setfsgid(-1)` are questions and go through, as does everything else. Nor is there a device
-//! to be made in a user namespace: `mknod` of one succeeds, and there is none; a FIFO, a socket, a file are made.
+//! to be made in a user namespace: `mknod` of one succeeds, and there is none; a FIFO, a socket, a file are made,
+//! and so is an overlay's whiteout (a character device of number 0), which users may make.
 
 use std::io;
 
@@ -27,7 +28,8 @@ const PRETENDED: &[c_long] = &[
 /// Calls that pretend to succeed unless their argument is -1.
 const QUERIES: &[c_long] = &[libc::SYS_setfsuid, libc::SYS_setfsgid];
 
-/// Calls that pretend to succeed for devices, with the place of the mode among the arguments.
+/// Calls that pretend to succeed for devices, with the place of the mode among the arguments; the device's
+/// number follows.
 const MAKING: &[(c_long, u32)] = &[
     (libc::SYS_mknodat, 2),
     #[cfg(any(target_arch = "x86_64", target_arch = "powerpc64"))]
@@ -61,7 +63,7 @@ const fn equal(k: u32, yes: usize, no: usize) -> sock_filter {
     sock_filter { code: EQUAL, jt: yes as u8, jf: no as u8, k }
 }
 
-const LENGTH: usize = 4 + PRETENDED.len() + 3 * QUERIES.len() + 5 * MAKING.len() + 2;
+const LENGTH: usize = 4 + PRETENDED.len() + 3 * QUERIES.len() + 7 * MAKING.len() + 2;
 
 /// Each call is followed by what decides about it; the last two are "allow" and "pretend".
 static PROGRAM: [sock_filter; LENGTH] = {
@@ -88,12 +90,14 @@ static PROGRAM: [sock_filter; LENGTH] = {
     call = 0;
     while call < MAKING.len() {
         let (number, mode) = MAKING[call];
-        program[at] = equal(number as u32, 0, 4);
+        program[at] = equal(number as u32, 0, 6);
         program[at + 1] = statement(LOAD, ARGUMENT + 8 * mode);
         program[at + 2] = statement(AND, libc::S_IFMT);
-        program[at + 3] = equal(libc::S_IFCHR, pretend - at - 4, 0);
-        program[at + 4] = equal(libc::S_IFBLK, pretend - at - 5, allow - at - 5);
-        at += 5;
+        program[at + 3] = equal(libc::S_IFBLK, pretend - at - 4, 0);
+        program[at + 4] = equal(libc::S_IFCHR, 0, allow - at - 5);
+        program[at + 5] = statement(LOAD, ARGUMENT + 8 * (mode + 1));
+        program[at + 6] = equal(0, allow - at - 7, pretend - at - 7);
+        at += 7;
         call += 1;
     }
     program[pretend] = statement(RETURN, libc::SECCOMP_RET_ERRNO);
