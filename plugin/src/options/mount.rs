@@ -71,15 +71,17 @@ impl Mount {
     }
 }
 
-/// What is before the first `separator` and what is behind it. One that follows a backslash is of a path's name.
+/// What is before the first `separator` and what is behind it. One that follows a backslash is of a path's name,
+/// unless a path begins behind it: the backslash is of the name then, as the original has it.
 pub(super) fn cut(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
-    let mut before = 0;
-    let at = text.iter().position(|&byte| {
-        let ends = byte == separator && before != b'\\';
-        before = byte;
-        ends
-    });
-    at.map_or((text, None), |at| (&text[..at], Some(&text[at + 1..])))
+    let ends = |at: &usize| {
+        let (before, behind) = (&text[..*at], &text[*at + 1..]);
+        text[*at] == separator && (!before.ends_with(b"\\") || matches!(behind, [b'/' | b'.', ..]))
+    };
+    match (0..text.len()).find(ends) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    }
 }
 
 /// Without the backslashes before `:` and `,`. All others are of the name.

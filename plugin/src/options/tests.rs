@@ -34,12 +34,16 @@ fn mounts_get_their_defaults() {
 
 #[test]
 fn colons_and_commas_of_names_follow_a_backslash() {
-    let options = with(Valued::Mounts, r"./a\:b:/x,./c\,d:/e\:f\,g:ro,/h\i,./j\:k").unwrap();
+    let options =
+        with(Valued::Mounts, r"./a\:b:/x,./c\,d:/e\:f\,g:ro,/h\i,./j\:k,/l\:/m\,/n\").unwrap();
     let expected = [
         mount("./a:b", "/x", "x-create=auto,rbind"),
         mount("./c,d", "/e:f,g", "x-create=auto,rbind,ro"),
         mount(r"/h\i", r"/h\i", "x-create=auto,rbind"),
         mount("./j:k", "./j:k", "x-create=auto,rbind"),
+        // Behind these begins a path.
+        mount(r"/l\", r"/m\", "x-create=auto,rbind"),
+        mount(r"/n\", r"/n\", "x-create=auto,rbind"),
     ];
     assert_eq!(options.mounts, expected);
 }
@@ -226,7 +230,8 @@ proptest! {
 
     /// What a mount line says is what comes out, for any paths.
     #[test]
-    fn mount_fields_survive(source in r"/([^:,\x00]{0,19}[^:,\x00\\])?", target in r"/([^:,\x00]{0,19}[^:,\x00\\])?") {
+    // Behind a backslash, flags are of the name.
+    fn mount_fields_survive(source in "/[^:,\0]{0,20}", target in r"/([^:,\x00]{0,19}[^:,\x00\\])?") {
         let options = with(Valued::Mounts, &format!("{source}:{target}:ro")).unwrap();
         prop_assert_eq!(&options.mounts[0].source, source.as_str());
         prop_assert_eq!(&options.mounts[0].target, target.as_str());
