@@ -31,7 +31,7 @@ makes() { run make -s -C "$source" "$@"; echo "$output"; }
     makes deb SLURM_PREFIX="$prefix" DIST="$site"
     [ "$status" -eq 0 ]
     has "$prefix/include: same interface as 24.11"
-    [ "$(find "$site" -name "*.deb" ! -name "*-dbgsym_*" | wc -l)" -eq 2 ]
+    [ "$(find "$site" -name "*.deb" ! -name "*-dbgsym_*" -printf '%f\n' | sed 's/_.*//' | LC_ALL=C sort | tr '\n' ' ')" = "pyxis pyxis-enroot pyxis-slurm24.11 " ]
     root_of trixie "$site"
     cp "$dist/pyxis_$version-1_amd64.deb" "$root/tmp/"
     apt_inside install "/tmp/pyxis_$version-1_amd64.deb" "/packages/pyxis-slurm24.11_$version-1_amd64.deb"
