@@ -5,6 +5,7 @@
 //! Linked into the .so that Slurm's daemons load: it depends on libc and nix only.
 
 pub mod fork;
+pub mod inside;
 mod message;
 pub mod namespaces;
 pub mod request;

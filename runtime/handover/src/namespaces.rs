@@ -90,7 +90,7 @@ impl Namespace {
         }
     }
 
-    /// What it is called in a message of [`crate::message`]. A PID namespace is in none.
+    /// What it is called in a [hand-over](crate::Handover). A PID namespace is in none.
     pub const fn part(self) -> Option<Part> {
         match self {
             Namespace::User => Some(Part::User),

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::Place;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use handover::inside::open_in_root;
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use squashfs::{Image, Inode, Kind, SquashfsError};
 
@@ -335,11 +336,9 @@ fn paths_lead_where_the_kernel_goes() {
     let image = Image::open(File::open(image).unwrap()).unwrap();
     let directory = File::open(&root).unwrap();
     let kernel = |path: &Path, follow: bool| {
-        let mut flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let mut flags = OFlag::O_PATH;
         flags.set(OFlag::O_NOFOLLOW, !follow);
-        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        let found = openat2(&directory, path, how)?;
-        nix::sys::stat::fstat(&found)
+        nix::sys::stat::fstat(open_in_root(&directory, path, flags)?)
     };
     let names = ["a", "b", "f", "s", "l", "abs", "up", "loop", "to", "..", ".", "none", ""];
     let (mut paths, mut found) = (vec![String::new()], 0);

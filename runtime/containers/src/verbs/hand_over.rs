@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::OFlag;
 
 use crate::HostSide;
 use crate::record::pinned::Pinned;
@@ -14,6 +14,7 @@ use crate::record::running::{Found, unless_gone};
 use crate::record::{Container, ContainerError, Name, State, label_mark};
 use crate::start::environment::launcher;
 use crate::start::files;
+use handover::inside::open_in_root;
 use handover::namespaces::Namespace;
 use handover::{Handover, Part, environ_file};
 use linux::sys;
@@ -92,9 +93,7 @@ fn start_directory(process: &Pinned, block: &[u8]) -> io::Result<OwnedFd> {
     let root = process.open_file("root", flags)?;
     let variable = block.split(|byte| *byte == 0).find_map(|line| line.strip_prefix(b"PWD="));
     if let Some(path) = variable {
-        let how =
-            OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        if let Ok(directory) = openat2(&root, OsStr::from_bytes(path), how) {
+        if let Ok(directory) = open_in_root(&root, Path::new(OsStr::from_bytes(path)), flags) {
             return Ok(directory);
         }
     }

@@ -3,8 +3,9 @@
 
 use crate::root::child::output::some_of;
 use crate::step::error::StepError;
+use handover::inside::open_in_root;
 use handover::{Handover, MAX_ENVIRON, Part, environ_file};
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{OFlag, openat};
 use nix::libc;
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::geteuid;
@@ -42,10 +43,8 @@ impl Joinable {
         let cwd = started.take(Part::Cwd).ok_or_else(missing)?;
         let path = std::fs::read_link(format!("/proc/self/fd/{}", cwd.as_raw_fd()))
             .unwrap_or_else(|_| PathBuf::from("/"));
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        container.put(Part::Cwd, openat2(&self.root, &path, how).unwrap_or(self.root));
+        let directory = open_in_root(&self.root, &path, OFlag::O_PATH).unwrap_or(self.root);
+        container.put(Part::Cwd, directory);
         Ok(container)
     }
 }
