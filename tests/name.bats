@@ -82,7 +82,7 @@ start_in_background() {
         sh -c 'echo from-first > /tmp/file; echo $SLURM_STEP_ID > /tmp/step; touch /shared/ready; while [ ! -e /shared/stop ]; do sleep 0.1; done' \
         > "$BATS_TEST_TMPDIR/background" 2>&1 3>&- &
     background=$!
-    for _ in $(seq 100); do [[ ! -e $BATS_TEST_TMPDIR/ready ]] || return 0; sleep 0.1; done
+    for _ in $(seq 600); do [[ ! -e $BATS_TEST_TMPDIR/ready ]] || return 0; sleep 0.1; done
     cat "$BATS_TEST_TMPDIR/background"
     return 1
 }
@@ -139,7 +139,7 @@ start_in_background() {
         sh -c 'echo first > /tmp/file; echo $SLURM_JOB_ID.$SLURM_STEP_ID > /shared/new; mv /shared/new /shared/ready
             while [ ! -e /shared/stop ]; do sleep 0.1; done' > "$BATS_TEST_TMPDIR/background" 2>&1 3>&- &
     background=$!
-    for _ in $(seq 100); do [[ ! -e $BATS_TEST_TMPDIR/ready ]] || break; sleep 0.1; done
+    for _ in $(seq 600); do [[ ! -e $BATS_TEST_TMPDIR/ready ]] || break; sleep 0.1; done
     run_srun --overlap --container-name="$(cat "$BATS_TEST_TMPDIR/ready"):exec" cat /tmp/file
     output_has first
     touch "$BATS_TEST_TMPDIR/stop"

@@ -16,7 +16,7 @@ victim() { cluster run --user pyxistest2 -- "$@"; }
 attacker_on_node() { root setpriv --reuid pyxistest --regid pyxistest --init-groups -- "$@"; }
 victim_on_node() { root setpriv --reuid pyxistest2 --regid pyxistest2 --init-groups -- "$@"; }
 # A step of the attacker's that is stopped when it hangs; sets $status and $output, and prints both.
-step() { run timeout "${STEP_LIMIT:-30}" "$here/../cluster/cluster" run --user pyxistest -- srun -w n1 "$@"; echo "$status: $output"; }
+step() { run timeout "${STEP_LIMIT:-120}" "$here/../cluster/cluster" run --user pyxistest -- srun -w n1 "$@"; echo "$status: $output"; }
 
 attacks_setup() {
     work=$(mktemp -d "$CLUSTER_STATE/work/attacks.XXXXXX")

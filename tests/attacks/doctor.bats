@@ -52,7 +52,7 @@ slurm_in() {
 doctor() {
     local script=$1
     shift
-    run root timeout -k 1 25 unshare --mount --pid --fork --mount-proc --kill-child -- \
+    run root timeout -k 1 120 unshare --mount --pid --fork --mount-proc --kill-child -- \
         env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin work="$work" safe="$safe" \
         sh -c "$script"$'\n'"sleep 0.2; exec prlimit --as=2000000000 $PYXIS_TEST_COMMAND doctor \"\$@\"" sh "$@"
     echo "$status: $output"
@@ -231,9 +231,9 @@ nothing_ran() {
         sed -i "s|$safe/odd|$safe/pyxis.so|" "$safe/plugstack.conf"
         doctor : --slurm-conf "$safe/slurm.conf"
         [[ $output == *"line-file"* ]]
-        run root timeout 10 "$PYXIS_TEST_COMMAND" version "$safe/pyxis.so"
+        run root timeout 60 "$PYXIS_TEST_COMMAND" version "$safe/pyxis.so"
         [ "$status" -eq 1 ]
-        run root timeout 10 env PYXIS_CONFIG="$safe/pyxis.so" "$PYXIS_TEST_COMMAND" config
+        run root timeout 60 env PYXIS_CONFIG="$safe/pyxis.so" "$PYXIS_TEST_COMMAND" config
         [ "$status" -eq 1 ]
         rm -rf "$safe/pyxis.so"
     done
@@ -247,7 +247,7 @@ nothing_ran() {
         chmod 755 "$safe/payload"
         begin=$SECONDS
         doctor : --slurm-conf "$safe/slurm.conf"
-        ((SECONDS - begin <= 12)) || false
+        ((SECONDS - begin <= 60)) || false
         [[ $output == *"command-broken"* || $output == *"command-other"* ]]
     done
 }
@@ -298,7 +298,7 @@ nothing_ran() {
     cp "$plugin" "$work/spank_pyxis.so"
     trap_at "$work/payload"
     chown -R 64101:64101 "$work"
-    run root timeout -k 1 25 unshare --mount --pid --fork --mount-proc --kill-child -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    run root timeout -k 1 120 unshare --mount --pid --fork --mount-proc --kill-child -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         sh -c "$as_attacker $work/slurmd -f $work/slurm.conf & sleep 0.2
                setpriv --reuid 64102 --regid 64102 --clear-groups $PYXIS_TEST_COMMAND doctor
                setpriv --reuid 64102 --regid 64102 --clear-groups $PYXIS_TEST_COMMAND doctor --slurm $work --slurm-conf $work/slurm.conf"

@@ -30,7 +30,7 @@ forge() {
 
 @test "root's srun --container-name does not join a user's forgery: there is no such container" {
     forge mine
-    run root timeout 30 srun -w n1 --container-name=mine cat /etc/forged
+    run root timeout 120 srun -w n1 --container-name=mine cat /etc/forged
     echo "$output"
     [ "$status" -ne 0 ]
     [[ $output == *'a container with name "pyxis_mine" does not exist'* ]]
@@ -38,7 +38,7 @@ forge() {
 
 @test "root's srun with the name of a forgery and an image starts the image" {
     forge mine
-    run root timeout 30 srun -w n1 --container-image="$(image)" --container-name=mine sh -c 'grep ^ID= /etc/os-release; cat /etc/forged'
+    run root timeout 120 srun -w n1 --container-image="$(image)" --container-name=mine sh -c 'grep ^ID= /etc/os-release; cat /etc/forged'
     echo "$output"
     # Of cat: there is no such file.
     [ "$status" -eq 1 ]
@@ -49,7 +49,7 @@ forge() {
 
 @test "a victim's step does not join an attacker's forgery" {
     forge mine
-    run victim timeout 30 srun -w n1 --container-name=mine cat /etc/forged
+    run victim timeout 120 srun -w n1 --container-name=mine cat /etc/forged
     echo "$output"
     [ "$status" -ne 0 ]
     [[ $output == *'a container with name "pyxis_mine" does not exist'* ]]
@@ -64,7 +64,7 @@ forge() {
 }
 
 @test "pyxis exec by root in a user's container has that user's rights only" {
-    attacker timeout 60 srun -w n1 --container-image="$(image)" --container-remap-root sleep 4242 &> /dev/null 3>&- &
+    attacker timeout 120 srun -w n1 --container-image="$(image)" --container-remap-root sleep 4242 &> /dev/null 3>&- &
     local step=$! pid
     for _ in $(seq 100); do
         pid=$(root pgrep -u pyxistest -x sleep | head -n 1) || true
@@ -72,7 +72,7 @@ forge() {
         sleep 0.1
     done
     [ -n "$pid" ]
-    run root timeout 20 "$PYXIS_TEST_COMMAND" exec "$pid" sh -c 'cat /proc/sys/vm/swappiness > /proc/sys/vm/swappiness && echo wrote; sleep 4242 > /dev/null 2>&1 & echo pid $!'
+    run root timeout 120 "$PYXIS_TEST_COMMAND" exec "$pid" sh -c 'cat /proc/sys/vm/swappiness > /proc/sys/vm/swappiness && echo wrote; sleep 4242 > /dev/null 2>&1 & echo pid $!'
     echo "$output"
     [ "$status" -eq 0 ]
     [[ $output != *wrote* ]]
@@ -88,7 +88,7 @@ forge() {
 }
 
 @test "a program in a container of root's own cannot turn the node's switches" {
-    run root env ENROOT_ALLOW_SUPERUSER=n timeout 30 srun -w n1 --container-image="$(image)" --container-remap-root sh -c '
+    run root env ENROOT_ALLOW_SUPERUSER=n timeout 120 srun -w n1 --container-image="$(image)" --container-remap-root sh -c '
         umount /proc/sys; mount -o remount,bind,rw /proc/sys; mount -o remount,bind,rw /sys
         for f in /proc/sys/vm/swappiness /proc/sys/kernel/core_pattern /sys/kernel/mm/ksm/run; do v=$(cat $f); (echo "$v" > $f) && echo wrote $f; done
         echo done'

@@ -34,7 +34,8 @@ teardown() {
 # Whoever joins a container from now on on node 1 stays for a second between any two namespaces.
 slow_joins() {
     root strace -f -qq -p "$(root pgrep -o slurmd)" -e trace=setns -e inject=setns:delay_exit=1000000 -o /dev/null 3>&- &> "$work/tracer" &
-    sleep 1
+    # shellcheck disable=SC2016
+    root sh -c 'until grep -q "^TracerPid:.*[1-9]" "/proc/$(pgrep -o slurmd)/status"; do sleep 0.05; done'
 }
 
 # In a container that has another task of its step still to come: looks for a process whose root is the node's.
@@ -42,12 +43,12 @@ spy='n=0; while [ $n -lt 400 ]; do for p in /proc/[0-9]*; do test -e $p/root/etc
 
 @test "root's joining tasks are out of reach of the container that they join" {
     root touch /etc/slurm-was-here
-    root env ENROOT_ALLOW_SUPERUSER=n timeout 60 srun -w n1 --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" --container-name=reach \
+    root env ENROOT_ALLOW_SUPERUSER=n timeout 120 srun -w n1 --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" --container-name=reach \
         --container-remap-root sh -c "echo ready; $spy" > "$work/spy" 2>&1 3>&- &
     local spying=$!
     until grep -q ready "$work/spy"; do sleep 0.05; done
     slow_joins
-    run root env ENROOT_ALLOW_SUPERUSER=n timeout 60 srun --overlap -w n1 --container-name=reach echo joined
+    run root env ENROOT_ALLOW_SUPERUSER=n timeout 120 srun --overlap -w n1 --container-name=reach echo joined
     echo "$output"
     local joined=$status
     root pkill -x strace

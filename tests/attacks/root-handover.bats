@@ -74,7 +74,7 @@ refused() {
     local part begin
     install -m 755 "$here/root-fuse.py" "$work/fuse"
     attacker_on_node "$work/fuse" "$work/socket" 3>&- &
-    for _ in $(seq 100); do [[ ! -S $work/socket ]] || break; sleep 0.1; done
+    for _ in $(seq 600); do [[ ! -S $work/socket ]] || break; sleep 0.1; done
     [ -S "$work/socket" ]
     server=$(root pgrep -f "^[^ ]*python3 $work/fuse")
     for part in helpers mount cwd environ extra; do
@@ -86,7 +86,7 @@ refused() {
         [[ $output != *ran-anyway* ]]
         root scancel -u pyxistest
         no_node_is_lost
-        ((SECONDS - begin < 25))
+        ((SECONDS - begin < 60))
         processes=$(root ps -e -o stat=,comm=)
         if grep "^D.*slurmstepd" <<< "$processes"; then return 1; fi
     done

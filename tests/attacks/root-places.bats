@@ -17,7 +17,7 @@ open_to_all() { root sh -c "mkdir /run/open; chmod $1 /run/open"; }
 # Slurm with that path: slurmd comes up, and a victim's container has its directory in root's own, $1.
 lives_in() {
     cluster plugstack "$PYXIS_TEST_LINE runtime_path=/run/open"
-    run timeout 30 "$here/../cluster/cluster" run --user pyxistest2 -- srun -w n1 --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" echo ran
+    run timeout 120 "$here/../cluster/cluster" run --user pyxistest2 -- srun -w n1 --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" echo ran
     echo "$output"
     [ "$status" -eq 0 ]
     [[ $output == *ran* ]]

@@ -43,7 +43,7 @@ END
 END
     install -m 755 "$here/root-environ.py" "$work/environ"
     attacker_on_node "$work/environ" 600000000 > "$work/ready" 3>&- &
-    for _ in $(seq 100); do grep -q ready "$work/ready" && break; sleep 0.1; done
+    for _ in $(seq 600); do grep -q ready "$work/ready" && break; sleep 0.1; done
     grep -q ready "$work/ready"
     attack=$(root pgrep -f "^[^ ]*python3 $work/environ")
     step --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" --container-save="$work/x.sqsh" true
@@ -72,7 +72,7 @@ END
     for variable in MOUNTS ENV; do
         STEP_LIMIT=20 step --export="ALL" --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" sh -c 'true'
         [ "$status" -eq 0 ]
-        run timeout 20 "$here/../cluster/cluster" run --user pyxistest --env "SLURM_PYXIS_REPEATED_$variable=$list" -- \
+        run timeout 120 "$here/../cluster/cluster" run --user pyxistest --env "SLURM_PYXIS_REPEATED_$variable=$list" -- \
             srun -w n1 --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" echo ran-anyway
         echo "$status: $output"
         [ "$status" -eq 1 ]

@@ -25,7 +25,7 @@ runtime_does() {
     [ "$status" -eq 0 ]
     [[ $output == *"it ran"* ]]
     [ -s "$work/x.sqsh" ]
-    ((SECONDS - begin < 20))
+    ((SECONDS - begin < 60))
     no_node_is_lost
     logs=$(cluster logs)
     grep -q 'failed to remove container filesystem: pyxis_[0-9.]*: pyxis took too long and was killed' <<< "$logs"
@@ -40,7 +40,7 @@ runtime_does() {
     step --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" --container-save="$work/x.sqsh" echo it ran
     [[ $output == *"it ran"*"failed to export container"*"was stopped and was killed"* ]]
     [ ! -e "$work/x.sqsh" ]
-    ((SECONDS - begin < 25))
+    ((SECONDS - begin < 60))
 }
 
 # Ends a step while its container is being saved, in the way $1, by the program whose command line matches $2;
@@ -51,7 +51,7 @@ end_while_saving() {
         sh -c 'dd if=/dev/urandom of=/big bs=1M count=300 2> /dev/null' > "$work/out" 2>&1 3>&- &
     # The window stays open: whoever writes is stopped as soon as something is there.
     # shellcheck disable=SC2016
-    root timeout 60 sh -c 'until [ -n "$(find "$1" -name ".pyxis.*")" ]; do sleep 0.01; done; pkill -STOP -f "$2"' sh "$work" "$2"
+    root timeout 300 sh -c 'until [ -n "$(find "$1" -name ".pyxis.*")" ]; do sleep 0.01; done; pkill -STOP -f "$2"' sh "$work" "$2"
     [[ -n $(find "$work" -name '.pyxis.*') ]]
     begin=$SECONDS
     case $1 in
@@ -73,12 +73,12 @@ end_while_saving() {
 
 @test "a step cancelled while its container is saved, by a writer that stands still" {
     end_while_saving cancelled '[p]yxis export'
-    ((SECONDS < 60))
+    ((SECONDS < 120))
 }
 
 @test "a step cancelled while its container is saved, by a mksquashfs that stands still" {
     end_while_saving cancelled '^[m]ksquashfs' --export=ALL,ENROOT_SQUASH_OPTIONS=-noD
-    ((SECONDS < 60))
+    ((SECONDS < 120))
 }
 
 @test "what root runs is in the step's cgroup: Slurm ends it with the step" {
@@ -97,18 +97,18 @@ END
     step true
     [ "$status" -eq 0 ]
     no_node_is_lost
-    ((SECONDS - begin < 25))
+    ((SECONDS - begin < 60))
     logs=$(cluster logs)
     grep -q "couldn't get list of existing containers: pyxis took too long and was killed" <<< "$logs"
 }
 
 @test "processes with the step's variables, on the node and not of the step: nobody waits for them" {
     # Slurm's own cgroups tell what is of the step; without, variables would, and they are anybody's.
-    attacker_on_node sh -c 'for step in $(seq 0 3); do SLURM_JOB_ID=$(($1 + step)) SLURM_STEP_ID=0 sleep 60 & done' - \
+    attacker_on_node sh -c 'for step in $(seq 0 3); do SLURM_JOB_ID=$(($1 + step)) SLURM_STEP_ID=0 sleep 600 & done' - \
         "$(($(root sh -c 'scontrol show config | sed -n "s/^NEXT_JOB_ID *= *//p"')))" 3>&- 
     local begin=$SECONDS
     step --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" --container-name=forged true
     [ "$status" -eq 0 ]
-    ((SECONDS - begin < 8))
+    ((SECONDS - begin < 45))
     attacker srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_forged
 }

@@ -45,7 +45,7 @@ ready() {
 
 nothing_left() {
     local i
-    for ((i = 0; i < 100; i++)); do
+    for ((i = 0; i < 600; i++)); do
         [[ $(what_exists) != "$before" ]] || return 0
         sleep 0.1
     done
@@ -61,7 +61,7 @@ end_in_each_way() {
         # In a session of its own: its process group is what a key at the terminal reaches.
         cluster run -- bash -c 'echo $$ > "$1/srun"; exec srun -w n1 "${@:2}"' - "$work" "$@" > "$work/out" 2>&1 3>&- &
         srun=$!
-        for ((i = 0; i < 200; i++)); do [[ ! -e $work/phase ]] || break; sleep 0.05; done
+        for ((i = 0; i < 1200; i++)); do [[ ! -e $work/phase ]] || break; sleep 0.05; done
         [ -e "$work/phase" ] || { cat "$work/out"; return 1; }
         sleep 0.2
         begin=${EPOCHREALTIME/./}
@@ -149,7 +149,7 @@ end_in_each_way() {
             > "$work/$phase.out" 2>&1 3>&- &
     done
     local i
-    for ((i = 0; i < 200; i++)); do [[ ! -e $work/entrypoint/phase || ! -e $work/program/phase ]] || break; sleep 0.05; done
+    for ((i = 0; i < 1200; i++)); do [[ ! -e $work/entrypoint/phase || ! -e $work/program/phase ]] || break; sleep 0.05; done
     # Limits are in minutes; one that is over already is as good. Slurm looks at them every 30 s.
     cluster login -- sh -c 'for job in $(squeue -h -o %i); do scontrol update jobid=$job endtime=now+1; done'
     wait
@@ -185,7 +185,7 @@ end_what_is_held() {
     rm -rf "$work/phase" "$work/once"
     user srun -w n1 -J held "$@" > "$work/out" 2>&1 3>&- &
     srun=$!
-    for ((i = 0; i < 400; i++)); do [[ ! -e $work/phase ]] || break; sleep 0.05; done
+    for ((i = 0; i < 3000; i++)); do [[ ! -e $work/phase ]] || break; sleep 0.05; done
     [ -e "$work/phase" ] || { cat "$work/out"; return 1; }
     begin=${EPOCHREALTIME/./}
     user scancel -n held
@@ -201,7 +201,7 @@ end_what_is_held() {
     cat "$work/out"
     [[ $state != *RUNNING* ]]
     [[ $state != *COMPLETING* ]]
-    ((took < 20000))
+    ((took < 29000))
     state=$(cluster login -- sinfo -h -N -n n1 -o '%T %E')
     echo "$state"
     [[ $state != *drain* ]]
@@ -266,7 +266,7 @@ end_what_is_held() {
     user srun -w n1 -J saving --container-image="$image" --container-writable --container-save="$work/saved.sqsh" \
         sh -c 'dd if=/dev/urandom of=/big bs=1M count=300 2> /dev/null' > "$work/out" 2>&1 3>&- &
     local srun=$! i
-    for ((i = 0; i < 400; i++)); do [[ -z $(find "$work" -name '.pyxis.*') ]] || break; sleep 0.02; done
+    for ((i = 0; i < 3000; i++)); do [[ -z $(find "$work" -name '.pyxis.*') ]] || break; sleep 0.02; done
     [ ! -e "$work/saved.sqsh" ]
     user scancel -n saving
     wait $srun || true

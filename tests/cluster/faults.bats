@@ -36,7 +36,7 @@ wait_status() {
 # Waits until no job is left.
 settle() {
     local i
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         [[ -n $(user squeue -h) ]] || return 0
         sleep 0.1
     done
@@ -47,7 +47,7 @@ settle() {
 nothing_left() {
     local i
     settle
-    for ((i = 0; i < 50; i++)); do
+    for ((i = 0; i < 600; i++)); do
         [[ $(what_exists) != "$before" ]] || return 0
         sleep 0.1
     done
@@ -184,16 +184,20 @@ nothing_left() {
 }
 
 @test "the end of a step does not wait for a helper" {
-    local took
+    local on_host took
     # The quickest of ten: what else the machine does delays some of them.
-    took=$(user bash -c 'for i in 1 2 3 4 5 6 7 8 9 10; do
-        begin=${EPOCHREALTIME/./}
-        srun -w n1 --container-image="$1" true || exit 1
-        echo $((${EPOCHREALTIME/./} - begin))
-    done' - "$image" | sort -n | head -n 1)
-    echo "a step in a container: $took us"
-    # slurmstepd looks for leftovers once a second: with one of them every step would last as long.
-    ((took < 1000000))
+    quickest() {
+        user bash -c 'for i in 1 2 3 4 5 6 7 8 9 10; do
+            begin=${EPOCHREALTIME/./}
+            srun -w n1 "$@" true || exit 1
+            echo $((${EPOCHREALTIME/./} - begin))
+        done' - "$@" | sort -n | head -n 1
+    }
+    on_host=$(quickest)
+    took=$(quickest --container-image="$image")
+    echo "a step: $on_host us; in a container: $took us"
+    # slurmstepd looks for leftovers once a second: with one of them every step would last as much longer.
+    ((took - on_host < 900000))
 }
 
 # What a step of $1 tasks in a container does to the kernel, to a file $1 of the test's: the whole tree below slurmstepd, from slurmd on.

@@ -107,7 +107,7 @@ jobs_cgroups() { cluster --state "$1" node 1 -- find /sys/fs/cgroup -name 'job_*
     mkdir "${second%/*}"
     cluster --state "$second" up --quiet --nodes 2
     cluster run -- srun sleep 100 3>&- &
-    for ((i = 0; i < 50; i++)); do [[ -n $(jobs_cgroups "$CLUSTER_STATE") ]] && break; sleep 0.1; done
+    for ((i = 0; i < 600; i++)); do [[ -n $(jobs_cgroups "$CLUSTER_STATE") ]] && break; sleep 0.1; done
     jobs_cgroups "$CLUSTER_STATE"
     [ -n "$(jobs_cgroups "$CLUSTER_STATE")" ]
     left=$(jobs_cgroups "$second")
@@ -137,6 +137,7 @@ jobs_cgroups() { cluster --state "$1" node 1 -- find /sys/fs/cgroup -name 'job_*
     cluster run -- srun -N2 true
     cluster snapshot | diff "$BATS_TEST_TMPDIR/before" -
     cluster node 1 -- sh -c 'mkdir /run/left; mount -t tmpfs left /run/left; sleep 1000 < /dev/null > /dev/null 2>&1 3>&- &'
+    until cluster node 1 -- pgrep -x sleep; do sleep 0.1; done
     run bash -c '"$1" snapshot | diff "$2" -' - "$BATS_TEST_DIRNAME/cluster" "$BATS_TEST_TMPDIR/before"
     [ "$status" -eq 1 ]
     [[ $output == *"n1 mount /run/left"* && $output == *"n1 process root sleep 1000"* && $output != *"n2 "* ]]
@@ -145,7 +146,7 @@ jobs_cgroups() { cluster --state "$1" node 1 -- find /sys/fs/cgroup -name 'job_*
 @test "orphans of a node are reaped" {
     up --nodes 1
     cluster node 1 -- sh -c '(true & true &) & (true &)'
-    sleep 0.2
+    for _ in $(seq 600); do [[ $(cluster node 1 -- ps -e -o stat=) == *Z* ]] || break; sleep 0.1; done
     run cluster node 1 -- ps -e -o stat=
     [ "$status" -eq 0 ]
     [ -n "$output" ]

@@ -6,7 +6,7 @@ cluster() { "$BATS_TEST_DIRNAME/cluster" "$@"; }
 on_node() { cluster node 1 -- "$@"; }
 user() { cluster run -- "$@"; }
 # One that hangs is stopped.
-step() { run timeout 30 "$BATS_TEST_DIRNAME/cluster" run -- srun -w n1 "$@"; echo "$output"; }
+step() { run timeout 120 "$BATS_TEST_DIRNAME/cluster" run -- srun -w n1 "$@"; echo "$output"; }
 
 setup() {
     work=$(mktemp -d "$CLUSTER_STATE/work/hostile.XXXXXX")

@@ -132,7 +132,7 @@ END
     grep -q ^kept "$work/out"
     grep -q 'pyxis_[0-9]*_mine' "$work/out"
     local i
-    for ((i = 0; i < 50; i++)); do
+    for ((i = 0; i < 600; i++)); do
         [[ $(user srun -w n1 "${PYXIS_TEST_COMMAND:-pyxis}" list) == *pyxis_*_mine* ]] || return 0
         sleep 0.1
     done
@@ -146,7 +146,7 @@ epilogs() {
     local i
     for i in 1 2 3; do user srun -w n1 true; done
     # Until the last is through with it.
-    for ((i = 0; i < 100; i++)); do user squeue -h -t all -o %t | grep -q -v -x CD || break; sleep 0.1; done
+    for ((i = 0; i < 600; i++)); do user squeue -h -t all -o %t | grep -q -v -x CD || break; sleep 0.1; done
     grep -c 'spank epilog' "$work/calls" || true
 }
 

@@ -70,7 +70,7 @@ first_step() {
 
 wait_for() {
     local i
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         [[ ! -e $1 ]] || return 0
         sleep 0.05
     done

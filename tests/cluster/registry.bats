@@ -19,7 +19,7 @@ END
     docker-registry serve "$work/registry.yml" > "$work/log" 2>&1 3>&- &
     echo $! > "$work/pid"
     export registry=127.0.0.1:$port log=$work/log
-    for ((i = 0; i < 100; i++)); do
+    for ((i = 0; i < 600; i++)); do
         if curl -s -o /dev/null "http://$registry/v2/"; then break; fi
         sleep 0.1
     done
@@ -190,7 +190,7 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     # Nothing unfinished, and nobody waits for requests any more.
     left=$(on_node 1 find $shared/tmp $shared/locks -type f)
     [ -z "$left" ]
-    for ((i = 0; i < 50; i++)); do
+    for ((i = 0; i < 600; i++)); do
         [[ -n $(on_node 1 pgrep pyxis-broker) ]] || break
         sleep 0.1
     done
@@ -206,7 +206,7 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     [ -n "$image" ]
     on_node 1 setpriv --reuid "$(cluster run --user pyxistest2 -- id -u)" --clear-groups flock -x "$image" sleep 600 3>&- &
     holder=$!
-    sleep 0.5
+    until ! on_node 1 flock -n -x "$image" true; do sleep 0.1; done
     begin=$SECONDS
     user srun -w n1 --container-image="$registry#one" grep image /which
     ((SECONDS - begin < 120))
@@ -225,7 +225,7 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
         "$BATS_FILE_TMPDIR/registry.yml" > "$auth/registry.yml"
     docker-registry serve "$auth/registry.yml" > "$auth/log" 2>&1 3>&- &
     echo $! > "$auth/pid"
-    for ((i = 0; i < 100; i++)); do
+    for ((i = 0; i < 600; i++)); do
         if curl -s -o /dev/null "http://127.0.0.1:$port/v2/"; then break; fi
         sleep 0.1
     done

@@ -553,7 +553,9 @@ second_slurm() {
     inside() {
         # shellcheck disable=SC2016
         unshare --mount -- sh -c 'cd "$1" && pivot_root . mnt && cd / && umount -l /mnt && shift
-            cp /bin/sleep /tmp/slurmd && { /tmp/slurmd 60 > /dev/null 2>&1 & } && sleep 0.1 && rm /tmp/slurmd
+            cp /bin/sleep /tmp/slurmd && { /tmp/slurmd 60 > /dev/null 2>&1 & }
+            until [ "$(readlink /proc/$!/exe)" = /tmp/slurmd ]; do sleep 0.01; done
+            rm /tmp/slurmd
             env -i PATH=/usr/sbin:/usr/bin "$@"; status=$?; kill $!; exit $status' sh "$root" "$@"
     }
     mount -t tmpfs tmp "$root/tmp"

@@ -23,7 +23,7 @@ has_ring() {
 @test "MPICH over PMI2" {
     # The ranks' addresses go through its key-value space. More than once: a lost one would be a hang now and then.
     for _ in 1 2 3; do
-        run_srun_wide --mpi=pmi2 -N2 -n4 --overcommit --container-image="$(image mpi)" timeout 20 ring-mpich
+        run_srun_wide --mpi=pmi2 -N2 -n4 --overcommit --container-image="$(image mpi)" timeout 120 ring-mpich
         has_ring 2
     done
     run_srun_wide --mpi=none -N2 -n2 --container-image="$(image mpi)" ring-mpich

@@ -106,9 +106,10 @@ refused() {
     output_has "spank: "
     # Nor does a batch script run, where sbatch is of a host that still has the build.
     aside "cp -a /run/aside/$release ."
-    user sbatch --wait -w n1 -o "$CLUSTER_STATE/work/out" --wrap 'sleep 2; srun echo ran-on-the-host' > /dev/null &
-    for _ in $(seq 50); do [[ $(cluster login -- squeue -h -t R) == "" ]] || break; sleep 0.1; done
+    user sbatch --wait -w n1 -o "$CLUSTER_STATE/work/out" --wrap "until [ -e $CLUSTER_STATE/work/go ]; do sleep 0.1; done; srun echo ran-on-the-host" > /dev/null &
+    for _ in $(seq 600); do [[ $(cluster login -- squeue -h -t R) == "" ]] || break; sleep 0.1; done
     aside "rm -r $release"
+    touch "$CLUSTER_STATE/work/go"
     if wait $!; then return 1; fi
     grep "pyxis-slurm$release" "$CLUSTER_STATE/work/out"
     absent ran-on-the-host "$CLUSTER_STATE/work/out"
@@ -117,7 +118,7 @@ refused() {
 @test "slurmd without a build does not start, and its log has the line" {
     aside "rm -r $release"
     cluster node 2 -- sh -c 'kill $(cat /run/slurm/slurmd.pid)'
-    run cluster node 2 -- timeout 20 slurmd -D -N n2
+    run cluster node 2 -- timeout 120 slurmd -D -N n2
     aside "cp -a /run/aside/$release ."
     cluster restart slurmd 2
     [ "$status" -ne 0 ]
@@ -204,7 +205,8 @@ refused() {
         cluster restart slurmd 1
         rm -f "$CLUSTER_STATE/work/calls"
         user srun -w n1 true
-        for _ in $(seq 30); do grep -q -s epilog "$CLUSTER_STATE/work/calls" && break; sleep 0.1; done
+        # A node is idle when its epilog is through.
+        until [[ $(cluster login -- sinfo -h -n n1 -o %t) == idle* ]]; do sleep 0.1; done
         grep -o -E 'spank (prolog|epilog)' "$CLUSTER_STATE/work/calls" | sort | uniq -c
     }
     stepd=$(cluster login -- sh -c 'ls /usr/sbin/slurmstepd /usr/lib/*/slurm*/sbin/slurmstepd 2> /dev/null' | head -n 1)

@@ -362,7 +362,7 @@ fn nobody_waits_for_what_another_has_of_a_slow_registry() {
     let mut attacker = Broker::ask(&place, &slow.uri(&image));
     let start = Instant::now();
     while !slow.asked.lock().unwrap().iter().any(|path| path.contains(&image.layers[0])) {
-        assert!(start.elapsed() < Duration::from_secs(20));
+        assert!(start.elapsed() < Duration::from_secs(60));
         std::thread::sleep(Duration::from_millis(10));
     }
     let victim = Broker::ask(&place, &good.uri(&image));
@@ -441,7 +441,7 @@ fn mksquashfs_ends_with_who_asked() {
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -475,7 +475,7 @@ fn it_has_the_limits_of_who_asks() {
         {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "{limits}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{limits}");
         std::thread::sleep(Duration::from_millis(20));
     }
     setrlimit(Resource::RLIMIT_FSIZE, soft, hard).unwrap();

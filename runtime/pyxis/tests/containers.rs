@@ -326,7 +326,7 @@ fn a_container_removed_while_running_runs_on() {
     assert!(running.finish());
     place.run(&["start", "c", "test", "-e", "/late"]).fails(1);
     // Its server clears up, and needs a moment.
-    for _ in 0..200 {
+    for _ in 0..1200 {
         if place.leftovers().is_empty() {
             return;
         }

@@ -118,7 +118,7 @@ fn changes_are_kept_on_disk_and_go_with_the_container() {
 
 /// The image's server ends a moment after the program.
 fn until_empty(place: &Place) {
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if layers(place).is_empty() {
             return;
         }
@@ -148,7 +148,7 @@ fn what_is_left_when_all_are_killed_goes_with_the_next_look() {
     assert_eq!(format!("{:#?}", layers(&place)), wanted);
     assert_eq!(layers(&place).len(), 1);
     // Those who were killed need a moment to be gone.
-    for _ in 0..100 {
+    for _ in 0..3000 {
         let mut list = place.pyxis(["list"]);
         let listed = list.env("PYXIS_LAYER_PATH", place.path("work/scratch")).output().unwrap();
         assert!(listed.status.success(), "{listed:?}");

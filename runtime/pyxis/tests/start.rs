@@ -336,7 +336,7 @@ fn no_shell_is_started() {
             done.map(|line| name(line).unwrap_or("true".to_owned())).collect()
         };
         // The image's server ends by itself, and strace with it; that is not waited for.
-        for _ in 0..400 {
+        for _ in 0..1200 {
             if executed().iter().any(|name| name == "true") {
                 break;
             }

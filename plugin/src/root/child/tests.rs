@@ -50,7 +50,7 @@ fn limited(script: &str, patience: Patience) -> (Outcome, Duration) {
 }
 
 fn soon() -> Patience {
-    Patience::Until(Instant::now() + Duration::from_millis(300))
+    Patience::Until(Instant::now() + Duration::from_secs(2))
 }
 
 #[test]
@@ -113,10 +113,10 @@ fn root_waits_until_its_deadline_and_not_for_the_end() {
     let script = "trap '' TERM HUP INT; echo $$; sleep 60";
     let (outcome, took) = limited(script, soon());
     assert_eq!(outcome.ending(), "took too long and was killed");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
     let group = Pid::from_raw(-outcome.log.trim().parse::<i32>().unwrap());
     // Nobody has waited for the shell itself.
-    let gone = (0..100).any(|_| {
+    let gone = (0..1000).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", -group.as_raw())).unwrap();
         stat.contains(") Z ")
@@ -143,11 +143,11 @@ fn after_its_deadline_root_starts_nothing_more() {
 fn a_stopped_child_holds_root_no_longer_than_its_deadline() {
     let (outcome, took) = limited("kill -STOP $$", soon());
     assert!(!outcome.success());
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
     // For what may take its time, too.
     let (outcome, took) = limited("kill -STOP $$", Patience::OfStep);
     assert_eq!(outcome.ending(), "was stopped and was killed");
-    assert!(took < LIMIT + Duration::from_secs(3), "{took:?}");
+    assert!(took < LIMIT + Duration::from_secs(30), "{took:?}");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn what_may_take_its_time_is_waited_for_and_ends_with_its_step() {
     // Of a child that has been sent SIGKILL the end may not be awaited.
     let ending = outcome.ending();
     assert!(["terminated by SIGKILL", "was killed with its step"].contains(&&*ending), "{ending}");
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < Duration::from_secs(30));
 }
 
 #[test]
