@@ -246,3 +246,82 @@ impl From<OptionError> for StepError {
         StepError::Option(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every line that a user may see, as a snapshot: where a change is meant,
+    /// `INSTA_UPDATE=always cargo test -p plugin` writes it anew.
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of errors")]
+    fn lines() {
+        let path = || PathBuf::from("/a/x");
+        let name = || "NAME".to_owned();
+        let io = || io::Error::from_raw_os_error(nix::libc::ENOSPC);
+        let no_right = nix::Error::EACCES;
+        let namespace = "network";
+        let of_options = [
+            OptionError::Empty("container-image"),
+            OptionError::Repeated("container-image"),
+            OptionError::Both("container-mount-home", "no-container-mount-home"),
+            OptionError::TooMany("container-mounts"),
+            OptionError::MountFormat("a:".to_owned()),
+            OptionError::MountSource("a:/b".to_owned()),
+            OptionError::MountTarget("/a:b".to_owned()),
+            OptionError::MountFlags("/a:/b:r o".to_owned()),
+            OptionError::EmptyName,
+            OptionError::BadName("a/b".to_owned()),
+            OptionError::NameFlag("flag".to_owned()),
+            OptionError::SaveDirectory("/a/".to_owned()),
+            OptionError::EnvFormat("A,,B".to_owned()),
+            OptionError::EmptyNamespace,
+            OptionError::UnknownNamespace("user".to_owned()),
+        ];
+        let of_the_node = [
+            ConfigError::Unknown("colour=red".to_owned()),
+            ConfigError::Value("runtime".to_owned(), "docker".to_owned()),
+        ];
+        let of_steps = vec![
+            StepError::RuntimeDir(Fault::of("create", &path(), nix::Error::ENOSPC)),
+            StepError::RuntimeDir(Fault::new("trust", &path(), "others can write to it")),
+            StepError::Shared(io()),
+            StepError::Odd(io::Error::other("the container's message has no mount")),
+            StepError::StarterDied,
+            StepError::OtherTaskFailed,
+            StepError::NoContainer,
+            StepError::NoBatchScript,
+            StepError::NoWorkingDirectory,
+            StepError::SaveTo { path: path(), problem: no_right },
+            StepError::Exists(name()),
+            StepError::NotRunning(name()),
+            StepError::NoSuchContainer(name()),
+            StepError::Vanished(name()),
+            StepError::Reported,
+            StepError::NotSaved,
+            StepError::Process(io()),
+            StepError::Write { path: path(), source: io() },
+            StepError::Write { path: path(), source: io::ErrorKind::NotFound.into() },
+            StepError::ExitedTooSoon,
+            StepError::ErrorCode(2),
+            StepError::MonitorDied,
+            StepError::ContainerProcess { file: "ns/mnt".to_owned(), source: no_right },
+            StepError::NotUnshared { option: "net", namespace },
+            StepError::NotRemoved(name()),
+            StepError::ImageFile { path: path(), source: io::ErrorKind::NotFound.into() },
+            StepError::ImageVanished("ubuntu:24.04".to_owned()),
+            StepError::MountSource(path()),
+            StepError::Execute { program: "/usr/bin/pyxis".into() },
+            StepError::Start("what the runtime said".to_owned()),
+            StepError::Join { namespace, source: no_right },
+            StepError::Chdir { directory: path(), source: no_right },
+            StepError::Environ(io()),
+            StepError::Seccomp(io()),
+        ];
+        let errors = of_options.into_iter().map(StepError::Option);
+        let errors = errors.chain(of_the_node.into_iter().map(StepError::Config)).chain(of_steps);
+        let lines: Vec<String> = errors.map(|error| error.to_string()).collect();
+        assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:#?}");
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+}
