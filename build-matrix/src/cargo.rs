@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, thread};
 
+/// To rustc.
+pub const FRAME_POINTERS: &str = "-Cforce-frame-pointers=yes";
+
 /// One run of cargo.
 #[derive(Debug)]
 pub struct Cargo(Command);
@@ -34,12 +37,17 @@ impl Cargo {
         self
     }
 
-    /// What Slurm loads may have 500 KiB: smaller code than the release profile makes, also where that was told to be quick.
+    /// What Slurm loads may have 500 KiB: smaller code than the release profile makes, also where that was told to be quick. It is
+    /// to be the last thing said. With frame pointers the tables for unwinding, which follow every push of a register otherwise,
+    /// are 9 KiB smaller, and the code is no larger.
     #[must_use]
-    pub fn small(self) -> Cargo {
+    pub fn small(mut self) -> Cargo {
+        self.0.args(["--", FRAME_POINTERS]);
         let one_unit = self.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
         let one_unit = one_unit.env("CARGO_PROFILE_RELEASE_LTO", "fat");
-        one_unit.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "z")
+        let small = one_unit.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "z");
+        // For what it is made of. Flags that the caller has for all of cargo go before these.
+        small.env("CARGO_BUILD_RUSTFLAGS", FRAME_POINTERS)
     }
 
     /// Runs it: the messages, one JSON value each. If it fails, its words go to stderr.

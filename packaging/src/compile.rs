@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::unwinder::unwinder;
 use crate::verb::Arch;
 use build_matrix::build::Target;
-use build_matrix::cargo::{self, Cargo};
+use build_matrix::cargo::{self, Cargo, FRAME_POINTERS};
 use build_matrix::error::Error as Building;
 use build_matrix::report::{Progress, Report};
 use build_matrix::verify;
@@ -189,7 +189,7 @@ impl Setup<'_> {
         let mut cargo = Cargo::by(program, &self.root.join("plugin"), &args)
             .env("PATH", &self.path)
             .env("CARGO_TARGET_DIR", &lane_dir)
-            .env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags(&lane_dir))
+            .env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags(job, &lane_dir))
             .env("CFLAGS", self.c_flags(&lane_dir))
             // The lanes keep the cores busy: one unit each, which makes smaller code.
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
@@ -244,13 +244,16 @@ impl Setup<'_> {
         dirs.into_iter().map(|(from, to)| format!("{}={to}", from.display())).collect()
     }
 
-    fn rust_flags(&self, lane: &Path) -> String {
+    fn rust_flags(&self, job: Job<'_>, lane: &Path) -> String {
         let remap = self.remapped(lane);
         let mut flags = vec!["-Clink-arg=-Wl,--build-id=sha1".to_owned()];
         let unwinder = self.unwinder.iter();
         // The linker runs in the root.
         flags.extend(unwinder.map(|file| format!("-Clink-arg={}", file.display())));
         flags.extend(remap.into_iter().map(|map| format!("--remap-path-prefix={map}")));
+        if let Job::Plugin(_) = job {
+            flags.push(FRAME_POINTERS.into());
+        }
         flags.join("\x1f")
     }
 
