@@ -49,6 +49,37 @@ setup() { image=$(image busybox); }
     done
 }
 
+@test "a save that fails fails the step, of several tasks, too" {
+    only_pyxis "srun exits with 0 there"
+    local place=$BATS_TEST_TMPDIR/place n
+    for n in 1 3; do
+        mkdir "$place"
+        run_srun_wide_unchecked -N1 -n$n --overcommit --container-image="$image" --container-mounts="$BATS_TEST_TMPDIR" --container-save="$place/x.sqsh" \
+            sh -c "test \$SLURM_PROCID != 0 || rmdir $place; echo ran"
+        ((status != 0))
+        [ "$(grep -c '^ran$' <<< "$output")" -eq $n ]
+        output_has "failed to export container pyxis_"
+        [ "$(grep -c ' Exited with exit code 1$' <<< "$output")" -eq 1 ]
+    done
+}
+
+@test "a step that saves ends as its program did, and says where the container is" {
+    local file=$BATS_TEST_TMPDIR/code.sqsh
+    run_srun_unchecked --container-image="$image" --container-save="$file" sh -c 'exit 42'
+    [ "$status" -eq 42 ]
+    output_has "to $file"
+    run_srun_unchecked --container-image="$image" --container-save="$file" sh -c 'kill -TERM $$'
+    [ "$status" -eq 143 ]
+    run_srun --container-image="$file" true
+}
+
+@test "what a program has left running does not keep the container from being saved" {
+    run_srun --container-image="$image" --container-writable --container-save="$BATS_TEST_TMPDIR/left.sqsh" \
+        sh -c 'echo kept > /file; sleep 300 < /dev/null > /dev/null 2>&1 &'
+    run_srun --container-image="$BATS_TEST_TMPDIR/left.sqsh" cat /file
+    output_has kept
+}
+
 @test "a relative path, with an environment of a list and with none, and with a directory of Slurm's" {
     only_pyxis "PWD and HOME of the job are asked there"
     local how

@@ -39,6 +39,7 @@ runtime_does() {
     local begin=$SECONDS
     step --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" --container-save="$work/x.sqsh" echo it ran
     [[ $output == *"it ran"*"failed to export container"*"was stopped and was killed"* ]]
+    [ "$status" -eq 1 ]
     [ ! -e "$work/x.sqsh" ]
     ((SECONDS - begin < 60))
 }
@@ -83,7 +84,7 @@ end_while_saving() {
 
 @test "what root runs is in the step's cgroup: Slurm ends it with the step" {
     runtime_does << END
-[ "\$1" != export ] || cat /proc/self/cgroup > $work/cgroup
+[ "\$1" != remove ] || cat /proc/self/cgroup > $work/cgroup
 END
     step --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" --container-save="$work/x.sqsh" true
     [ "$status" -eq 0 ]

@@ -277,6 +277,24 @@ runtime_is() {
     nothing_left
 }
 
+@test "slurmstepd killed in a step whose container is to be saved: the task that waits for the program goes, too" {
+    user srun -w n1 --container-image="$image" --container-save=/var/tmp/x.sqsh sh -c 'echo ready; sleep 1000' &> "$BATS_TEST_TMPDIR/out" &
+    until grep -q ready "$BATS_TEST_TMPDIR/out"; do sleep 0.05; done
+    on_node pkill -KILL slurmstepd
+    local i
+    for ((i = 0; i < 1200; i++)); do
+        [[ $(on_node ps -e -o args=) == *"sleep 1000"* || $(on_node ps -e -o comm=) == *slurmstepd* ]] || break
+        sleep 0.05
+    done
+    ((i < 1200))
+    user scancel -u pyxistest
+    wait_status $!
+    run on_node test -e /var/tmp/x.sqsh
+    [ "$status" -eq 1 ]
+    user srun -w n1 sh -c "$PYXIS_TEST_COMMAND list | xargs $PYXIS_TEST_COMMAND remove -f"
+    nothing_left
+}
+
 @test "the runtime killed: the step fails and says so" {
     runtime_is <<< $'#!/bin/sh\nkill -KILL $$'
     run user srun -w n1 --container-image="$image" echo ran-anyway
@@ -339,7 +357,7 @@ END
     nothing_left
 }
 
-@test "no room any more for what is saved: said at the end, no file is left" {
+@test "no room any more for what is saved: the step fails, no file is left" {
     on_node sh -c 'mkdir -m 777 /var/tmp/full; mount -t tmpfs -o size=8m,mode=777 tmpfs /var/tmp/full'
     run user srun -w n1 --container-image="$image" --container-mounts=/var/tmp/full --container-save=/var/tmp/full/x.sqsh \
         sh -c 'head -c 8000000 /dev/zero > /var/tmp/full/data; echo it ran'
@@ -347,7 +365,7 @@ END
     on_node sh -c 'umount /var/tmp/full; rmdir /var/tmp/full'
     echo "$output"
     [ "$left" = /var/tmp/full/data ]
-    [ "$status" -eq 0 ] # as with the original: the program had ended well
+    [ "$status" -eq 1 ]
     [[ $output == *"it ran"*"failed to export container"*" to /var/tmp/full/x.sqsh: "* ]]
     nothing_left
 }

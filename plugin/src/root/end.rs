@@ -4,7 +4,8 @@ use super::cgroup;
 use super::child::{Caller, LIMIT, Patience};
 use super::importer;
 use super::leftovers::{self, StepIdentity};
-use super::shared::Shared;
+use super::runtime::{not_exported, remove_partial};
+use super::shared::{SAVED, Shared};
 use crate::config::Config;
 use crate::step::error::StepError;
 use crate::step::{Planned, Step};
@@ -33,20 +34,21 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
     let cgroup = work.then(|| cgroup::freezer(job)).flatten();
     let patience = Patience::OfStep;
     let caller = Caller { user: &job.user, environ, patience, cgroup: cgroup.as_ref() };
-    let saved = match save {
-        Some(file) => runtime
-            .command()
-            .export(caller, &plan.name, file)
-            .inspect(|()| {
-                log::spank_log!("pyxis: exported container {} to {}", plan.name, file.display());
-            })
-            .map_err(|_| StepError::NotSaved),
-        None => Ok(()),
+    let saved = match (save, shared.saving()) {
+        (None, _) | (_, SAVED) => Ok(()),
+        // No task got that far.
+        (Some(file), 0) => runtime.command().export(caller, &plan.name, file, &|_| {}),
+        // It was killed with the task that waited for it.
+        (Some(file), pid) => {
+            log::error!("pyxis: {}", not_exported(&plan.name, file));
+            remove_partial(caller, file, pid);
+            Err(StepError::NotSaved)
+        }
     };
     // All of it together.
     let patience = Patience::Until(Instant::now() + LIMIT);
     clean_up(planned, shared, config, Caller { patience, ..caller });
-    saved
+    saved.map_err(|_| StepError::NotSaved)
 }
 
 /// Removes what is not to stay. Whether the first task got that far is not known here when it

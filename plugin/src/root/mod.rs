@@ -11,7 +11,7 @@ mod end;
 mod epilog;
 pub(crate) mod importer;
 pub(crate) mod job;
-mod leftovers;
+pub(crate) mod leftovers;
 mod process;
 pub(crate) mod runtime;
 mod runtime_dir;

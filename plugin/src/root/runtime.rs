@@ -110,29 +110,24 @@ impl RuntimeCommand {
         Ok(list.lines().map(str::to_owned).collect())
     }
 
-    /// Saves a container to a squashfs file.
+    /// Saves a container to a squashfs file; `begun` gets the number of the process that does.
     pub(crate) fn export(
         &self,
         caller: Caller<'_>,
         name: &str,
         file: &Path,
+        begun: &dyn Fn(u32),
     ) -> Result<(), StepError> {
         let arguments = ["export", "-f", "-o"].map(OsStr::new);
         let arguments = [&arguments[..], &[file.as_ref(), name.as_ref()]].concat();
-        let outcome = self.run(caller, &arguments)?;
+        let outcome = caller.command(&self.program, &arguments, [None; 2]).run_noted(begun)?;
         if outcome.success() {
+            log::spank_log!("pyxis: exported container {name} to {}", file.display());
             return Ok(());
         }
-        self.report(&outcome, &format!("failed to export container {name} to {}", file.display()));
+        self.report(&outcome, &not_exported(name, file));
         if outcome.code().is_none() {
-            // It has not been able to remove what it had written.
-            let mut partial = OsString::from(format!(".pyxis.{}.", outcome.pid));
-            partial.push(file.file_name().unwrap_or_default());
-            let partial = file.parent().unwrap_or(file).join(partial);
-            let arguments = ["-f".as_ref(), "--".as_ref(), partial.as_os_str()];
-            let patience = Patience::Until(Instant::now() + LIMIT);
-            let _ =
-                Caller { patience, ..caller }.command(Path::new("rm"), &arguments, [None; 2]).run();
+            remove_partial(caller, file, outcome.pid.as_raw().unsigned_abs());
         }
         Err(StepError::Reported)
     }
@@ -142,6 +137,21 @@ impl RuntimeCommand {
         let failing = format!("failed to remove container filesystem: {name}");
         self.verb(caller, &["remove", "-f", name].map(OsStr::new), &failing).map(drop)
     }
+}
+
+/// What failed.
+pub(crate) fn not_exported(name: &str, file: &Path) -> String {
+    format!("failed to export container {name} to {}", file.display())
+}
+
+/// Removes what an export by process `pid`, which was killed, had written.
+pub(crate) fn remove_partial(caller: Caller<'_>, file: &Path, pid: u32) {
+    let mut partial = OsString::from(format!(".pyxis.{pid}."));
+    partial.push(file.file_name().unwrap_or_default());
+    let partial = file.parent().unwrap_or(file).join(partial);
+    let arguments = ["-f".as_ref(), "--".as_ref(), partial.as_os_str()];
+    let patience = Patience::Until(Instant::now() + LIMIT);
+    let _ = Caller { patience, ..caller }.command(Path::new("rm"), &arguments, [None; 2]).run();
 }
 
 /// Whether the built-in runtime understands what the node has of enroot's configuration, and has what it

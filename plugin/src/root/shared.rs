@@ -31,6 +31,11 @@ pub(crate) const FETCHED: u64 = 1;
 pub(crate) const CREATED: u64 = 2;
 pub(crate) const MAKING: u64 = 3;
 pub(crate) const ENTERED: u64 = 4;
+pub(crate) const LEFT: u64 = 8;
+pub(crate) const SAVING: u64 = 12;
+
+/// In place of the process that saves: it has been seen to, and what went wrong has been said.
+pub(crate) const SAVED: u32 = u32::MAX;
 
 /// What whoever starts a container is given.
 #[derive(Clone, Copy)]
@@ -62,7 +67,7 @@ impl Shared {
         let (lease, leaseholder) = pair().map_err(failed)?;
         shutdown(lease.as_raw_fd(), Shutdown::Read).map_err(failed)?;
         let state = File::from(state);
-        state.write_all_at(&[FRESH; 8], 0).map_err(StepError::Shared)?;
+        state.write_all_at(&[FRESH; 16], 0).map_err(StepError::Shared)?;
         Ok(Shared { state, sender, queue, lease, leaseholder, broker: None })
     }
 
@@ -88,8 +93,17 @@ impl Shared {
 
     /// How many tasks have moved in.
     pub(crate) fn entered(&self) -> u32 {
+        self.number(ENTERED)
+    }
+
+    /// The process by which a task saves the container, [`SAVED`], or 0.
+    pub(crate) fn saving(&self) -> u32 {
+        self.number(SAVING)
+    }
+
+    pub(crate) fn number(&self, at: u64) -> u32 {
         let mut bytes = [0; 4];
-        let _ = self.state.read_exact_at(&mut bytes, ENTERED);
+        let _ = self.state.read_exact_at(&mut bytes, at);
         u32::from_ne_bytes(bytes)
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod plan;
 pub(crate) mod runtime;
 mod runtime_environ;
 mod save;
+mod saver;
 mod shared;
 
 use crate::config::Config;
@@ -28,6 +29,7 @@ use nix::sys::prctl::set_dumpable;
 use plan::Plan;
 use runtime::context::Context;
 use runtime_environ::runtime_environ;
+use saver::Saver;
 use spank_bindings::{Spank, StepId, log};
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -93,7 +95,8 @@ impl Step {
         config: &Config,
         options: &Options,
     ) -> Result<(), StepError> {
-        let Planned { plan, runtime, .. } = self.planned.as_ref().ok_or(StepError::NoContainer)?;
+        let Planned { plan, runtime, environ, .. } =
+            self.planned.as_ref().ok_or(StepError::NoContainer)?;
         let job = &self.job;
         // Nobody is to see what a task has until it is in the container, root's other processes
         // included. Who was root before is so already.
@@ -109,6 +112,15 @@ impl Step {
         })?;
         join::check_unshared(&container, plan.unshare)?;
         environ::import(spank, &container, config.drop_env.as_os_str(), &plan.env)?;
+        let container = match plan.save {
+            Some(_) => {
+                let (user, patience) = (&job.user, Patience::OfStep);
+                let caller = Caller { user, environ, patience, cgroup: None };
+                let saver = Saver { job, shared: &self.shared, plan, runtime, caller };
+                saver.stay_behind(container)?
+            }
+            None => container,
+        };
         join::enter(container, plan.workdir.as_deref())?;
         if !self.job.privileged {
             handover::seccomp::install().map_err(StepError::Seccomp)?;

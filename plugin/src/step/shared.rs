@@ -11,8 +11,8 @@
 use super::error::StepError;
 use super::lock::RecordLock;
 use crate::root::shared::{
-    CREATED, Channels, ENTERED, FAILED, FETCHED, FRESH, MAKING, READY, STARTING, STATE, Shared,
-    pair,
+    CREATED, Channels, ENTERED, FAILED, FETCHED, FRESH, LEFT, MAKING, READY, SAVING, STARTING,
+    STATE, Shared, pair,
 };
 use handover::Handover;
 use std::io;
@@ -88,9 +88,24 @@ impl Shared {
 
     /// Counts a task that has moved into the container.
     pub(crate) fn note_entered(&self) -> Result<(), StepError> {
-        let _lock = self.lock(ENTERED)?;
-        let count = self.entered() + 1;
-        self.state.write_all_at(&count.to_ne_bytes(), ENTERED).map_err(StepError::Shared)
+        self.count(ENTERED).map(drop)
+    }
+
+    /// Counts a task whose program has ended; returns how many have.
+    pub(crate) fn note_left(&self) -> Result<u32, StepError> {
+        self.count(LEFT)
+    }
+
+    /// Notes by which process the container is being saved, or that it has been seen to.
+    pub(crate) fn note_saving(&self, who: u32) -> Result<(), StepError> {
+        self.state.write_all_at(&who.to_ne_bytes(), SAVING).map_err(StepError::Shared)
+    }
+
+    fn count(&self, at: u64) -> Result<u32, StepError> {
+        let _lock = self.lock(at)?;
+        let count = self.number(at).saturating_add(1);
+        self.state.write_all_at(&count.to_ne_bytes(), at).map_err(StepError::Shared)?;
+        Ok(count)
     }
 
     fn lock(&self, byte: u64) -> Result<RecordLock<'_>, StepError> {

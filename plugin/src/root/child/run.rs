@@ -5,6 +5,7 @@ use super::output::{Kept, Output};
 use super::wait::{Ending, Follow, Forwarding, Nobody, Patience};
 use crate::step::error::StepError;
 use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -24,6 +25,11 @@ impl Command<'_> {
     /// takes longer than one would wait for in silence.
     pub(crate) fn run_and_tell(self, tell: impl FnMut(&str)) -> Result<Outcome, StepError> {
         self.go(true, &mut Follower { new: Kept::default(), began: Instant::now(), tell })
+    }
+
+    /// As [`Command::run`]; `begun` gets the child's number.
+    pub(crate) fn run_noted(self, begun: &dyn Fn(u32)) -> Result<Outcome, StepError> {
+        self.go(false, &mut Noted(begun))
     }
 
     fn go(&self, apart: bool, follow: &mut dyn Follow) -> Result<Outcome, StepError> {
@@ -46,6 +52,7 @@ impl Command<'_> {
         let output = printed.as_ref().unwrap_or(&said).as_fd();
         let pid = self.spawn(output, said.as_fd(), &forwarding.before)?;
         drop((said, printed));
+        follow.begun(pid);
         let ending =
             forwarding.wait(pid, self.caller.patience, &mut outputs, follow).map_err(failed)?;
         let mut texts = outputs.into_iter().map(|output| output.kept);
@@ -57,6 +64,15 @@ impl Command<'_> {
             }
             _ => Ok(Outcome { ending, pid, output, log }),
         }
+    }
+}
+
+/// Hands on which process the child is.
+struct Noted<'a>(&'a dyn Fn(u32));
+
+impl Follow for Noted<'_> {
+    fn begun(&mut self, pid: Pid) {
+        (self.0)(pid.as_raw().unsigned_abs());
     }
 }
 

@@ -145,6 +145,7 @@ impl Forwarding {
 
 /// Who hears what a child says while it runs.
 pub(super) trait Follow {
+    fn begun(&mut self, _: Pid) {}
     fn said(&mut self, _: &[u8]) {}
     fn look(&mut self) {}
     /// Whether to be called now and then, whatever happens.
