@@ -184,6 +184,29 @@ fn public_store() -> Place {
     place
 }
 
+/// A certificate that the account can read is shown at nobody's request.
+#[test]
+fn no_registry_is_shown_a_certificate_of_the_accounts() {
+    let mut place = public_store();
+    place.set("ENROOT_ALLOW_HTTP", "no");
+    let made = place.path("made");
+    fixtures::certificates(&made);
+    let path = |name: &str| made.join(name).display().to_string();
+    let (cert, key, authority) = (path("server.cert"), path("server.key"), path("ca.crt"));
+    let tls = format!("certificate: {cert}, key: {key}, clientcas: [{authority}]");
+    let registry = fixtures::Registry::with_tls(&tls, &made);
+    let image = Image::new(&[Layer::new().file("f", "x").gzip()]);
+    registry.push(&image, "a:1");
+    let folder = place.path("store/.config/containers/certs.d").join(&registry.host);
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["ca.crt", "client.cert", "client.key"] {
+        fs::copy(made.join(name), folder.join(name)).unwrap();
+    }
+    let uri = format!("docker://{}/a@{}", registry.host, image.digest());
+    let outcome = Broker::ask(&place, &uri).wait();
+    assert!(outcome.said.starts_with("failed: "), "{}", outcome.said);
+}
+
 const MIB: u64 = 1 << 20;
 
 /// At most 64 MiB and 8 bytes for each byte of the layer.

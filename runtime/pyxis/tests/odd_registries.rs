@@ -460,34 +460,11 @@ fn a_secret_is_sent_as_it_is() {
     }
 }
 
-/// Certificates by openssl, in a folder: an authority, a server's and a client's.
-fn certificates(folder: &std::path::Path) {
-    let openssl = |arguments: &str| {
-        let done = std::process::Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(folder)
-            .output()
-            .expect("no openssl");
-        assert!(done.status.success(), "{arguments}: {}", text(&done.stderr));
-    };
-    fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {new} -days 2 -subj /CN=authority -keyout ca.pem -out ca.crt"));
-    for name in ["server", "client"] {
-        openssl(&format!("req {new} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
-        openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.pem -CAcreateserial -days 2 \
-             -extfile names -out {name}.cert"
-        ));
-    }
-}
-
 #[test]
 fn a_registrys_own_certificates_are_where_others_have_them() {
     let place = Place::new();
     let made = place.path("made");
-    certificates(&made);
+    fixtures::certificates(&made);
     let path = |name: &str| made.join(name).display().to_string();
     let tls = |more: &str| {
         let (cert, key) = (path("server.cert"), path("server.key"));
@@ -521,4 +498,27 @@ fn a_registrys_own_certificates_are_where_others_have_them() {
     give(&closed.host, &["ca.crt", "client.cert"]);
     let said = text(&pull(&uris[1]).stderr);
     assert!(said.contains("client.key: No such file"), "{said}");
+}
+
+/// What a registry gives only to who has a certificate is not for those who have none.
+#[test]
+fn what_a_certificate_has_opened_is_private() {
+    let mut place = Place::new();
+    let made = place.path("made");
+    fixtures::certificates(&made);
+    let path = |name: &str| made.join(name).display().to_string();
+    let (cert, key, authority) = (path("server.cert"), path("server.key"), path("ca.crt"));
+    let tls = format!("certificate: {cert}, key: {key}, clientcas: [{authority}]");
+    let registry = fixtures::Registry::with_tls(&tls, &made);
+    place.set("ENROOT_ALLOW_HTTP", "no");
+    let folder = place.path("home/.config/containers/certs.d").join(&registry.host);
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["ca.crt", "client.cert", "client.key"] {
+        fs::copy(made.join(name), folder.join(name)).unwrap();
+    }
+    let image = image();
+    let uri = registry.push(&image, "a:1");
+    place.ok(&["pull", &uri]);
+    let list: serde_json::Value = serde_json::from_str(&place.ok(&["images", "--json"])).unwrap();
+    assert_eq!(list[0]["private"], true, "{list}");
 }

@@ -127,7 +127,7 @@ impl Importer {
         self.credentials = Credentials::default();
         self.limits = Limits::for_others();
         limit_windows(WINDOW_LOG);
-        self.settings.hurry();
+        self.settings.work_for_others();
         self.squash.save_memory();
         self.before_fetching = before_fetching;
     }

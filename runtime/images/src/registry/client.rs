@@ -91,7 +91,8 @@ impl Client {
                 .build()
                 .new_agent()
         };
-        let own = certificates.client.clone().map(|client| agent(Some(client)));
+        let own = certificates.client.clone().filter(|_| !settings.anonymous);
+        let own = own.map(|client| agent(Some(client)));
         let agent = agent(None);
         Client {
             agent,
@@ -111,7 +112,10 @@ impl Client {
         let ours = uri.scheme_str() == Some("https")
             && auth::host_of(uri)
                 .is_some_and(|host| host == self.host.strip_suffix(":443").unwrap_or(&self.host));
-        self.own.as_ref().filter(|_| ours).unwrap_or(&self.agent)
+        let Some(own) = self.own.as_ref().filter(|_| ours) else { return &self.agent };
+        // What a certificate opens is not for who has none.
+        self.with_credentials.store(true, Ordering::Relaxed);
+        own
     }
 
     /// The registry's host.
@@ -119,7 +123,7 @@ impl Client {
         &self.host
     }
 
-    /// Whether the registry was shown credentials.
+    /// Whether the registry was shown credentials, or could ask for a certificate.
     pub fn used_credentials(&self) -> bool {
         self.with_credentials.load(Ordering::Relaxed)
     }
@@ -325,7 +329,8 @@ impl Client {
         let realm = challenges.iter().find_map(Challenge::realm_host);
         let user = self.user.as_deref();
         let credential = self.credentials.find(&self.host, &self.repository, user, realm)?;
-        self.with_credentials.store(credential.is_some(), Ordering::Relaxed);
+        let shown = credential.is_some() || self.own.is_some();
+        self.with_credentials.store(shown, Ordering::Relaxed);
         let scope = format!("repository:{}:pull", self.repository);
         // First what was not tried; what was, if it may be another token now.
         let (tried, new): (Vec<&Challenge>, Vec<&Challenge>) =

@@ -30,6 +30,8 @@ pub struct Settings {
     pub mirrors: Vec<(String, Vec<String>)>,
     /// Folders of certificates for single registries, the first one first.
     pub certificates: Vec<PathBuf>,
+    /// No registry is shown a certificate of this client's.
+    pub anonymous: bool,
     /// The way to all of them.
     pub proxies: Proxies,
     /// Who may have signed their certificates.
@@ -60,6 +62,7 @@ impl Default for Settings {
             http_hosts: Vec::new(),
             mirrors: Vec::new(),
             certificates: Vec::new(),
+            anonymous: false,
             proxies: Proxies::default(),
             authorities: Authorities::default(),
         }
@@ -67,8 +70,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Settings for who works at the request of others: no registry keeps it for long.
-    pub fn hurry(&mut self) {
+    /// Settings for who works at the request of others: no registry keeps it for long, and none gives it
+    /// what those others might not get.
+    pub fn work_for_others(&mut self) {
+        self.anonymous = true;
         let at_most = |setting: &mut Option<Duration>, seconds| {
             let limit = Duration::from_secs(seconds);
             *setting = Some(setting.map_or(limit, |is| is.min(limit)));

@@ -17,7 +17,7 @@ use containers::start::{Site, SiteFile, Standard};
 use hygiene::console;
 use linux::bounded;
 use linux::environ::Environ;
-use nix::unistd::{AccessFlags, access, getegid, geteuid};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid};
 
 use crate::doctor::owner::{Untrusted, faults};
 use crate::settings::{Settings, variables};
@@ -190,13 +190,24 @@ fn is_believed(path: &Path) -> bool {
     fault.is_none()
 }
 
-/// A user's own directory that the user's own group may write to, as some distributions make them.
+/// A user's own directory that the user's own group may write to, as distributions make them that give
+/// each user a group.
 fn is_of_own_group(fault: &Untrusted) -> bool {
     let Untrusted::Writable { path, mode } = fault else { return false };
-    let ours = |found: fs::Metadata| {
-        found.uid() == geteuid().as_raw() && found.gid() == getegid().as_raw()
+    let (uid, gid) = (geteuid(), getegid());
+    let ours = |found: fs::Metadata| (found.uid(), found.gid()) == (uid.as_raw(), gid.as_raw());
+    mode & 0o002 == 0 && !uid.is_root() && fs::metadata(path).is_ok_and(ours) && is_alone(uid, gid)
+}
+
+/// Whether a group is this user's alone, by number or by name: a project's is not, though it may be the
+/// first group of all its members.
+fn is_alone(uid: Uid, gid: Gid) -> bool {
+    let same_name = || {
+        let user = User::from_uid(uid).ok().flatten()?;
+        let group = Group::from_gid(gid).ok().flatten()?;
+        Some(user.name == group.name && group.mem.iter().all(|member| *member == user.name))
     };
-    mode & 0o002 == 0 && !geteuid().is_root() && fs::metadata(path).is_ok_and(ours)
+    uid.as_raw() == gid.as_raw() || same_name().unwrap_or(false)
 }
 
 #[cfg(test)]
