@@ -71,6 +71,7 @@ int main(int argc, char **argv)
     close(fuse);
     check((int)write(go[1], "!", 1), "go");
     check(mount("overlay", "root", "overlay", 0, "lowerdir=lower,upperdir=upper,workdir=work,userxattr"), "overlay");
+    check(mount("/dev", "root/dev", NULL, MS_BIND | MS_REC, NULL), "/dev");
     check(chdir("root"), "root");
     check((int)syscall(SYS_pivot_root, ".", "."), "pivot_root");
     check(umount2(".", MNT_DETACH), "umount");

@@ -5,7 +5,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, recv, send, shutdown, socketpair,
+};
 use squashfs::Image;
 use squashfs::fuse::Server;
 
@@ -143,6 +145,42 @@ fn files_are_looked_up_and_read() {
             assert_eq!(kernel.ask(READ, 1 << 50, &range(0, 10)), Err(nix::libc::EIO));
             assert_eq!(kernel.ask(OPEN, file, &[0; 8]), Err(nix::libc::ENOSYS), "nothing to do");
             assert_eq!(kernel.ask(STATFS, ROOT, &[]).unwrap().len(), 80);
+        },
+    );
+}
+
+/// What is sent unasked: its code, node, offset and bytes.
+fn notices(kernel: &Kernel) -> Vec<(u32, u64, u64, Vec<u8>)> {
+    // The end, to whoever reads; what was sent before can still be received.
+    shutdown(kernel.0.as_raw_fd(), Shutdown::Write).unwrap();
+    let mut notices = Vec::new();
+    let mut message = vec![0; 2 << 20];
+    while let length @ 1.. = recv(kernel.0.as_raw_fd(), &mut message, MsgFlags::empty()).unwrap() {
+        let word = |at: usize| u32::from_ne_bytes(message[at..at + 4].try_into().unwrap());
+        let long = |at: usize| u64::from_ne_bytes(message[at..at + 8].try_into().unwrap());
+        assert_eq!((word(0) as usize, long(8)), (length, 0));
+        assert_eq!(word(32) as usize, length - 40, "so many bytes as it says");
+        notices.push((word(4), long(16), long(24), message[40..length].to_vec()));
+    }
+    notices
+}
+
+/// By notices of the protocol (`FUSE_NOTIFY_STORE`), once there is a thread that answers meanwhile.
+#[test]
+fn the_rest_of_a_block_comes_unasked() {
+    let text = "0123456789".repeat(50_000);
+    asked(
+        |root| fs::write(root.join("file"), &text).unwrap(),
+        |kernel| {
+            let file = kernel.lookup(ROOT, "file");
+            // By one thread: what follows would be taken for the answer to what is asked next.
+            assert!(kernel.read(file, 400_000, 4096) == text.as_bytes()[400_000..404_096]);
+            for _ in 0..100 {
+                kernel.ask(GETATTR, file, &[0; 16]).unwrap();
+            }
+            assert!(kernel.read(file, 131_072, 4096) == text.as_bytes()[131_072..135_168]);
+            let rest = text.as_bytes()[135_168..262_144].to_vec();
+            assert!(notices(kernel) == [(4, file, 135_168, rest)]);
         },
     );
 }

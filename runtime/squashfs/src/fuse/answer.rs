@@ -32,8 +32,8 @@ pub(super) enum Answer {
     /// None is expected.
     Nothing,
     Bytes(Vec<u8>),
-    /// So many bytes in the buffer for data.
-    Data(usize),
+    /// What a file has from an offset on: so many bytes in the buffer for data.
+    Data(u64, usize),
 }
 
 impl Server<'_> {
@@ -63,7 +63,7 @@ impl Server<'_> {
         }
     }
 
-    fn reference(&self, node: u64) -> u64 {
+    pub(super) fn reference(&self, node: u64) -> u64 {
         if node == ROOT { self.image.root() } else { node.wrapping_sub(2) }
     }
 
@@ -138,7 +138,7 @@ impl Server<'_> {
         // Never cut short, which would be the end of the file.
         data.resize(data.len().max(size), 0);
         let length = self.image.read(&inode, contents, offset, &mut data[..size]);
-        length.map(Answer::Data).map_err(|error| self.complain(&error))
+        length.map(|length| Answer::Data(offset, length)).map_err(|error| self.complain(&error))
     }
 
     fn list(&self, node: u64, arguments: Arguments<'_>, plus: bool) -> Result<Answer, Errno> {

@@ -4,6 +4,7 @@
 //! What an image holds never changes, so that the kernel may keep all it was told. A node's number
 //! is where its inode is in the image: nothing is to be remembered, and nothing to be forgotten.
 
+mod ahead;
 mod answer;
 mod request;
 
@@ -13,6 +14,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 
 use crate::Image;
+use ahead::{Ahead, Answered};
 use answer::Answer;
 use request::Request;
 
@@ -35,12 +37,14 @@ pub struct Server<'a> {
     /// Whom everything belongs to.
     owner: (u32, u32),
     complained: AtomicBool,
+    ahead: Ahead,
 }
 
 impl Server<'_> {
     /// For a descriptor of `/dev/fuse` that is mounted.
     pub fn new(device: OwnedFd, image: &Image, owner: (u32, u32)) -> Server<'_> {
-        Server { device: device.into(), image, owner, complained: AtomicBool::new(false) }
+        let (complained, ahead) = (AtomicBool::new(false), Ahead::new());
+        Server { device: device.into(), image, owner, complained, ahead }
     }
 
     /// Answers the kernel until the file system is unmounted.
@@ -56,10 +60,18 @@ impl Server<'_> {
                 }
             }
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            for _ in 1..cores.min(MOST_THREADS) {
+            // Two at least: one gives ahead while the other answers.
+            for _ in 1..cores.clamp(2, MOST_THREADS) {
                 // One less where there may be no more of them.
                 let builder = std::thread::Builder::new();
-                let _ = builder.spawn_scoped(scope, || self.serve_all(&mut Buffers::new()));
+                // Whoever of the two is the first to answer knows that there are two.
+                let joining = || {
+                    self.ahead.joined();
+                    self.serve_all(&mut Buffers::new())
+                };
+                if builder.spawn_scoped(scope, joining).is_ok() {
+                    self.ahead.joined();
+                }
             }
             self.serve_all(&mut buffers)
         })
@@ -90,7 +102,7 @@ impl Server<'_> {
         let (error, payload) = match &answer {
             Ok(Answer::Nothing) => return Ok(true),
             Ok(Answer::Bytes(bytes)) => (0, bytes.as_slice()),
-            Ok(Answer::Data(length)) => (0, &buffers.data[..*length]),
+            Ok(Answer::Data(_, length)) => (0, &buffers.data[..*length]),
             Err(errno) => (*errno as i32, &[][..]),
         };
         let mut head = [0; 16];
@@ -100,7 +112,13 @@ impl Server<'_> {
         match (&self.device).write_vectored(&[IoSlice::new(&head), IoSlice::new(payload)]) {
             Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => Ok(false),
             // ENOENT: as above. A limit of ours that the kernel does not share is its error to tell.
-            _ => Ok(true),
+            _ => {
+                if let Ok(Answer::Data(offset, length)) = answer {
+                    let answered = Answered { node: request.node, offset, length };
+                    self.give_ahead(answered, &mut buffers.data);
+                }
+                Ok(true)
+            }
         }
     }
 }
