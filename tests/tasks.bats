@@ -35,7 +35,8 @@ setup() { image=$(image busybox); }
     run_srun_wide_unchecked -N1 -n4 --overcommit --container-image=/nonexistent.sqsh echo ran-anyway
     ((status != 0))
     output_lacks ran-anyway
-    [ "$(grep -c 'cannot open image /nonexistent.sqsh' <<< "$output")" -eq 1 ]
+    # The second as enroot has it.
+    [ "$(grep -cE '(cannot open image|No such file or directory:) /nonexistent.sqsh' <<< "$output")" -eq 1 ]
     [ "$(grep -c 'not started successfully by another task' <<< "$output")" -eq 3 ]
 }
 

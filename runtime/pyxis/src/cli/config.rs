@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use hygiene::console;
 use pyxis::settings::enroot::{Effect, effect_of};
-use pyxis::settings::{FILE, Origin, SETTINGS, Settings};
+use pyxis::settings::{FILE, Origin, SETTINGS, Setting, Settings, Value, variables};
 
 use super::CliError;
 use super::version::ENROOT;
@@ -50,13 +50,19 @@ pub(crate) fn show_as_enroot(settings: &Settings) -> Result<ExitCode, CliError> 
             (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         })
         .collect();
-    for (setting, value, _) in settings.resolved.all() {
+    for (setting, value, origin) in settings.resolved.all() {
         let said = value.filter(|_| setting.variable.starts_with("ENROOT_"));
         if let Some(said) = said {
-            let text = said.to_text().to_string_lossy().into_owned();
-            variables.entry(setting.variable.to_owned()).or_insert(text);
+            let text = match origin {
+                Origin::Default => default_of_enroot(setting, said),
+                _ => Some(text_of(said)),
+            };
+            if let Some(text) = text {
+                variables.entry(setting.variable.to_owned()).or_insert(text);
+            }
         }
     }
+    variables.entry("ENROOT_LOGIN_SHELL".to_owned()).or_insert_with(|| "true".to_owned());
     let paths = &settings.paths;
     for (name, place) in [
         ("ENROOT_DATA_PATH", paths.data.clone()),
@@ -81,6 +87,25 @@ pub(crate) fn show_as_enroot(settings: &Settings) -> Result<ExitCode, CliError> 
     lines.extend(variables.iter().map(|(name, value)| format!("  {name}={value}")));
     console::print_lines(lines).map_err(CliError::Output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A default as enroot has it where the two differ in form; `None` for what is not said.
+fn default_of_enroot(setting: &Setting, said: &Value) -> Option<String> {
+    let text = text_of(said);
+    match (setting.variable, text.as_str()) {
+        // Whoever clears it by this line shall not clear the caches of everything else.
+        (variables::CACHE_PATH, _) => Some(format!("{text}/enroot")),
+        (variables::MAX_PROCESSORS, "0") => {
+            std::thread::available_parallelism().ok().map(|count| count.to_string())
+        }
+        (_, "") => None,
+        (_, "yes") => Some("true".to_owned()),
+        _ => Some(text),
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value.to_text().to_string_lossy().into_owned()
 }
 
 /// Variables of enroot's configuration that are no settings of ours: what holds of each, and where it

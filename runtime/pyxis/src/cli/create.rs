@@ -9,7 +9,7 @@ use containers::record::Name;
 
 use pyxis::settings::Settings;
 
-use super::{CliError, data_path, host, name_of};
+use super::{CliError, data_path, host, name_of, wording};
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
@@ -27,7 +27,9 @@ impl CreateArgs {
     pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let name = Name::new(self.name.unwrap_or_else(|| name_of(&self.image).into()))?;
         let force = self.force || settings.force;
-        data_path(settings)?.create(&name, &self.image, force, &host(settings))?;
+        let data = data_path(settings)?;
+        data.create(&name, &self.image, force, &host(settings))?;
+        wording::tell_step("Extracting squashfs filesystem...");
         Ok(ExitCode::SUCCESS)
     }
 }

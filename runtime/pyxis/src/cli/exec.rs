@@ -8,7 +8,7 @@ use containers::verbs::Exec;
 
 use pyxis::settings::Settings;
 
-use super::{CliError, check_variables};
+use super::{CliError, as_enroot, check_variables};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
@@ -16,7 +16,7 @@ pub(crate) struct ExecArgs {
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
     /// A process in the container, as `list -f` shows it
-    pid: i32,
+    pid: OsString,
     /// Program to run and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
@@ -25,9 +25,15 @@ pub(crate) struct ExecArgs {
 impl ExecArgs {
     pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         check_variables(&self.env)?;
-        Exec { pid: self.pid, env: self.env, host: settings.host.clone() }
-            .enter()?
-            .launch(&self.command)?;
-        Ok(ExitCode::SUCCESS)
+        let pid = self.pid.to_str().and_then(|pid| pid.parse().ok());
+        let pid =
+            pid.ok_or_else(|| CliError::NoProcess(self.pid.to_string_lossy().into_owned()))?;
+        let entered = Exec { pid, env: self.env, host: settings.host.clone() }.enter()?;
+        match entered.launch(&self.command) {
+            Ok(never) => match never {},
+            // enroot's helper has one code for all that goes wrong.
+            Err(error) if as_enroot() => Err(CliError::Within(error)),
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -10,7 +10,7 @@ use containers::verbs::{Export, default_output};
 
 use pyxis::settings::Settings;
 
-use super::{CliError, data_path, host};
+use super::{CliError, data_path, host, wording};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -33,6 +33,9 @@ impl ExportArgs {
             program: settings.squash.program.clone(),
             host: host(settings),
         };
+        if export.force || export.output.symlink_metadata().is_err() {
+            wording::tell_step("Creating squashfs filesystem...");
+        }
         export.run(&container)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -21,6 +21,7 @@ mod request;
 pub(crate) mod start;
 mod timing;
 pub(crate) mod version;
+mod wording;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -206,8 +207,13 @@ pub(crate) enum CliError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// In a container that was entered, under the name enroot.
+    #[error(transparent)]
+    Within(LaunchError),
     #[error(transparent)]
     Exec(#[from] ExecError),
+    #[error("Process not found: {0}")]
+    NoProcess(String),
     #[error("Invalid argument: {0}: it is no name of a variable")]
     Variable(String),
     #[error(transparent)]
@@ -253,6 +259,14 @@ impl CliError {
             CliError::NotRunning(_) => ending::NOT_RUNNING,
             _ => 1,
         }
+    }
+
+    /// What is said of it, in enroot's words under its name.
+    pub(crate) fn line(&self) -> String {
+        if !as_enroot() {
+            return format!("pyxis: {self}");
+        }
+        format!("[ERROR] {}", wording::of_error(self).unwrap_or_else(|| self.to_string()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pyxis remove`.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,7 +10,7 @@ use hygiene::console;
 
 use pyxis::settings::Settings;
 
-use super::{CliError, data_path};
+use super::{CliError, as_enroot, data_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
@@ -41,7 +41,10 @@ impl RemoveArgs {
 
 fn confirmed(container: &Container) -> Result<bool, CliError> {
     let path = container.path.display();
-    console::ask(format_args!("Do you really want to delete {path}? [y/N] "));
+    // enroot's shell asks only at a terminal.
+    if !as_enroot() || io::stdin().is_terminal() {
+        console::ask(format_args!("Do you really want to delete {path}? [y/N] "));
+    }
     let mut answer = String::new();
     match io::stdin().lock().read_line(&mut answer) {
         Ok(length) if length > 0 => Ok(matches!(answer.trim(), "y" | "Y")),

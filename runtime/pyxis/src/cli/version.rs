@@ -24,8 +24,9 @@ pub(crate) struct VersionArgs {
 
 impl VersionArgs {
     pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let Some(file) = &self.file else {
-            // Scripts compare it.
+        // Scripts compare it; enroot looks at no word that follows.
+        let file = self.file.as_ref().filter(|_| !as_enroot());
+        let Some(file) = file else {
             let version = if as_enroot() { ENROOT } else { env!("CARGO_PKG_VERSION") };
             if self.json {
                 console::print_json(&json!({ "version": version }).to_string())
