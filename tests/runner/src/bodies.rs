@@ -427,6 +427,34 @@ fn side_by_side(run: &mut Run<'_>, groups: &[&str], script: &str, dist: &Path) -
 }
 
 /// What is in the packages, with four real Slurms.
+/// Three of the ways in which sites install the originals, with ours in their place.
+pub(crate) fn recipes(run: &mut Run<'_>) -> Done {
+    replayed(run, &["wiki", "parallelcluster", "google"])
+}
+
+/// All of them.
+pub(crate) fn every_recipe(run: &mut Run<'_>) -> Done {
+    let mut names: Vec<String> = fs::read_dir("tests/recipes/recipes")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".sh").map(str::to_owned))
+        .collect();
+    names.sort();
+    if names.is_empty() {
+        return Err(run.stop("tests/recipes/recipes has no recipe"));
+    }
+    replayed(run, &names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn replayed(run: &mut Run<'_>, names: &[&str]) -> Done {
+    let dist = dist(run)?;
+    // What is downloaded or made once, one after the other.
+    run.need(&cmd(["tests/cluster/roots", "bookworm", "trixie"]).by_root())?;
+    run.images(&["busybox", "entrypoint"])?;
+    side_by_side(run, names, "tests/recipes/replay \"$1\" \"$PYXIS_DIST\"", &dist)
+}
+
 pub(crate) fn releases(run: &mut Run<'_>) -> Done {
     let dist = dist(run)?;
     let suites = ["bullseye", "forky", "trixie", "bookworm"];

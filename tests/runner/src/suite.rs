@@ -163,9 +163,14 @@ pub(crate) static SUITES: &[Suite] = &[
     on_slurm("enroot", 120, &[Cluster], &[Code(bodies::enroot)]),
     on_slurm("registry", 30, &[Cluster], &[ClusterTap("tests/cluster/registry.bats")]),
     on_slurm("packages", 120, &[Compiler], &[Code(bodies::packages)]),
+    on_slurm("recipes", 45, &[Compiler], &[Code(bodies::recipes)]),
     on_slurm("loader", 90, &[Compiler], &[Code(bodies::loader)]),
     on_slurm("releases", 180, &[Compiler], &[Code(bodies::releases)]),
     on_slurm("upgrade", 120, &[Compiler], &[Code(bodies::upgrade)]),
+    Suite {
+        only_named: true,
+        ..on_slurm("every-recipe", 60, &[Compiler], &[Code(bodies::every_recipe)])
+    },
     // Of what has changed only.
     Suite { only_named: true, ..suite("quick", 30, &[Compiler], &[Code(quick::quick)]) },
     // It downloads 200 MB of real drivers' files, as Debian packages them.
