@@ -426,7 +426,6 @@ fn side_by_side(run: &mut Run<'_>, groups: &[&str], script: &str, dist: &Path) -
     Ok(())
 }
 
-/// What is in the packages, with four real Slurms.
 /// Three of the ways in which sites install the originals, with ours in their place.
 pub(crate) fn recipes(run: &mut Run<'_>) -> Done {
     replayed(run, &["wiki", "parallelcluster", "google"])
@@ -455,6 +454,7 @@ fn replayed(run: &mut Run<'_>, names: &[&str]) -> Done {
     side_by_side(run, names, "tests/recipes/replay \"$1\" \"$PYXIS_DIST\"", &dist)
 }
 
+/// What is in the packages, with four real Slurms.
 pub(crate) fn releases(run: &mut Run<'_>) -> Done {
     let dist = dist(run)?;
     let suites = ["bullseye", "forky", "trixie", "bookworm"];
