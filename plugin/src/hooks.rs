@@ -61,7 +61,9 @@ pub(crate) fn init(spank: &Spank<'_>, args: Args<'_>) -> HookResult {
 }
 
 fn take_option(val: i32, arg: Option<&CStr>, remote: bool) -> Result<(), String> {
-    state::with(|State { options, repeats, step, .. }| {
+    state::with(|state| {
+        state.begin_component();
+        let State { options, repeats, step, .. } = state;
         if let Err(error) = options.take(val, arg) {
             let line = error.to_string();
             if remote {
@@ -90,7 +92,9 @@ pub(crate) fn init_post_opt(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     })
 }
 
-fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
+fn post_opt_local(state: &mut State) -> HookResult {
+    state.begin_component();
+    let State { options, repeats, before, complete, .. } = state;
     let mut wrong = options.apply_defaults(&mut |name| own(name).map(OsStringExt::into_vec));
     // Without a container there is nothing that a bad default could spoil.
     let last = if wants_container(options, &wrong) { wrong.pop() } else { None };
@@ -100,6 +104,11 @@ fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
     if let Some(error) = last {
         return Err(error.into());
     }
+    // What Slurm sends to the nodes is the same for all components: of each option the last argument that any of them has.
+    if before.as_ref().is_some_and(|before| before != options) {
+        return Err(HookError(MIXED.into()));
+    }
+    *complete = context() == Context::Local;
     for line in options.ignored() {
         log::error!("pyxis: {line}");
     }
@@ -111,6 +120,9 @@ fn post_opt_local(State { options, repeats, .. }: &mut State) -> HookResult {
     }
     Ok(())
 }
+
+/// Why a heterogeneous step is refused.
+const MIXED: &str = "the components of one step cannot have different --container options: start each with a srun of its own";
 
 /// Whether a container is asked for, be it with a name that is none.
 fn wants_container(options: &Options, wrong: &[OptionError]) -> bool {

@@ -14,11 +14,25 @@ pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) options: Options,
     pub(crate) repeats: Repeats,
+    /// In srun: those of the component of a heterogeneous step that has been read before.
+    pub(crate) before: Option<Options>,
+    /// In srun: the options are all of a component. Those of the next are to come.
+    pub(crate) complete: bool,
     /// In slurmstepd, when a container was asked for: the step, or why there is none. srun shows
     /// errors of a task and no others (22.05 even exits 0), hence they wait for `task_init`.
     pub(crate) step: Option<Result<Step, StepError>>,
     /// In slurmstepd: what is wrong with the plugin's own line, until a container is asked for.
     pub(crate) refused: Option<ConfigError>,
+}
+
+impl State {
+    /// In srun, which reads one component after the other: the options of the next do not continue the last one's.
+    pub(crate) fn begin_component(&mut self) {
+        if std::mem::take(&mut self.complete) {
+            self.before = Some(std::mem::take(&mut self.options));
+            self.repeats = Repeats::default();
+        }
+    }
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);

@@ -127,10 +127,11 @@ outlives_on() {
 }
 
 @test "a joined container outlives a part of a heterogeneous step" {
-    # srun's options are those of both parts: a container of each node's own, for the homes are both nodes'.
+    # The options of both parts are the same: a container of each node's own, for the homes are both nodes'.
     user() { cluster run --env XDG_DATA_HOME=/var/tmp -- "$@"; }
-    outlives_on -N2 --overlap --overcommit -w n1 -N1 -n1 --container-image="$image" --container-name="$name" --container-mounts="$work:/shared" \
-        sh -c 'touch /shared/ready; while [ ! -e /shared/stop ]; do sleep 0.05; done' : --overlap --overcommit -w n2 -N1 -n1 true
+    local own=(--container-image="$image" --container-name="$name" --container-mounts="$work:/shared")
+    outlives_on -N2 --overlap --overcommit -w n1 -N1 -n1 "${own[@]}" \
+        sh -c 'touch /shared/ready; while [ ! -e /shared/stop ]; do sleep 0.05; done' : --overlap --overcommit -w n2 -N1 -n1 "${own[@]}" true
     user srun -N2 "$PYXIS_TEST_COMMAND" remove -f "pyxis_$name"
 }
 
