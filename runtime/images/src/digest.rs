@@ -60,6 +60,11 @@ pub(crate) fn like(digest: &str, bytes: &[u8]) -> String {
     hash.finish()
 }
 
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    written("", bytes)
+}
+
 fn written(start: &str, bytes: &[u8]) -> String {
     bytes.iter().fold(start.to_owned(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

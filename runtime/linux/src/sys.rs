@@ -55,6 +55,8 @@ pub enum Lock {
     Exclusive,
     /// Do not wait.
     TryExclusive,
+    /// Beside others who have it shared; do not wait.
+    TryShared,
 }
 
 /// Locks an open file, for as long as any copy of its descriptor is open in any process; std's
@@ -63,6 +65,7 @@ pub fn flock(file: &File, how: Lock) -> io::Result<bool> {
     let operation = match how {
         Lock::Exclusive => libc::LOCK_EX,
         Lock::TryExclusive => libc::LOCK_EX | libc::LOCK_NB,
+        Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
     };
     loop {
         // SAFETY: changes nothing but the lock of an open descriptor.

@@ -258,8 +258,7 @@ impl Store {
     fn reference_path(&self, reference: &str) -> PathBuf {
         use sha2::{Digest, Sha256};
         let hash = Sha256::digest(reference.as_bytes());
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.root.join(REFERENCES).join(hex)
+        self.root.join(REFERENCES).join(crate::digest::hex(&hash))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Who uses what: processes by name, images by locks.
 
 use std::fs::{self, File};
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
+
+use linux::sys::{Lock, flock};
 
 use super::leases;
 
@@ -44,10 +45,8 @@ fn sum(directory: &Path) -> (u64, u64) {
 pub(super) fn hold(file: &File) {
     // The collector holds its lock for a moment only. A file system without locks has leases.
     for _ in 0..20 {
-        match flock(file, libc::LOCK_SH | libc::LOCK_NB) {
-            Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+        match flock(file, Lock::TryShared) {
+            Ok(false) => std::thread::sleep(Duration::from_millis(1)),
             _ => return,
         }
     }
@@ -56,16 +55,7 @@ pub(super) fn hold(file: &File) {
 /// Whether nobody on any node that shares locks with this one holds the image.
 pub(super) fn is_free(file: &File) -> bool {
     // Where there are no locks, nobody holds one.
-    match flock(file, libc::LOCK_EX | libc::LOCK_NB) {
-        Ok(()) => true,
-        Err(error) => error.raw_os_error() != Some(libc::EWOULDBLOCK),
-    }
-}
-
-fn flock(file: &File, operation: i32) -> std::io::Result<()> {
-    // SAFETY: the call takes a descriptor, which is open, and no memory.
-    let result = unsafe { libc::flock(file.as_raw_fd(), operation) };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    flock(file, Lock::TryExclusive).unwrap_or(true)
 }
 
 /// Tells the store that an image is being started: called with every opened image, does nothing
