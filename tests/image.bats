@@ -10,6 +10,47 @@ load common
     output_has ID=pyxis-test
 }
 
+@test "an archive, and a layout" {
+    only_builtin "enroot reads none"
+    local layer work=$BATS_TEST_TMPDIR
+    cd "$work"
+    mkdir -p root/bin root/etc
+    cp /bin/busybox root/bin/
+    ln -s busybox root/bin/cat
+    echo "of an archive" > root/etc/os-release
+    tar -cf root.tar -C root .
+    layer=$(sha256sum < root.tar | cut -d' ' -f1)
+    echo '{"architecture": "amd64", "os": "linux", "config": {"Env": ["A=b"]}, "rootfs": {"type": "layers", "diff_ids": ["sha256:'"$layer"'"]}}' > config.json
+    echo '[{"Config": "config.json", "RepoTags": ["a/b:1"], "Layers": ["root.tar"]}]' > manifest.json
+    tar -cf saved.tar config.json manifest.json root.tar
+    gzip -c saved.tar > saved.tar.gz
+    for image in docker-archive:saved.tar docker-archive:saved.tar:a/b:1 "oci-archive:$work/saved.tar.gz"; do
+        run_srun --container-image="$image" cat /etc/os-release
+        output_has "of an archive"
+    done
+    run_srun_unchecked --container-image=docker-archive:absent.tar echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+    output_has "cannot open $work/absent.tar: No such file or directory"
+}
+
+@test "a SIF file" {
+    only_builtin "enroot reads none"
+    cd "$BATS_TEST_TMPDIR"
+    python3 - "$(image busybox)" > x.sif << 'END'
+import struct, sys
+image = open(sys.argv[1], "rb").read()
+head = b"#!/usr/bin/env run-singularity\n".ljust(32, b"\0") + b"SIF_MAGIC\0" + b"01\0" + b"02\0" + bytes(16)
+head += struct.pack("<8q", 0, 0, 47, 48, 4096, 48 * 585, 32768, len(image))
+row = struct.pack("<i?III3q4q", 0x4004, True, 1, 0xf0000001, 0, 32768, len(image), len(image), 0, 0, 0, 0)
+row += bytes(128) + struct.pack("<ii3s", 1, 2, b"02\0").ljust(384, b"\0")
+sys.stdout.buffer.write(head.ljust(4096, b"\0") + row.ljust(28672, b"\0") + image)
+END
+    run_srun --container-image=./x.sif cat /etc/os-release
+    output_has ID=pyxis-test
+    run_srun --container-image=./x.sif --container-writable sh -c 'echo x > /f && cat /f'
+}
+
 @test "an image without a shell" {
     only_builtin "enroot and the original start a shell in the image"
     run_srun --container-image="$(image noshell)" /cat /message

@@ -57,7 +57,10 @@ impl Broker {
         image: Option<&OsString>,
     ) -> Option<Broker> {
         let image = Image::parse(image?);
-        if !matches!(image, Image::Remote { .. }) || image.is_daemon() || config.importer.is_some()
+        if !matches!(image, Image::Remote { .. })
+            || image.is_daemon()
+            || image.is_archive()
+            || config.importer.is_some()
         {
             return None;
         }

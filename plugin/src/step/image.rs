@@ -1,9 +1,10 @@
 //! Where the image of a container comes from, as the user wrote it.
 
-use hygiene::userinfo::without_password;
+use super::error::StepError;
+use hygiene::userinfo::{path_at, without_password};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The image asked for.
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Image {
     /// A squashfs file on the node.
     File(PathBuf),
-    /// To be had from a registry or a daemon.
+    /// To be had from a registry or a daemon, or of an archive on the node.
     Remote {
         /// As enroot takes it.
         uri: OsString,
@@ -30,7 +31,8 @@ impl Image {
         let bytes = &*without_password(image.as_bytes());
         let image = OsStr::from_bytes(bytes);
         let shown = image.to_string_lossy().into_owned();
-        let uri = if bytes.starts_with(b"docker://") || bytes.starts_with(b"dockerd://") {
+        let known = bytes.starts_with(b"docker://") || bytes.starts_with(b"dockerd://");
+        let uri = if known || path_at(bytes).is_some() {
             image.to_owned()
         } else {
             let mut uri = OsString::from("docker://");
@@ -51,6 +53,26 @@ impl Image {
     /// Whether a docker daemon is asked, which enroot cannot `load` from.
     pub(crate) fn is_daemon(&self) -> bool {
         matches!(self, Image::Remote { uri, .. } if uri.as_bytes().starts_with(b"dockerd://"))
+    }
+
+    /// Whether no registry is asked, nor the shared store's account, which is not to read users' files.
+    pub(crate) fn is_archive(&self) -> bool {
+        matches!(self, Image::Remote { uri, .. } if path_at(uri.as_bytes()).is_some())
+    }
+
+    /// The same with an absolute path, which `absolute` makes, where it is an archive.
+    pub(crate) fn at(
+        mut self,
+        absolute: impl Fn(&OsStr) -> Result<PathBuf, StepError>,
+    ) -> Result<Image, StepError> {
+        if let Image::Remote { uri, .. } = &mut self {
+            let split = path_at(uri.as_bytes()).map(|at| uri.as_bytes().split_at(at));
+            if let Some((scheme, path)) = split {
+                let path = absolute(OsStr::from_bytes(path))?;
+                *uri = OsString::from_vec([scheme, path.as_os_str().as_bytes()].concat());
+            }
+        }
+        Ok(self)
     }
 
     /// What the user may have meant, when a remote image cannot be had.
@@ -113,6 +135,28 @@ mod tests {
         ];
         for (image, expected) in rows {
             assert_eq!(uri(image), expected);
+        }
+    }
+
+    #[test]
+    fn archives_are_files_of_the_job() {
+        let rows = [
+            ("docker-archive:x.tar", "docker-archive:/w/x.tar"),
+            ("docker-archive:./a:b/c:1", "docker-archive:/w/./a:b/c:1"),
+            ("oci-archive:/a/b@c.tar:1", "oci-archive:/a/b@c.tar:1"),
+            ("oci:./layout", "oci:/w/./layout"),
+            ("oci:/layout:x", "oci:/layout:x"),
+        ];
+        for (image, expected) in rows {
+            let image = Image::parse(OsStr::new(image));
+            assert!(image.is_archive(), "{expected}");
+            let image = image.at(|path| Ok(Path::new("/w").join(path))).unwrap();
+            assert!(matches!(image, Image::Remote { uri, .. } if uri == expected));
+        }
+        for image in ["oci:1.0", "docker-archive", "docker://oci:1", "reg:5000/x", "./oci:/x"] {
+            let image = Image::parse(OsStr::new(image));
+            assert!(!image.is_archive(), "{image:?}");
+            assert_eq!(image.clone().at(|_| Err(StepError::Reported)).unwrap(), image);
         }
     }
 

@@ -37,6 +37,7 @@ pub(crate) fn look_up(
     if nodes.is_some_and(|nodes| nodes == "1")
         || config.importer.is_some()
         || image.is_daemon()
+        || image.is_archive()
         || digest_at(uri.as_bytes()).is_some()
     {
         return None;

@@ -62,13 +62,17 @@ impl Plan {
         Ok(Plan {
             name: format!("pyxis_{scope}{label}"),
             named: options.name.as_ref().map(|name| name.flag),
-            image: options.image.as_deref().map(Image::parse),
+            image: options
+                .image
+                .as_deref()
+                .map(|image| Image::parse(image).at(absolute))
+                .transpose()?,
             digest: job
                 .pinned
                 .as_ref()
                 .zip(options.image.as_ref())
                 .and_then(|(pinned, image)| pin::digest_for(pinned, image)),
-            save: options.save.as_ref().map(absolute).transpose()?,
+            save: options.save.as_deref().map(absolute).transpose()?,
             mounts,
             env: options.env.clone(),
             entrypoint: options.entrypoint.unwrap_or(config.execute_entrypoint),
@@ -91,7 +95,7 @@ impl Plan {
 }
 
 /// Slurm is in the job's working directory by now. The job's PWD may name another one, or none.
-fn absolute(path: &OsString) -> Result<PathBuf, StepError> {
+fn absolute(path: &OsStr) -> Result<PathBuf, StepError> {
     let path = match path.as_bytes() {
         [b'/', ..] => return Ok(path.into()),
         b"." => b"",

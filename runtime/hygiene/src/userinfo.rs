@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// The name of an image without the password in it.
 pub fn without_password(image: &[u8]) -> Cow<'_, [u8]> {
     let start = image.windows(3).position(|part| part == b"://").map_or(0, |at| at + 3);
-    if !matches!(&image[..start], b"" | b"docker://") {
+    if !matches!(&image[..start], b"" | b"docker://") || path_at(image).is_some() {
         return image.into();
     }
     // The digest, which has an "@" of its own, comes last.
@@ -27,6 +27,18 @@ pub fn without_password(image: &[u8]) -> Cow<'_, [u8]> {
 /// Where the digest of a name of an image begins, at its `@`.
 pub fn digest_at(image: &[u8]) -> Option<usize> {
     image.windows(8).rposition(|part| part == b"@sha256:" || part == b"@sha512:")
+}
+
+/// Where the path begins in the name of an archive or a layout, as skopeo and podman write them. `oci` may
+/// be an image with a tag, which has no slash and does not begin with a dot.
+pub fn path_at(name: &[u8]) -> Option<usize> {
+    let at = name.iter().position(|byte| *byte == b':')? + 1;
+    let is = match &name[..at] {
+        b"docker-archive:" | b"oci-archive:" => true,
+        b"oci:" => matches!(name[at..], [b'.' | b'/', ..]),
+        _ => false,
+    };
+    is.then_some(at)
 }
 
 /// Text without the passwords of the URLs in it.
@@ -68,6 +80,9 @@ mod tests {
             ("user@reg:5000#x:1", "user@reg:5000#x:1"),
             ("reg:5000/x:1", "reg:5000/x:1"),
             ("ubuntu:24.04", "ubuntu:24.04"),
+            ("oci-archive:/a@b.tar", "oci-archive:/a@b.tar"),
+            ("oci:./a@b", "oci:./a@b"),
+            ("oci:pw@reg#x", "oci@reg#x"),
             ("dockerd://a:b", "dockerd://a:b"),
         ] {
             let got = |image: &str| {

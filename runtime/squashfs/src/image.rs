@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::sif::{Extent, HEADER, SifError};
+
 /// First bytes of every squashfs file (little endian `0x73717368`).
 const SQUASHFS_MAGIC: [u8; 4] = *b"hsqs";
 /// Size of the superblock; its last eight-byte field we read ends before.
@@ -18,8 +20,8 @@ pub type InUse = fn(&Path, &File);
 /// An opened image.
 #[derive(Debug)]
 pub enum Image {
-    /// A squashfs file; the descriptor is what gets mounted, so that a path replaced meanwhile
-    /// cannot change the image.
+    /// A squashfs file, or a SIF file with one in it; the descriptor is what gets mounted, so that a
+    /// path replaced meanwhile cannot change the image.
     Squashfs {
         /// The opened file.
         file: File,
@@ -42,10 +44,18 @@ pub enum ImageError {
         source: io::Error,
     },
     /// The file is no squashfs.
-    #[error("{path} is not a squashfs file (it does not start with \"hsqs\")")]
+    #[error("{path} is not a squashfs file (it does not start with \"hsqs\"), nor a SIF file")]
     NotSquashfs {
         /// As given.
         path: String,
+    },
+    /// A SIF file that is not served.
+    #[error("{path} {source}")]
+    Sif {
+        /// As given.
+        path: String,
+        /// What is wrong with it.
+        source: SifError,
     },
     /// The file is shorter than its superblock says.
     #[error("{path} is truncated: it should have {expected} bytes and has {actual}")]
@@ -84,15 +94,17 @@ impl Image {
         if metadata.is_dir() {
             return Ok(Image::Directory(path.to_owned()));
         }
-        let mut head = [0u8; 4];
+        let mut head = [0; HEADER];
         // By position: whoever gets the file reads it from its beginning.
         let read = file.read_at(&mut head, 0).map_err(open)?;
-        if read < 4 || head != SQUASHFS_MAGIC {
+        let extent = Extent::in_file(&file, &head[..read])
+            .map_err(|source| ImageError::Sif { path: shown.clone(), source })?;
+        if extent.start == 0 && (read < 4 || head[..4] != SQUASHFS_MAGIC) {
             return Err(ImageError::NotSquashfs { path: shown });
         }
-        let actual = metadata.len();
+        let actual = metadata.len().min(extent.length);
         let mut superblock = [0u8; SUPERBLOCK];
-        let expected = match file.read_exact_at(&mut superblock, 0) {
+        let expected = match file.read_exact_at(&mut superblock, extent.start) {
             Ok(()) => {
                 // bytes_used, at offset 40 of the superblock
                 u64::from_le_bytes(superblock[40..48].try_into().expect("eight bytes"))
@@ -113,16 +125,19 @@ impl Image {
 ///
 /// Layout: Documentation/filesystems/squashfs.rst of Linux and `squashfs_fs.h`.
 pub fn tables_digest(file: &File) -> io::Result<Option<String>> {
+    let Ok(Extent { start, length }) = Extent::of(file) else { return Ok(None) };
     let mut superblock = [0u8; SUPERBLOCK];
-    if file.read_at(&mut superblock, 0)? < SUPERBLOCK {
+    if file.read_at(&mut superblock, start)? < SUPERBLOCK {
         return Ok(None);
     }
-    let length = file.metadata()?.len();
+    let length = file.metadata()?.len().min(length);
     // inode_table_start
-    let mut at = u64::from_le_bytes(superblock[64..72].try_into().expect("eight bytes"));
+    let at = u64::from_le_bytes(superblock[64..72].try_into().expect("eight bytes"));
     if at >= length {
         return Ok(None);
     }
+    // To the end of the file: a signature behind the image counts as well.
+    let mut at = start + at;
     let mut digest = Sha256::new();
     digest.update(superblock);
     let mut buffer = vec![0; 256 << 10];

@@ -17,6 +17,7 @@ mod lzo;
 mod metadata;
 pub mod mksquashfs;
 pub mod program;
+pub mod sif;
 mod unpack;
 mod walk;
 pub mod write;
@@ -35,9 +36,12 @@ pub use unpack::{LeftOut, Limits, UnpackError};
 use cache::Cache;
 use data::Blocks;
 use metadata::{Metadata, Position};
+use sif::{Extent, SifError};
 
 /// First bytes of every squashfs file (little endian `0x73717368`).
 pub const MAGIC: [u8; 4] = *b"hsqs";
+/// Bytes of the superblock.
+const SUPERBLOCK: usize = 96;
 /// What a table that is not there begins at.
 const NO_TABLE: u64 = u64::MAX;
 /// Bytes of unpacked metadata and of unpacked data that are kept.
@@ -58,6 +62,9 @@ pub enum SquashfsError {
     /// It contradicts itself.
     #[error("the image is damaged: {0}")]
     Damaged(&'static str),
+    /// The file around it contradicts itself, or has another kind of image.
+    #[error("the image {0}")]
+    Sif(#[from] SifError),
 }
 
 type Result<T> = std::result::Result<T, SquashfsError>;
@@ -65,6 +72,8 @@ type Result<T> = std::result::Result<T, SquashfsError>;
 /// An image that can be read from several threads at once.
 pub struct Image {
     file: File,
+    /// Where in the file it is.
+    extent: Extent,
     codec: Codec,
     block_size: u32,
     /// Inodes there are, and bytes of the whole file system.
@@ -85,8 +94,13 @@ impl Image {
     /// # Errors
     /// [`SquashfsError::Unsupported`] for compressions and versions that are left to others.
     pub fn open(file: File) -> Result<Image> {
-        let mut head = [0; 96];
-        file.read_exact_at(&mut head, 0).map_err(SquashfsError::Read)?;
+        let mut head = [0; sif::HEADER];
+        let count = file.read_at(&mut head, 0).map_err(SquashfsError::Read)?;
+        let extent = Extent::in_file(&file, &head[..count])?;
+        if extent.start > 0 || count < SUPERBLOCK {
+            let head = &mut head[..SUPERBLOCK];
+            file.read_exact_at(head, extent.start).map_err(SquashfsError::Read)?;
+        }
         let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let word = |at: usize| u32::from(short(at)) | u32::from(short(at + 2)) << 16;
         let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
@@ -104,6 +118,7 @@ impl Image {
         }
         let mut image = Image {
             file,
+            extent,
             codec,
             block_size,
             counts: (word(4), long(40)),
@@ -118,7 +133,7 @@ impl Image {
         };
         image.xattrs = match long(56) {
             NO_TABLE => None,
-            start => xattr::Table::read(&image.file, start)?,
+            start => xattr::Table::read(&image, start)?,
         };
         Ok(image)
     }

@@ -68,7 +68,10 @@ impl Image {
         if at > i64::MAX as u64 - (2 << 20) {
             return Err(SquashfsError::Damaged("a position behind the end"));
         }
-        self.file.read_exact_at(bytes, at).map_err(|error| match error.kind() {
+        if at + bytes.len() as u64 > self.extent.length {
+            return Err(SquashfsError::Damaged("it ends too early"));
+        }
+        self.file.read_exact_at(bytes, self.extent.start + at).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => SquashfsError::Damaged("it ends too early"),
             _ => SquashfsError::Read(error),
         })

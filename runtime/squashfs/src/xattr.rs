@@ -1,8 +1,5 @@
 //! Extended attributes.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
 use super::inode::{Inode, NONE};
 use super::metadata::{Cursor, Position, SIZE};
 use super::{Image, Result, SquashfsError};
@@ -25,12 +22,12 @@ pub(super) struct Table {
 
 impl Table {
     /// `None` for one that is empty, as some programs write it.
-    pub(super) fn read(file: &File, start: u64) -> Result<Option<Table>> {
+    pub(super) fn read(image: &Image, start: u64) -> Result<Option<Table>> {
         let mut head = [0; 16];
         if start > i64::MAX as u64 - 16 {
             return Err(SquashfsError::Damaged("the place of attributes"));
         }
-        file.read_exact_at(&mut head, start).map_err(SquashfsError::Read)?;
+        image.read_at(&mut head, start)?;
         let [entries, rest] = [&head[..8], &head[8..]].map(|part| {
             part.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte))
         });

@@ -22,6 +22,7 @@ use crate::start;
 use crate::unpack::unpack;
 use linux::sys::{Lock, Umask, flock, memory_file};
 use squashfs::image::Image;
+use squashfs::sif;
 
 /// A container being made. Its lock is the container's own: those who start it wait for us.
 struct Unfinished {
@@ -188,7 +189,7 @@ impl Unfinished {
             Ok(None) => {
                 // The program makes it.
                 let _ = fs::remove_dir(&rootfs);
-                extract_by_program(&rootfs, image, hold)?;
+                extract_by_program(&rootfs, (file, image), hold)?;
             }
             Err(error) => return Err(failed(error.to_string())),
         }
@@ -206,12 +207,17 @@ impl Unfinished {
 }
 
 /// By the host's unsquashfs, of an image that is not read here.
-fn extract_by_program(rootfs: &Path, image: &Path, hold: &Hold) -> Result<(), ContainerError> {
+fn extract_by_program(
+    rootfs: &Path,
+    (file, image): (&File, &Path),
+    hold: &Hold,
+) -> Result<(), ContainerError> {
     let failed = |problem| ContainerError::Extract { image: image.to_owned(), problem };
     let log = memory_file("unsquashfs", b"").and_then(|log| Ok((log.try_clone()?, log)));
     let (theirs, log) = log.map_err(|error| ContainerError::file("extract", image, error))?;
     let mut unsquashfs = unsecure::command("unsquashfs");
-    unsquashfs.args(["-no-progress", "-user-xattrs", "-dest"]);
+    unsquashfs.args(["-no-progress", "-user-xattrs"]).args(sif::arguments_of_unsquashfs(file));
+    unsquashfs.arg("-dest");
     unsquashfs.args([rootfs, image]);
     unsquashfs.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);
     let status = hold

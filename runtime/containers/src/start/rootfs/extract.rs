@@ -15,6 +15,7 @@ use crate::start::error::StartError;
 use crate::start::rootfs::server::Unserved;
 use crate::start::roots::Roots;
 use crate::unpack::unpack;
+use squashfs::sif;
 
 /// Unpacks the image to a file system in memory at `/lower` of the stage, whose source is `mark`, and
 /// tells the user so.
@@ -60,8 +61,9 @@ fn by_program(
     fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))
         .map_err(|errno| StartError::file("inherit", image, errno))?;
     let output = unsecure::command(program)
-        .args(["-no-progress", "-user-xattrs", "-force", "-dest"])
-        .arg(format!("/proc/self/fd/{}", lower.as_raw_fd()))
+        .args(["-no-progress", "-user-xattrs", "-force"])
+        .args(sif::arguments_of_unsquashfs(file))
+        .args(["-dest", &format!("/proc/self/fd/{}", lower.as_raw_fd())])
         .arg(format!("/proc/self/fd/{}", file.as_raw_fd()))
         .stdin(Stdio::null())
         .output()

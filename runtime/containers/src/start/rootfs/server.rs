@@ -25,8 +25,7 @@ use crate::start::error::StartError;
 use crate::start::process::cores;
 use crate::start::process::identity::Identity;
 use linux::{channel, sys};
-use squashfs::fuse;
-use squashfs::{self, SquashfsError};
+use squashfs::{self, SquashfsError, fuse, sif};
 
 /// What is needed to serve an image: found before anything is forked.
 pub(in crate::start) struct Server {
@@ -254,7 +253,7 @@ impl Serve<'_> {
             }
         }
         let error = unsecure::command(program)
-            .args(["-f", "-o", &format!("uid={user},gid={group}")])
+            .args(["-f", "-o", &format!("uid={user},gid={group},offset={}", sif::offset(image))])
             .arg(format!("/proc/self/fd/{}", image.as_raw_fd()))
             .arg(format!("/dev/fd/{}", fuse.as_raw_fd()))
             .exec();
