@@ -97,6 +97,23 @@ setup() { image=$(image busybox); }
     output_has size=1024k
 }
 
+@test "what is in a squashfs file, at a directory" {
+    only_builtin "enroot mounts files as files"
+    mkdir -p "$BATS_TEST_TMPDIR/data/deep"
+    echo of-the-data > "$BATS_TEST_TMPDIR/data/deep/file"
+    cd "$BATS_TEST_TMPDIR"
+    mksquashfs data data.sqsh -quiet -no-progress
+    run_srun -n3 --container-image="$image" --container-mounts=./data.sqsh:/data:sqsh \
+        sh -c 'cat /data/deep/file; touch /data/x || echo refused'
+    [ "$(grep -c '^of-the-data$' <<< "$output")" -eq 3 ]
+    [ "$(grep -c '^refused$' <<< "$output")" -eq 3 ]
+    head -c 300 data.sqsh > cut.sqsh
+    run_srun_unchecked --container-image="$image" --container-mounts=./cut.sqsh:/data:sqsh echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+    output_has cut.sqsh
+}
+
 @test "white space and backslashes in paths" {
     local directory="$BATS_TEST_TMPDIR/with space\\and backslash"
     mkdir "$directory"

@@ -1,6 +1,7 @@
 //! Mount lines in enroot's dialect of fstab(5): `SOURCE TARGET TYPE OPTIONS`, where the type and
 //! options may be left out, white space and backslashes are written as octal escapes, and the
-//! options `x-create=dir|file|auto`, `x-detach`, `nofail` and `silent` are understood. A mount cannot
+//! options `x-create=dir|file|auto`, `x-detach`, `nofail` and `silent` are understood, and `sqsh`, which mounts
+//! the squashfs file that is the source. A mount cannot
 //! be moved (`x-move`): what is mounted on the host stays there.
 
 use std::ffi::{OsStr, OsString};
@@ -41,6 +42,8 @@ pub struct Entry {
     pub ignored: Vec<String>,
     /// What to make at the target.
     pub create: Option<Create>,
+    /// The source is a squashfs file of the host, and what is in it is mounted.
+    pub squashfs: bool,
     /// Unmount the target instead (`x-detach`).
     pub detach: bool,
     /// A failure is no error.
@@ -228,6 +231,7 @@ impl Entry {
             data: String::new(),
             ignored: Vec::new(),
             create: None,
+            squashfs: false,
             detach: false,
             nofail: false,
             silent: false,
@@ -236,6 +240,7 @@ impl Entry {
         for option in fields.options.split(',').filter(|option| !option.is_empty()) {
             entry.apply(option).map_err(bad)?;
         }
+        entry.look_for_squashfs().map_err(bad)?;
         if entry.is_bind() && !strictly {
             entry.data.clear();
         }
@@ -265,9 +270,25 @@ impl Entry {
         }
     }
 
+    /// The word for it may stand among those of a bind mount, or be the type.
+    fn look_for_squashfs(&mut self) -> Result<(), &'static str> {
+        self.squashfs |= ["squashfs", "sqsh"].contains(&self.fstype.as_str());
+        if !self.squashfs {
+            return Ok(());
+        }
+        self.flags -= MsFlags::MS_BIND | MsFlags::MS_REC;
+        self.create = self.create.map(|_| Create::Directory);
+        match (self.data.is_empty(), self.flags.contains(MsFlags::MS_REMOUNT) || self.detach) {
+            (true, false) => Ok(()),
+            (false, _) => Err("a squashfs file is mounted without such an option"),
+            (_, true) => Err("it cannot be mounted and unmounted at once"),
+        }
+    }
+
     /// What the options want of each other.
     fn check(&self) -> Result<(), &'static str> {
         let does_something = self.fstype != "none"
+            || self.squashfs
             || self.detach
             || !self.propagation.is_empty()
             || self.flags.intersects(MsFlags::MS_BIND | MsFlags::MS_REMOUNT);
@@ -291,6 +312,7 @@ impl Entry {
             });
         } else {
             match option {
+                "sqsh" => self.squashfs = true,
                 "x-detach" => self.detach = true,
                 "x-move" => return Err("a mount cannot be moved; use bind or rbind"),
                 "nofail" => self.nofail = true,

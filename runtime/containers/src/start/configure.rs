@@ -14,6 +14,7 @@ use crate::start::environment::host_facts::HostFacts;
 use crate::start::environment::launcher::Launcher;
 use crate::start::environment::site::Standard;
 use crate::start::error::StartError;
+use crate::start::mounts::data_images::DataImages;
 use crate::start::mounts::detached::DetachedMounts;
 use crate::start::mounts::devices;
 use crate::start::mounts::lines;
@@ -50,6 +51,8 @@ pub(super) struct Configuration<'a> {
     pub(super) guarded: bool,
     /// Mounts that have been made already.
     pub(super) detached: DetachedMounts,
+    /// Squashfs files that the plan mounts, and who serves them.
+    pub(super) data_images: DataImages,
 }
 
 impl Configuration<'_> {
@@ -265,7 +268,7 @@ impl Configuration<'_> {
 
     /// Mounts the rest, in enroot's order: later lines cover earlier ones.
     fn mount_after_hooks(
-        &self,
+        &mut self,
         roots: &mut Roots,
         lines: &[Entry],
         hooked: &HookResults,
@@ -283,7 +286,15 @@ impl Configuration<'_> {
         apply_pass(roots, lines, AFTER_HOOKS)?;
         let of_script = lines::parse_lines(OsStr::from_bytes(&hooked.script_mounts))?;
         apply_pass(roots, &of_script, AFTER_HOOKS)?;
-        apply_pass(roots, &self.plan.mounts, AFTER_HOOKS)
+        for (at, entry) in self.plan.mounts.iter().enumerate() {
+            if entry.pass == AFTER_HOOKS {
+                match self.data_images.mount(roots, at, entry) {
+                    Some(mounted) => lines::unless_nofail(entry, mounted)?,
+                    None => lines::apply(roots, entry)?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The environment as programs get it, and the home directory that it names.

@@ -59,6 +59,7 @@ use configure::{Configuration, Configured};
 use environment::host_facts::HostFacts;
 use handover::namespaces::Namespace;
 use linux::{phases, sys};
+use mounts::data_images::DataImages;
 use mounts::detached::DetachedMounts;
 use mounts::{lines, system};
 use process::guard;
@@ -89,6 +90,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let damaged = |error: StartError| error.of_image(image_path.as_deref());
     let log = helper_log()?;
     let source = source.prepare(&identity, plan.writable, &plan.host, &log)?;
+    let data_images = DataImages::open(&plan, &identity, &log)?;
     // This process looks into the image itself. The server is forked from it, and has unpacked
     // already what it will be asked for first.
     let image = source.readable_image();
@@ -96,7 +98,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
 
     phases::begin("namespaces");
     // Fork the helpers: they stay in the namespaces that this process leaves next.
-    let mut helpers = source.fork_helpers(step_socket, &log)?;
+    let mut helpers = source.fork_helpers(&data_images, step_socket, &log)?;
 
     // Enter the namespaces, the user namespace first: the others then belong to it.
     let guarded = enter_namespaces(&plan, &identity, &mut helpers)?;
@@ -118,7 +120,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let prefilled = assembly.assemble(&mut roots, source).map_err(damaged)?;
     phases::begin("configure");
     let configuration =
-        Configuration { plan: &plan, identity: &identity, facts, guarded, detached };
+        Configuration { plan: &plan, identity: &identity, facts, guarded, detached, data_images };
     let configured = configuration.configure(&mut roots, prefilled).map_err(damaged)?;
 
     // Finish: nothing of the host's tree is left, and no child that would have to be waited for.

@@ -40,6 +40,7 @@ fn entry(source: PathBuf, target: &str) -> Entry {
         data: String::new(),
         ignored: Vec::new(),
         create: Some(Create::Directory),
+        squashfs: false,
         detach: false,
         // A cgroup that has gone or is hidden is no reason not to start.
         nofail: true,

@@ -63,11 +63,29 @@ pub(in crate::start) fn apply_strictly(roots: &mut Roots, entry: &Entry) -> Resu
             StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno)
         });
     }
+    if entry.squashfs {
+        // Whoever serves it was forked before there was a container.
+        return Err(FstabError {
+            line: entry.source.to_string_lossy().into_owned(),
+            problem: "squashfs files are mounted by --container-mounts and --mount alone",
+        }
+        .into());
+    }
     let source = open_source(roots, entry)?;
     let root = roots.container()?;
-    create_target(&root, entry, source.as_ref(), &target)?;
-    check_way(&target)?;
+    prepare_target(&root, entry, source.as_ref(), &target)?;
     mount_entry(&root, entry, source.as_ref(), &target)
+}
+
+/// Makes the target, if that is asked for, and looks at the way to it.
+pub(in crate::start) fn prepare_target(
+    root: &ContainerRoot<'_>,
+    entry: &Entry,
+    source: Option<&OwnedFd>,
+    target: &Path,
+) -> Result<(), StartError> {
+    create_target(root, entry, source, target)?;
+    check_way(target)
 }
 
 /// What is to be bound, if anything is.
@@ -108,7 +126,7 @@ pub(in crate::start) fn open_target(
 }
 
 /// Whether a path has more `..` than parts for them: a mistake, though nothing could come of it.
-fn leaves_root(path: &Path) -> bool {
+pub(in crate::start) fn leaves_root(path: &Path) -> bool {
     let mut depth = 0;
     path.components().any(|part| {
         depth += match part {

@@ -1,6 +1,7 @@
 //! Mounts: lines and who they are of, and how one is carried out.
 
 pub(in crate::start) mod cgroups;
+pub(in crate::start) mod data_images;
 pub(in crate::start) mod detached;
 pub(in crate::start) mod devices;
 pub(in crate::start) mod enroot_mount;

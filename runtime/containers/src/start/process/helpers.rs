@@ -1,5 +1,5 @@
-//! The processes that stand beside a container, outside its mount namespace: the one that serves
-//! its image, and the one that ends it when slurmstepd is gone.
+//! The processes that stand beside a container, outside its mount namespace: those that serve
+//! its image and others that are mounted in it, and the one that ends it when slurmstepd is gone.
 //!
 //! Both ignore every signal they can: Slurm sends the signals meant for the user's program to all
 //! processes of a step.
@@ -35,7 +35,7 @@ pub(in crate::start) enum Child {
 /// slurmstepd has died, and the keeper kills the container. `alive` is held by both helpers as long
 /// as they run. Both stay in the namespaces of the caller.
 pub(in crate::start) fn fork_helpers(
-    server: Option<Serve<'_>>,
+    servers: &[Serve<'_>],
     step_socket: Option<RawFd>,
     alive: &OwnedFd,
     log: &File,
@@ -46,21 +46,24 @@ pub(in crate::start) fn fork_helpers(
         ForkResult::Parent { child } if step_socket.is_none() => Ok(Child::Intermediate(child)),
         ForkResult::Parent { child } => Ok(Child::Keeper(child, keeper_socket)),
         ForkResult::Child => {
-            let mut serving = None;
+            let mut serving = Vec::new();
             // First of all: the container's start waits for it.
-            if let Some(server) = server {
+            for server in servers {
                 match fork() {
                     Ok(ForkResult::Child) => match detach(log) {
-                        Ok(()) => server.serve(alive, log),
+                        Ok(()) => {
+                            servers.iter().for_each(Serve::close_other_end);
+                            server.serve(alive, log)
+                        }
                         Err(error) => fail(log, &error),
                     },
-                    Ok(ForkResult::Parent { child }) => serving = Some(child),
+                    Ok(ForkResult::Parent { child }) => serving.push(child),
                     Err(_) => {}
                 }
             }
             if let Some(step_socket) = step_socket {
                 let _ = detach(log);
-                keep(step_socket, alive.as_raw_fd(), keepers_end.as_raw_fd(), serving);
+                keep(step_socket, alive.as_raw_fd(), keepers_end.as_raw_fd(), &serving);
             }
             exit_now(0);
         }
@@ -106,7 +109,7 @@ fn ignore(number: i32) {
 
 /// The keeper: waits until the socket's other end is closed, or a message (the farewell of
 /// docs/glossary.md) says that Slurm is ending the step itself.
-fn keep(step_socket: RawFd, alive: RawFd, namespace_socket: RawFd, serving: Option<Pid>) {
+fn keep(step_socket: RawFd, alive: RawFd, namespace_socket: RawFd, serving: &[Pid]) {
     sys::name_process(c"pyxis-keeper");
     sys::close_all_but(&[step_socket, alive, namespace_socket]);
     // SAFETY: open for as long as this process lives.
@@ -117,14 +120,12 @@ fn keep(step_socket: RawFd, alive: RawFd, namespace_socket: RawFd, serving: Opti
     let mut word = [0];
     if recv(step_socket.as_raw_fd(), &mut word, MsgFlags::MSG_DONTWAIT).is_ok_and(|bytes| bytes > 0)
     {
-        // The server ends by itself when the container's file system goes: at once, or when other
+        // A server ends by itself when the container's file system goes: at once, or when other
         // steps that use it have ended. Slurm must find neither of us: a closed descriptor would
         // come too early, a process leaves its cgroup after it has closed its files.
-        if let Some(serving) = serving {
-            // Should slurmstepd die even now, what is left of the step is ours to end.
-            if !wait_for_server(serving, step_socket) {
-                kill_container(namespace_socket, Some(serving));
-            }
+        // Should slurmstepd die even now, what is left of the step is ours to end.
+        if !serving.iter().all(|server| wait_for_server(*server, step_socket)) {
+            kill_container(namespace_socket, serving);
         }
         return;
     }
@@ -157,9 +158,9 @@ fn wait_for_server(serving: Pid, step_socket: BorrowedFd<'_>) -> bool {
 }
 
 /// Kills every process of the container's user namespace and of those below it, until there is
-/// none, and the server. A container without a user namespace of its own cannot be told from the
+/// none, and the servers. A container without a user namespace of its own cannot be told from the
 /// node, and is left alone: nobody has sent one.
-fn kill_container(namespace_socket: RawFd, serving: Option<Pid>) {
+fn kill_container(namespace_socket: RawFd, serving: &[Pid]) {
     // Kept open: no other namespace gets its number.
     let Ok(namespace) = channel::receive(namespace_socket) else { return };
     let Ok(container) = sys::namespace_id(&namespace) else { return };
@@ -181,7 +182,7 @@ fn kill_container(namespace_socket: RawFd, serving: Option<Pid>) {
         }
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    if let Some(serving) = serving {
-        let _ = kill(serving, Signal::SIGKILL);
+    for server in serving {
+        let _ = kill(*server, Signal::SIGKILL);
     }
 }

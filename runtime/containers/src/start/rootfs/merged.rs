@@ -8,6 +8,7 @@ use nix::sys::stat::Mode;
 use crate::HostSide;
 use crate::record::{Claim, Container};
 use crate::start::error::StartError;
+use crate::start::mounts::data_images::DataImages;
 use crate::start::plan::Namespaces;
 use crate::start::process::identity::Identity;
 use crate::start::rootfs::assemble::{Assembly, bind_host_directory};
@@ -43,7 +44,7 @@ pub(crate) fn merged(container: &Container, host: &HostSide) -> Result<Merged, S
     let running = matches!(source, RootfsSource::RunningRoot(_));
     let log = helper_log()?;
     let source = source.prepare(&identity, false, host, &log)?;
-    source.fork_helpers(None, &log)?.reap_intermediate();
+    source.fork_helpers(&DataImages::default(), None, &log)?.reap_intermediate();
     let stage = Stage::enter()?;
     let source = source.serve()?;
     let mut roots = stage.pivot(&Namespaces::default())?;

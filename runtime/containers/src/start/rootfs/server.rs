@@ -178,24 +178,33 @@ impl Server {
         self,
         target: &str,
     ) -> Result<Result<Mounted, Unserved>, StartError> {
-        let fuse = match device() {
-            Ok(fuse) => fuse,
+        match device() {
+            Ok(fuse) => self.mount_device(fuse, target.as_ref(), MsFlags::empty()).map(Ok),
             Err(reason) => {
                 let Server { image, path, .. } = self;
-                return Ok(Err(Unserved { file: image, path, reason }));
+                Ok(Err(Unserved { file: image, path, reason }))
             }
-        };
+        }
+    }
+
+    /// The same with a connection, and more flags.
+    pub(in crate::start) fn mount_device(
+        self,
+        fuse: OwnedFd,
+        target: &Path,
+        flags: MsFlags,
+    ) -> Result<Mounted, StartError> {
         let (user, group) = self.ids;
         let data = format!(
             "fd={},rootmode=40000,user_id={user},group_id={group},default_permissions,allow_other",
             fuse.as_raw_fd()
         );
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
+        let flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
         mount(Some("pyxis-image"), target, Some("fuse.squashfs"), flags, Some(data.as_str()))
-            .map_err(|errno| StartError::mount("the image", target, errno))?;
+            .map_err(|errno| StartError::mount("the image", &target.to_string_lossy(), errno))?;
         // With our copy closed, the server's death fails every request instead of hanging it.
         channel::send(&self.ours, &fuse).map_err(StartError::Process)?;
-        Ok(Ok(Mounted { file: self.image, image: self.path, log: self.log }))
+        Ok(Mounted { file: self.image, image: self.path, log: self.log })
     }
 }
 
@@ -203,11 +212,15 @@ impl Server {
 pub(in crate::start) struct Serve<'a>(&'a Server);
 
 impl Serve<'_> {
+    /// Closes this process's copy of the other end: with it closed, a parent that gives up is noticed.
+    pub(in crate::start) fn close_other_end(&self) {
+        // SAFETY: nothing of this process uses it any more.
+        unsafe { nix::libc::close(self.0.ours.as_raw_fd()) };
+    }
+
     /// Waits until the image is mounted and answers for it until it no longer is.
-    pub(in crate::start) fn serve(self, alive: &OwnedFd, log: &File) -> ! {
-        let Server { ours, theirs, .. } = self.0;
-        // SAFETY: our copy of the other end; with it closed, a parent that gives up is noticed.
-        unsafe { nix::libc::close(ours.as_raw_fd()) };
+    pub(in crate::start) fn serve(&self, alive: &OwnedFd, log: &File) -> ! {
+        let Server { theirs, .. } = self.0;
         if let Reader::Own(image) = &self.0.reader {
             // While there is time, if nobody has looked yet. The root is asked for first of all.
             let _ = image.inode(image.root());

@@ -19,6 +19,7 @@ use crate::record::scratch::ScratchLayer;
 use crate::record::trash;
 use crate::record::{Claim, ContainerError, State};
 use crate::start::error::StartError;
+use crate::start::mounts::data_images::DataImages;
 use crate::start::plan::Root;
 use crate::start::process::helpers::{Child, fork_helpers};
 use crate::start::process::identity::Identity;
@@ -192,9 +193,10 @@ impl RootfsSource<Layers<Server>> {
     /// they must not keep, and within the user namespace they would be the container's prey.
     ///
     /// With `step_socket` a keeper is among them: it kills the container when the socket's other
-    /// end, which slurmstepd holds, is closed without a word.
+    /// end, which slurmstepd holds, is closed without a word. `others` are served as well.
     pub(in crate::start) fn fork_helpers(
         &self,
+        others: &DataImages,
         step_socket: Option<RawFd>,
         log: &File,
     ) -> Result<Helpers, StartError> {
@@ -204,12 +206,13 @@ impl RootfsSource<Layers<Server>> {
             }
             _ => None,
         };
-        if server.is_none() && step_socket.is_none() {
+        let servers: Vec<_> = server.into_iter().chain(others.serve()).collect();
+        if servers.is_empty() && step_socket.is_none() {
             return Ok(Helpers::default());
         }
         let (alive, running) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| StartError::Process(errno.into()))?;
-        Ok(match fork_helpers(server, step_socket, &running, log)? {
+        Ok(match fork_helpers(&servers, step_socket, &running, log)? {
             // Kernels before 5.3 have no descriptor of a process: the pipe is nearly as good.
             Child::Keeper(keeper, its_socket) => Helpers {
                 ended: Some(sys::process_fd(keeper).unwrap_or(alive)),
@@ -243,7 +246,7 @@ impl RootfsSource<Layers<Server>> {
 pub(in crate::start) struct Helpers {
     /// Can be read, or hangs up, when they are gone.
     pub(in crate::start) ended: Option<OwnedFd>,
-    /// The process that has forked the server and ends.
+    /// The process that has forked the servers and ends.
     intermediate: Option<Pid>,
     /// Where the keeper waits for the container's user namespace.
     keeper: Option<OwnedFd>,
