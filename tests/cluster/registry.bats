@@ -296,3 +296,20 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     [ -z "$left" ]
     user rm -r "$store"
 }
+
+@test "a container is saved to the registry, which is asked before the program starts" {
+    run user srun -w n1 --container-image="$registry#one" --container-writable --container-save="docker://$registry#saved:1" \
+        sh -c 'echo of the step > /made'
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"to docker://$registry#saved:1"* ]]
+    run user srun -w n2 --container-image="$registry#saved:1" cat /made
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"of the step"* ]]
+    run user srun -w n1 --container-image="$registry#one" --container-save=docker://127.0.0.1:1#x echo ran-anyway
+    echo "$output"
+    [ "$status" -ne 0 ]
+    [[ $output != *ran-anyway* ]]
+    [[ $output == *"cannot save to docker://127.0.0.1:1#x"* ]]
+}

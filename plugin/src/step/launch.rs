@@ -28,6 +28,11 @@ pub(crate) fn launch(
 ) -> Result<(), StepError> {
     let plan = context.plan;
     save::check(plan, None)?;
+    if let Some(to) = plan.save.as_deref().filter(|path| save::is_push(path)) {
+        let arguments = ["push".as_ref(), "--may".as_ref(), to.as_os_str()];
+        let failing = format!("--container-save: cannot save to {}", to.display());
+        runtime.command().verb(context.caller, &arguments, &failing)?;
+    }
     let Some(flag) = plan.named else {
         check_sources(plan)?;
         return match fetch_and_create(context, runtime, shared)? {

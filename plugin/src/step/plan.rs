@@ -3,9 +3,11 @@
 use super::error::StepError;
 use super::image::Image;
 use super::pin;
+use super::save;
 use crate::config::{Config, Scope};
 use crate::options::{Mount, NameFlag, Options, Unshare};
 use crate::root::job::Job;
+use hygiene::userinfo::without_password;
 use spank_bindings::StepId;
 use std::env::current_dir;
 use std::ffi::{OsStr, OsString};
@@ -72,7 +74,7 @@ impl Plan {
                 .as_ref()
                 .zip(options.image.as_ref())
                 .and_then(|(pinned, image)| pin::digest_for(pinned, image)),
-            save: options.save.as_deref().map(absolute).transpose()?,
+            save: options.save.as_deref().map(place_of_save).transpose()?,
             mounts,
             env: options.env.clone(),
             entrypoint: options.entrypoint.unwrap_or(config.execute_entrypoint),
@@ -92,6 +94,14 @@ impl Plan {
             && self.save.is_none()
             && (serves_images || config.use_squashfuse && (!imported || config.importer.is_some()))
     }
+}
+
+/// A file, or a registry's image without the password in it.
+fn place_of_save(path: &OsStr) -> Result<PathBuf, StepError> {
+    if save::is_push(path.as_ref()) {
+        return Ok(OsStr::from_bytes(&without_password(path.as_bytes())).into());
+    }
+    absolute(path)
 }
 
 /// Slurm is in the job's working directory by now. The job's PWD may name another one, or none.
@@ -152,8 +162,11 @@ mod tests {
     #[test]
     fn saving_is_relative_to_the_jobs_directory() {
         let here = current_dir().unwrap();
-        for (path, expected) in [("a/b.sqsh", here.join("a/b.sqsh")), ("/c.sqsh", "/c.sqsh".into())]
-        {
+        for (path, expected) in [
+            ("a/b.sqsh", here.join("a/b.sqsh")),
+            ("/c.sqsh", "/c.sqsh".into()),
+            ("docker://me:pw@reg.example#a:1", "docker://me@reg.example#a:1".into()),
+        ] {
             let plan = plan("", &[(Valued::Image, "./x"), (Valued::Save, path)]);
             assert_eq!(plan.save, Some(expected));
         }

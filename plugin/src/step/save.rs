@@ -5,12 +5,18 @@ use super::plan::Plan;
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+/// Whether it is to a registry, which is asked for itself.
+pub(super) fn is_push(path: &Path) -> bool {
+    path.as_os_str().as_bytes().starts_with(b"docker://")
+}
 
 /// Whether the step's container can be saved where it is to be. `image` is the file it is made of,
 /// once that is there: less room than it takes will not do.
 pub(super) fn check(plan: &Plan, image: Option<&Path>) -> Result<(), StepError> {
-    let Some(path) = &plan.save else { return Ok(()) };
+    let Some(path) = plan.save.as_ref().filter(|path| !is_push(path)) else { return Ok(()) };
     let size = image.and_then(|image| image.metadata().ok()).map_or(1, |image| image.len());
     let problem = |problem| StepError::SaveTo { path: path.clone(), problem };
     can_save(path, size).map_err(problem)

@@ -10,6 +10,7 @@ pub mod import;
 pub mod layers;
 mod pack;
 pub mod progress;
+pub mod push;
 pub mod registry;
 pub mod squash;
 pub mod store;

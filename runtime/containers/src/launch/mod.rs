@@ -28,6 +28,23 @@ const SCRIPT: &str = "/etc/rc";
 /// Sourced by it.
 const LOCAL: &str = "/etc/rc.local";
 
+/// What an image's command script does, where it is the one that importers write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Where programs start.
+    pub directory: PathBuf,
+    /// Words before what is asked for.
+    pub entrypoint: Vec<OsString>,
+    /// All words where nothing is asked for.
+    pub default: Vec<OsString>,
+}
+
+/// Reads the scripts of an image; `None` for what only a shell understands.
+pub fn said(script: &[u8], local: &[u8]) -> Option<Said> {
+    let (directory, entrypoint, default) = Simple::parse(script, local)?.parts();
+    Some(Said { directory, entrypoint, default })
+}
+
 /// What to run in a container.
 #[derive(Debug, Default)]
 pub struct Launch {

@@ -72,6 +72,11 @@ impl Simple {
         Some(Simple { directory: directory.into(), entrypoint, default })
     }
 
+    /// Its directory, its words before the arguments, and those where there are none.
+    pub(super) fn parts(self) -> (PathBuf, Vec<OsString>, Vec<OsString>) {
+        (self.directory, self.entrypoint, self.default)
+    }
+
     /// The program and its arguments, given what the user asked for.
     pub(super) fn command(self, arguments: &[OsString]) -> Vec<OsString> {
         if arguments.is_empty() {

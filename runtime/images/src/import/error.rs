@@ -91,6 +91,9 @@ pub enum ImportError {
     /// The output is there already.
     #[error("File already exists: {}", .0.display())]
     Exists(PathBuf),
+    /// What is to be pushed cannot be read.
+    #[error(transparent)]
+    Image(#[from] squashfs::SquashfsError),
     /// Only registries and layouts have digests.
     #[error("{0} has no digest: only docker://, oci: and oci-archive: images have")]
     NoDigest(String),

@@ -86,12 +86,12 @@ pub struct Tools {
 /// Makes images.
 #[derive(Debug)]
 pub struct Importer {
-    store: Store,
-    settings: Settings,
-    credentials: Credentials,
+    pub(crate) store: Store,
+    pub(crate) settings: Settings,
+    pub(crate) credentials: Credentials,
     squash: Squash,
-    machine: Machine,
-    progress: Progress,
+    pub(crate) machine: Machine,
+    pub(crate) progress: Progress,
     broker: Option<BorrowedFd<'static>>,
     limits: Limits,
     /// Told how many bytes of layers an image states, before they are fetched.

@@ -22,7 +22,7 @@ use crate::uri::{Reference, hex_of};
 /// No honest manifest or configuration is larger.
 const DOCUMENT_LIMIT: u64 = 8 << 20;
 /// As often a request is answered with a challenge at most.
-const LOGINS: u32 = 3;
+pub(super) const LOGINS: u32 = 3;
 
 /// One repository of one registry.
 #[derive(Debug)]
@@ -32,8 +32,10 @@ pub struct Client {
     own: Option<Agent>,
     pub(super) settings: Settings,
     pub(super) host: String,
-    repository: String,
+    pub(super) repository: String,
     user: Option<String>,
+    /// What is done there, as tokens name it.
+    actions: &'static str,
     credentials: Credentials,
     login: Mutex<Login>,
     with_credentials: AtomicBool,
@@ -100,11 +102,22 @@ impl Client {
             settings: settings.clone(),
             host: host.to_owned(),
             repository: reference.repository.clone(),
+            actions: "pull",
             user: reference.user.clone().filter(|_| host == reference.registry),
             credentials: credentials.clone(),
             login: Mutex::default(),
             with_credentials: AtomicBool::new(false),
         }
+    }
+
+    /// A client for the repository of `reference`, to put something there.
+    pub fn to_push(
+        reference: &Reference,
+        settings: &Settings,
+        credentials: &Credentials,
+    ) -> Client {
+        let client = Client::new(reference, &reference.registry, settings, credentials);
+        Client { actions: "pull,push", ..client }
     }
 
     /// What to ask an address with.
@@ -130,7 +143,15 @@ impl Client {
 
     /// What a user who is denied access can do.
     pub(super) fn hint(&self) -> String {
-        self.credentials.hint(&self.host, self.used_credentials())
+        match (self.actions, self.used_credentials()) {
+            ("pull", tried) => self.credentials.hint(&self.host, tried),
+            (_, true) => "your credentials do not allow it".to_owned(),
+            (_, false) => self.credentials.hint(&self.host, false).replacen(
+                "the image does not exist or needs credentials",
+                "it needs credentials",
+                1,
+            ),
+        }
     }
 
     /// The manifest or index with this tag or digest.
@@ -286,10 +307,7 @@ impl Client {
             let request = request.body(()).map_err(|error| self.transport(error.into(), what))?;
             self.send(request).map_err(|error| self.transport(error, what))
         };
-        let (mut header, mut generation) = {
-            let login = self.lock();
-            (login.header.clone(), login.generation)
-        };
+        let (mut header, mut generation) = self.current_login();
         let mut response = send(header.as_deref())?;
         // A token may have ended, and who wants one may want a password for what it is for.
         for _ in 0..LOGINS {
@@ -316,7 +334,7 @@ impl Client {
 
     /// A header that may satisfy one of the challenges; none if `refused`, the last one, was the
     /// answer to each of them.
-    fn log_in(
+    pub(super) fn log_in(
         &self,
         challenges: &[Challenge],
         refused: Option<&str>,
@@ -331,7 +349,7 @@ impl Client {
         let credential = self.credentials.find(&self.host, &self.repository, user, realm)?;
         let shown = credential.is_some() || self.own.is_some();
         self.with_credentials.store(shown, Ordering::Relaxed);
-        let scope = format!("repository:{}:pull", self.repository);
+        let scope = format!("repository:{}:{}", self.repository, self.actions);
         // First what was not tried; what was, if it may be another token now.
         let (tried, new): (Vec<&Challenge>, Vec<&Challenge>) =
             challenges.iter().partition(|one| auth::is_scheme(one, refused));
@@ -373,6 +391,12 @@ impl Client {
         }
         let (registry, what) = (self.host.clone(), what.to_owned());
         Err(RegistryError::Page { registry, what })
+    }
+
+    /// What the registry was last content with, and the how-manieth that is.
+    pub(super) fn current_login(&self) -> (Option<String>, u64) {
+        let login = self.lock();
+        (login.header.clone(), login.generation)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Login> {
@@ -469,7 +493,7 @@ pub(super) fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(500 << attempt.min(6))
 }
 
-fn shown(selector: &str) -> String {
+pub(super) fn shown(selector: &str) -> String {
     let separator = if selector.contains(':') { '@' } else { ':' };
     format!("{separator}{selector}")
 }

@@ -71,6 +71,26 @@ pub enum RegistryError {
         /// What to do, with a separator before it; may be empty.
         hint: &'static str,
     },
+    /// No answer to what was sent.
+    #[error("cannot send {what} to {registry}: {source}{hint}")]
+    Sending {
+        /// Host.
+        registry: String,
+        /// What was sent.
+        what: String,
+        /// From the network or the protocol.
+        source: Box<ureq::Error>,
+        /// What to do, with a separator before it; may be empty.
+        hint: &'static str,
+    },
+    /// An upload without an address.
+    #[error("{registry} does not say where to send {what}")]
+    NoPlace {
+        /// Host.
+        registry: String,
+        /// What was to be sent.
+        what: String,
+    },
     /// The connection ended early, again and again.
     #[error("{registry} cut the download of {what} short at {got} of {expected} bytes: {source}")]
     Cut {
@@ -184,6 +204,21 @@ impl RegistryError {
         }
     }
 
+    /// The same for what was to be sent.
+    pub(super) fn while_sending(self) -> RegistryError {
+        match self {
+            RegistryError::Transport { registry, what, source, hint } => {
+                RegistryError::Sending { registry, what, source, hint }
+            }
+            error => error,
+        }
+    }
+
+    /// Whether less at once may be taken.
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(self, RegistryError::Status { status, .. } if status.starts_with("413"))
+    }
+
     /// Whether trying again may help.
     pub(super) fn is_passing(&self) -> bool {
         match self {
@@ -191,14 +226,18 @@ impl RegistryError {
             RegistryError::Status { status, .. } => {
                 status.starts_with('5') || status.starts_with("408")
             }
-            RegistryError::Transport { source, .. } => match &**source {
-                // A TLS failure, or nobody there: neither gets better within seconds.
-                ureq::Error::Io(error) => ![InvalidData, ConnectionRefused].contains(&error.kind()),
-                ureq::Error::Timeout(_)
-                | ureq::Error::ConnectionFailed
-                | ureq::Error::Protocol(_) => true,
-                _ => false,
-            },
+            RegistryError::Transport { source, .. } | RegistryError::Sending { source, .. } => {
+                match &**source {
+                    // A TLS failure, or nobody there: neither gets better within seconds.
+                    ureq::Error::Io(error) => {
+                        ![InvalidData, ConnectionRefused].contains(&error.kind())
+                    }
+                    ureq::Error::Timeout(_)
+                    | ureq::Error::ConnectionFailed
+                    | ureq::Error::Protocol(_) => true,
+                    _ => false,
+                }
+            }
             _ => false,
         }
     }

@@ -1,4 +1,4 @@
-//! A client of container registries (the OCI distribution API, version 2), pulling only.
+//! A client of container registries (the OCI distribution API, version 2).
 
 mod auth;
 mod authorities;
@@ -16,6 +16,7 @@ mod proxies;
 mod redirects;
 mod settings;
 mod transfer;
+mod upload;
 
 /// What reads others' words here, for fuzz targets.
 #[doc(hidden)]
@@ -47,3 +48,4 @@ pub use platform::{Machine, architecture, candidates};
 pub use proxies::Proxies;
 pub use settings::{Pace, Settings};
 pub use transfer::Blob;
+pub use upload::{LocalBlob, Pushed};

@@ -55,7 +55,7 @@ impl Client {
 }
 
 /// What has to be the same for credentials to be sent.
-fn origin(uri: &Uri) -> (Option<&str>, String, Option<u16>) {
+pub(super) fn origin(uri: &Uri) -> (Option<&str>, String, Option<u16>) {
     let scheme = uri.scheme_str();
     let usual = match scheme {
         Some("https") => Some(443),
@@ -72,7 +72,7 @@ fn shown(uri: &Uri) -> String {
 }
 
 /// Where a `Location` leads (RFC 3986, section 5.2).
-fn resolve(base: &Uri, location: &[u8]) -> Result<Uri, Error> {
+pub(super) fn resolve(base: &Uri, location: &[u8]) -> Result<Uri, Error> {
     let bad = |_| Error::BadUri(format!("redirect to {:?}", String::from_utf8_lossy(location)));
     let text = std::str::from_utf8(location).map_err(|_| bad(()))?.trim();
     let text = text.split('#').next().unwrap_or_default();

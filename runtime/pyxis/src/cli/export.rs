@@ -7,15 +7,17 @@ use std::process::ExitCode;
 use clap::Args;
 use containers::record::Name;
 use containers::verbs::{Export, default_output};
+use hygiene::console;
 
+use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, data_path, host, wording};
+use super::{CliError, data_path, host, importer, push, wording};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// Squashfs file to make [default: NAME.sqsh]
-    #[arg(short, long, value_name = "FILE")]
+    /// Squashfs file to make [default: NAME.sqsh], or docker://[REGISTRY#]IMAGE[:TAG] to push to
+    #[arg(short, long, value_name = "FILE|URI")]
     output: Option<PathBuf>,
     /// Replace a file that exists
     #[arg(short, long)]
@@ -27,6 +29,14 @@ pub(crate) struct ExportArgs {
 impl ExportArgs {
     pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let container = data_path(settings)?.container(&Name::new(self.name)?)?;
+        let uri = self.output.as_ref().and_then(|output| output.to_str());
+        if let Some(uri) = uri.filter(|uri| uri.starts_with("docker://")) {
+            let to = push::destination(uri)?;
+            let importer = importer(settings, None, progress::for_stderr())?;
+            let pushed = push::push_container(&importer, container.name.as_os_str(), &to)?;
+            console::print(pushed).map_err(CliError::Output)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let export = Export {
             output: self.output.unwrap_or_else(|| default_output(container.name.as_os_str())),
             force: self.force || settings.force,

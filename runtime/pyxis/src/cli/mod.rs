@@ -16,6 +16,7 @@ pub(crate) mod import;
 pub(crate) mod list;
 pub(crate) mod load;
 pub(crate) mod mount;
+pub(crate) mod push;
 pub(crate) mod remove;
 mod request;
 pub(crate) mod start;
@@ -76,6 +77,8 @@ pub(crate) enum Verb {
     Import(import::ImportArgs),
     /// Make a container of an image of a registry, a local engine or an OCI layout
     Load(load::LoadArgs),
+    /// Put an image file or a container into a registry
+    Push(push::PushArgs),
     /// Print the digest of an image
     Digest(import::DigestArgs),
     /// Fetch an image into the image store and print its path
@@ -163,6 +166,7 @@ impl Verb {
             Verb::Remove(args) => args.run(settings),
             Verb::Import(args) => args.run(settings),
             Verb::Load(args) => args.run(settings),
+            Verb::Push(args) => args.run(settings),
             Verb::Digest(args) => args.run(settings),
             Verb::Pull(args) => args.run(settings),
             Verb::Broker => broker::run(settings),
@@ -244,6 +248,13 @@ pub(crate) enum CliError {
     Look { path: PathBuf, source: std::io::Error },
     #[error("{} {source}", path.display())]
     Plugin { path: PathBuf, source: pyxis::doctor::FileError },
+    #[error("{0}: an image is pushed to docker://[USER@][REGISTRY#]IMAGE[:TAG], without a digest")]
+    PushTo(String),
+    #[error("cannot {operation} {}: {source}", path.display())]
+    File { operation: &'static str, path: PathBuf, source: std::io::Error },
+    /// The command for it has said why.
+    #[error("the container {0} is not pushed, for it cannot be exported")]
+    NotExported(String),
     #[error("no answer to the question; use --force")]
     Unanswered,
     #[error("cannot write to standard output: {0}")]

@@ -1,0 +1,352 @@
+//! Putting content into a registry: blobs that it does not have, and manifests (the OCI distribution
+//! API, "Push").
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use ureq::http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE,
+};
+use ureq::http::{Method, Request, Response, StatusCode, Uri};
+use ureq::{AsSendBody, Body, SendBody};
+
+use super::auth::Challenge;
+use super::client::{LOGINS, backoff, shown};
+use super::redirects::{origin, resolve};
+use super::{Client, RegistryError};
+
+/// What is not taken at once is sent in pieces, first of this size.
+const PIECE: u64 = 16 << 20;
+/// Smaller pieces no registry can want.
+const LEAST: u64 = 64 << 10;
+/// What a digest and a manifest's kind are sent as.
+const BYTES: &str = "application/octet-stream";
+
+/// Content to be put into a registry.
+#[derive(Debug)]
+pub struct LocalBlob {
+    /// Its digest.
+    pub digest: String,
+    /// Bytes.
+    pub size: u64,
+    /// All of them.
+    pub file: File,
+}
+
+/// How a blob has come to be in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It was there.
+    Present,
+    /// The registry had it in another repository.
+    Mounted,
+    /// It was sent.
+    Sent,
+}
+
+/// An upload that the registry has begun.
+struct Upload {
+    /// Where to go on.
+    at: Uri,
+    /// Bytes that the registry has.
+    done: u64,
+    /// Bytes to send at once.
+    piece: u64,
+}
+
+/// A part of a file, and who is told of what was read.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+    tell: &'a dyn Fn(u64),
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let most = buffer.len().min(left);
+        let count = self.file.read_at(&mut buffer[..most], self.at)?;
+        if count == 0 && most > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.at += count as u64;
+        (self.tell)(count as u64);
+        Ok(count)
+    }
+}
+
+/// One request of an upload.
+struct Call<'a> {
+    method: Method,
+    uri: &'a Uri,
+    headers: &'a [(HeaderName, &'a str)],
+    /// What is sent, for messages.
+    what: &'a str,
+}
+
+/// What a request carries. It may have to be sent twice.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Bytes(&'a [u8]),
+    Part(Part<'a>),
+}
+
+const NOTHING: Content<'static> = Content::Bytes(b"");
+
+impl Client {
+    /// Whether the repository has a blob.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub fn has_blob(&self, digest: &str) -> Result<bool, RegistryError> {
+        let path = format!("blobs/{digest}");
+        match self.retry(|| self.request(Method::HEAD, &path, None, None, digest)) {
+            Ok(_) => Ok(true),
+            Err(RegistryError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks whether something may be put here, by beginning an upload that is given up.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub fn may_push(&self) -> Result<(), RegistryError> {
+        let what = "anything";
+        let uri = self.place("blobs/uploads/", what)?;
+        let call = Call { method: Method::POST, uri: &uri, headers: &[], what };
+        let answer = self.retry(|| self.exchange(&call, NOTHING))?;
+        let at = self.location(&uri, &answer, what)?;
+        // Who cannot forget it does so by itself, in time.
+        let _ = self.exchange(&Call { method: Method::DELETE, uri: &at, ..call }, NOTHING);
+        Ok(())
+    }
+
+    /// Puts a blob into the repository, unless it is there. `from` is another repository of the registry
+    /// that may have it. `tell` is told of bytes as they are sent.
+    ///
+    /// # Errors
+    /// [`RegistryError`], with the registry's own words.
+    pub fn push_blob(
+        &self,
+        blob: &LocalBlob,
+        from: Option<&str>,
+        tell: &dyn Fn(u64),
+    ) -> Result<Pushed, RegistryError> {
+        if self.has_blob(&blob.digest)? {
+            return Ok(Pushed::Present);
+        }
+        let mut attempt = 0;
+        loop {
+            let error = match self.upload(blob, from, tell) {
+                Ok(pushed) => return Ok(pushed),
+                Err(error) => error,
+            };
+            if !error.is_passing() || attempt >= self.settings.retries {
+                return Err(error);
+            }
+            std::thread::sleep(error.retry_after().unwrap_or_else(|| backoff(attempt)));
+            attempt += 1;
+        }
+    }
+
+    /// Puts a manifest into the repository, by a tag or its digest.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub fn push_manifest(
+        &self,
+        selector: &str,
+        kind: &str,
+        manifest: &[u8],
+    ) -> Result<(), RegistryError> {
+        let what = format!("the manifest of {}{}", self.repository, shown(selector));
+        let uri = self.place(&format!("manifests/{selector}"), &what)?;
+        let headers = [(CONTENT_TYPE, kind)];
+        let call = Call { method: Method::PUT, uri: &uri, headers: &headers, what: &what };
+        self.retry(|| self.exchange(&call, Content::Bytes(manifest))).map(drop)
+    }
+
+    fn upload(
+        &self,
+        blob: &LocalBlob,
+        from: Option<&str>,
+        tell: &dyn Fn(u64),
+    ) -> Result<Pushed, RegistryError> {
+        let what = &blob.digest;
+        let Some(mut upload) = self.begin(blob, from)? else { return Ok(Pushed::Mounted) };
+        let mut attempt = 0;
+        while upload.done < blob.size {
+            let before = upload.done;
+            match self.send_piece(&mut upload, blob, tell) {
+                Ok(()) => {}
+                // More than a registry, or a proxy before it, takes at once: they may say so, or cut
+                // the connection.
+                Err(error) if upload.piece > LEAST && error.is_too_large() => {
+                    upload.shrink();
+                    self.ask_how_far(&mut upload, what)?;
+                }
+                Err(error) if error.is_passing() && attempt < self.settings.retries => {
+                    std::thread::sleep(backoff(attempt));
+                    attempt += 1;
+                    upload.shrink();
+                    self.ask_how_far(&mut upload, what)?;
+                }
+                Err(error) => return Err(error),
+            }
+            if upload.done > before {
+                attempt = 0;
+            }
+        }
+        let separator = if upload.at.query().is_some() { '&' } else { '?' };
+        let uri = format!("{}{separator}digest={}", upload.at, blob.digest);
+        let uri = uri.parse().map_err(|_| self.no_place(what))?;
+        let call = Call { method: Method::PUT, uri: &uri, headers: &[], what };
+        self.exchange(&call, NOTHING)?;
+        Ok(Pushed::Sent)
+    }
+
+    /// Begins an upload; none is needed where the registry takes the blob from its other repository.
+    fn begin(&self, blob: &LocalBlob, from: Option<&str>) -> Result<Option<Upload>, RegistryError> {
+        let mut path = "blobs/uploads/".to_owned();
+        if let Some(from) = from {
+            path += &format!("?mount={}&from={from}", blob.digest);
+        }
+        let what = &blob.digest;
+        let uri = self.place(&path, what)?;
+        let call = Call { method: Method::POST, uri: &uri, headers: &[], what };
+        let answer = self.exchange(&call, NOTHING)?;
+        if answer.status() == StatusCode::CREATED && from.is_some() {
+            return Ok(None);
+        }
+        let at = self.location(&uri, &answer, what)?;
+        Ok(Some(Upload { at, done: 0, piece: u64::MAX }))
+    }
+
+    fn send_piece(
+        &self,
+        upload: &mut Upload,
+        blob: &LocalBlob,
+        tell: &dyn Fn(u64),
+    ) -> Result<(), RegistryError> {
+        let end = upload.done.saturating_add(upload.piece).min(blob.size);
+        let range = format!("{}-{}", upload.done, end - 1);
+        let whole = [(CONTENT_TYPE, BYTES)];
+        let part = [(CONTENT_TYPE, BYTES), (CONTENT_RANGE, range.as_str())];
+        let headers = if upload.done == 0 && end == blob.size { &whole[..] } else { &part };
+        let call = Call { method: Method::PATCH, uri: &upload.at, headers, what: &blob.digest };
+        let content = Content::Part(Part { file: &blob.file, at: upload.done, end, tell });
+        let answer = self.exchange(&call, content)?;
+        upload.at = self.location(&upload.at, &answer, &blob.digest)?;
+        upload.done = end;
+        Ok(())
+    }
+
+    /// After a failure: the registry says how much it has.
+    fn ask_how_far(&self, upload: &mut Upload, what: &str) -> Result<(), RegistryError> {
+        let call = Call { method: Method::GET, uri: &upload.at, headers: &[], what };
+        let answer = self.retry(|| self.exchange(&call, NOTHING))?;
+        let range = answer.headers().get(RANGE).and_then(|range| range.to_str().ok());
+        let end = range.and_then(|range| range.trim_start_matches("bytes=").split_once('-'));
+        let end = end.and_then(|(_, end)| end.trim().parse::<u64>().ok());
+        upload.done = match end {
+            // Of nothing, too, registries say so.
+            None | Some(0) => 0,
+            Some(end) => end + 1,
+        };
+        if answer.headers().contains_key(LOCATION) {
+            upload.at = self.location(&upload.at, &answer, what)?;
+        }
+        Ok(())
+    }
+
+    /// An address of this repository.
+    fn place(&self, path: &str, what: &str) -> Result<Uri, RegistryError> {
+        let scheme = if self.settings.is_http(&self.host) { "http" } else { "https" };
+        let place = format!("{scheme}://{}/v2/{}/{path}", self.host, self.repository);
+        place.parse().map_err(|_| self.no_place(what))
+    }
+
+    /// Where an answer says to go on.
+    fn location(
+        &self,
+        base: &Uri,
+        answer: &Response<Body>,
+        what: &str,
+    ) -> Result<Uri, RegistryError> {
+        let location = answer.headers().get(LOCATION).ok_or_else(|| self.no_place(what))?;
+        resolve(base, location.as_bytes()).map_err(|_| self.no_place(what))
+    }
+
+    fn no_place(&self, what: &str) -> RegistryError {
+        RegistryError::NoPlace { registry: self.host.clone(), what: what.to_owned() }
+    }
+
+    /// The answer to a request, which is a success. Only the registry itself is shown who asks.
+    fn exchange(
+        &self,
+        call: &Call<'_>,
+        content: Content<'_>,
+    ) -> Result<Response<Body>, RegistryError> {
+        let ours = origin(call.uri) == origin(&self.place("", call.what)?);
+        let (mut header, mut generation) = self.current_login();
+        let mut logins = 0;
+        loop {
+            let shown = header.as_deref().filter(|_| ours);
+            let answer = self
+                .call(call, content, shown)
+                .map_err(|error| self.transport(error, call.what).while_sending())?;
+            if answer.status().is_success() {
+                return Ok(answer);
+            }
+            let challenges = Challenge::from_headers(answer.headers());
+            let wanted = answer.status() == StatusCode::UNAUTHORIZED && ours;
+            if !wanted || challenges.is_empty() || logins == LOGINS {
+                return Err(self.refusal(answer, call.what));
+            }
+            (header, generation) = match self.log_in(&challenges, header.as_deref(), generation)? {
+                Some(login) => login,
+                None => return Err(self.refusal(answer, call.what)),
+            };
+            logins += 1;
+        }
+    }
+
+    fn call(
+        &self,
+        call: &Call<'_>,
+        content: Content<'_>,
+        authorization: Option<&str>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let mut request = Request::builder().method(call.method.clone()).uri(call.uri);
+        for (name, value) in call.headers {
+            request = request.header(name, *value);
+        }
+        if let Some(value) = authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        match content {
+            Content::Bytes(b"") if call.method == Method::GET => self.run(request.body(())?),
+            Content::Bytes(bytes) => self.run(request.body(bytes)?),
+            Content::Part(mut part) => {
+                let request = request.header(CONTENT_LENGTH, part.end - part.at);
+                self.run(request.body(SendBody::from_reader(&mut part))?)
+            }
+        }
+    }
+
+    fn run(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, ureq::Error> {
+        let proxy = self.settings.proxies.of(request.uri())?;
+        let agent = self.agent_for(request.uri());
+        agent.run(agent.configure_request(request).proxy(proxy).build())
+    }
+}
+
+impl Upload {
+    fn shrink(&mut self) {
+        self.piece = if self.piece > PIECE { PIECE } else { (self.piece / 2).max(LEAST) };
+    }
+}
