@@ -107,7 +107,7 @@ setup() { image=$(image busybox); }
         sh -c 'cat /data/deep/file; touch /data/x || echo refused'
     [ "$(grep -c '^of-the-data$' <<< "$output")" -eq 3 ]
     [ "$(grep -c '^refused$' <<< "$output")" -eq 3 ]
-    head -c 300 data.sqsh > cut.sqsh
+    head -c 100 data.sqsh > cut.sqsh
     run_srun_unchecked --container-image="$image" --container-mounts=./cut.sqsh:/data:sqsh echo ran-anyway
     ((status != 0))
     output_lacks ran-anyway

@@ -214,6 +214,7 @@ fn picky(manner: Manner) -> Picky {
     picky
 }
 
+#[expect(clippy::too_many_lines, reason = "a protocol, request by request")]
 fn converse(
     mut stream: TcpStream,
     manner: Manner,

@@ -87,6 +87,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     // Open what the root file system is made from, and prepare who is to read it.
     let Opened { source, claim } = RootfsSource::open(&plan.root, plan.host.in_use)?;
     let image_path = source.image_path().map(Path::to_owned);
+    let of_sif = source.is_sif(&plan.root);
     let damaged = |error: StartError| error.of_image(image_path.as_deref());
     let log = helper_log()?;
     let source = source.prepare(&identity, plan.writable, &plan.host, &log)?;
@@ -94,7 +95,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     // This process looks into the image itself. The server is forked from it, and has unpacked
     // already what it will be asked for first.
     let image = source.readable_image();
-    let probe = image.map(|image| ImageProbe::of(Tree::Image(image), &plan.host));
+    let probe = image.map(|image| ImageProbe::of(Tree::Image(image), &plan.host, of_sif));
 
     phases::begin("namespaces");
     // Fork the helpers: they stay in the namespaces that this process leaves next.
@@ -114,13 +115,20 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let detached = DetachedMounts::make(&mut roots, known)?;
 
     // Assemble the root file system, and configure what is to be a container.
-    let filling = Filling { probe, identity: &identity, plan: &plan, facts: &facts };
+    let filling = Filling { of_sif, probe, identity: &identity, plan: &plan, facts: &facts };
     let assembly =
         Assembly { host: &plan.host, mark: &mark, writable: plan.writable, filling: Some(filling) };
     let prefilled = assembly.assemble(&mut roots, source).map_err(damaged)?;
     phases::begin("configure");
-    let configuration =
-        Configuration { plan: &plan, identity: &identity, facts, guarded, detached, data_images };
+    let configuration = Configuration {
+        plan: &plan,
+        identity: &identity,
+        facts,
+        of_sif,
+        guarded,
+        detached,
+        data_images,
+    };
     let configured = configuration.configure(&mut roots, prefilled).map_err(damaged)?;
 
     // Finish: nothing of the host's tree is left, and no child that would have to be waited for.

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use squashfs::{Entry, Image, Inode, Kind as Squashed, SquashfsError};
 
 use crate::import::ImportError;
-use crate::tarball::{Header, Kind, Writer};
+use crate::tarball::{Header, Kind, Writer, Xattr};
 
 /// Deeper no honest image is: a path has at most 4096 bytes.
 const LONGEST_PATH: usize = 4000;
@@ -116,7 +116,7 @@ impl<W: Write> Walk<'_, W> {
         }
     }
 
-    fn xattrs(&self, inode: &Inode) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ImportError> {
+    fn xattrs(&self, inode: &Inode) -> Result<Vec<Xattr>, ImportError> {
         let names = self.image.attribute_names(inode)?;
         let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         let mut found = Vec::new();

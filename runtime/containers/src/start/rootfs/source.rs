@@ -28,6 +28,7 @@ use crate::start::rootfs::server::{Mounted, Server, Unavailable, Unserved};
 use crate::start::roots::LOWER;
 use linux::{channel, sys};
 use squashfs::image::{Image, ImageError, InUse};
+use squashfs::sif;
 
 /// What a root filesystem is made from. An image is first an [`OpenedImage`], of which it is then
 /// decided how it is read: [`Layers`].
@@ -131,6 +132,17 @@ impl RootfsSource<OpenedImage> {
             }
         };
         Ok(Opened { source, claim })
+    }
+
+    /// Whether the image is that of a SIF file; of a container that runs, the one below its changes.
+    pub(in crate::start) fn is_sif(&self, root: &Root) -> bool {
+        match (self, root) {
+            (RootfsSource::Image(image), _) => sif::offset(&image.file) > 0,
+            (RootfsSource::RunningRoot(_), Root::Container(container)) => {
+                File::open(container.image()).is_ok_and(|image| sif::offset(&image) > 0)
+            }
+            _ => false,
+        }
     }
 
     /// The image's path, for messages.

@@ -50,7 +50,7 @@ pub(in crate::start) struct ImageProbe {
 }
 
 impl ImageProbe {
-    pub(in crate::start) fn of(tree: Tree<'_>, host: &HostSide) -> ImageProbe {
+    pub(in crate::start) fn of(tree: Tree<'_>, host: &HostSide, of_sif: bool) -> ImageProbe {
         let directories = directories(tree);
         // Where nothing hinders.
         let free = |path: &&str| {
@@ -69,7 +69,7 @@ impl ImageProbe {
             links: links
                 .filter_map(|link| Some((link, tree.link(&Path::new("/").join(link)).ok()?)))
                 .collect(),
-            image: ImageFiles::read(tree),
+            image: ImageFiles::read(tree, of_sif),
             accounts: account::AccountFiles::of(tree, host),
             directories,
         }
@@ -112,6 +112,8 @@ fn is_directory(mode: u32) -> bool {
 
 /// What goes into a new layer.
 pub(in crate::start) struct Filling<'a> {
+    /// Whether the image is that of a SIF file.
+    pub(in crate::start) of_sif: bool,
     /// If the image has been looked at already.
     pub(in crate::start) probe: Option<ImageProbe>,
     pub(in crate::start) identity: &'a Identity,
@@ -130,7 +132,7 @@ impl Filling<'_> {
             Some(probe) => probe,
             None => {
                 roots.image()?;
-                ImageProbe::of(Tree::Root, &self.plan.host)
+                ImageProbe::of(Tree::Root, &self.plan.host, self.of_sif)
             }
         };
         let executable =
