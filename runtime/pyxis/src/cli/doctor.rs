@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use hygiene::console;
 use nix::unistd::{chdir, chroot};
-use pyxis::doctor::{Level, Report, Subject, examine, examine_image, probe};
+use pyxis::doctor::{Level, Report, Subject, examine, examine_image, examine_store, probe};
 use pyxis::settings::Settings;
 use serde_json::json;
 
@@ -35,6 +35,10 @@ pub(crate) struct DoctorArgs {
     /// devices, and nothing else; in a job, as a step of it
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["root", "slurm", "slurm_conf"])]
     image: Option<PathBuf>,
+    /// Whether the file system of this directory is fit for a store, for named containers and for layers, and
+    /// nothing else: tried in a directory of its own, which is removed
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "slurm", "slurm_conf", "image"])]
+    store: Option<PathBuf>,
     /// What the doctor has its child do
     #[arg(long, hide = true)]
     probe: bool,
@@ -57,6 +61,9 @@ impl DoctorArgs {
             let report = examine_image(image, &wanted, &settings.host)
                 .map_err(|source| CliError::Look { path: image.clone(), source })?;
             return show(&report, self.json, true);
+        }
+        if let Some(store) = &self.store {
+            return show(&examine_store(store), self.json, self.verbose);
         }
         let live = self.root.is_none();
         // What is wrong with the settings is one of the findings. Those of a node's image are not

@@ -22,6 +22,7 @@ mod probe;
 mod report;
 mod shell;
 mod slurm;
+mod store;
 mod tools;
 
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub use file::{FileError, Plugin, dotted, look};
 pub use image::examine_image;
 pub use probe::{first_failure, run as probe};
 pub use report::{Finding, Level, LineSeen, Report, SlurmSeen};
+pub use store::examine_store;
 
 /// What is to be looked at.
 #[derive(Debug)]
