@@ -14,6 +14,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
+use crate::record;
 use crate::start::error::StartError;
 use crate::start::process::child::{exit_now, fail};
 use crate::start::rootfs::server::Serve;
@@ -32,7 +33,7 @@ pub(in crate::start) enum Child {
 /// Forks the helpers, neither of them a child of the caller that it would have to wait for.
 ///
 /// `step_socket` is a socket whose other end slurmstepd holds: when that is closed without a word,
-/// slurmstepd has died, and the keeper kills the container. `alive` is held by both helpers as long
+/// slurmstepd has died, and the keeper kills the container and deletes what ends with it. `alive` is held by both helpers as long
 /// as they run. Both stay in the namespaces of the caller.
 pub(in crate::start) fn fork_helpers(
     servers: &[Serve<'_>],
@@ -47,6 +48,7 @@ pub(in crate::start) fn fork_helpers(
         ForkResult::Parent { child } => Ok(Child::Keeper(child, keeper_socket)),
         ForkResult::Child => {
             let mut serving = Vec::new();
+            let held = servers.iter().find_map(Serve::held);
             // First of all: the container's start waits for it.
             for server in servers {
                 match fork() {
@@ -63,7 +65,19 @@ pub(in crate::start) fn fork_helpers(
             }
             if let Some(step_socket) = step_socket {
                 let _ = detach(log);
-                keep(step_socket, alive.as_raw_fd(), keepers_end.as_raw_fd(), &serving);
+                let kept = held.map_or(-1, AsRawFd::as_raw_fd);
+                sys::close_all_but(&[
+                    step_socket,
+                    alive.as_raw_fd(),
+                    keepers_end.as_raw_fd(),
+                    kept,
+                ]);
+                keep(step_socket, keepers_end.as_raw_fd(), &serving);
+                // A server that was killed has left it.
+                for server in serving {
+                    let _ = waitpid(server, None);
+                }
+                held.map(record::finish_removal);
             }
             exit_now(0);
         }
@@ -109,9 +123,8 @@ fn ignore(number: i32) {
 
 /// The keeper: waits until the socket's other end is closed, or a message (the farewell of
 /// docs/glossary.md) says that Slurm is ending the step itself.
-fn keep(step_socket: RawFd, alive: RawFd, namespace_socket: RawFd, serving: &[Pid]) {
+fn keep(step_socket: RawFd, namespace_socket: RawFd, serving: &[Pid]) {
     sys::name_process(c"pyxis-keeper");
-    sys::close_all_but(&[step_socket, alive, namespace_socket]);
     // SAFETY: open for as long as this process lives.
     let step_socket = unsafe { BorrowedFd::borrow_raw(step_socket) };
     let mut ended = [PollFd::new(step_socket, PollFlags::POLLIN)];

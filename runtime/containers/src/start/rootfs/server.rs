@@ -211,11 +211,16 @@ impl Server {
 /// The server's side, in a process of its own.
 pub(in crate::start) struct Serve<'a>(&'a Server);
 
-impl Serve<'_> {
+impl<'a> Serve<'a> {
     /// Closes this process's copy of the other end: with it closed, a parent that gives up is noticed.
     pub(in crate::start) fn close_other_end(&self) {
         // SAFETY: nothing of this process uses it any more.
         unsafe { nix::libc::close(self.0.ours.as_raw_fd()) };
+    }
+
+    /// What the server has locked, and deletes at its end if it is to go with the container.
+    pub(in crate::start) fn held(&self) -> Option<&'a File> {
+        self.0.held.as_ref()
     }
 
     /// Waits until the image is mounted and answers for it until it no longer is.
