@@ -473,6 +473,35 @@ pub(crate) fn upgrade(run: &mut Run<'_>) -> Done {
     )
 }
 
+/// Kernels and service managers of distributions, emulated: two at a time.
+fn machines_of(run: &mut Run<'_>, suites: &[&str], script: &str) -> Done {
+    let is_made = lock(&run.shared.dist).is_some()
+        || std::env::var_os("PYXIS_DIST").is_some_and(|path| !path.is_empty());
+    let has_packaging = Path::new("target/release/packaging").is_file();
+    let dist = if is_made && has_packaging {
+        dist(run)?
+    } else {
+        run.compiling(|run| {
+            run.need(&build_matrix().args(["repo", "--help"]))?;
+            dist(run)
+        })?
+    };
+    // What is downloaded once, one after the other.
+    run.need(&cmd(["tests/machines/disks"]).args(suites).by_root())?;
+    side_by_side(run, suites, script, &dist)
+}
+
+/// One of each kind of kernel, with what only a machine can show.
+pub(crate) fn machines(run: &mut Run<'_>) -> Done {
+    machines_of(run, &["bookworm"], "tests/machines/run \"$1\" \"$PYXIS_DIST\"")
+}
+
+/// All, and the end-to-end suites on each.
+pub(crate) fn all_machines(run: &mut Run<'_>) -> Done {
+    let script = "MACHINE_ALL=1 tests/machines/run \"$1\" \"$PYXIS_DIST\"";
+    machines_of(run, &["bookworm", "trixie"], script)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -171,6 +171,9 @@ pub(crate) static SUITES: &[Suite] = &[
         only_named: true,
         ..on_slurm("every-recipe", 60, &[Compiler], &[Code(bodies::every_recipe)])
     },
+    // Machines wait more than they work, and share nothing.
+    Suite { only_named: true, ..on_slurm("machines", 90, &[], &[Code(bodies::machines)]) },
+    Suite { only_named: true, ..on_slurm("all-machines", 240, &[], &[Code(bodies::all_machines)]) },
     // Of what has changed only.
     Suite { only_named: true, ..suite("quick", 30, &[Compiler], &[Code(quick::quick)]) },
     // It downloads 200 MB of real drivers' files, as Debian packages them.

@@ -1,0 +1,156 @@
+#!/usr/bin/env bats
+# What only a machine can show: a distribution's own kernel, systemd and cgroups, Slurm by its units, as an ordinary user. MACHINE
+# is the state of one that is up, of `machine up`. Nothing is said about time: the processor is emulated.
+
+load common
+
+setup_file() {
+    mkdir -p "$BATS_FILE_TMPDIR"/deb/{DEBIAN,usr/share/doc/adduser,usr/share/made-up}
+    printf 'Package: made-up\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: made up\n' > "$BATS_FILE_TMPDIR/deb/DEBIAN/control"
+    echo new > "$BATS_FILE_TMPDIR/deb/usr/share/made-up/file"
+    dpkg-deb --root-owner-group -b "$BATS_FILE_TMPDIR/deb" "$BATS_FILE_TMPDIR/made-up.deb" > /dev/null
+    machine root sh -c 'cat > /srv/made-up.deb' < "$BATS_FILE_TMPDIR/made-up.deb"
+}
+
+setup() { machine_setup; }
+teardown() { machine_teardown; }
+
+@test "the machine is as a site has it: cgroup v2, Slurm by its units, memory and devices constrained" {
+    [ "$(root stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]
+    [ "$(root systemctl is-active munge slurmctld slurmd | sort -u)" = active ]
+    [ "$(user id -u)" -ne 0 ]
+    run root scontrol show config
+    [ "$status" -eq 0 ]
+    [[ $output =~ ProctrackType\ *=\ proctrack/cgroup ]]
+    [[ $output =~ ConstrainRAMSpace\ *=\ yes ]]
+    [[ $output =~ ConstrainDevices\ *=\ yes ]]
+}
+
+@test "doctor finds nothing to mend" {
+    run root pyxis doctor
+    echo "$output"
+    [ "$status" -eq 0 ]
+    output_has healthy
+}
+
+@test "a container is its user's, and all processes of it are in the cgroup of the step" {
+    hold --container-image="$images"/busybox.sqsh
+    run root_sh 'for pid in $(pgrep "^pyxis-"); do echo "$(cat /proc/$pid/comm) $(stat -c %U /proc/$pid) $(cat /proc/$pid/cgroup)"; done'
+    echo "$output"
+    [ "$status" -eq 0 ]
+    image=$(grep pyxis-image <<< "$output")
+    keeper=$(grep pyxis-keeper <<< "$output")
+    [[ $image == *"/job_$held/step_0/"* ]]
+    [[ $keeper == *"/job_$held/step_0/"* ]]
+    release
+    nothing_left
+}
+
+@test "tasks of a step share one container, and a mount, a working directory and remapped root are as asked for" {
+    run_srun -n2 --overcommit --container-image="$images"/entrypoint.sqsh --container-mounts="$work:/mnt" --container-workdir=/mnt \
+        --container-remap-root --container-writable sh -c 'id -u; pwd; readlink /proc/self/ns/mnt; touch /mnt/$SLURM_PROCID'
+    [ "$status" -eq 0 ]
+    [ "$(grep -c '^0$' <<< "$output")" -eq 2 ]
+    [ "$(grep -c '^/mnt$' <<< "$output")" -eq 2 ]
+    [ "$(grep '^mnt:' <<< "$output" | sort -u | wc -l)" -eq 1 ]
+    [ "$(user ls "$work" | tr '\n' ' ')" = "0 1 " ]
+    [ "$(user stat -c %U "$work/0")" = alice ]
+    nothing_left
+}
+
+@test "directories of the image are renamed and removed, and dpkg installs and removes, in a container without a name" {
+    run_srun --container-image="$images"/debian.sqsh --container-mounts=/srv:/srv:ro --container-remap-root --container-writable sh -ec '
+        mv /etc/init.d /etc/renamed
+        rm -r /etc/renamed /usr/share/bash-completion /etc/pam.d
+        dpkg -i /srv/made-up.deb
+        cat /usr/share/made-up/file
+        dpkg --force-depends --force-remove-essential -P made-up squashfuse
+        ls -d /etc/init.d /usr/share/made-up 2> /dev/null || echo gone'
+    [ "$status" -eq 0 ]
+    output_has $'\nnew\n'
+    output_has gone
+    output_lacks "cross-device"
+    nothing_left
+}
+
+@test "a named container is written to, kept over a reboot, and removed by its user" {
+    run_srun --container-image="$images"/busybox.sqsh --container-name=kept --container-writable sh -c 'echo stays > /etc/written; rm -r /var/tmp'
+    [ "$status" -eq 0 ]
+    # Running when the machine goes down.
+    hold --container-name=kept
+    machine reboot
+    user scancel "$held"
+    nothing_left
+    run_srun --container-name=kept sh -c 'cat /etc/written; test -e /var/tmp || echo still gone'
+    [ "$status" -eq 0 ]
+    output_has stays
+    output_has "still gone"
+    [ "$(user pyxis list)" = pyxis_kept ]
+    user pyxis remove -f pyxis_kept
+    names=$(user pyxis list)
+    [ -z "$names" ]
+    nothing_left
+}
+
+@test "slurmd restarted under a running container: it lives, others start, and its end is clean" {
+    hold --container-image="$images"/busybox.sqsh --container-name=lives
+    root systemctl restart slurmd
+    eventually user srun --overlap -Q --jobid="$held" --container-name=lives:exec true
+    run_srun --container-image="$images"/busybox.sqsh true
+    [ "$status" -eq 0 ]
+    release
+    user pyxis remove -f pyxis_lives
+    nothing_left
+}
+
+@test "pyxis installed again by apt under a running container: it lives, and others start" {
+    hold --container-image="$images"/busybox.sqsh
+    root sh -c 'apt-get -q -y -o Dpkg::Use-Pty=0 install --reinstall pyxis > /run/apt.out 2>&1 || { cat /run/apt.out; exit 1; }'
+    run_srun --container-image="$images"/busybox.sqsh echo started
+    [ "$status" -eq 0 ]
+    output_has started
+    release
+    nothing_left
+}
+
+@test "a step cancelled, and a slurmstepd killed, leave nothing" {
+    hold --container-image="$images"/debian.sqsh --container-writable
+    user scancel "$held"
+    nothing_left
+    hold --container-image="$images"/debian.sqsh --container-writable
+    root sh -c "pkill -KILL -f 'slurmstepd: \[$held.0\]'"
+    # That is all: srun and the batch script wait for a step that nobody ends.
+    eventually is_clean
+    user scancel "$held"
+    nothing_left
+    root_sh 'for node in $(sinfo -h -N -t drain,draining,down -o %N); do scontrol update nodename=$node state=resume; done'
+}
+
+@test "what a container takes is charged to the step, which its limit ends; nothing is left, and the node goes on" {
+    run_srun --mem=120M --container-image="$images"/debian.sqsh perl -e 'my $x = "x" x (300 << 20); print "has it\n"'
+    [ "$status" -ne 0 ]
+    output_lacks "has it"
+    [[ ${output,,} == *oom* ]] || [[ ${output,,} == *"out of memory"* ]] || [[ ${output,,} == *killed* ]]
+    nothing_left
+    run_srun --mem=120M --container-image="$images"/debian.sqsh perl -e 'my $x = "x" x (30 << 20); print "has it\n"'
+    [ "$status" -eq 0 ]
+    output_has "has it"
+}
+
+@test "user namespaces forbidden: no program runs, and the line names the setting; doctor says so; allowed again, it does" {
+    undo() { root sysctl -q -w user.max_user_namespaces=10000; }
+    root sysctl -q -w user.max_user_namespaces=0
+    run_srun --container-image="$images"/busybox.sqsh echo ran-anyway
+    [ "$status" -ne 0 ]
+    output_lacks $'\nran-anyway'
+    output_has "user.max_user_namespaces"
+    run root pyxis doctor
+    echo "$output"
+    [ "$status" -eq 1 ]
+    output_has "user.max_user_namespaces"
+    undo
+    run_srun --container-image="$images"/busybox.sqsh echo runs
+    [ "$status" -eq 0 ]
+    output_has runs
+    nothing_left
+}
