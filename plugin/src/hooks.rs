@@ -112,11 +112,14 @@ fn post_opt_local(state: &mut State) -> HookResult {
     for line in options.ignored() {
         log::error!("pyxis: {line}");
     }
-    repeats.hand_on(&own, &mut |name, list| set(name, Some(list)));
+    // With sbatch's --export Slurm loses options of plugins, all of them before 23.11, and the script would run on the node.
+    let submits = context() == Context::Allocator;
+    repeats.hand_on(submits, &own, &mut |name, list| set(name, Some(list)));
     for (variable, name) in defaults::handed_on() {
+        let given = if submits { options.text(name) } else { None };
+        let value = given.or_else(|| own(variable).map(OsStringExt::into_vec));
         // Where none is to be there may be one of the allocation's.
-        let value = own(variable).filter(|_| options.wants_container());
-        set(name, value.as_ref().map(|value| value.as_bytes()));
+        set(name, value.filter(|_| options.wants_container()).as_deref());
     }
     Ok(())
 }

@@ -38,6 +38,28 @@ END
     [ -e "$BATS_TEST_TMPDIR/data/made" ]
 }
 
+@test "with --export=NONE and with a list the script runs in the container, too" {
+    only_pyxis "before Slurm 23.11 it runs on the host there"
+    local how options=(--container-image="$image" --container-workdir=/etc --container-remap-root --container-mounts=/etc/os-release:/one)
+    cat > "$BATS_TEST_TMPDIR/script" << 'END'
+#!/bin/sh
+/bin/pwd; /bin/id -u; /bin/cat /etc/os-release /one; /bin/env
+END
+    for how in NONE PATH A=1; do
+        run_sbatch --export=$how "${options[@]}" "$BATS_TEST_TMPDIR/script"
+        output_has ID=pyxis-test
+        output_lacks _PYXIS_
+        grep -qx /etc <<< "$output"
+        grep -qx 0 <<< "$output"
+        [ "$(grep -c '^ID=' <<< "$output")" -eq 2 ]
+    done
+    SBATCH_EXPORT=NONE run_sbatch "${options[@]}" "$BATS_TEST_TMPDIR/script"
+    output_has ID=pyxis-test
+    sed -i "1a #SBATCH --export=NONE --container-image=$image" "$BATS_TEST_TMPDIR/script"
+    run_sbatch --container-mounts=/etc/os-release:/one "$BATS_TEST_TMPDIR/script"
+    output_has ID=pyxis-test
+}
+
 @test "an image that is not there: the script does not run, the job fails" {
     run_sbatch_unchecked --container-image=/nonexistent.sqsh << 'END'
 #!/bin/sh

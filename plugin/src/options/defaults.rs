@@ -1,8 +1,9 @@
 //! Defaults from the environment: `PYXIS_CONTAINER_*`, where the command line is silent.
 
 use super::error::OptionError;
-use super::values::{Options, Switch, Unshare, Valued};
-use std::ffi::CStr;
+use super::values::{Name, Options, Switch, Unshare, Valued};
+use std::ffi::{CStr, OsString};
+use std::os::unix::ffi::OsStringExt;
 
 /// The names by which variables are handed on, and what they set.
 const VALUED: [(&CStr, Valued); 7] = [
@@ -72,6 +73,24 @@ impl Options {
         wrong
     }
 
+    /// The value of the option that a variable handed on by this name sets; `None` of one that is not given, and
+    /// of a list, which is handed on as one that is repeated.
+    pub fn text(&mut self, name: &CStr) -> Option<Vec<u8>> {
+        if let Some((_, which)) = VALUED.iter().find(|(valued, _)| *valued == name) {
+            let value = match which {
+                Valued::Image => self.image.clone(),
+                Valued::Workdir => self.workdir.clone(),
+                Valued::Name => self.name.as_ref().map(Name::text),
+                Valued::Save => self.save.clone(),
+                Valued::Mounts | Valued::Env | Valued::Unshare => None,
+            };
+            return value.map(OsString::into_vec);
+        }
+        let (_, which, positive) = SWITCHES.iter().find(|(switch, ..)| *switch == name)?;
+        let yes = self.slot(*which).as_ref()? == positive;
+        Some(vec![if yes { b'1' } else { b'0' }])
+    }
+
     fn has(&self, which: Valued) -> bool {
         match which {
             Valued::Image => self.image.is_some(),
@@ -97,6 +116,30 @@ pub fn parse_bool(value: &[u8]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_handed_on_says_the_same() {
+        let mut given = Options::default();
+        for (which, value) in [
+            (Valued::Image, "a#b:c"),
+            (Valued::Workdir, "/w"),
+            (Valued::Name, "n:no_exec"),
+            (Valued::Save, "./s.sqsh"),
+        ] {
+            given.set(which, value.as_bytes()).unwrap();
+        }
+        given.switch(Switch::MountHome, false).unwrap();
+        given.switch(Switch::Entrypoint, true).unwrap();
+        given.switch(Switch::Writable, false).unwrap();
+        let mut told = Options::default();
+        let mut handed = given.clone();
+        let wrong = told.apply_defaults(&mut |variable| {
+            let (_, name) = handed_on().find(|(of, _)| *of == variable)?;
+            handed.text(name)
+        });
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(told, given);
+    }
 
     #[test]
     fn every_default_is_handed_on() {

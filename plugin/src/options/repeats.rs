@@ -53,12 +53,12 @@ impl Repeats {
     }
 
     /// What to `hand` on: variable and list, for options with more than one argument, or with
-    /// others than the variable has already.
-    pub fn hand_on(&mut self, get: Get<'_>, hand: &mut dyn FnMut(&CStr, &[u8])) {
+    /// others than the variable has already; of a job that is submitted all of them.
+    pub fn hand_on(&mut self, submits: bool, get: Get<'_>, hand: &mut dyn FnMut(&CStr, &[u8])) {
         // The next component of a heterogeneous job gets the allocation's first again.
         self.inherited = Default::default();
         for ((_, variable), seen) in LISTS.iter().zip(&self.seen) {
-            if seen.len() > 1 || (seen.len() == 1 && get(variable).is_some()) {
+            if seen.len() > 1 || (seen.len() == 1 && (submits || get(variable).is_some())) {
                 hand(variable, &seen.join(&b','));
             }
         }
@@ -71,7 +71,7 @@ mod tests {
 
     fn handed(repeats: &mut Repeats, get: Get<'_>) -> Vec<String> {
         let mut all = Vec::new();
-        repeats.hand_on(get, &mut |variable, list| {
+        repeats.hand_on(false, get, &mut |variable, list| {
             let list = String::from_utf8(list.to_vec()).unwrap();
             all.push(format!("{}={list}", variable.to_str().unwrap()));
         });

@@ -28,6 +28,19 @@ pub struct Name {
     pub flag: NameFlag,
 }
 
+impl Name {
+    /// As the option says it.
+    pub fn text(&self) -> OsString {
+        let flag = match self.flag {
+            NameFlag::Auto => "",
+            NameFlag::Create => ":create",
+            NameFlag::Exec => ":exec",
+            NameFlag::NoExec => ":no_exec",
+        };
+        [&self.name, flag].concat().into()
+    }
+}
+
 /// Namespaces of `--container-unshare`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unshare {
