@@ -51,6 +51,23 @@ setup() { image=$(image busybox); }
     [ "$(grep -c '^here$' <<< "$output")" -eq 2 ]
 }
 
+@test "docker's long form, among others" {
+    only_pyxis "there is no such form there"
+    mkdir "$BATS_TEST_TMPDIR/long"
+    echo inside > "$BATS_TEST_TMPDIR/long/file"
+    cd "$BATS_TEST_TMPDIR"
+    run_srun --container-image="$image" \
+        --container-mounts=type=bind,src=./long,dst=/x,readonly,type=tmpfs,dst=/y,tmpfs-size=1m,./long/file:/z \
+        sh -c 'cat /x/file /z; touch /x/new || echo read-only; touch /y/new && grep " /y tmpfs .*size=1024k" /proc/mounts'
+    [ "$(grep -c '^inside$' <<< "$output")" -eq 2 ]
+    output_has read-only
+    output_has size=1024k
+    run_srun_unchecked --container-image="$image" --container-mounts=type=volume,src=data,dst=/x echo ran-anyway
+    ((status != 0))
+    output_lacks ran-anyway
+    output_has "--container-mounts: invalid format: type=volume,src=data,dst=/x ("
+}
+
 @test "colons and commas of names follow a backslash" {
     only_pyxis "there is no way to say it there"
     mkdir "$BATS_TEST_TMPDIR/a:b" "$BATS_TEST_TMPDIR/c,d"

@@ -57,7 +57,11 @@ impl fmt::Display for OptionError {
                 write!(f, "--{option}: more than {} entries", MAX_ENTRIES)
             }
             Self::MountFormat(entry) => {
-                write!(f, "--container-mounts: invalid format: {entry} (SRC:DST[:FLAGS])")
+                write!(
+                    f,
+                    "--container-mounts: invalid format: {entry} (SRC:DST[:FLAGS], or \
+                     type=bind,src=SRC,dst=DST[,ro])"
+                )
             }
             Self::MountSource(entry) => write!(
                 f,

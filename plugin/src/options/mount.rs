@@ -16,12 +16,50 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Reads one `SRC[:DST[:FLAGS]]`.
+    /// Reads one `SRC[:DST[:FLAGS]]`, or the long form of docker's `--mount`, `type=bind,src=SRC,dst=DST[,ro]`.
     pub(super) fn parse(entry: &[u8]) -> Result<Mount, OptionError> {
+        if begins_long(entry) {
+            return Mount::parse_long(entry);
+        }
         let (source, rest) = cut(entry, b':');
         let (target, flags) = cut(rest.unwrap_or(source), b':');
+        Mount::of(entry, source, target, flags.unwrap_or_default())
+    }
+
+    fn parse_long(entry: &[u8]) -> Result<Mount, OptionError> {
+        let malformed = || OptionError::MountFormat(lossy(entry));
+        let mut parts: [&[u8]; 3] = [b"bind", b"", b""];
+        let mut flags = Vec::new();
+        let mut list = Some(entry);
+        while let Some(text) = list {
+            let (word, rest) = cut(text, b',');
+            list = rest;
+            let (part, flag, value) = known(word).ok_or_else(malformed)?;
+            match parts.get_mut(part) {
+                Some(part) => *part = value,
+                None => {
+                    for text in [b"+", flag.as_bytes(), value] {
+                        flags.extend_from_slice(text);
+                    }
+                }
+            }
+        }
+        let [kind, source, target] = parts;
+        let source = match (kind, source) {
+            (b"tmpfs", b"") => b"tmpfs",
+            (b"bind", [b'.' | b'/', ..]) => source,
+            (b"squashfs", [b'.' | b'/', ..]) => {
+                flags.extend_from_slice(b"+sqsh");
+                source
+            }
+            _ => return Err(malformed()),
+        };
+        Mount::of(entry, source, target, flags.get(1..).unwrap_or_default())
+    }
+
+    /// Of the parts that `entry` has.
+    fn of(entry: &[u8], source: &[u8], target: &[u8], flags: &[u8]) -> Result<Mount, OptionError> {
         let (source, target) = (unescaped(source), unescaped(target));
-        let flags = flags.unwrap_or_default();
         if source.is_empty() || target.is_empty() {
             return Err(OptionError::MountFormat(lossy(entry)));
         }
@@ -82,6 +120,56 @@ pub(super) fn cut(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
     }
+}
+
+/// The first entry of a list and what is behind it. One in the long form has commas of its own: it ends where
+/// something else begins, or a second type.
+pub(super) fn cut_entry(list: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let (first, mut rest) = cut(list, b',');
+    let (mut length, mut typed) = (first.len(), false);
+    let mut word = first;
+    while begins_long(first) {
+        typed |= is_type(word);
+        let Some(text) = rest else { break };
+        let (next, behind) = cut(text, b',');
+        if known(next).is_none() || typed && is_type(next) {
+            break;
+        }
+        length += 1 + next.len();
+        (word, rest) = (next, behind);
+    }
+    (&list[..length], rest)
+}
+
+/// Words of the long form. One text is smaller than an array of them.
+const WORDS: &str =
+    "type src source dst target destination ro readonly bind-propagation tmpfs-size tmpfs-mode";
+/// What is no part but a flag.
+const FLAG: usize = 3;
+
+/// Which part a word of the long form gives (0 the type, 1 the source, 2 the target, or a flag), what a flag is in
+/// the short form, and its value.
+fn known(word: &[u8]) -> Option<(usize, &'static str, &[u8])> {
+    let end = word.iter().position(|byte| *byte == b'=').unwrap_or(word.len());
+    let (name, value) = (&word[..end], word.get(end + 1..).unwrap_or_default());
+    match WORDS.split(' ').position(|known| known.as_bytes() == name)? {
+        0 => Some((0, "", value)),
+        1..=2 => Some((1, "", value)),
+        3..=5 => Some((2, "", value)),
+        6..=7 if value.is_empty() || value == b"true" => Some((FLAG, "ro", b"")),
+        8 => Some((FLAG, "", value)),
+        9 => Some((FLAG, "size=", value)),
+        10 => Some((FLAG, "mode=", value)),
+        _ => None,
+    }
+}
+
+fn begins_long(entry: &[u8]) -> bool {
+    known(entry).is_some_and(|(part, ..)| part < FLAG)
+}
+
+fn is_type(word: &[u8]) -> bool {
+    word.starts_with(b"type=")
 }
 
 /// Without the backslashes before `:` and `,`. All others are of the name.

@@ -49,6 +49,33 @@ fn colons_and_commas_of_names_follow_a_backslash() {
 }
 
 #[test]
+fn the_long_form_means_what_the_short_one_does() {
+    let text = [
+        "/a:/b",
+        "type=bind,src=/c,dst=/d",
+        r"type=bind,source=./e\,f,target=/g,readonly",
+        "/h",
+        "dst=/i,type=tmpfs,tmpfs-size=1g,tmpfs-mode=700",
+        "tmpfs:/j",
+        "src=/k,destination=/l,bind-propagation=rslave,ro=true",
+        ".",
+        "type=squashfs,src=/m:n.sqsh,dst=/o",
+    ];
+    let expected = [
+        mount("/a", "/b", "x-create=auto,rbind"),
+        mount("/c", "/d", "x-create=auto,rbind"),
+        mount("./e,f", "/g", "x-create=auto,rbind,ro"),
+        mount("/h", "/h", "x-create=auto,rbind"),
+        mount("tmpfs", "/i", "x-create=dir,size=1g,mode=700"),
+        mount("tmpfs", "/j", "x-create=dir"),
+        mount("/k", "/l", "x-create=auto,rbind,rslave,ro"),
+        mount(".", ".", "x-create=auto,rbind"),
+        mount("/m:n.sqsh", "/o", "x-create=auto,rbind,sqsh"),
+    ];
+    assert_eq!(with(Valued::Mounts, &text.join(",")).unwrap().mounts, expected);
+}
+
+#[test]
 fn mounts_add_up_without_duplicates() {
     let mut options = with(Valued::Mounts, "/a:/b,/c:/d,/a:/b").unwrap();
     options.set(Valued::Mounts, b"/a:/b").unwrap();
@@ -73,6 +100,16 @@ fn each_bad_value_has_its_line() {
         (Valued::Mounts, ":/b", "invalid format"),
         (Valued::Mounts, "/a::ro", "invalid format"),
         (Valued::Mounts, "/a:/b,", "invalid format"),
+        (Valued::Mounts, "type=bind,src=/a", "invalid format: type=bind,src=/a ("),
+        (Valued::Mounts, "type=bind,dst=/a", "invalid format"),
+        (Valued::Mounts, "type=bind,src=data,dst=/a", "invalid format"),
+        (Valued::Mounts, "type=bind,src=tmpfs,dst=/a", "invalid format"),
+        (Valued::Mounts, "type=volume,src=/a,dst=/b", "invalid format"),
+        (Valued::Mounts, "type=bind,src=/a,dst=/b,", "invalid format"),
+        (Valued::Mounts, "type=bind,src=/a,dst=/b,ro=false", "mount source must be"),
+        (Valued::Mounts, "type=bind,src=/a,dst=/b,rox", "mount source must be"),
+        (Valued::Mounts, "type=bind,src=/a,dst=/b,consistency=cached", "mount source must be"),
+        (Valued::Mounts, "type=bind,src=/a,dst=b", "mount target must be"),
         (Valued::Mounts, "a:/b", "mount source must be"),
         (Valued::Mounts, "tmpfs", "mount target must be"),
         (Valued::Mounts, "/a:b", "mount target must be"),

@@ -1,7 +1,7 @@
 //! The values of the options, and what is wrong with them.
 
 use super::error::{MAX_ENTRIES, OptionError, lossy};
-use super::mount::{Mount, cut};
+use super::mount::{Mount, cut_entry};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -203,7 +203,7 @@ impl Options {
         bounded(Valued::Mounts, list, self.mounts.len())?;
         let mut list = Some(list);
         while let Some(text) = list {
-            let (entry, rest) = cut(text, b',');
+            let (entry, rest) = cut_entry(text);
             self.add_mount(Mount::parse(entry)?);
             list = rest;
         }
