@@ -27,7 +27,7 @@ pub(crate) fn launch(
     channels: Channels<'_>,
 ) -> Result<(), StepError> {
     let plan = context.plan;
-    save::check(plan, None)?;
+    save::check(plan.save.as_deref(), None)?;
     if let Some(to) = plan.save.as_deref().filter(|path| save::is_push(path)) {
         let arguments = ["push".as_ref(), "--may".as_ref(), to.as_os_str()];
         let failing = format!("--container-save: cannot save to {}", to.display());
@@ -207,7 +207,7 @@ fn fetch_and_create(
         return Ok(None);
     }
     let file = fetch(context, runtime, shared, image)?;
-    save::check(plan, Some(&file.path)).inspect_err(|_| file.release(context))?;
+    save::check(plan.save.as_deref(), Some(&file.path)).inspect_err(|_| file.release(context))?;
     if direct {
         return Ok(Some(file));
     }

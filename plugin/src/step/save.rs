@@ -1,7 +1,6 @@
 //! `--container-save`: what can be known before the program starts, so that its work is not lost.
 
 use super::error::StepError;
-use super::plan::Plan;
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
@@ -13,12 +12,12 @@ pub(super) fn is_push(path: &Path) -> bool {
     path.as_os_str().as_bytes().starts_with(b"docker://")
 }
 
-/// Whether the step's container can be saved where it is to be. `image` is the file it is made of,
+/// Whether the step's container can be saved where it is to be, if at all. `image` is the file it is made of,
 /// once that is there: less room than it takes will not do.
-pub(super) fn check(plan: &Plan, image: Option<&Path>) -> Result<(), StepError> {
-    let Some(path) = plan.save.as_ref().filter(|path| !is_push(path)) else { return Ok(()) };
+pub(super) fn check(place: Option<&Path>, image: Option<&Path>) -> Result<(), StepError> {
+    let Some(path) = place.filter(|path| !is_push(path)) else { return Ok(()) };
     let size = image.and_then(|image| image.metadata().ok()).map_or(1, |image| image.len());
-    let problem = |problem| StepError::SaveTo { path: path.clone(), problem };
+    let problem = |problem| StepError::SaveTo { path: path.to_owned(), problem };
     can_save(path, size).map_err(problem)
 }
 
