@@ -37,15 +37,15 @@ load common
 @test "a SIF file" {
     only_builtin "enroot reads none"
     cd "$BATS_TEST_TMPDIR"
-    python3 - "$(image busybox)" > x.sif << 'END'
-import struct, sys
-image = open(sys.argv[1], "rb").read()
-head = b"#!/usr/bin/env run-singularity\n".ljust(32, b"\0") + b"SIF_MAGIC\0" + b"01\0" + b"02\0" + bytes(16)
-head += struct.pack("<8q", 0, 0, 47, 48, 4096, 48 * 585, 32768, len(image))
-row = struct.pack("<i?III3q4q", 0x4004, True, 1, 0xf0000001, 0, 32768, len(image), len(image), 0, 0, 0, 0)
-row += bytes(128) + struct.pack("<ii3s", 1, 2, b"02\0").ljust(384, b"\0")
-sys.stdout.buffer.write(head.ljust(4096, b"\0") + row.ljust(28672, b"\0") + image)
-END
+    # shellcheck disable=SC2016
+    perl -e 'local $/;
+        my $image = <STDIN>;
+        my $length = length $image;
+        print pack("a4096", pack("a32 a10 a3 a3 x16 q<8", "#!/usr/bin/env run-singularity\n", "SIF_MAGIC", "01", "02",
+            0, 0, 47, 48, 4096, 48 * 585, 32768, $length));
+        print pack("a28672", pack("l< C L<3 q<7 x128 l<2 a384", 0x4004, 1, 1, 0xf0000001, 0, 32768, $length, $length,
+            0, 0, 0, 0, 1, 2, "02"));
+        print $image' < "$(image busybox)" > x.sif
     run_srun --container-image=./x.sif cat /etc/os-release
     output_has ID=pyxis-test
     run_srun --container-image=./x.sif --container-writable sh -c 'echo x > /f && cat /f'
