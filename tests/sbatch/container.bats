@@ -38,14 +38,17 @@ END
     [ -e "$BATS_TEST_TMPDIR/data/made" ]
 }
 
-@test "with --export=NONE and with a list the script runs in the container, too" {
+@test "with --export=NONE or NIL and with a list the script runs in the container, too" {
     only_pyxis "before Slurm 23.11 it runs on the host there"
-    local how options=(--container-image="$image" --container-workdir=/etc --container-remap-root --container-mounts=/etc/os-release:/one)
+    local how hows=(NIL PATH A=1)
+    local options=(--container-image="$image" --container-workdir=/etc --container-remap-root --container-mounts=/etc/os-release:/one)
+    # With NONE a node asks for what the user's login shell has. 26.05 holds a job that gets no answer, as with the users here.
+    [[ $(sbatch --version) == *" 26."* ]] || hows+=(NONE)
     cat > "$BATS_TEST_TMPDIR/script" << 'END'
 #!/bin/sh
 /bin/pwd; /bin/id -u; /bin/cat /etc/os-release /one; /bin/env
 END
-    for how in NONE PATH A=1; do
+    for how in "${hows[@]}"; do
         run_sbatch --export=$how "${options[@]}" "$BATS_TEST_TMPDIR/script"
         output_has ID=pyxis-test
         output_lacks _PYXIS_
@@ -53,9 +56,9 @@ END
         grep -qx 0 <<< "$output"
         [ "$(grep -c '^ID=' <<< "$output")" -eq 2 ]
     done
-    SBATCH_EXPORT=NONE run_sbatch "${options[@]}" "$BATS_TEST_TMPDIR/script"
+    SBATCH_EXPORT=NIL run_sbatch "${options[@]}" "$BATS_TEST_TMPDIR/script"
     output_has ID=pyxis-test
-    sed -i "1a #SBATCH --export=NONE --container-image=$image" "$BATS_TEST_TMPDIR/script"
+    sed -i "1a #SBATCH --export=NIL --container-image=$image" "$BATS_TEST_TMPDIR/script"
     run_sbatch --container-mounts=/etc/os-release:/one "$BATS_TEST_TMPDIR/script"
     output_has ID=pyxis-test
 }
