@@ -3,7 +3,7 @@
 use crate::compile::{Built, Main, Part};
 use crate::error::Error;
 use crate::facts::{Facts, Release, Words};
-use crate::package::{Entry, Package, Relations, What};
+use crate::package::{Entry, EntryKind, Package, Relations};
 use crate::relations::{self, build_name};
 use crate::verb::{Arch, Format};
 use flate2::{Compression, GzBuilder};
@@ -119,7 +119,7 @@ fn pyxis(
     whole: bool,
 ) -> Package {
     let mut files = common(built, &built.loader, documents, release, format, lib);
-    files.push(Entry { path: format!("{lib}/pyxis"), what: What::Directory });
+    files.push(Entry { path: format!("{lib}/pyxis"), what: EntryKind::Directory });
     files.push(file("etc/pyxis/pyxis.toml".into(), release.settings.clone().into(), 0o644));
     let slurm = match format {
         Format::Deb => &release.facts.slurm.deb,
@@ -140,7 +140,7 @@ fn pyxis(
 
 /// The command under enroot's name.
 fn enroot(facts: &Facts) -> Package {
-    let link = |path: &str, to: &str| Entry { path: path.into(), what: What::Link(to.into()) };
+    let link = |path: &str, to: &str| Entry { path: path.into(), what: EntryKind::Link(to.into()) };
     Package {
         relations: relations::enroot(),
         any_arch: true,
@@ -220,7 +220,7 @@ fn debug(of: &Package, parts: &[&Part], release: &Release, format: Format) -> Pa
         // Symbols have no documents but those of what they belong to, as dh_strip does it.
         let doc = format!("usr/share/doc/{}", package.name);
         package.files.retain(|entry| !entry.path.starts_with(&doc));
-        package.files.push(Entry { path: doc, what: What::Link(of.name.clone()) });
+        package.files.push(Entry { path: doc, what: EntryKind::Link(of.name.clone()) });
         package.files.sort_by(|a, b| a.path.cmp(&b.path));
     }
     package
@@ -261,7 +261,9 @@ fn finish(mut package: Package, release: &Release, format: Format) -> Package {
             dirs.extend(parents.filter(|path| !SYSTEM.contains(path)).map(str::to_owned));
         }
         dirs.retain(|dir| !package.files.iter().any(|entry| entry.path == *dir));
-        package.files.extend(dirs.into_iter().map(|path| Entry { path, what: What::Directory }));
+        package
+            .files
+            .extend(dirs.into_iter().map(|path| Entry { path, what: EntryKind::Directory }));
     }
     package.files.sort_by(|a, b| a.path.cmp(&b.path));
     package.files.dedup_by(|a, b| a.path == b.path);
@@ -269,7 +271,7 @@ fn finish(mut package: Package, release: &Release, format: Format) -> Package {
 }
 
 fn file(path: String, bytes: Vec<u8>, mode: u32) -> Entry {
-    Entry { path, what: What::File { bytes, mode } }
+    Entry { path, what: EntryKind::File { bytes, mode } }
 }
 
 /// Without a name or time in it.

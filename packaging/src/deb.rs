@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::facts::Release;
-use crate::package::{Entry, Package, Relations, What};
+use crate::package::{Entry, EntryKind, Package, Relations};
 use flate2::{Compression, GzBuilder};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -17,13 +17,13 @@ fn write(package: &Package, release: &Release, arch: &str) -> io::Result<Vec<u8>
     let arch = if package.any_arch { "all" } else { arch };
     let mut sums = String::new();
     for entry in &package.files {
-        if let What::File { bytes, .. } = &entry.what {
+        if let EntryKind::File { bytes, .. } = &entry.what {
             let _ = writeln!(sums, "{}  {}", md5(bytes), entry.path);
         }
     }
     let file = |path: &str, text: String, mode| Entry {
         path: path.into(),
-        what: What::File { bytes: text.into_bytes(), mode },
+        what: EntryKind::File { bytes: text.into_bytes(), mode },
     };
     let mut control = vec![file("control", control(package, release, arch), 0o644)];
     control.push(file("md5sums", sums, 0o644));
@@ -99,13 +99,13 @@ fn archive(entries: &[Entry], epoch: u32) -> io::Result<Vec<u8>> {
             }
         }
         match &entry.what {
-            What::Directory if known.contains(&entry.path.as_str()) => {}
-            What::Directory => {
+            EntryKind::Directory if known.contains(&entry.path.as_str()) => {}
+            EntryKind::Directory => {
                 header(&format!("{}/", entry.path), tar::EntryType::Directory, 0o755, &[], "")?;
                 known.push(&entry.path);
             }
-            What::Link(to) => header(&entry.path, tar::EntryType::Symlink, 0o777, &[], to)?,
-            What::File { bytes, mode } => {
+            EntryKind::Link(to) => header(&entry.path, tar::EntryType::Symlink, 0o777, &[], to)?,
+            EntryKind::File { bytes, mode } => {
                 header(&entry.path, tar::EntryType::Regular, *mode, bytes, "")?;
             }
         }
@@ -118,8 +118,8 @@ fn control(package: &Package, release: &Release, arch: &str) -> String {
         .files
         .iter()
         .map(|entry| match &entry.what {
-            What::File { bytes, .. } => bytes.len().div_ceil(1024),
-            What::Directory | What::Link(_) => 1,
+            EntryKind::File { bytes, .. } => bytes.len().div_ceil(1024),
+            EntryKind::Directory | EntryKind::Link(_) => 1,
         })
         .sum();
     let mut text = String::new();

@@ -52,24 +52,24 @@ pub(crate) struct Relations {
 pub(crate) struct Entry {
     /// Without the slash at its beginning.
     pub(crate) path: String,
-    pub(crate) what: What,
+    pub(crate) what: EntryKind,
 }
 
 impl Entry {
     /// The admin's to change: kept as it is by an upgrade, and gone with a purge.
     pub(crate) fn is_config(&self) -> bool {
-        matches!(self.what, What::File { .. }) && self.path.starts_with("etc/")
+        matches!(self.what, EntryKind::File { .. }) && self.path.starts_with("etc/")
     }
 
     /// Installed even where documents are not.
     pub(crate) fn is_license(&self) -> bool {
-        matches!(self.what, What::File { .. }) && self.path.starts_with("usr/share/licenses/")
+        matches!(self.what, EntryKind::File { .. }) && self.path.starts_with("usr/share/licenses/")
     }
 }
 
-/// What is there.
+/// The kind of an entry, and what it has by that.
 #[derive(Debug)]
-pub(crate) enum What {
+pub(crate) enum EntryKind {
     Directory,
     /// A symbolic link: what it leads to.
     Link(String),

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::facts::Release;
-use crate::package::{Entry, Package, Relations, What};
+use crate::package::{Entry, EntryKind, Package, Relations};
 use rpm::{
     BuildConfig, CompressionWithLevel, Dependency, FileOptions, Header, HeaderEntry, IndexData,
     IndexTag, PackageBuilder, RpmFormat, Scriptlet, SignatureHeaderBuilder,
@@ -116,14 +116,14 @@ fn scripts(builder: &mut PackageBuilder, package: &Package) {
 fn add(builder: &mut PackageBuilder, entry: &Entry) -> Result<(), rpm::Error> {
     let path = format!("/{}", entry.path);
     let mut options = match &entry.what {
-        What::Directory => FileOptions::dir(&path).permissions(0o755),
-        What::Link(to) => FileOptions::symlink(&path, to),
-        What::File { mode, .. } => FileOptions::new(&path).permissions(*mode as u16),
+        EntryKind::Directory => FileOptions::dir(&path).permissions(0o755),
+        EntryKind::Link(to) => FileOptions::symlink(&path, to),
+        EntryKind::File { mode, .. } => FileOptions::new(&path).permissions(*mode as u16),
     };
     options = options.user("root").group("root");
     // As rpmbuild does: files, not their directories.
     let doc = ["/usr/share/doc/", "/usr/share/man/"].iter().any(|dir| path.starts_with(dir));
-    if doc && !matches!(entry.what, What::Directory) {
+    if doc && !matches!(entry.what, EntryKind::Directory) {
         options = options.doc();
     }
     if entry.is_config() {
@@ -133,9 +133,9 @@ fn add(builder: &mut PackageBuilder, entry: &Entry) -> Result<(), rpm::Error> {
         options = options.license();
     }
     match &entry.what {
-        What::Directory => builder.with_dir_entry(options)?,
-        What::Link(_) => builder.with_symlink(options)?,
-        What::File { bytes, .. } => builder.with_file_contents(bytes.clone(), options)?,
+        EntryKind::Directory => builder.with_dir_entry(options)?,
+        EntryKind::Link(_) => builder.with_symlink(options)?,
+        EntryKind::File { bytes, .. } => builder.with_file_contents(bytes.clone(), options)?,
     };
     Ok(())
 }

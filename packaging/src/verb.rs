@@ -3,7 +3,7 @@
 use crate::compile::{self, Main};
 use crate::contents::{self, Documents};
 use crate::error::Error;
-use crate::package::{Package, What, Written};
+use crate::package::{EntryKind, Package, Written};
 use crate::{deb, facts, rpm, sbom};
 use build_matrix::build::{self, Target};
 use build_matrix::diff;
@@ -223,10 +223,10 @@ fn lay_out(package: &Package, dir: &Path) -> Result<(), Error> {
     for entry in package.files.iter().filter(|_| !package.debug) {
         let path = dir.join(&entry.path);
         let (parent, file) = match &entry.what {
-            What::Directory => (path.as_path(), None),
+            EntryKind::Directory => (path.as_path(), None),
             // Only packages of debug symbols have any.
-            What::Link(_) => continue,
-            What::File { bytes, mode } => (path.parent().unwrap_or(dir), Some((bytes, *mode))),
+            EntryKind::Link(_) => continue,
+            EntryKind::File { bytes, mode } => (path.parent().unwrap_or(dir), Some((bytes, *mode))),
         };
         fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
         if let Some((bytes, mode)) = file {

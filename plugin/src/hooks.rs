@@ -193,7 +193,7 @@ pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult
         if !options.wants_container() {
             return;
         }
-        let user = pin::OfSrun::new();
+        let user = pin::SrunCaller::new();
         let runtime = Runtime::choose(config, &own_path(), user.caller());
         let command = runtime.command();
         // Nodes with "auto" find out themselves.

@@ -42,8 +42,9 @@ pub(crate) const SAVED: u32 = u32::MAX;
 pub(crate) struct Channels<'a> {
     /// Where to send the container.
     pub(crate) socket: BorrowedFd<'a>,
-    /// A word comes from here when the step ends; without one, slurmstepd is dead.
-    pub(crate) lease: BorrowedFd<'a>,
+    /// The keeper's end of the step socket. The farewell comes from here when the step ends; if it closes without
+    /// one, slurmstepd is dead.
+    pub(crate) step_socket: BorrowedFd<'a>,
 }
 
 /// What the tasks of a step share.
@@ -52,9 +53,10 @@ pub(crate) struct Shared {
     /// No child of a task gets it.
     pub(crate) sender: OwnedFd,
     pub(crate) queue: OwnedFd,
-    /// Who looks after the container sees when it is closed. Nobody can send anything to it.
-    pub(crate) lease: OwnedFd,
-    pub(crate) leaseholder: OwnedFd,
+    /// slurmstepd's end of the step socket: the keeper sees when it is closed. Nobody can send anything to it.
+    pub(crate) step_socket: OwnedFd,
+    /// The keeper's end.
+    pub(crate) keeper_end: OwnedFd,
     /// The way to the shared image store.
     pub(crate) broker: Option<OwnedFd>,
 }
@@ -64,11 +66,11 @@ impl Shared {
         let failed = |errno: Errno| StepError::Shared(errno.into());
         let state = memfd_create("pyxis-step", MFdFlags::MFD_CLOEXEC).map_err(failed)?;
         let (sender, queue) = pair().map_err(failed)?;
-        let (lease, leaseholder) = pair().map_err(failed)?;
-        shutdown(lease.as_raw_fd(), Shutdown::Read).map_err(failed)?;
+        let (step_socket, keeper_end) = pair().map_err(failed)?;
+        shutdown(step_socket.as_raw_fd(), Shutdown::Read).map_err(failed)?;
         let state = File::from(state);
         state.write_all_at(&[FRESH; 16], 0).map_err(StepError::Shared)?;
-        Ok(Shared { state, sender, queue, lease, leaseholder, broker: None })
+        Ok(Shared { state, sender, queue, step_socket, keeper_end, broker: None })
     }
 
     /// Whether an image was being got.
@@ -122,7 +124,7 @@ impl Shared {
         // The farewell: a step that ends without one has lost its slurmstepd. A start that failed
         // has left somebody who waits for it, too.
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        let _ = send(self.lease.as_raw_fd(), b"end", flags);
+        let _ = send(self.step_socket.as_raw_fd(), b"end", flags);
         let ended = helpers.is_none_or(|helpers| ends_within(&helpers, HELPER_GRACE));
         (ended, mounts.map(|at| (at.st_dev, at.st_ino)))
     }

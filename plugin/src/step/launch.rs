@@ -5,7 +5,7 @@ use super::image::Image;
 use super::importer;
 use super::lock::RecordLock;
 use super::plan::Plan;
-use super::runtime::context::{Context, Resumed, Stored, Target};
+use super::runtime::context::{Context, Resumed, StoredImage, Target};
 use super::runtime::verbs::Existing;
 use super::save;
 use crate::options::NameFlag;
@@ -164,7 +164,7 @@ enum Origin {
     /// The user's own.
     User,
     /// The runtime's store.
-    Store { _kept: Stored },
+    Store { _kept: StoredImage },
     /// Imported to the runtime directory.
     Imported,
     /// The importer's, until it is told to release it.

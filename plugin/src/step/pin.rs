@@ -49,15 +49,15 @@ pub(crate) fn look_up(
     CString::new(value).ok()
 }
 
-/// Who runs the runtime's command in srun: the user, with what srun has, and not for long where a
+/// The caller of the runtime's command in srun: the user, with what srun has, and not for long where a
 /// registry does not answer.
-pub(crate) struct OfSrun {
+pub(crate) struct SrunCaller {
     user: Credentials,
     environ: Vec<CString>,
 }
 
-impl OfSrun {
-    pub(crate) fn new() -> OfSrun {
+impl SrunCaller {
+    pub(crate) fn new() -> SrunCaller {
         let environ = std::env::vars_os().filter_map(|(name, value)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
         });
@@ -68,7 +68,7 @@ impl OfSrun {
             gid: getegid().as_raw(),
             groups: getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect(),
         };
-        OfSrun { user, environ }
+        SrunCaller { user, environ }
     }
 
     pub(crate) fn caller(&self) -> Caller<'_> {

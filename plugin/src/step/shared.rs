@@ -52,7 +52,7 @@ impl Shared {
         start: impl FnOnce(Channels<'_>) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         let (socket, own) = pair().map_err(|errno| StepError::Shared(errno.into()))?;
-        start(Channels { socket: socket.as_fd(), lease: self.leaseholder.as_fd() })?;
+        start(Channels { socket: socket.as_fd(), step_socket: self.keeper_end.as_fd() })?;
         let message = Handover::dequeue(own.as_fd()).map_err(StepError::Odd)?;
         let message = message.ok_or(StepError::NoContainer)?;
         if !matches!(Handover::dequeue(own.as_fd()), Ok(None)) {
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(shared.release(), (true, None));
         let mut word = [0; 8];
         let flags = MsgFlags::MSG_DONTWAIT;
-        assert_eq!(nix::sys::socket::recv(shared.leaseholder.as_raw_fd(), &mut word, flags), Ok(3));
+        assert_eq!(nix::sys::socket::recv(shared.keeper_end.as_raw_fd(), &mut word, flags), Ok(3));
     }
 
     #[test]
@@ -279,10 +279,10 @@ mod tests {
 
     /// As the helpers of a container, or who has got hold of what they have, could try.
     #[test]
-    fn nothing_can_be_sent_to_who_holds_the_lease() {
+    fn nothing_can_be_sent_to_the_step_socket() {
         let shared = Shared::new().unwrap();
         let sent = Handover::new(vec![(Part::Cwd, File::open("/").unwrap().into())])
-            .send(shared.leaseholder.as_fd());
+            .send(shared.keeper_end.as_fd());
         assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

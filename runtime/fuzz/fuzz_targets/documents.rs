@@ -3,19 +3,19 @@
 #![no_main]
 
 use images::imageconf::ImageConfig;
-use images::registry::{Document, Machine, Meaning, candidates};
+use images::registry::{Document, Machine, Manifest, candidates};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    match Document::new(bytes.to_vec()).meaning() {
-        Ok(Meaning::Image(image)) => {
+    match Document::new(bytes.to_vec()).manifest() {
+        Ok(Manifest::Image(image)) => {
             for descriptor in image.layers.iter().chain([&image.config]) {
                 // Part of a path in the store.
                 let hex = descriptor.hex();
                 assert!([64, 128].contains(&hex.len()) && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
             }
         }
-        Ok(Meaning::Index(manifests)) => {
+        Ok(Manifest::Index(manifests)) => {
             if let Ok(chosen) = candidates(&manifests, &Machine::new(Some("amd64"))) {
                 assert!(chosen.iter().all(|one| [64, 128].contains(&one.hex().len())));
             }

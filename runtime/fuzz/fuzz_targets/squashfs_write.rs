@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use libfuzzer_sys::fuzz_target;
 use squashfs::write::{
-    Attribute, Attributes, Compression, Handle, Kept, Options, Tails, What, Writer,
+    Attribute, Attributes, Compression, Handle, XattrPrefixes, Options, Tails, NewFile, Writer,
 };
 use squashfs::{Image, Kind};
 
@@ -134,7 +134,7 @@ fn options(input: &mut Input<'_>) -> Options {
         block_size: 4096 << (flags & 3),
         packed_tables: flags & 4 != 0,
         duplicates: flags & 8 != 0,
-        attributes: Kept { user: true, security: true, trusted: true },
+        attributes: XattrPrefixes { user: true, security: true, trusted: true },
         devices: true,
         threads: 2,
         ..Options::default()
@@ -156,14 +156,14 @@ fn write(entries: &[Entry], options: &Options) -> File {
         let attributes = Attributes { mode, owner: (0, 0), mtime, extended: &entry.extended };
         let mut content;
         let what = match &entry.node {
-            Node::Directory => What::Directory,
+            Node::Directory => NewFile::Directory,
             Node::File(bytes) => {
                 content = bytes.as_slice();
-                What::File(&mut content)
+                NewFile::File(&mut content)
             }
-            Node::Symlink(target) => What::Symlink(target),
-            Node::Device(major, minor) => What::BlockDevice(*major, *minor),
-            Node::Fifo => What::Fifo,
+            Node::Symlink(target) => NewFile::Symlink(target),
+            Node::Device(major, minor) => NewFile::BlockDevice(*major, *minor),
+            Node::Fifo => NewFile::Fifo,
         };
         handles.push(writer.add(&entry.path, &attributes, what).unwrap());
     }

@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use squashfs::program::Own;
-use squashfs::write::{Attributes, Handle, Kept, Options, Times, What, WriteError, Writer};
+use squashfs::program::OwnWriter;
+use squashfs::write::{
+    Attributes, Handle, NewFile, Options, Times, WriteError, Writer, XattrPrefixes,
+};
 
 use crate::layers::{LayerError, Meta, Sink};
 use crate::squash::{Squash, SquashError};
@@ -14,7 +16,7 @@ impl Squash {
     /// Writes to `output`, an empty file, what `fill` puts into the sink: at most so many bytes.
     pub(crate) fn pack<E: From<SquashError> + From<LayerError>>(
         &self,
-        own: &Own,
+        own: &OwnWriter,
         output: &File,
         largest: u64,
         root: &Meta,
@@ -24,7 +26,7 @@ impl Squash {
             largest,
             made: self.mtime,
             times: if self.one_time { Times::All(self.mtime) } else { Times::Own },
-            attributes: Kept { user: true, security: false, trusted: false },
+            attributes: XattrPrefixes { user: true, security: false, trusted: false },
             ..own.options()
         };
         let file = output.try_clone().map_err(WriteError::Output).map_err(SquashError::from)?;
@@ -33,7 +35,7 @@ impl Squash {
         let extended = &root.xattrs;
         let attributes =
             Attributes { mode: root.mode | 0o700, mtime: root.mtime, extended, owner: (0, 0) };
-        sink.writer.add(b"", &attributes, What::Directory).map_err(SquashError::from)?;
+        sink.writer.add(b"", &attributes, NewFile::Directory).map_err(SquashError::from)?;
         let filled = fill(&mut sink);
         // Why the writer has failed is more telling than what that was for the layer.
         if let Some(error) = sink.failed.take() {
@@ -71,10 +73,10 @@ impl Sink for ImageSink {
             owner: (0, 0),
         };
         let what = match &header.kind {
-            Kind::Directory => What::Directory,
-            Kind::File => What::File(data),
-            Kind::Symlink(target) => What::Symlink(target),
-            Kind::Fifo => What::Fifo,
+            Kind::Directory => NewFile::Directory,
+            Kind::File => NewFile::File(data),
+            Kind::Symlink(target) => NewFile::Symlink(target),
+            Kind::Fifo => NewFile::Fifo,
             // Containers get their devices from the host.
             Kind::Device => return Ok(()),
             Kind::HardLink(target) => {

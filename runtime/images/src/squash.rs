@@ -162,7 +162,7 @@ impl Squash {
         std::fs::create_dir(&tree).map_err(failed)?;
         let mut sink = DirectorySink::new(&tree);
         let time_of_all = self.one_time.then_some(self.mtime);
-        fill(&mut Altered { sink: &mut sink, time: time_of_all, left: limit })?;
+        fill(&mut LimitedSink { sink: &mut sink, time: time_of_all, left: limit })?;
         sink.finish()?;
         set_mode_and_time(&tree, root.mode | 0o700, time(root.mtime)).map_err(failed)?;
         let (mut command, _output) = command(program, tree.into(), output)?;
@@ -228,14 +228,15 @@ fn seconds(time: i64) -> u32 {
     time.clamp(0, i64::from(u32::MAX)) as u32
 }
 
-/// Gives everything the same time, if there is one, and counts what a directory takes.
-struct Altered<'a> {
+/// A sink that gives everything the same time, if there is one, and fails where a directory would take more than
+/// its limit.
+struct LimitedSink<'a> {
     sink: &'a mut dyn Sink,
     time: Option<i64>,
     left: u64,
 }
 
-impl Sink for Altered<'_> {
+impl Sink for LimitedSink<'_> {
     fn put(&mut self, header: &Header, data: &mut dyn Read) -> Result<(), LayerError> {
         /// A file's own block or inode.
         const BLOCK: u64 = 4096;

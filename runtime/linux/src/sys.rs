@@ -48,9 +48,9 @@ pub fn survive_file_size_limit() {
     debug_assert!(set.is_ok());
 }
 
-/// How to lock a file.
+/// How `flock` locks a file.
 #[derive(Clone, Copy, Debug)]
-pub enum Lock {
+pub enum FlockKind {
     /// Wait until nobody else has it locked.
     Exclusive,
     /// Do not wait.
@@ -61,11 +61,11 @@ pub enum Lock {
 
 /// Locks an open file, for as long as any copy of its descriptor is open in any process; std's
 /// and nix's guards would unlock it for all of them. Returns whether it is locked now.
-pub fn flock(file: &File, how: Lock) -> io::Result<bool> {
+pub fn flock(file: &File, how: FlockKind) -> io::Result<bool> {
     let operation = match how {
-        Lock::Exclusive => libc::LOCK_EX,
-        Lock::TryExclusive => libc::LOCK_EX | libc::LOCK_NB,
-        Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
+        FlockKind::Exclusive => libc::LOCK_EX,
+        FlockKind::TryExclusive => libc::LOCK_EX | libc::LOCK_NB,
+        FlockKind::TryShared => libc::LOCK_SH | libc::LOCK_NB,
     };
     loop {
         // SAFETY: changes nothing but the lock of an open descriptor.

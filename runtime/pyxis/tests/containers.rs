@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use common::Place;
 use handover::{Handover, Part, ending};
-use linux::sys::{Lock, flock};
+use linux::sys::{FlockKind, flock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
@@ -165,7 +165,7 @@ fn an_image_outside_of_a_store_is_not_locked_while_it_is_used() {
     for what in ["./image.sqsh", "c"] {
         let running = place.background(&["start", what, "sh", "-c", WAIT]);
         let image = File::open(place.path("work/image.sqsh")).unwrap();
-        assert!(flock(&image, Lock::TryExclusive).unwrap(), "{what}");
+        assert!(flock(&image, FlockKind::TryExclusive).unwrap(), "{what}");
         drop(image);
         assert!(running.finish());
     }

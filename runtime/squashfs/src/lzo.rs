@@ -1,8 +1,8 @@
 //! Unpacks LZO1X, as Documentation/staging/lzo.rst of Linux describes the stream.
 
-/// What literals the last instruction has copied: what the next one means depends on it.
+/// The literals that the last instruction copied: what the next one means depends on it.
 #[derive(Clone, Copy, PartialEq)]
-enum After {
+enum Copied {
     Match,
     Few,
     Run,
@@ -12,24 +12,24 @@ enum After {
 /// or longer.
 pub(super) fn unpack(packed: &[u8], output: &mut [u8]) -> Option<usize> {
     let mut stream = Stream { packed, at: 0, output, end: 0 };
-    let mut after = After::Match;
+    let mut after = Copied::Match;
     if let first @ 18.. = *packed.first()? {
         stream.at = 1;
         stream.literals(usize::from(first - 17))?;
-        after = if first < 21 { After::Few } else { After::Run };
+        after = if first < 21 { Copied::Few } else { Copied::Run };
     }
     loop {
         let code = usize::from(stream.byte()?);
         let (length, distance, few) = match code {
-            0..16 if after == After::Match => {
+            0..16 if after == Copied::Match => {
                 let run = stream.length(code, 15)? + 3;
                 stream.literals(run)?;
-                after = After::Run;
+                after = Copied::Run;
                 continue;
             }
             0..16 => {
                 let distance = (usize::from(stream.byte()?) << 2) + (code >> 2) + 1;
-                let (length, base) = if after == After::Run { (3, 2048) } else { (2, 0) };
+                let (length, base) = if after == Copied::Run { (3, 2048) } else { (2, 0) };
                 (length, distance + base, code)
             }
             16..32 => {
@@ -55,7 +55,7 @@ pub(super) fn unpack(packed: &[u8], output: &mut [u8]) -> Option<usize> {
         };
         stream.repeat(distance, length)?;
         stream.literals(few & 3)?;
-        after = if few & 3 == 0 { After::Match } else { After::Few };
+        after = if few & 3 == 0 { Copied::Match } else { Copied::Few };
     }
 }
 

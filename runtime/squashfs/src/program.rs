@@ -12,14 +12,14 @@ const LITTLE_MEMORY: usize = 16 << 20;
 #[derive(Clone, Debug)]
 pub enum Program {
     /// Ours ([`crate::write`]).
-    Own(Own),
+    Own(OwnWriter),
     /// mksquashfs.
     Mksquashfs(Mksquashfs),
 }
 
-/// How we write.
+/// The options of our own writer.
 #[derive(Clone, Debug)]
-pub struct Own {
+pub struct OwnWriter {
     packing: Packing,
     processors: usize,
     memory: usize,
@@ -29,7 +29,7 @@ impl Program {
     /// mksquashfs, if there are options for it; on so many processors, 0 for all.
     pub fn new(options: &str, packing: Packing, processors: usize) -> Program {
         if options.trim().is_empty() {
-            Program::Own(Own { packing, processors, memory: MEMORY })
+            Program::Own(OwnWriter { packing, processors, memory: MEMORY })
         } else {
             Program::Mksquashfs(Mksquashfs::new(options, processors))
         }
@@ -55,10 +55,10 @@ impl Program {
     }
 }
 
-impl Own {
+impl OwnWriter {
     /// Options of the writer for a container's image.
     pub fn options(&self) -> Options {
-        let Own { packing, processors: threads, memory } = *self;
+        let OwnWriter { packing, processors: threads, memory } = *self;
         Options { threads, memory, ..Options::for_container(packing) }
     }
 }

@@ -85,8 +85,8 @@ pub struct LeftOut {
     pub attributes: u64,
 }
 
-/// A directory that was made.
-struct Made {
+/// A directory that was made and is being filled; its attributes follow at the end.
+struct OpenDirectory {
     path: PathBuf,
     list: Directory,
     inode: Inode,
@@ -123,7 +123,7 @@ struct Unpacker<'a> {
     root: BorrowedFd<'a>,
     limits: Limits,
     interrupted: &'a (dyn Fn() -> bool + Sync),
-    directories: Vec<Made>,
+    directories: Vec<OpenDirectory>,
     /// No directory is in two places, whatever an image says.
     known: HashSet<u64>,
     files: Vec<(Name, u64)>,
@@ -200,7 +200,7 @@ impl Unpacker<'_> {
         if !self.known.insert(reference) {
             return Err(SquashfsError::Damaged("a directory in two places").into());
         }
-        self.directories.push(Made { path, list: list.clone(), inode: inode.clone() });
+        self.directories.push(OpenDirectory { path, list: list.clone(), inode: inode.clone() });
         Ok(())
     }
 

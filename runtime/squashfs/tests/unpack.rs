@@ -10,12 +10,12 @@ use std::path::Path;
 
 use nix::libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT};
 use proptest::prelude::*;
-use squashfs::write::{Compression, Kept, Options, Tails};
+use squashfs::write::{Compression, Options, Tails, XattrPrefixes};
 use squashfs::{Image, LeftOut, Limits, UnpackError};
 use trees::{Described, Node, Tree, assert_same, by_host, changed};
 
 fn options() -> Options {
-    let attributes = Kept { user: true, security: true, trusted: true };
+    let attributes = XattrPrefixes { user: true, security: true, trusted: true };
     Options { attributes, devices: true, threads: 2, ..Options::default() }
 }
 

@@ -11,14 +11,14 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use squashfs::write::{
-    Attributes, Compression, Kept, Options, Tails, Times, What, WriteError, Writer,
+    Attributes, Compression, NewFile, Options, Tails, Times, WriteError, Writer, XattrPrefixes,
 };
 use squashfs::{Image, Kind};
 use trees::{Entry, Node, Tree, assert_same, by_host, by_reader, changed, noise, text};
 
 /// That nothing is left out.
 fn everything() -> Options {
-    let attributes = Kept { user: true, security: true, trusted: true };
+    let attributes = XattrPrefixes { user: true, security: true, trusted: true };
     Options { attributes, devices: true, threads: 3, ..Options::default() }
 }
 
@@ -240,7 +240,7 @@ fn settings_say_what_is_kept() {
     let mut tree = trees::every_kind(4096);
     let options = Options {
         block_size: 4096,
-        attributes: Kept { user: false, security: true, trusted: false },
+        attributes: XattrPrefixes { user: false, security: true, trusted: false },
         devices: false,
         owner: Some((0, 7)),
         times: Times::AtMost(1_700_000_000),
@@ -293,7 +293,7 @@ fn large_files_are_read_at_their_ends() {
     let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
     let mut writer = Writer::new(file, everything()).unwrap();
     let attributes = Attributes { mode: 0o644, ..Attributes::default() };
-    writer.add(b"large", &attributes, What::File(&mut Large(0))).unwrap();
+    writer.add(b"large", &attributes, NewFile::File(&mut Large(0))).unwrap();
     let summary = writer.finish().unwrap();
     assert!(summary.bytes < 4 << 20, "{summary:?}");
     let image = open(&path);
@@ -387,9 +387,9 @@ fn content_that_cannot_be_read_is_an_error() {
     let mut writer = Writer::new(file.try_clone().unwrap(), everything()).unwrap();
     let attributes = Attributes::default();
     let mut begun = io::Cursor::new(noise(1, 300_000)).chain(Broken);
-    let error = writer.add(b"a/b", &attributes, What::File(&mut begun)).unwrap_err();
+    let error = writer.add(b"a/b", &attributes, NewFile::File(&mut begun)).unwrap_err();
     assert_eq!(error.to_string(), "cannot read \"a/b\": torn");
-    let error = writer.add(b"c", &attributes, What::File(&mut &b"c"[..])).unwrap_err();
+    let error = writer.add(b"c", &attributes, NewFile::File(&mut &b"c"[..])).unwrap_err();
     assert!(matches!(error, WriteError::GivenUp), "{error}");
     assert!(matches!(writer.finish(), Err(WriteError::GivenUp)));
     let error = Image::open(file).err().unwrap().to_string();
@@ -444,7 +444,7 @@ fn a_large_image_takes_little_memory() {
         let content = [noise(number, 2 << 20), text(number, 2 << 20)].concat();
         let path = number.to_string();
         let attributes = Attributes::default();
-        writer.add(path.as_bytes(), &attributes, What::File(&mut content.as_slice())).unwrap();
+        writer.add(path.as_bytes(), &attributes, NewFile::File(&mut content.as_slice())).unwrap();
     }
     writer.finish().unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();

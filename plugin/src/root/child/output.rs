@@ -10,15 +10,15 @@ use std::os::fd::OwnedFd;
 /// The most that is kept of what a child says: its first half and its last.
 pub(crate) const KEPT: usize = 64 << 10;
 
-/// The first and the last of a stream, of whatever length that is.
+/// The first and the last bytes of a stream, of whatever length that is.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct CappedOutput {
     head: Vec<u8>,
     tail: Vec<u8>,
     cut: u64,
 }
 
-impl Kept {
+impl CappedOutput {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let room = (KEPT / 2).saturating_sub(self.head.len()).min(bytes.len());
         let (first, rest) = bytes.split_at(room);
@@ -53,7 +53,7 @@ impl Kept {
 pub(super) struct Output {
     /// `None` at its end.
     pub(super) pipe: Option<OwnedFd>,
-    pub(super) kept: Kept,
+    pub(super) kept: CappedOutput,
 }
 
 impl Output {
@@ -62,7 +62,7 @@ impl Output {
         let failed = |errno: Errno| StepError::Process(errno.into());
         let (pipe, child) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
-        Ok((Output { pipe: Some(pipe), kept: Kept::default() }, child))
+        Ok((Output { pipe: Some(pipe), kept: CappedOutput::default() }, child))
     }
 
     /// Takes what is there, and not more than a pipe may hold: who writes on and on is not read on
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn of_what_is_long_the_whole_lines_at_both_ends_stay() {
-        let mut kept = Kept::default();
+        let mut kept = CappedOutput::default();
         let mut all = 0;
         for number in 0..100_000 {
             let line = format!("line {number}\n");
@@ -132,7 +132,7 @@ mod tests {
         let (cut, after) = rest.split_once(" bytes were cut here]\n").unwrap();
         assert_eq!(cut.parse::<usize>().unwrap() + before.len() + 1 + after.len(), all);
         assert!(text.lines().all(|line| line.starts_with("line ") || line.starts_with('[')));
-        let mut short = Kept::default();
+        let mut short = CappedOutput::default();
         short.push(b"a\nb");
         assert_eq!(short.text(), "a\nb");
     }

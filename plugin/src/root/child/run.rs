@@ -1,8 +1,8 @@
 //! Running a command to its end and keeping what it says.
 
 use super::command::{Command, NOT_EXECUTED, Outcome};
-use super::output::{Kept, Output};
-use super::wait::{Ending, Follow, Forwarding, Nobody, Patience};
+use super::output::{CappedOutput, Output};
+use super::wait::{ChildObserver, Ending, Forwarding, NoObserver, Patience};
 use crate::step::error::StepError;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
@@ -13,26 +13,29 @@ use std::time::{Duration, Instant};
 impl Command<'_> {
     /// Runs it to its end, stdout and stderr together. Signals that would end this process are passed on.
     pub(crate) fn run(self) -> Result<Outcome, StepError> {
-        self.go(false, &mut Nobody)
+        self.go(false, &mut NoObserver)
     }
 
     /// As [`Command::run`], with stdout by itself.
     pub(crate) fn run_for_output(self) -> Result<Outcome, StepError> {
-        self.go(true, &mut Nobody)
+        self.go(true, &mut NoObserver)
     }
 
     /// As [`Command::run_for_output`]; `tell` gets what it says line by line, once it
     /// takes longer than one would wait for in silence.
     pub(crate) fn run_and_tell(self, tell: impl FnMut(&str)) -> Result<Outcome, StepError> {
-        self.go(true, &mut Follower { new: Kept::default(), began: Instant::now(), tell })
+        self.go(
+            true,
+            &mut OutputObserver { new: CappedOutput::default(), began: Instant::now(), tell },
+        )
     }
 
     /// As [`Command::run`]; `begun` gets the child's number.
     pub(crate) fn run_noted(self, begun: &dyn Fn(u32)) -> Result<Outcome, StepError> {
-        self.go(false, &mut Noted(begun))
+        self.go(false, &mut PidNotice(begun))
     }
 
-    fn go(&self, apart: bool, follow: &mut dyn Follow) -> Result<Outcome, StepError> {
+    fn go(&self, apart: bool, follow: &mut dyn ChildObserver) -> Result<Outcome, StepError> {
         let failed = |errno: nix::Error| StepError::Process(errno.into());
         // Of a list as long as a user likes, each would take a moment of its own.
         if matches!(self.caller.patience, Patience::Until(deadline) if Instant::now() >= deadline) {
@@ -57,7 +60,7 @@ impl Command<'_> {
             forwarding.wait(pid, self.caller.patience, &mut outputs, follow).map_err(failed)?;
         let mut texts = outputs.into_iter().map(|output| output.kept);
         let log = texts.next().unwrap_or_default().text();
-        let output = texts.next().map(Kept::bytes).unwrap_or_default();
+        let output = texts.next().map(CappedOutput::bytes).unwrap_or_default();
         match ending {
             Ending::Status(WaitStatus::Exited(_, NOT_EXECUTED)) if log.is_empty() => {
                 Err(StepError::Execute { program: self.program.to_owned() })
@@ -67,18 +70,18 @@ impl Command<'_> {
     }
 }
 
-/// Hands on which process the child is.
-struct Noted<'a>(&'a dyn Fn(u32));
+/// Passes the child's process number on.
+struct PidNotice<'a>(&'a dyn Fn(u32));
 
-impl Follow for Noted<'_> {
+impl ChildObserver for PidNotice<'_> {
     fn begun(&mut self, pid: Pid) {
         (self.0)(pid.as_raw().unsigned_abs());
     }
 }
 
 /// Hands on what a child says.
-struct Follower<F> {
-    new: Kept,
+struct OutputObserver<F> {
+    new: CappedOutput,
     began: Instant,
     tell: F,
 }
@@ -86,7 +89,7 @@ struct Follower<F> {
 /// What takes less is not worth a line.
 const SILENCE: Duration = Duration::from_secs(2);
 
-impl<F: FnMut(&str)> Follow for Follower<F> {
+impl<F: FnMut(&str)> ChildObserver for OutputObserver<F> {
     fn said(&mut self, bytes: &[u8]) {
         self.new.push(bytes);
     }

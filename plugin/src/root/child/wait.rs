@@ -77,7 +77,7 @@ impl Forwarding {
         child: Pid,
         patience: Patience,
         outputs: &mut [Output],
-        follow: &mut dyn Follow,
+        follow: &mut dyn ChildObserver,
     ) -> nix::Result<Ending> {
         let process = match self.signals {
             Some(_) => None,
@@ -143,8 +143,8 @@ impl Forwarding {
     }
 }
 
-/// Who hears what a child says while it runs.
-pub(super) trait Follow {
+/// An observer of a child while it runs.
+pub(super) trait ChildObserver {
     fn begun(&mut self, _: Pid) {}
     fn said(&mut self, _: &[u8]) {}
     fn look(&mut self) {}
@@ -154,10 +154,10 @@ pub(super) trait Follow {
     }
 }
 
-/// Nobody.
-pub(super) struct Nobody;
+/// The observer of a child that nobody watches.
+pub(super) struct NoObserver;
 
-impl Follow for Nobody {}
+impl ChildObserver for NoObserver {}
 
 /// A child and how much patience there is left with it.
 struct Watch {
@@ -190,7 +190,7 @@ impl Watch {
         }
     }
 
-    fn slice(&self, told: bool, follow: &dyn Follow) -> Duration {
+    fn slice(&self, told: bool, follow: &dyn ChildObserver) -> Duration {
         match self.patience {
             Patience::OfUser if follow.is_awake() => SLICE,
             // It is told of the child's end by a signal.

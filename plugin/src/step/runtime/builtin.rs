@@ -1,6 +1,6 @@
 //! The built-in runtime: the `pyxis` command hands the container over by itself.
 
-use super::context::{Context, Resumed, Stored, Target};
+use super::context::{Context, Resumed, StoredImage, Target};
 use crate::options::{Mount, NameFlag};
 use crate::root::child::Outcome;
 use crate::root::runtime::RuntimeCommand;
@@ -28,8 +28,10 @@ pub(super) fn start(
     channels: Channels<'_>,
 ) -> Result<(), StepError> {
     match hand_over(command, context, target, Joining::Never, channels)? {
-        Ended::Done(_) => Ok(()),
-        Ended::Absent | Ended::NotRunning => Err(StepError::Vanished(context.plan.name.clone())),
+        HandoverOutcome::Done(_) => Ok(()),
+        HandoverOutcome::Absent | HandoverOutcome::NotRunning => {
+            Err(StepError::Vanished(context.plan.name.clone()))
+        }
     }
 }
 
@@ -48,7 +50,7 @@ pub(super) fn resume(
         NameFlag::NoExec => Joining::Never,
     };
     match (hand_over(command, context, Target::Name(name), joining, channels)?, flag) {
-        (Ended::Done(resumed), _) => Ok(Some(resumed)),
+        (HandoverOutcome::Done(resumed), _) => Ok(Some(resumed)),
         (_, NameFlag::Exec) => Err(StepError::NotRunning(name.clone())),
         _ => Ok(Some(Resumed::Absent)),
     }
@@ -60,7 +62,7 @@ pub(super) fn pull(
     context: Context<'_>,
     image: &Image,
     broker: Option<BorrowedFd<'_>>,
-) -> Result<Option<Stored>, StepError> {
+) -> Result<Option<StoredImage>, StepError> {
     let Image::Remote { uri, shown } = image else { return Ok(None) };
     if image.is_daemon() {
         return Ok(None);
@@ -89,7 +91,7 @@ pub(super) fn pull(
 const USAGE: u8 = 2;
 
 /// How `pyxis start --handover` ended.
-enum Ended {
+enum HandoverOutcome {
     Done(Resumed),
     Absent,
     NotRunning,
@@ -102,21 +104,21 @@ fn hand_over(
     target: Target<'_>,
     joining: Joining,
     channels: Channels<'_>,
-) -> Result<Ended, StepError> {
+) -> Result<HandoverOutcome, StepError> {
     let plan = context.plan;
     let request = Request::Start(request(context, target, joining));
     let request = request.file().map_err(StepError::Process)?;
     log::verbose!("pyxis: asking for {} {joining:?}", target.argument().display());
     let arguments = ["start", "--handover=3", "--lease=4", "--request=5"].map(OsStr::new);
-    let given = [Some(channels.socket), Some(channels.lease)];
+    let given = [Some(channels.socket), Some(channels.step_socket)];
     let mut command = context.caller.command(&command.program, &arguments, given);
     command.request = Some(request.as_fd());
     let outcome = command.run()?;
     let resumed = match outcome.code() {
         Some(0) => Resumed::Started,
         Some(ending::JOINED) => Resumed::Joined,
-        Some(ending::ABSENT) => return Ok(Ended::Absent),
-        Some(ending::NOT_RUNNING) => return Ok(Ended::NotRunning),
+        Some(ending::ABSENT) => return Ok(HandoverOutcome::Absent),
+        Some(ending::NOT_RUNNING) => return Ok(HandoverOutcome::NotRunning),
         _ => {
             let lines = outcome.lines().map(|line| line.strip_prefix("pyxis: ").unwrap_or(line));
             let mut lines: Vec<&str> = lines.collect();
@@ -134,7 +136,7 @@ fn hand_over(
             log::info!("{line}");
         }
     }
-    Ok(Ended::Done(resumed))
+    Ok(HandoverOutcome::Done(resumed))
 }
 
 /// Runs it, and where somebody may be watching tells how it goes on.
@@ -158,7 +160,7 @@ fn run_pull(
 }
 
 /// Opens an image and keeps the garbage collector from it; `None` if it is gone.
-fn open(path: PathBuf) -> Option<Stored> {
+fn open(path: PathBuf) -> Option<StoredImage> {
     let file = File::open(&path).ok()?;
     let linked = || file.metadata().is_ok_and(|data| data.nlink() > 0);
     if !linked() {
@@ -169,13 +171,13 @@ fn open(path: PathBuf) -> Option<Stored> {
     for _ in 0..20 {
         // SAFETY: the descriptor is open; its lock goes when it is closed.
         match Errno::result(unsafe { libc::flock(file.as_raw_fd(), SHARED) }) {
-            Ok(_) => return linked().then_some(Stored { path, _lock: Some(file) }),
+            Ok(_) => return linked().then_some(StoredImage { path, _lock: Some(file) }),
             Err(Errno::EWOULDBLOCK) => {}
             Err(_) => break, // a file system without locks: it has leases
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    Some(Stored { path, _lock: None })
+    Some(StoredImage { path, _lock: None })
 }
 
 const SHARED: libc::c_int = libc::LOCK_SH | libc::LOCK_NB;

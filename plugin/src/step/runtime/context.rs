@@ -59,7 +59,7 @@ pub(crate) enum Resumed {
 }
 
 /// An image in the runtime's store, kept from its garbage collector.
-pub(crate) struct Stored {
+pub(crate) struct StoredImage {
     pub(crate) path: PathBuf,
     /// Where the file system has locks.
     pub(crate) _lock: Option<File>,

@@ -12,7 +12,7 @@ use super::plan::Plan;
 use crate::options::NameFlag;
 use crate::root::runtime::Runtime;
 use crate::root::shared::Channels;
-use context::{Context, Resumed, Stored, Target};
+use context::{Context, Resumed, StoredImage, Target};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
@@ -58,7 +58,7 @@ impl Runtime {
         context: Context<'_>,
         image: &Image,
         broker: Option<BorrowedFd<'_>>,
-    ) -> Result<Option<Stored>, StepError> {
+    ) -> Result<Option<StoredImage>, StepError> {
         match self {
             Runtime::Builtin(command) => builtin::pull(command, context, image, broker),
             Runtime::Enroot(_) => Ok(None),

@@ -78,8 +78,8 @@ pub enum Action {
 /// A program of the node, run before the container's root is entered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// Where in the container's life.
-    pub stage: Stage,
+    /// When it runs.
+    pub point: HookPoint,
     /// On the node.
     pub path: PathBuf,
     /// All of them, with the program's name.
@@ -98,9 +98,9 @@ impl Hook {
     }
 }
 
-/// In the order in which they run.
+/// The points of a container's life at which hooks run, in that order; the OCI runtime specification names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub enum HookPoint {
     /// The oldest of the three.
     Prestart,
     /// When the namespaces are there.

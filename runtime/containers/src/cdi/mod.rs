@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use edits::{Action, DeviceNode, Edits, Hook, Mount, Stage};
+pub use edits::{Action, DeviceNode, Edits, Hook, HookPoint, Mount};
 pub use error::CdiError;
 pub use name::{Name, Visible};
 

@@ -81,12 +81,12 @@ fn checked(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::edits::Stage;
+    use super::super::edits::HookPoint;
     use super::*;
 
     fn of(path: &str, args: &[&str]) -> Option<Vec<Action>> {
         actions(&Hook {
-            stage: Stage::CreateContainer,
+            point: HookPoint::CreateContainer,
             path: path.into(),
             args: args.iter().map(|word| (*word).to_owned()).collect(),
             env: Vec::new(),

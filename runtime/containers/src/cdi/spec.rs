@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::CdiError;
-use super::edits::{DeviceNode, Edits, Hook, Mount, Stage};
+use super::edits::{DeviceNode, Edits, Hook, HookPoint, Mount};
 use super::name::{check_device, check_kind};
 use super::native;
 use super::yaml::{self, Node, Problem};
@@ -277,10 +277,10 @@ fn mount(node: &Node) -> Result<Mount, Problem> {
 
 fn hook(node: &Node) -> Result<Hook, Problem> {
     let fields = node.fields("a hook", &HOOK_KEYS)?;
-    let stage = match fields.text("hookName")? {
-        "prestart" => Stage::Prestart,
-        "createRuntime" => Stage::CreateRuntime,
-        "createContainer" => Stage::CreateContainer,
+    let point = match fields.text("hookName")? {
+        "prestart" => HookPoint::Prestart,
+        "createRuntime" => HookPoint::CreateRuntime,
+        "createContainer" => HookPoint::CreateContainer,
         later @ ("startContainer" | "poststart" | "poststop") => {
             return Err(wrong(
                 node.line,
@@ -310,7 +310,7 @@ fn hook(node: &Node) -> Result<Hook, Problem> {
                 .ok_or_else(|| wrong(node.line, "timeout takes seconds, one or more"))?,
         ),
     };
-    Ok(Hook { stage, path: path.into(), args, env, timeout })
+    Ok(Hook { point, path: path.into(), args, env, timeout })
 }
 
 #[cfg(test)]

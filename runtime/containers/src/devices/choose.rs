@@ -11,9 +11,9 @@ use super::inject::{Injection, Recipes};
 use super::mellanox;
 use super::nvidia::Driver;
 use super::nvidia::select::{Selection, select};
-use super::others::{Found, VENDORS, Vendor};
-use super::slurm::{self, Given, Number};
-use super::variables::{Said, VISIBLE, Variables, Whose};
+use super::others::{VENDORS, Vendor, VendorGpus};
+use super::slurm::{self, Number, StepGpus};
+use super::variables::{Author, ContainerVariables, VISIBLE, Variables};
 use crate::cdi::{CdiError, Edits, Name, Registry, Visible};
 use linux::environ::Environ;
 
@@ -55,7 +55,11 @@ pub enum DeviceError {
 ///
 /// # Errors
 /// [`DeviceError`].
-pub fn choose(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Result<Edits, DeviceError> {
+pub fn choose(
+    wanted: &Wanted,
+    host: &Environ,
+    said: ContainerVariables<'_>,
+) -> Result<Edits, DeviceError> {
     let mut edits = choose_gpus(wanted, host, said)?;
     if wanted.mellanox {
         let variables = Variables { host, said };
@@ -64,18 +68,22 @@ pub fn choose(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Result<Edits, 
     Ok(edits)
 }
 
-fn choose_gpus(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Result<Edits, DeviceError> {
+fn choose_gpus(
+    wanted: &Wanted,
+    host: &Environ,
+    said: ContainerVariables<'_>,
+) -> Result<Edits, DeviceError> {
     let variables = Variables { host, said };
     let mut visible = None;
     let mut given = None;
     let mut others: Vec<(Vendor, String)> = Vec::new();
     if wanted.nvidia {
         visible = match variables.get(VISIBLE) {
-            Some((value, Whose::Image)) => Some((gpus_only(Visible::parse(&value)?), false)),
-            Some((value, whose)) => Some((Visible::parse(&value)?, whose == Whose::Job)),
+            Some((value, Author::Image)) => Some((gpus_only(Visible::parse(&value)?), false)),
+            Some((value, whose)) => Some((Visible::parse(&value)?, whose == Author::Job)),
             None => None,
         };
-        given = Given::of(host);
+        given = StepGpus::of(host);
         for vendor in VENDORS {
             let named = vendor.variables().iter().find_map(|name| variables.value(name));
             others.extend(named.map(|value| (vendor, value)));
@@ -95,7 +103,11 @@ fn choose_gpus(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Result<Edits,
 }
 
 /// What a container may get of fabrics, on the host's tree.
-pub(crate) fn fabrics(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Vec<Injection> {
+pub(crate) fn fabrics(
+    wanted: &Wanted,
+    host: &Environ,
+    said: ContainerVariables<'_>,
+) -> Vec<Injection> {
     if wanted.recipes.is_empty() {
         return Vec::new();
     }
@@ -129,7 +141,7 @@ impl Finder<'_> {
     fn all(
         &self,
         visible: Option<(Visible, bool)>,
-        given: Option<&Given>,
+        given: Option<&StepGpus>,
         others: &[(Vendor, String)],
     ) -> Result<Edits, DeviceError> {
         let mut edits = self.named(&self.wanted.names)?.unwrap_or_default();
@@ -269,7 +281,7 @@ impl Finder<'_> {
     }
 
     /// The GPUs that Slurm gave the step; `None` if the node has no GPU that is known.
-    fn given(&self, given: &Given) -> Result<Option<Edits>, DeviceError> {
+    fn given(&self, given: &StepGpus) -> Result<Option<Edits>, DeviceError> {
         let order = slurm::order(self.variables.host, self.by_file());
         let is_nvidia = self.driver.is_some() || self.has_specification();
         let nvidia_usable = match &self.driver {
@@ -280,9 +292,11 @@ impl Finder<'_> {
             return self.given_nvidia(given, order).map(Some);
         }
         // Of two vendors, the one whose variable Slurm has set, or whose GPUs can be used.
-        let others: Vec<Found> =
-            VENDORS.into_iter().filter_map(|vendor| Found::of(&self.wanted.host, vendor)).collect();
-        let is_set = |found: &&Found| {
+        let others: Vec<VendorGpus> = VENDORS
+            .into_iter()
+            .filter_map(|vendor| VendorGpus::of(&self.wanted.host, vendor))
+            .collect();
+        let is_set = |found: &&VendorGpus| {
             let variable = found.vendor().of_slurm();
             found.is_usable() && variable.is_some_and(|variable| self.of_slurm(variable))
         };
@@ -315,7 +329,7 @@ impl Finder<'_> {
         release.is_some_and(|release| release == "20.11")
     }
 
-    fn given_nvidia(&self, given: &Given, order: Number) -> Result<Edits, DeviceError> {
+    fn given_nvidia(&self, given: &StepGpus, order: Number) -> Result<Edits, DeviceError> {
         let kind = Visible::kind();
         let Some(driver) = &self.driver else {
             // Nobody to ask which number is which: the specification's names are the places.
@@ -353,13 +367,13 @@ impl Finder<'_> {
         if matches!(value.trim(), "" | "void" | "none") {
             return Ok(None);
         }
-        let Some(found) = Found::of(&self.wanted.host, vendor) else { return Ok(None) };
+        let Some(found) = VendorGpus::of(&self.wanted.host, vendor) else { return Ok(None) };
         let places = found.named(value).map_err(DeviceError::Node)?;
         self.of_places(&found, &places).map(Some)
     }
 
     /// By a specification that has them, or else by themselves.
-    fn of_places(&self, found: &Found, places: &[usize]) -> Result<Edits, DeviceError> {
+    fn of_places(&self, found: &VendorGpus, places: &[usize]) -> Result<Edits, DeviceError> {
         let kind = found.vendor().kind();
         let names: Option<Vec<Name>> = places
             .iter()

@@ -158,7 +158,7 @@ fn node(host: &Host, path: &str) -> Option<DeviceNode> {
 #[cfg(test)]
 mod tests {
     use super::super::tree::Tree;
-    use super::super::{Said, Wanted, choose};
+    use super::super::{ContainerVariables, Wanted, choose};
     use super::*;
     use linux::environ::Environ;
 
@@ -217,7 +217,8 @@ mod tests {
 
     fn chosen(tree: &Tree, value: &str) -> Result<Edits, String> {
         let host = Environ::from([(VISIBLE.into(), value.into())]);
-        choose(&wanted(tree), &host, Said::default()).map_err(|error| error.to_string())
+        choose(&wanted(tree), &host, ContainerVariables::default())
+            .map_err(|error| error.to_string())
     }
 
     fn nodes(edits: &Edits) -> Vec<&str> {
@@ -269,7 +270,7 @@ mod tests {
         }
         let off = Wanted { mellanox: false, ..wanted(&tree) };
         let host = Environ::from([(VISIBLE.into(), "all".into())]);
-        assert!(choose(&off, &host, Said::default()).unwrap().is_empty());
+        assert!(choose(&off, &host, ContainerVariables::default()).unwrap().is_empty());
     }
 
     #[test]
@@ -277,7 +278,7 @@ mod tests {
         let tree = tree();
         let superuser = Wanted { superuser: true, ..wanted(&tree) };
         let host = Environ::from([(VISIBLE.into(), "1".into())]);
-        let edits = choose(&superuser, &host, Said::default()).unwrap();
+        let edits = choose(&superuser, &host, ContainerVariables::default()).unwrap();
         assert_eq!(nodes(&edits), ["rdma_cm", "uverbs0", "issm0", "umad0"]);
         assert_eq!(links(&edits)[3].0, "/sys/class/infiniband_mad/umad0");
     }
@@ -285,7 +286,7 @@ mod tests {
     #[test]
     fn the_image_may_ask_and_the_job_decides() {
         let tree = tree();
-        let image = Said { image: b"MELLANOX_VISIBLE_DEVICES=1\n", others: b"" };
+        let image = ContainerVariables { image: b"MELLANOX_VISIBLE_DEVICES=1\n", others: b"" };
         let of_image = choose(&wanted(&tree), &Environ::new(), image).unwrap();
         assert_eq!(nodes(&of_image), ["rdma_cm", "uverbs0"]);
         let host = Environ::from([(VISIBLE.into(), "void".into())]);

@@ -23,8 +23,8 @@ pub(crate) use choose::fabrics;
 pub use choose::{DeviceError, Wanted, choose};
 pub use host::Host;
 pub use inject::{Recipe, Recipes, applies, enabled, shipped};
-pub use seen::{Seen, SeenDriver, SeenGpu, look};
-pub use variables::Said;
+pub use seen::{DriverSummary, GpuSummary, NodeDevices, look};
+pub use variables::ContainerVariables;
 
 /// Reads what may be a library or a cache of libraries, and writes what was read; for fuzzing.
 #[doc(hidden)]

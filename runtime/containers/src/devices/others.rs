@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use super::host::{Host, base};
 use super::nvidia::proc::Gpu;
 use super::nvidia::select::select;
-use super::slurm::{Given, Number};
+use super::slurm::{Number, StepGpus};
 use crate::cdi::{Action, DeviceNode, Edits};
 
 /// Who made a GPU.
@@ -49,23 +49,23 @@ impl Vendor {
 
 /// GPUs of one vendor, in the order in which its library counts them.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct VendorGpus {
     vendor: Vendor,
     pub(crate) gpus: Vec<Gpu>,
     /// The nodes of each.
     nodes: Vec<Vec<String>>,
 }
 
-impl Found {
+impl VendorGpus {
     /// `None` where there is no GPU of this vendor.
-    pub(crate) fn of(host: &Host, vendor: Vendor) -> Option<Found> {
+    pub(crate) fn of(host: &Host, vendor: Vendor) -> Option<VendorGpus> {
         let all = match vendor {
             Vendor::Amd => amd(host),
             Vendor::Intel => intel(host),
             Vendor::Habana => habana(host),
         };
         let (gpus, nodes) = all.into_iter().unzip();
-        let found = Found { vendor, gpus, nodes };
+        let found = VendorGpus { vendor, gpus, nodes };
         (!found.gpus.is_empty()).then_some(found)
     }
 
@@ -101,7 +101,7 @@ impl Found {
     }
 
     /// The places that Slurm gave the step.
-    pub(crate) fn given(&self, given: &Given, order: Number) -> Result<Vec<usize>, String> {
+    pub(crate) fn given(&self, given: &StepGpus, order: Number) -> Result<Vec<usize>, String> {
         Ok(given.among(&self.gpus, order)?.0.into_iter().map(|(place, _)| place).collect())
     }
 

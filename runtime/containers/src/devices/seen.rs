@@ -1,33 +1,33 @@
 //! What a container would get, and of what, for whoever wants to know before it is started.
 
 use super::nvidia::{Driver, cuda_of};
-use super::{DeviceError, Said, Wanted, choose};
+use super::{ContainerVariables, DeviceError, Wanted, choose};
 use crate::cdi::Edits;
 use linux::environ::Environ;
 
-/// A node's driver, and what would be chosen of it.
+/// A node's driver, and what a container would get of it.
 #[derive(Debug)]
-pub struct Seen {
+pub struct NodeDevices {
     /// NVIDIA's driver, if the node has it.
-    pub driver: Option<SeenDriver>,
+    pub driver: Option<DriverSummary>,
     /// What the container would get.
     pub chosen: Result<Edits, DeviceError>,
 }
 
-/// NVIDIA's driver.
+/// NVIDIA's driver, in a few words.
 #[derive(Debug)]
-pub struct SeenDriver {
+pub struct DriverSummary {
     /// Of the kernel part.
     pub version: String,
     /// The newest CUDA that it has, if that is known.
     pub cuda: Option<&'static str>,
     /// In the order in which `nvidia-smi` counts them.
-    pub gpus: Vec<SeenGpu>,
+    pub gpus: Vec<GpuSummary>,
 }
 
 /// A GPU.
 #[derive(Debug)]
-pub struct SeenGpu {
+pub struct GpuSummary {
     /// Such as `/dev/nvidia0`.
     pub node: String,
     /// The name on the box.
@@ -41,13 +41,13 @@ pub struct SeenGpu {
 }
 
 /// Looks. `host` are the step's variables.
-pub fn look(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Seen {
-    let driver = Driver::find(&wanted.host).map(|driver| SeenDriver {
+pub fn look(wanted: &Wanted, host: &Environ, said: ContainerVariables<'_>) -> NodeDevices {
+    let driver = Driver::find(&wanted.host).map(|driver| DriverSummary {
         cuda: cuda_of(&driver.version),
         gpus: driver
             .gpus
             .iter()
-            .map(|gpu| SeenGpu {
+            .map(|gpu| GpuSummary {
                 node: gpu.node(),
                 model: gpu.model.clone(),
                 uuid: gpu.uuid.clone(),
@@ -57,5 +57,5 @@ pub fn look(wanted: &Wanted, host: &Environ, said: Said<'_>) -> Seen {
             .collect(),
         version: driver.version,
     });
-    Seen { driver, chosen: choose(wanted, host, said) }
+    NodeDevices { driver, chosen: choose(wanted, host, said) }
 }

@@ -24,9 +24,9 @@ const CONFIGURATION: [&str; 4] =
 /// Numbers of steps that are no `srun`: batch, interactive and so on.
 const FIRST_SPECIAL: u32 = 0xffff_fff0;
 
-/// What Slurm says of the step.
+/// The GPUs that Slurm gave the step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Given {
+pub(crate) struct StepGpus {
     /// As it wrote them.
     pub(crate) text: String,
     /// The numbers on the node.
@@ -49,9 +49,9 @@ fn variable<'a>(environ: &'a Environ, name: &str) -> Option<&'a str> {
     value.map(str::trim).filter(|value| !value.is_empty())
 }
 
-impl Given {
+impl StepGpus {
     /// `None` if the step has no GPU of Slurm's.
-    pub(crate) fn of(environ: &Environ) -> Option<Given> {
+    pub(crate) fn of(environ: &Environ) -> Option<StepGpus> {
         let step = variable(environ, "SLURM_STEP_ID").and_then(|id| id.parse::<u32>().ok());
         // A step inherits the variables of the batch script, whose node may be another.
         let is_srun = step.is_some_and(|id| id < FIRST_SPECIAL);
@@ -61,7 +61,7 @@ impl Given {
         let list = LISTS.iter().find_map(|name| variable(environ, name)).unwrap_or_default();
         let is_uuid = |word: &&str| word.starts_with("GPU-") || word.starts_with("MIG-");
         let uuids = list.split(',').map(str::trim).filter(is_uuid).map(str::to_owned).collect();
-        Some(Given { text: text.to_owned(), numbers, uuids })
+        Some(StepGpus { text: text.to_owned(), numbers, uuids })
     }
 
     /// The GPUs of the list that are meant. `order` is what a number most likely is.
@@ -164,7 +164,7 @@ mod tests {
 
     /// The minor numbers of what is chosen.
     fn chosen(gpus: &[Gpu], variables: &[(&str, &str)], order: Number) -> Vec<u32> {
-        let given = Given::of(&environ(variables)).unwrap();
+        let given = StepGpus::of(&environ(variables)).unwrap();
         let selection = given.among(gpus, order).unwrap();
         selection.0.iter().map(|(place, _)| gpus[*place].minor).collect()
     }
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn whose_list_counts() {
         let numbers =
-            |variables: &[(&str, &str)]| Given::of(&environ(variables)).map(|given| given.text);
+            |variables: &[(&str, &str)]| StepGpus::of(&environ(variables)).map(|given| given.text);
         let job = ("SLURM_JOB_GPUS", "2,3");
         assert_eq!(numbers(&[job]).as_deref(), Some("2,3"));
         assert_eq!(numbers(&[("SLURM_STEP_GPUS", "3"), job]).as_deref(), Some("3"));
@@ -254,13 +254,13 @@ mod tests {
 
     #[test]
     fn numbers_of_no_gpu_are_said() {
-        let given = Given::of(&environ(&[("SLURM_STEP_GPUS", "7")])).unwrap();
+        let given = StepGpus::of(&environ(&[("SLURM_STEP_GPUS", "7")])).unwrap();
         let error = given.among(&gpus(&[1, 0]), Number::Place).unwrap_err();
         assert_eq!(
             error,
             "Slurm gave this step the GPUs 7, and this node has 2: none of such numbers"
         );
-        let odd = Given::of(&environ(&[("SLURM_STEP_GPUS", "NoDevFiles")])).unwrap();
+        let odd = StepGpus::of(&environ(&[("SLURM_STEP_GPUS", "NoDevFiles")])).unwrap();
         assert!(odd.among(&gpus(&[1, 0]), Number::Place).is_err());
     }
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use super::elf::sample;
 use super::host::{Host, base, folder};
 use super::ldcache::{Cache, Entry};
-use super::{DeviceError, Said, Wanted, choose};
+use super::{ContainerVariables, DeviceError, Wanted, choose};
 use crate::cdi::Edits;
 use linux::environ::Environ;
 
@@ -203,7 +203,7 @@ impl Tree {
     pub(super) fn choose(&self, host: &[(&str, &str)], lines: &str) -> Result<Edits, DeviceError> {
         let host: Environ =
             host.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        choose(&self.wanted(), &host, Said { image: lines.as_bytes(), others: b"" })
+        choose(&self.wanted(), &host, ContainerVariables { image: lines.as_bytes(), others: b"" })
     }
 
     /// Its nodes in order, or the error.

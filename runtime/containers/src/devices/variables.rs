@@ -3,24 +3,24 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::nvidia::Asked;
+use super::nvidia::NvidiaRequest;
 use linux::environ::{self, Environ};
 
 /// The one that names GPUs, for all vendors' containers.
 pub(super) const VISIBLE: &str = "NVIDIA_VISIBLE_DEVICES";
 
-/// The container's variables.
+/// The container's variables, by who wrote them.
 #[derive(Clone, Copy, Default)]
-pub struct Said<'a> {
+pub struct ContainerVariables<'a> {
     /// Lines of the image.
     pub image: &'a [u8],
     /// Lines of the site and of the user, which come after.
     pub others: &'a [u8],
 }
 
-/// Whose word it is.
+/// Who wrote a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum Author {
     /// The job's.
     Job,
     /// The site's, or the command line's.
@@ -32,19 +32,19 @@ pub(super) enum Whose {
 /// Variables: the job's, or else the container's last.
 pub(super) struct Variables<'a> {
     pub(super) host: &'a Environ,
-    pub(super) said: Said<'a>,
+    pub(super) said: ContainerVariables<'a>,
 }
 
 impl Variables<'_> {
     /// The value, and whose it is.
-    pub(super) fn get(&self, name: &str) -> Option<(String, Whose)> {
+    pub(super) fn get(&self, name: &str) -> Option<(String, Author)> {
         let text = |value: &OsString| value.to_string_lossy().into_owned();
         if let Some(value) = self.host.get(OsStr::new(name)) {
-            return Some((text(value), Whose::Job));
+            return Some((text(value), Author::Job));
         }
         let last = |lines| environ::entries(lines).filter(|(known, _)| known == name).last();
         let of = |lines, whose| last(lines).map(|(_, value)| (text(&value), whose));
-        of(self.said.others, Whose::Others).or_else(|| of(self.said.image, Whose::Image))
+        of(self.said.others, Author::Others).or_else(|| of(self.said.image, Author::Image))
     }
 
     pub(super) fn value(&self, name: &str) -> Option<String> {
@@ -53,7 +53,7 @@ impl Variables<'_> {
 
     /// The value that somebody else than the image has set.
     fn not_of_image(&self, name: &str) -> Option<String> {
-        self.get(name).filter(|(_, whose)| *whose != Whose::Image).map(|(value, _)| value)
+        self.get(name).filter(|(_, whose)| *whose != Author::Image).map(|(value, _)| value)
     }
 
     fn is_on(&self, name: &str) -> bool {
@@ -66,7 +66,7 @@ impl Variables<'_> {
     }
 
     /// What NVIDIA's variables ask for beside GPUs.
-    pub(super) fn asked(&self) -> Asked {
+    pub(super) fn asked(&self) -> NvidiaRequest {
         let disabled = self.value("NVIDIA_DISABLE_REQUIRE");
         let disabled = disabled.is_some_and(|value| {
             !matches!(
@@ -90,7 +90,7 @@ impl Variables<'_> {
             self.not_of_image(name)
                 .is_some_and(|value| !matches!(value.trim(), "" | "none" | "void"))
         };
-        Asked {
+        NvidiaRequest {
             capabilities: self.value("NVIDIA_DRIVER_CAPABILITIES"),
             requirements,
             channels: self.not_of_image("NVIDIA_IMEX_CHANNELS"),
@@ -112,8 +112,8 @@ mod tests {
         variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
     }
 
-    fn visible(host: &[(&str, &str)], image: &str, others: &str) -> Option<(String, Whose)> {
-        let said = Said { image: image.as_bytes(), others: others.as_bytes() };
+    fn visible(host: &[(&str, &str)], image: &str, others: &str) -> Option<(String, Author)> {
+        let said = ContainerVariables { image: image.as_bytes(), others: others.as_bytes() };
         Variables { host: &environ(host), said }.get(VISIBLE)
     }
 
@@ -121,12 +121,12 @@ mod tests {
     fn whose_word_counts() {
         let said = |text: &str, whose| Some((text.to_owned(), whose));
         let image = "NVIDIA_VISIBLE_DEVICES=all\nNVIDIA_VISIBLE_DEVICES=1\n";
-        assert_eq!(visible(&[], image, ""), said("1", Whose::Image));
-        assert_eq!(visible(&[(VISIBLE, "void")], image, ""), said("void", Whose::Job));
-        assert_eq!(visible(&[(VISIBLE, "0,2")], image, ""), said("0,2", Whose::Job));
-        assert_eq!(visible(&[("SLURM_STEP_GPUS", "3")], image, ""), said("1", Whose::Image));
+        assert_eq!(visible(&[], image, ""), said("1", Author::Image));
+        assert_eq!(visible(&[(VISIBLE, "void")], image, ""), said("void", Author::Job));
+        assert_eq!(visible(&[(VISIBLE, "0,2")], image, ""), said("0,2", Author::Job));
+        assert_eq!(visible(&[("SLURM_STEP_GPUS", "3")], image, ""), said("1", Author::Image));
         let others = "NVIDIA_VISIBLE_DEVICES=a.com/b=c\n";
-        assert_eq!(visible(&[], image, others), said("a.com/b=c", Whose::Others));
+        assert_eq!(visible(&[], image, others), said("a.com/b=c", Author::Others));
         assert_eq!(visible(&[], "", ""), None);
     }
 
@@ -135,7 +135,7 @@ mod tests {
         let lines = "NVIDIA_REQUIRE_CUDA=cuda>=12.4\nNVIDIA_REQUIRE_X=driver>=535\n\
                      NVIDIA_REQUIRE_JETPACK=x\nOTHER=1\n";
         let asked = |host: &[(&str, &str)]| {
-            let said = Said { image: lines.as_bytes(), others: b"" };
+            let said = ContainerVariables { image: lines.as_bytes(), others: b"" };
             Variables { host: &environ(host), said }.asked().requirements
         };
         let both = [("NVIDIA_REQUIRE_CUDA", "cuda>=12.4"), ("NVIDIA_REQUIRE_X", "driver>=535")];
@@ -160,9 +160,10 @@ mod tests {
         let lines = "NVIDIA_IMEX_CHANNELS=0\nNVIDIA_MIG_CONFIG_DEVICES=all\nNVIDIA_MIG_MONITOR_DEVICES=all\n\
                      NVIDIA_GDS=enabled\nNVIDIA_MOFED=enabled\nNVIDIA_NVSWITCH=enabled\nNVIDIA_GDRCOPY=enabled\n";
         let asked = |image: &str, others: &str| {
-            let said = Said { image: image.as_bytes(), others: others.as_bytes() };
+            let said = ContainerVariables { image: image.as_bytes(), others: others.as_bytes() };
             let asked = Variables { host: &Environ::new(), said }.asked();
-            let Asked { mig_config, mig_monitor, gds, gdrcopy, mofed, nvswitch, .. } = asked;
+            let NvidiaRequest { mig_config, mig_monitor, gds, gdrcopy, mofed, nvswitch, .. } =
+                asked;
             let all = [mig_config, mig_monitor, gds, gdrcopy, mofed, nvswitch];
             (asked.channels.is_some(), all)
         };

@@ -28,9 +28,9 @@ const SCRIPT: &str = "/etc/rc";
 /// Sourced by it.
 const LOCAL: &str = "/etc/rc.local";
 
-/// What an image's command script does, where it is the one that importers write.
+/// What an image's command script executes, where it is the script that importers write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ScriptInvocation {
     /// Where programs start.
     pub directory: PathBuf,
     /// Words before what is asked for.
@@ -40,9 +40,9 @@ pub struct Said {
 }
 
 /// Reads the scripts of an image; `None` for what only a shell understands.
-pub fn said(script: &[u8], local: &[u8]) -> Option<Said> {
+pub fn said(script: &[u8], local: &[u8]) -> Option<ScriptInvocation> {
     let (directory, entrypoint, default) = Simple::parse(script, local)?.parts();
-    Some(Said { directory, entrypoint, default })
+    Some(ScriptInvocation { directory, entrypoint, default })
 }
 
 /// What to run in a container.

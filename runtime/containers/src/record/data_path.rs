@@ -24,7 +24,7 @@ impl DataPath {
         let mut path = path.into();
         let _umask = Umask::ours();
         if place::is_root() {
-            place::check_way(&path)?;
+            place::refuse_others_places(&path)?;
         }
         fs::DirBuilder::new()
             .recursive(true)
@@ -33,7 +33,7 @@ impl DataPath {
             .map_err(|error| ContainerError::file("create", &path, error))?;
         if place::is_root() {
             // Looked at again with what there is now, and used by the way that was looked at.
-            place::check_way(&path)?;
+            place::refuse_others_places(&path)?;
             path = fs::canonicalize(&path)
                 .map_err(|error| ContainerError::file("look at", &path, error))?;
         }

@@ -36,8 +36,8 @@ pub(crate) struct Credentials {
     pub(crate) groups: Vec<u32>,
 }
 
-/// The namespaces of a process of the caller's that say so.
-pub(crate) struct Own {
+/// The namespaces of a process, which the kernel says are the caller's own.
+pub(crate) struct OwnNamespaces {
     pub(crate) user: OwnedFd,
     pub(crate) mount: OwnedFd,
 }
@@ -93,7 +93,7 @@ impl Pinned {
     /// Its namespaces, if it is the caller's own: it has no other uid, and its user namespace is the
     /// caller's own or made by the caller, and its mounts belong to that one. So no forgery of
     /// another user is among them, nor what a program of root's has been led into.
-    pub(crate) fn own(&self) -> io::Result<Option<Own>> {
+    pub(crate) fn own(&self) -> io::Result<Option<OwnNamespaces>> {
         let me = geteuid().as_raw();
         if self.credentials()?.uids != [me; 3] {
             return Ok(None);
@@ -109,7 +109,7 @@ impl Pinned {
             Err(error) if error.raw_os_error() == Some(nix::libc::EPERM) => false,
             Err(error) => return Err(error),
         };
-        Ok(belongs.then_some(Own { user, mount }))
+        Ok(belongs.then_some(OwnNamespaces { user, mount }))
     }
 }
 

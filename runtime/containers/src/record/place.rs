@@ -12,8 +12,8 @@ use super::error::ContainerError;
 const OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Checks the way to `path`, as far as there is one.
-pub(super) fn check_way(path: &Path) -> Result<(), ContainerError> {
+/// Fails if others than root can change `path` or a directory above it, as far as they exist.
+pub(super) fn refuse_others_places(path: &Path) -> Result<(), ContainerError> {
     let failed = |error| ContainerError::file("look at", path, error);
     let path = std::path::absolute(path).map_err(failed)?;
     let there = path.ancestors().find_map(|part| match fs::canonicalize(part) {

@@ -18,7 +18,7 @@ use nix::unistd::{ForkResult, geteuid};
 
 use super::container::{Container, directory_mark};
 use super::name::Name;
-use super::pinned::{Own, Pinned, unless_ours};
+use super::pinned::{OwnNamespaces, Pinned, unless_ours};
 use handover::fork::fork;
 use handover::namespaces::{self, Namespace};
 use linux::{channel, detached, sys};
@@ -98,7 +98,7 @@ pub(super) fn is_a_root(directory: &Path) -> bool {
 }
 
 /// What is to be known of a process of the caller's own; `None` of others.
-fn look(pid: i32, process: &Pinned) -> Option<(Process, Own)> {
+fn look(pid: i32, process: &Pinned) -> Option<(Process, OwnNamespaces)> {
     let own = process.own().ok()??;
     let table = process.read("mountinfo", LONGEST_TABLE).ok()?;
     let source = root_source(&table)?;
@@ -124,22 +124,22 @@ fn root_source(table: &[u8]) -> Option<String> {
     tail.split(' ').nth(1).map(str::to_owned)
 }
 
-/// A process of the caller's with the mark of a container.
-pub(crate) struct Found {
+/// A process of the caller's in the container that has this mark.
+pub(crate) struct MarkedProcess {
     pub(crate) process: Pinned,
-    own: Own,
+    own: OwnNamespaces,
 }
 
-impl Found {
+impl MarkedProcess {
     /// Finds one and holds on to it.
-    pub(crate) fn with(mark: &str) -> io::Result<Option<Found>> {
+    pub(crate) fn with(mark: &str) -> io::Result<Option<MarkedProcess>> {
         for process in Process::all().iter().filter(|process| process.has(mark)) {
             let Ok(pinned) = Pinned::open(process.pid) else { continue };
             // Looked at again, now that it is held.
             let again = look(process.pid, &pinned);
             match again {
                 Some((again, own)) if again.has(mark) && pinned.is_alive() => {
-                    return Ok(Some(Found { process: pinned, own }));
+                    return Ok(Some(MarkedProcess { process: pinned, own }));
                 }
                 _ => {}
             }
@@ -160,7 +160,7 @@ impl Found {
 
 /// A detached copy of the root mount of the running container with `mark`, writable.
 pub(super) fn borrow_root(mark: &str) -> io::Result<Option<OwnedFd>> {
-    let Some(found) = Found::with(mark)? else { return Ok(None) };
+    let Some(found) = MarkedProcess::with(mark)? else { return Ok(None) };
     let namespaces = found
         .namespace(Namespace::User)
         .and_then(|user| Ok((user, found.namespace(Namespace::Mount)?)));

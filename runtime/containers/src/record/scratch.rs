@@ -15,7 +15,7 @@ use nix::unistd::geteuid;
 use super::place;
 use super::trash::{LAYER, discard_layer, remove_tree};
 use super::usage::is_at;
-use linux::sys::{Lock, flock};
+use linux::sys::{FlockKind, flock};
 
 /// Of a directory's mode: others can change what is in it, or only what is theirs.
 const OTHERS: u32 = 0o022;
@@ -68,7 +68,7 @@ fn fill(path: &Path) -> io::Result<Option<ScratchLayer>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
     let Some(file) = swept(options.open(&used))? else { return Ok(None) };
-    if !flock(&file, Lock::TryExclusive)? || !is_at(&file, &used) {
+    if !flock(&file, FlockKind::TryExclusive)? || !is_at(&file, &used) {
         return Ok(None);
     }
     // The root directory of the container: programs of any id inside may pass.
@@ -109,7 +109,7 @@ fn trusted(place: &Path) -> io::Result<PathBuf> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others can change it"));
     }
     if place::is_root() {
-        place::check_way(&path).map_err(|_| {
+        place::refuse_others_places(&path).map_err(|_| {
             io::Error::new(io::ErrorKind::PermissionDenied, "others than root can change the way")
         })?;
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::error::ContainerError;
 use super::running;
 use super::usage::is_at;
-use linux::sys::{Lock, flock};
+use linux::sys::{FlockKind, flock};
 
 /// Prefix of containers being made.
 pub(crate) const UNFINISHED: &str = ".pyxis.create.";
@@ -56,7 +56,7 @@ pub(crate) fn hidden_away(data: &Path, place: &Path) -> Result<std::path::PathBu
 /// Deletes what is out of sight, unless a container still runs on it.
 pub(crate) fn discard(trash: &Path) -> bool {
     match open_existing(&trash.join("used")) {
-        Ok(used) if !matches!(flock(&used, Lock::TryExclusive), Ok(true)) => return false,
+        Ok(used) if !matches!(flock(&used, FlockKind::TryExclusive), Ok(true)) => return false,
         // An extracted one has nobody to hold a lock, and is its programs' root as it is.
         Err(_) if running::is_a_root(trash) => return false,
         _ => {}
@@ -112,7 +112,7 @@ fn discard_unless_locked(directory: &Path, lock: &str) {
     match open_existing(&lock) {
         // Its maker has it locked; without a maker it is ours to clear.
         Ok(file) => {
-            if matches!(flock(&file, Lock::TryExclusive), Ok(true)) && is_at(&file, &lock) {
+            if matches!(flock(&file, FlockKind::TryExclusive), Ok(true)) && is_at(&file, &lock) {
                 let _ = remove_layer(directory, None);
             }
         }

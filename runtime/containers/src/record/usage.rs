@@ -15,7 +15,7 @@ use super::container::Container;
 use super::error::ContainerError;
 use super::metadata::Metadata;
 use super::running;
-use linux::sys::{Lock, flock};
+use linux::sys::{FlockKind, flock};
 
 /// How long to wait for a container that is neither running any more nor gone yet.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,7 +72,7 @@ impl Container {
         let started = Instant::now();
         let mut pause = Duration::from_millis(1);
         loop {
-            if flock(&used, Lock::TryExclusive).map_err(failed)? {
+            if flock(&used, FlockKind::TryExclusive).map_err(failed)? {
                 return Ok(State::Unused(used));
             }
             if let Some(found) =
@@ -100,7 +100,7 @@ impl Container {
             }
             result => result.map_err(failed)?,
         };
-        flock(&file, Lock::Exclusive).map_err(failed)?;
+        flock(&file, FlockKind::Exclusive).map_err(failed)?;
         if !is_at(&file, &path) {
             return Err(ContainerError::Absent { path: self.path.clone() }); // removed meanwhile
         }

@@ -110,7 +110,7 @@ impl Configuration<'_> {
         environ::add_wanted(&mut wanted, &plan.env, host);
         let wanted = environ::to_lines(&wanted);
         let others = [&site.environ[..], &wanted].concat();
-        let said = devices::Said { image: &given, others: &others };
+        let said = devices::ContainerVariables { image: &given, others: &others };
         let devices = match plan.site.before_devices {
             0 => self.choose_devices(roots, said)?,
             // A hook may say which.
@@ -136,7 +136,7 @@ impl Configuration<'_> {
     fn choose_devices(
         &self,
         roots: &mut Roots,
-        said: devices::Said<'_>,
+        said: devices::ContainerVariables<'_>,
     ) -> Result<Edits, StartError> {
         let (wanted, host) = (&self.plan.devices, &self.facts.environ);
         roots.host()?;
@@ -158,7 +158,8 @@ impl Configuration<'_> {
         let of_image: Vec<_> = environ::entries(image).collect();
         let others = environ::entries(environ).filter(|entry| !of_image.contains(entry)).collect();
         let others = environ::to_lines(&others);
-        let devices = self.choose_devices(roots, devices::Said { image, others: &others })?;
+        let devices =
+            self.choose_devices(roots, devices::ContainerVariables { image, others: &others })?;
         system::mount_late_nodes(roots, self.plan, &devices)?;
         devices::inject(roots, &devices)?;
         directory.run_for_devices(roots, &devices.hooks)?;

@@ -41,14 +41,14 @@ pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 
 /// Fails if a link on the way to `path` is one of those in `/proc` that lead to what a process
 /// has open. Kernels before 5.6 cannot tell.
-pub(super) fn check_way(path: &Path) -> io::Result<()> {
+pub(super) fn refuse_magic_links(path: &Path) -> io::Result<()> {
     match open(path, OFlag::O_PATH) {
         Err(Errno::ELOOP) => Err(loops()),
         _ => Ok(()),
     }
 }
 
-/// Opens what is at `path`, as a place only, if [`check_way`] finds nothing.
+/// Opens what is at `path`, as a place only, if [`refuse_magic_links`] finds nothing.
 pub(super) fn open_path(path: &Path) -> io::Result<OwnedFd> {
     match open(path, OFlag::O_PATH) {
         Err(Errno::ELOOP) => Err(loops()),
@@ -93,10 +93,10 @@ mod tests {
         std::os::unix::fs::symlink(&magic, top.join("magic")).unwrap();
         assert!(read(top.join("magic/file")).is_err());
         for way in ["magic", "magic/file", "magic/absent"] {
-            assert!(check_way(&top.join(way)).is_err(), "{way}");
+            assert!(refuse_magic_links(&top.join(way)).is_err(), "{way}");
         }
-        assert!(check_way(&top.join("absent/magic")).is_ok());
-        assert!(check_way(Path::new("/proc/self/status")).is_ok());
+        assert!(refuse_magic_links(&top.join("absent/magic")).is_ok());
+        assert!(refuse_magic_links(Path::new("/proc/self/status")).is_ok());
         assert_eq!(read(top.join("absent")).unwrap_err().kind(), io::ErrorKind::NotFound);
         fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
         assert!(read(&file).is_err());

@@ -20,7 +20,7 @@ use crate::record::usage::{is_at, open};
 use crate::record::{Container, ContainerError, DataPath, Metadata, Name};
 use crate::start;
 use crate::unpack::unpack;
-use linux::sys::{Lock, Umask, flock, memory_file};
+use linux::sys::{FlockKind, Umask, flock, memory_file};
 use squashfs::image::Image;
 use squashfs::sif;
 
@@ -107,7 +107,7 @@ impl DataPath {
                     result.map_err(|error| ContainerError::file("lock", &lock_path, error))?
                 }
             };
-            flock(&lock, Lock::Exclusive)
+            flock(&lock, FlockKind::Exclusive)
                 .map_err(|error| ContainerError::file("lock", &lock_path, error))?;
             if is_at(&lock, &lock_path) {
                 clear(&path)?;

@@ -16,7 +16,7 @@ use crate::HostSide;
 use crate::record::Container;
 use linux::phases;
 use squashfs::mksquashfs::Mksquashfs;
-use squashfs::program::{Own, Program};
+use squashfs::program::{OwnWriter, Program};
 use squashfs::write::{WriteError, Writer};
 
 use crate::start::{self, StartError};
@@ -126,7 +126,7 @@ impl Export {
 
     fn write(
         &self,
-        own: &Own,
+        own: &OwnWriter,
         tree: BorrowedFd<'_>,
         output: &Path,
         excluded: &[OsString],

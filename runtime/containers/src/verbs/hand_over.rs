@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 
 use crate::HostSide;
 use crate::record::pinned::Pinned;
-use crate::record::running::{Found, unless_gone};
+use crate::record::running::{MarkedProcess, unless_gone};
 use crate::record::{Container, ContainerError, Name, State, label_mark};
 use crate::start::environment::launcher;
 use crate::start::files;
@@ -32,7 +32,7 @@ pub fn hand_over(
     let mark = container.mark();
     let environ = container.environ_file();
     let look = || {
-        let found = Found::with(&mark)?;
+        let found = MarkedProcess::with(&mark)?;
         found.map_or(Ok(None), |found| collect(Some(&environ), host, &found))
     };
     let message = if container.layered.is_some() {
@@ -58,7 +58,7 @@ pub fn hand_over_labelled(
     host: &HostSide,
     socket: BorrowedFd<'_>,
 ) -> Result<bool, ContainerError> {
-    let found = Found::with(&label_mark(label))
+    let found = MarkedProcess::with(&label_mark(label))
         .and_then(|found| found.map_or(Ok(None), |found| collect(None, host, &found)))
         .and_then(|message| message.map(|message| message.send(socket)).transpose());
     let named = Path::new(label.as_os_str());
@@ -66,7 +66,11 @@ pub fn hand_over_labelled(
 }
 
 /// `None` if the process ended before everything was opened.
-fn collect(environ: Option<&Path>, host: &HostSide, found: &Found) -> io::Result<Option<Handover>> {
+fn collect(
+    environ: Option<&Path>,
+    host: &HostSide,
+    found: &MarkedProcess,
+) -> io::Result<Option<Handover>> {
     let process = &found.process;
     let opened: io::Result<Handover> = (|| {
         let mut parts = Vec::new();

@@ -45,15 +45,15 @@ pub(super) enum Content {
     /// An OCI layout.
     Layout,
     /// What docker saves, by its list of images.
-    Saved(Vec<Saved>),
+    Saved(Vec<DockerSaved>),
     /// Files.
     Root,
 }
 
-/// An image that docker has saved.
+/// An entry of the `manifest.json` that `docker save` writes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Saved {
+pub(super) struct DockerSaved {
     config: String,
     #[serde(default, deserialize_with = "list::<_, _, IMAGES>")]
     repo_tags: Option<Vec<String>>,
@@ -61,9 +61,9 @@ pub(super) struct Saved {
     layers: Option<Vec<String>>,
 }
 
-/// The documents and layers of an image that has no manifest of its own, by their digests.
+/// An image that has no manifest of its own: the documents that were made for it and its layers, by their digests.
 #[derive(Debug, Default)]
-pub(super) struct Made {
+pub(super) struct SyntheticImage {
     pub(super) documents: BTreeMap<String, Vec<u8>>,
     layers: BTreeMap<String, (u64, u64)>,
     /// Whether its layer is a root file system, in which no name is a whiteout.
@@ -205,17 +205,17 @@ impl Archive {
     /// The image that docker has saved by this name.
     pub(super) fn saved(
         &self,
-        images: &[Saved],
+        images: &[DockerSaved],
         tag: Option<&str>,
-    ) -> Result<(Document, Image, Made), ImportError> {
-        let names = |saved: &Saved| saved.repo_tags.clone().unwrap_or_default();
-        let is = |saved: &&Saved| match tag {
+    ) -> Result<(Document, Image, SyntheticImage), ImportError> {
+        let names = |saved: &DockerSaved| saved.repo_tags.clone().unwrap_or_default();
+        let is = |saved: &&DockerSaved| match tag {
             Some(tag) => names(saved).iter().any(|name| {
                 name == tag || name.strip_suffix(tag).is_some_and(|rest| rest.ends_with([':', '/']))
             }),
             None => true,
         };
-        let found: Vec<&Saved> = images.iter().filter(is).collect();
+        let found: Vec<&DockerSaved> = images.iter().filter(is).collect();
         let [saved] = found[..] else {
             let all: Vec<String> = images.iter().flat_map(names).collect();
             let what = tag.map_or_else(
@@ -230,7 +230,7 @@ impl Archive {
     }
 
     /// The image of all its files.
-    pub(super) fn root(&self) -> Result<(Document, Image, Made), ImportError> {
+    pub(super) fn root(&self) -> Result<(Document, Image, SyntheticImage), ImportError> {
         self.make(b"{}".to_vec(), vec![(0, self.length)], true)
     }
 
@@ -240,8 +240,8 @@ impl Archive {
         config: Vec<u8>,
         places: Vec<(u64, u64)>,
         flat: bool,
-    ) -> Result<(Document, Image, Made), ImportError> {
-        let mut made = Made { flat, ..Made::default() };
+    ) -> Result<(Document, Image, SyntheticImage), ImportError> {
+        let mut made = SyntheticImage { flat, ..SyntheticImage::default() };
         let described = |digest: &str, size: u64| Descriptor {
             digest: digest.to_owned(),
             size,
@@ -282,7 +282,11 @@ impl Archive {
     }
 
     /// A layer of an image that was made.
-    pub(super) fn layer(&self, made: &Made, digest: &str) -> Option<Result<Slice, ImportError>> {
+    pub(super) fn layer(
+        &self,
+        made: &SyntheticImage,
+        digest: &str,
+    ) -> Option<Result<Slice, ImportError>> {
         made.layers.get(digest).map(|place| self.at(*place))
     }
 }

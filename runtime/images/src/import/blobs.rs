@@ -14,7 +14,7 @@ use crate::digest::Hasher;
 use crate::layers::{Index, Interpretation, LayerError, Meter, decoder};
 use crate::progress::Bar;
 use crate::registry::{Client, Descriptor, RegistryError};
-use crate::store::{Pending, Space, StoreError, Waited};
+use crate::store::{LockOutcome, Pending, Space, StoreError};
 
 /// How the layers of registries are read.
 const LAYER: Interpretation = Interpretation::Layer;
@@ -178,7 +178,7 @@ impl Importer {
         let failed = |source| ImportError::File { operation: "read", path: path.clone(), source };
         loop {
             let waited = match self.store.blob(hex)? {
-                Some(file) => Waited::There(file),
+                Some(file) => LockOutcome::Made(file),
                 None => {
                     let name = format!("blob-{hex}-{}", key(client.host()));
                     self.store.lock(&name, descriptor.size, there)?
@@ -186,9 +186,9 @@ impl Importer {
             };
             // Who waited long enough fetches it as well.
             let _lock = match waited {
-                Waited::Locked(lock) => Some(lock),
-                Waited::Alone => None,
-                Waited::There(file) => {
+                LockOutcome::Locked(lock) => Some(lock),
+                LockOutcome::TimedOut => None,
+                LockOutcome::Made(file) => {
                     let slice = Slice::whole(file).map_err(failed)?;
                     let from = path.display().to_string();
                     match read_index(slice.reader(), descriptor, &from, LAYER, shared) {

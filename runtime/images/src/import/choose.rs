@@ -2,7 +2,7 @@
 
 use super::ImportError;
 use crate::imageconf::ImageConfig;
-use crate::registry::{Descriptor, Document, Image, Machine, ManifestError, Meaning, candidates};
+use crate::registry::{Descriptor, Document, Image, Machine, Manifest, ManifestError, candidates};
 
 /// More indices within each other than anybody writes.
 const DEPTH: u32 = 4;
@@ -44,10 +44,10 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn image(&mut self, document: Document, depth: u32) -> Result<(Document, Image), ImportError> {
-        match document.meaning()? {
-            Meaning::Image(image) => Ok((document, image)),
-            Meaning::Index(_) if depth == 0 => Err(ManifestError::Nested(document.digest).into()),
-            Meaning::Index(index) => self.among(&index, depth - 1),
+        match document.manifest()? {
+            Manifest::Image(image) => Ok((document, image)),
+            Manifest::Index(_) if depth == 0 => Err(ManifestError::Nested(document.digest).into()),
+            Manifest::Index(index) => self.among(&index, depth - 1),
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::archive::{Archive, Content, Made};
+use super::archive::{Archive, Content, SyntheticImage};
 use super::blobs::Slice;
 use super::choose::{Documents, image_among, image_for};
 use super::{ImportError, Importer};
@@ -30,7 +30,7 @@ pub(super) struct Layout {
     path: PathBuf,
     archive: Option<Archive>,
     /// Of an archive without manifests.
-    made: Made,
+    made: SyntheticImage,
 }
 
 #[derive(Deserialize)]
@@ -45,7 +45,7 @@ impl Layout {
             true => None,
             false => Some(Archive::open(path, importer)?),
         };
-        Ok(Layout { path: path.to_owned(), archive, made: Made::default() })
+        Ok(Layout { path: path.to_owned(), archive, made: SyntheticImage::default() })
     }
 
     /// How the names in its layers are to be read.

@@ -25,7 +25,7 @@ use crate::layers::{Limits, limit_windows};
 use crate::progress::Progress;
 use crate::registry::{Credentials, Machine, Settings};
 use crate::squash::Squash;
-use crate::store::{Pending, Policy, Record, Store, StoredImage, Waited, new_mode, place};
+use crate::store::{LockOutcome, Pending, Policy, Record, Store, StoredImage, new_mode, place};
 use crate::uri::{Engine, Reference, Uri};
 use resolve::Resolved;
 
@@ -234,9 +234,9 @@ impl Importer {
         phases::begin("lock");
         // Who waited long enough makes it as well: the first one published is the others' too.
         let _lock = match self.store.lock(&name, size, there)? {
-            Waited::There(image) => return Ok(image),
-            Waited::Locked(lock) => Some(lock),
-            Waited::Alone => None,
+            LockOutcome::Made(image) => return Ok(image),
+            LockOutcome::Locked(lock) => Some(lock),
+            LockOutcome::TimedOut => None,
         };
         let pending = self.store.pending()?;
         let merged = self.merge(resolved)?;

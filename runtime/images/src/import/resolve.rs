@@ -112,7 +112,7 @@ impl Importer {
         let selector = reference.selector();
         let (client, document) = self.first_host(reference, |client| client.manifest(selector))?;
         self.keep(selector, &document, &client)?;
-        let from = Fetched { importer: self, client: &client };
+        let from = RegistryDocuments { importer: self, client: &client };
         let (document, image) = image_for(&self.machine, &from, document)?;
         let digest = document.digest;
         if reference.digest.is_none() {
@@ -188,7 +188,7 @@ impl Importer {
     /// The manifest for this machine behind a digest, if the store has it.
     fn stored_manifest(&self, digest: &str) -> Option<(String, Image)> {
         let document = self.stored_document(digest)?;
-        let (document, image) = image_for(&self.machine, &Kept(self), document).ok()?;
+        let (document, image) = image_for(&self.machine, &StoredDocuments(self), document).ok()?;
         Some((document.digest, image))
     }
 
@@ -198,12 +198,12 @@ impl Importer {
 }
 
 /// Documents of a registry, those that are in the store already from there.
-struct Fetched<'a> {
+struct RegistryDocuments<'a> {
     importer: &'a Importer,
     client: &'a Client,
 }
 
-impl Documents for Fetched<'_> {
+impl Documents for RegistryDocuments<'_> {
     fn document(&self, digest: &str) -> Result<Document, ImportError> {
         if let Some(document) = self.importer.stored_document(digest) {
             return Ok(document);
@@ -219,9 +219,9 @@ impl Documents for Fetched<'_> {
 }
 
 /// Documents of the store.
-struct Kept<'a>(&'a Importer);
+struct StoredDocuments<'a>(&'a Importer);
 
-impl Documents for Kept<'_> {
+impl Documents for StoredDocuments<'_> {
     fn document(&self, digest: &str) -> Result<Document, ImportError> {
         let found = self.0.stored_document(digest);
         found.ok_or_else(|| ImportError::NotStored(digest.to_owned()))

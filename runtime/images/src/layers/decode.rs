@@ -55,7 +55,7 @@ pub fn decoder<'a, R: Read + 'a>(mut input: R) -> Result<Box<dyn Read + 'a>, Lay
         // Data or, as with zstd:chunked, a skippable frame first.
         [0x28, 0xb5, 0x2f, 0xfd, descriptor, window] if is_large(*descriptor, *window) => {
             let held = LARGE.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(Box::new(Held {
+            Ok(Box::new(Guarded {
                 input: zstd(input, LARGE_WINDOW_LOG.load(Ordering::Relaxed))?,
                 _held: held,
             }))
@@ -65,7 +65,7 @@ pub fn decoder<'a, R: Read + 'a>(mut input: R) -> Result<Box<dyn Read + 'a>, Lay
         }
         [0xfd, b'7', b'z', b'X', b'Z', 0] => {
             let held = LARGE.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(Box::new(Held { input: xz(input), _held: held }))
+            Ok(Box::new(Guarded { input: xz(input), _held: held }))
         }
         // The level, and the first bytes of a block or of the end: a name may start as well so.
         [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41]
@@ -90,13 +90,13 @@ fn is_large(descriptor: u8, window: u8) -> bool {
     log > WINDOW_LOG || log == WINDOW_LOG && window & 7 != 0
 }
 
-/// Reads while it holds something.
-struct Held<R> {
+/// A reader that holds a lock for as long as it lives.
+struct Guarded<R> {
     input: R,
     _held: MutexGuard<'static, ()>,
 }
 
-impl<R: Read> Read for Held<R> {
+impl<R: Read> Read for Guarded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.input.read(buffer)
     }

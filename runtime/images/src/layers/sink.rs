@@ -46,7 +46,7 @@ impl<W: Write> ArchiveSink<W> {
 impl<W: Write> Sink for ArchiveSink<W> {
     fn put(&mut self, header: &Header, data: &mut dyn Read) -> Result<(), LayerError> {
         let mut failure = None;
-        let data = Watched { data, failure: &mut failure };
+        let data = ReadErrors { data, failure: &mut failure };
         let written = self.0.append(header, data);
         match (failure, written) {
             (Some(source), _) => Err(LayerError::Decompress(source)),
@@ -56,13 +56,13 @@ impl<W: Write> Sink for ArchiveSink<W> {
     }
 }
 
-/// Tells a failed read from a failed write.
-struct Watched<'a> {
+/// A reader that keeps its own error, so that a failed read is told from a failed write.
+struct ReadErrors<'a> {
     data: &'a mut dyn Read,
     failure: &'a mut Option<io::Error>,
 }
 
-impl Read for Watched<'_> {
+impl Read for ReadErrors<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.data.read(buffer).inspect_err(|error| {
             *self.failure = Some(io::Error::new(error.kind(), error.to_string()));

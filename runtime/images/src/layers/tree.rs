@@ -40,17 +40,18 @@ struct Node {
     /// The last layer that removed what lower ones have below, and one: nothing of theirs can
     /// come back in that layer.
     cleared: u32,
-    what: What,
+    kind: NodeKind,
 }
 
 impl Node {
-    fn new(layer: u32, what: What) -> Node {
-        Node { layer, touched: layer, cleared: 0, what }
+    fn new(layer: u32, kind: NodeKind) -> Node {
+        Node { layer, touched: layer, cleared: 0, kind }
     }
 }
 
+/// The kind of a file, and what the tree keeps of it by that.
 #[derive(Debug)]
-enum What {
+enum NodeKind {
     Directory {
         children: BTreeMap<Box<[u8]>, usize>,
         meta: Option<Box<Meta>>,
@@ -61,15 +62,15 @@ enum What {
     Device,
 }
 
-impl What {
-    fn empty() -> What {
-        What::Directory { children: BTreeMap::new(), meta: None }
+impl NodeKind {
+    fn empty() -> NodeKind {
+        NodeKind::Directory { children: BTreeMap::new(), meta: None }
     }
 }
 
 /// The directory that the last entry was put into: most entries stand beside the one before.
 #[derive(Debug, Default)]
-struct Last {
+struct LastParent {
     layer: u32,
     path: Vec<u8>,
     at: Option<usize>,
@@ -81,12 +82,16 @@ pub struct Tree {
     /// Removed nodes stay until the tree goes.
     nodes: Vec<Node>,
     layers: u32,
-    last: Last,
+    last: LastParent,
 }
 
 impl Default for Tree {
     fn default() -> Tree {
-        Tree { nodes: vec![Node::new(0, What::empty())], layers: 0, last: Last::default() }
+        Tree {
+            nodes: vec![Node::new(0, NodeKind::empty())],
+            layers: 0,
+            last: LastParent::default(),
+        }
     }
 }
 
@@ -108,7 +113,7 @@ impl Tree {
     fn apply_entry(&mut self, entry: Entry, layer: u32, meter: &Meter) -> Result<(), LayerError> {
         let Entry { ordinal, path, kind } = entry;
         let content = Content { layer, ordinal };
-        let what = match kind {
+        let kind = match kind {
             EntryKind::Directory(meta) => return self.put_directory(&path, layer, meta, meter),
             EntryKind::Opaque => {
                 if let Some(at) = self.find_directory(&path, meter)? {
@@ -120,18 +125,20 @@ impl Tree {
             EntryKind::HardLink(target) => {
                 let gone = || LayerError::HardLink { link: shown(&path), target: shown(&target) };
                 let at = self.find(&target, meter)?.ok_or_else(gone)?;
-                match &self.nodes[at].what {
-                    What::Directory { .. } => return Err(gone()),
-                    What::Symlink(content, target) => What::Symlink(*content, target.clone()),
-                    What::Other(content) => What::Other(*content),
-                    What::Device => What::Device,
+                match &self.nodes[at].kind {
+                    NodeKind::Directory { .. } => return Err(gone()),
+                    NodeKind::Symlink(content, target) => {
+                        NodeKind::Symlink(*content, target.clone())
+                    }
+                    NodeKind::Other(content) => NodeKind::Other(*content),
+                    NodeKind::Device => NodeKind::Device,
                 }
             }
-            EntryKind::Symlink(target) => What::Symlink(content, walkable(&target)),
-            EntryKind::File | EntryKind::Fifo => What::Other(content),
-            EntryKind::Device => What::Device,
+            EntryKind::Symlink(target) => NodeKind::Symlink(content, walkable(&target)),
+            EntryKind::File | EntryKind::Fifo => NodeKind::Other(content),
+            EntryKind::Device => NodeKind::Device,
         };
-        self.put(&path, Node::new(layer, what), meter)
+        self.put(&path, Node::new(layer, kind), meter)
     }
 
     /// Makes sure of a directory, in no layer of its own.
@@ -156,7 +163,7 @@ impl Tree {
                 Err(LayerError::Loop(_)) => return Ok(()),
                 found => found?,
             };
-            if found.is_some_and(|at| matches!(self.nodes[at].what, What::Other(_))) {
+            if found.is_some_and(|at| matches!(self.nodes[at].kind, NodeKind::Other(_))) {
                 return Ok(());
             }
         }
@@ -176,14 +183,14 @@ impl Tree {
         content: Content,
         meter: &Meter,
     ) -> Result<(), LayerError> {
-        self.put(path, Node::new(self.layers, What::Other(content)), meter)
+        self.put(path, Node::new(self.layers, NodeKind::Other(content)), meter)
     }
 
     /// Visits all directories, parents first; the root's path is empty. Directories that no
     /// layer described have no attributes.
     pub fn directories(&self, mut visit: impl FnMut(&[u8], Option<&Meta>)) {
         let visited = self.visit(|path, node| {
-            if let What::Directory { meta, .. } = &node.what {
+            if let NodeKind::Directory { meta, .. } = &node.kind {
                 visit(path, meta.as_deref());
             }
             Ok(())
@@ -201,7 +208,7 @@ impl Tree {
         let mut out = Vec::new();
         self.visit(|path, node| {
             meter.charge(Quantity::Names, path.len() as u64)?;
-            if let What::Symlink(content, _) | What::Other(content) = &node.what {
+            if let NodeKind::Symlink(content, _) | NodeKind::Other(content) = &node.kind {
                 meter.charge(Quantity::Memory, CONTENT + heap(path.len()))?;
                 out.push((*content, path.into()));
             }
@@ -234,7 +241,7 @@ impl Tree {
             }
             let node = &self.nodes[*at];
             visit(&path, node)?;
-            if let What::Directory { children, .. } = &node.what {
+            if let NodeKind::Directory { children, .. } = &node.kind {
                 stack.push((path.len(), children.iter()));
             }
         }
@@ -256,14 +263,14 @@ impl Tree {
         meter.charge(Quantity::Memory, memory_of(&new))?;
         if let Some(at) = existing {
             let node = &mut self.nodes[at];
-            if let What::Directory { meta, .. } = &mut node.what {
+            if let NodeKind::Directory { meta, .. } = &mut node.kind {
                 *meta = Some(new);
                 (node.layer, node.touched) = (layer, layer);
                 return Ok(());
             }
         }
-        let what = What::Directory { children: BTreeMap::new(), meta: Some(new) };
-        self.put(path, Node::new(layer, what), meter)
+        let kind = NodeKind::Directory { children: BTreeMap::new(), meta: Some(new) };
+        self.put(path, Node::new(layer, kind), meter)
     }
 
     fn put(&mut self, path: &[u8], node: Node, meter: &Meter) -> Result<(), LayerError> {
@@ -282,20 +289,20 @@ impl Tree {
         node: Node,
         meter: &Meter,
     ) -> Result<usize, LayerError> {
-        let own = match &node.what {
-            What::Directory { .. } => {
+        let own = match &node.kind {
+            NodeKind::Directory { .. } => {
                 meter.charge(Quantity::Entries, 1)?;
                 DIRECTORY
             }
-            What::Symlink(_, target) => heap(target.len()),
-            What::Other(_) | What::Device => 0,
+            NodeKind::Symlink(_, target) => heap(target.len()),
+            NodeKind::Other(_) | NodeKind::Device => 0,
         };
         meter.charge(Quantity::Memory, NODE + heap(name.len()) + own)?;
         let at = self.nodes.len();
         self.nodes.push(node);
         let before = self.children_mut(parent).insert(name.into(), at);
         // Files are in nobody's way.
-        if before.is_some_and(|at| !matches!(self.nodes[at].what, What::Other(_))) {
+        if before.is_some_and(|at| !matches!(self.nodes[at].kind, NodeKind::Other(_))) {
             self.last.at = None;
         }
         Ok(at)
@@ -322,7 +329,8 @@ impl Tree {
     fn remove_below(&mut self, at: usize, layer: u32) {
         let mut todo = vec![at];
         while let Some(at) = todo.pop() {
-            let Node { cleared, what: What::Directory { children, .. }, .. } = &mut self.nodes[at]
+            let Node { cleared, kind: NodeKind::Directory { children, .. }, .. } =
+                &mut self.nodes[at]
             else {
                 continue;
             };
@@ -339,15 +347,15 @@ impl Tree {
     }
 
     fn children(&self, at: usize) -> &BTreeMap<Box<[u8]>, usize> {
-        match &self.nodes[at].what {
-            What::Directory { children, .. } => children,
+        match &self.nodes[at].kind {
+            NodeKind::Directory { children, .. } => children,
             _ => unreachable!("only directories are walked into"),
         }
     }
 
     fn children_mut(&mut self, at: usize) -> &mut BTreeMap<Box<[u8]>, usize> {
-        match &mut self.nodes[at].what {
-            What::Directory { children, .. } => children,
+        match &mut self.nodes[at].kind {
+            NodeKind::Directory { children, .. } => children,
             _ => unreachable!("only directories are walked into"),
         }
     }
@@ -364,7 +372,7 @@ impl Tree {
             return Ok(None);
         }
         let (parent, name) = split(path);
-        if let Last { layer: at_layer, path: known, at: Some(at) } = &self.last {
+        if let LastParent { layer: at_layer, path: known, at: Some(at) } = &self.last {
             if *at_layer == layer && known == parent {
                 return Ok(Some((*at, name)));
             }
@@ -423,9 +431,9 @@ impl Tree {
             }
             let here = *trail.last().expect("starts with the root");
             let found = self.children(here).get(name).copied();
-            match found.map(|at| (at, &self.nodes[at].what)) {
-                Some((at, What::Directory { .. })) => trail.push(at),
-                Some((at, What::Symlink(_, target))) => {
+            match found.map(|at| (at, &self.nodes[at].kind)) {
+                Some((at, NodeKind::Directory { .. })) => trail.push(at),
+                Some((at, NodeKind::Symlink(_, target))) => {
                     links += 1;
                     meter.charge(Quantity::Steps, steps + target.len() as u64 / BYTES_OF_A_STEP)?;
                     steps = 0;
@@ -443,7 +451,7 @@ impl Tree {
                         return Ok(None);
                     };
                     let name: Box<[u8]> = name.into();
-                    let node = Node::new(layer, What::empty());
+                    let node = Node::new(layer, NodeKind::empty());
                     trail.push(self.insert(here, &name, node, meter)?);
                 }
             }
@@ -456,8 +464,8 @@ impl Tree {
     }
 
     fn target(&self, link: usize) -> &[u8] {
-        match &self.nodes[link].what {
-            What::Symlink(_, target) => target,
+        match &self.nodes[link].kind {
+            NodeKind::Symlink(_, target) => target,
             _ => unreachable!("a link stays one"),
         }
     }

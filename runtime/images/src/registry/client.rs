@@ -14,7 +14,7 @@ use super::certificates::Certificates;
 use super::credentials::{Credentials, warn_once};
 use super::date::date;
 use super::manifest::{ACCEPT, Descriptor, Document};
-use super::redirects::Elsewhere;
+use super::redirects::CrossOrigin;
 use super::{Blob, RegistryError, Settings, paced};
 use crate::digest;
 use crate::uri::{Reference, hex_of};
@@ -220,7 +220,7 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        response.extensions_mut().get_or_insert_with(|| Elsewhere(host));
+        response.extensions_mut().get_or_insert_with(|| CrossOrigin(host));
         Err(self.refusal(response, what))
     }
 
@@ -311,7 +311,7 @@ impl Client {
         let mut response = send(header.as_deref())?;
         // A token may have ended, and who wants one may want a password for what it is for.
         for _ in 0..LOGINS {
-            let ours = response.extensions().get::<Elsewhere>().is_none();
+            let ours = response.extensions().get::<CrossOrigin>().is_none();
             if response.status() != StatusCode::UNAUTHORIZED || !ours {
                 break;
             }
@@ -438,7 +438,7 @@ impl Client {
         }
         let (registry, hint) = match response.extensions().get() {
             None => (self.host.clone(), self.hint()),
-            Some(Elsewhere(host)) => {
+            Some(CrossOrigin(host)) => {
                 let server = format!("{host}, where {} redirects to,", self.host);
                 (server, "no credentials are sent there".to_owned())
             }

@@ -35,8 +35,9 @@ struct Auth {
     identitytoken: Option<String>,
 }
 
+/// The answer of a credential helper.
 #[derive(Deserialize)]
-struct Helped {
+struct HelperAnswer {
     #[serde(rename = "Username")]
     user: String,
     #[serde(rename = "Secret")]
@@ -180,11 +181,11 @@ fn ask(name: &str, host: &str) -> Result<Credential, CredentialError> {
         let text = String::from_utf8_lossy(&output.stdout);
         return Err(failed(text.lines().next().unwrap_or("it failed").to_owned()));
     }
-    let helped: Helped =
+    let answer: HelperAnswer =
         serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
-    Ok(match helped.user.as_str() {
-        "<token>" => Credential::Identity(helped.secret),
-        _ => Credential::Password { user: helped.user, password: helped.secret.into_bytes() },
+    Ok(match answer.user.as_str() {
+        "<token>" => Credential::Identity(answer.secret),
+        _ => Credential::Password { user: answer.user, password: answer.secret.into_bytes() },
     })
 }
 

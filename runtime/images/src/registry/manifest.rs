@@ -80,9 +80,9 @@ pub struct Document {
     pub bytes: Vec<u8>,
 }
 
-/// What a document says.
+/// A manifest that was read: an image's, or an index of such.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum Manifest {
     /// One image.
     Image(Image),
     /// One image for each kind of machine.
@@ -125,9 +125,10 @@ pub enum ManifestError {
     Layers(usize),
 }
 
+/// The fields of an image's manifest or of an index, before they are checked.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct RawManifest {
     #[serde(default, deserialize_with = "nullable")]
     schema_version: u64,
     config: Option<Descriptor>,
@@ -157,13 +158,15 @@ impl Document {
     ///
     /// # Errors
     /// [`ManifestError`].
-    pub fn meaning(&self) -> Result<Meaning, ManifestError> {
-        let wire: Wire = serde_json::from_slice(&self.bytes)
+    pub fn manifest(&self) -> Result<Manifest, ManifestError> {
+        let raw: RawManifest = serde_json::from_slice(&self.bytes)
             .map_err(|source| ManifestError::Malformed { digest: self.digest.clone(), source })?;
-        match wire {
-            Wire { manifests: Some(manifests), config: None, .. } => Ok(Meaning::Index(manifests)),
+        match raw {
+            RawManifest { manifests: Some(manifests), config: None, .. } => {
+                Ok(Manifest::Index(manifests))
+            }
             // An image of nothing has no layers, which Go writes as null.
-            Wire { config: Some(config), layers, manifests: None, .. } => {
+            RawManifest { config: Some(config), layers, manifests: None, .. } => {
                 let layers = layers.unwrap_or_default();
                 if layers.len() > LAYERS {
                     return Err(ManifestError::Layers(layers.len()));
@@ -171,9 +174,11 @@ impl Document {
                 for descriptor in layers.iter().chain([&config]) {
                     descriptor.check()?;
                 }
-                Ok(Meaning::Image(Image { config, layers }))
+                Ok(Manifest::Image(Image { config, layers }))
             }
-            Wire { schema_version: 1, .. } => Err(ManifestError::Schema1(self.digest.clone())),
+            RawManifest { schema_version: 1, .. } => {
+                Err(ManifestError::Schema1(self.digest.clone()))
+            }
             _ => Err(ManifestError::NoImage(self.digest.clone())),
         }
     }
@@ -211,13 +216,13 @@ mod tests {
                 "layers": null, "annotations": null}}"#,
             "a".repeat(64)
         );
-        let Ok(Meaning::Image(image)) = document(&text).meaning() else { panic!("an image") };
+        let Ok(Manifest::Image(image)) = document(&text).manifest() else { panic!("an image") };
         assert_eq!((image.layers.len(), image.config.size), (0, 0));
         let text = r#"{"manifests": [{"digest": null, "size": 1,
             "platform": {"os": null, "architecture": null, "variant": null}}]}"#;
-        let Ok(Meaning::Index(index)) = document(text).meaning() else { panic!("an index") };
+        let Ok(Manifest::Index(index)) = document(text).manifest() else { panic!("an index") };
         assert_eq!(index[0].platform, Some(Platform::default()));
-        assert!(document(r#"{"config": null, "layers": null}"#).meaning().is_err());
+        assert!(document(r#"{"config": null, "layers": null}"#).manifest().is_err());
     }
 
     #[test]
@@ -233,7 +238,7 @@ mod tests {
             digest("b"),
             digest("c"),
         );
-        let Ok(Meaning::Index(index)) = document(&text).meaning() else { panic!("an index") };
+        let Ok(Manifest::Index(index)) = document(&text).manifest() else { panic!("an index") };
         assert_eq!(
             candidates(&index, &Machine::new(Some("amd64"))).unwrap()[0].digest,
             digest("b")
@@ -248,13 +253,13 @@ mod tests {
     #[test]
     fn a_digest_that_is_a_path_is_refused() {
         let text = r#"{"config": {"digest": "sha256:../../x", "size": 1}, "layers": []}"#;
-        assert!(document(text).meaning().unwrap_err().to_string().contains("cannot be checked"));
+        assert!(document(text).manifest().unwrap_err().to_string().contains("cannot be checked"));
     }
 
     proptest! {
         #[test]
         fn any_text_is_an_error_or_not(text in "\\PC{0,200}") {
-            let _ = document(&text).meaning();
+            let _ = document(&text).manifest();
         }
     }
 }

@@ -43,7 +43,7 @@ pub use authorities::Authorities;
 pub use client::Client;
 pub use credentials::{Credential, CredentialError, Credentials};
 pub use error::RegistryError;
-pub use manifest::{Descriptor, Document, Image, ManifestError, Meaning, Platform};
+pub use manifest::{Descriptor, Document, Image, Manifest, ManifestError, Platform};
 pub use platform::{Machine, architecture, candidates};
 pub use proxies::Proxies;
 pub use settings::{Pace, Settings};

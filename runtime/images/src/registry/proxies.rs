@@ -12,7 +12,7 @@ use ureq::http::Uri;
 pub struct Proxies {
     http: Option<String>,
     https: Option<String>,
-    direct: Vec<Direct>,
+    direct: Vec<NoProxyRule>,
 }
 
 impl std::fmt::Debug for Proxies {
@@ -42,7 +42,7 @@ impl Proxies {
             direct: first(&["no_proxy", "NO_PROXY"])
                 .unwrap_or_default()
                 .split([',', ' ', '\t', '\n'])
-                .filter_map(Direct::parse)
+                .filter_map(NoProxyRule::parse)
                 .collect(),
         }
     }
@@ -67,15 +67,16 @@ impl Proxies {
     }
 }
 
-/// An item of `no_proxy`.
+/// An item of `no_proxy`: requests that it covers go without a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Direct {
-    what: What,
+struct NoProxyRule {
+    pattern: HostPattern,
     port: Option<u16>,
 }
 
+/// The hosts that a rule covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum What {
+enum HostPattern {
     Everything,
     /// A domain and what is in it.
     Name(String),
@@ -83,12 +84,12 @@ enum What {
     Network(IpAddr, u32),
 }
 
-impl Direct {
+impl NoProxyRule {
     /// `*`, a name or an address, with a port or without, or a network such as `10.0.0.0/8`.
-    fn parse(item: &str) -> Option<Direct> {
+    fn parse(item: &str) -> Option<NoProxyRule> {
         let item = item.trim();
         if let Some(network) = network(item) {
-            return Some(Direct { what: network, port: None });
+            return Some(NoProxyRule { pattern: network, port: None });
         }
         let (host, port) = match item.rsplit_once(':') {
             Some((host, port)) if item.parse::<IpAddr>().is_err() => match port.parse() {
@@ -100,25 +101,25 @@ impl Direct {
         };
         let host = bare(host.strip_prefix("*.").unwrap_or(host));
         let host = host.trim_start_matches('.');
-        let what = match host.parse::<IpAddr>() {
-            Ok(address) => What::Network(address, 128),
-            Err(_) if host == "*" => What::Everything,
+        let pattern = match host.parse::<IpAddr>() {
+            Ok(address) => HostPattern::Network(address, 128),
+            Err(_) if host == "*" => HostPattern::Everything,
             Err(_) if host.is_empty() => return None,
-            Err(_) => What::Name(host.to_owned()),
+            Err(_) => HostPattern::Name(host.to_owned()),
         };
-        Some(Direct { what, port })
+        Some(NoProxyRule { pattern, port })
     }
 
     fn covers(&self, host: &str, port: u16) -> bool {
         if self.port.is_some_and(|own| own != port) {
             return false;
         }
-        match &self.what {
-            What::Everything => true,
-            What::Name(name) => host
+        match &self.pattern {
+            HostPattern::Everything => true,
+            HostPattern::Name(name) => host
                 .strip_suffix(name.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
-            What::Network(network, bits) => match (network, host.parse()) {
+            HostPattern::Network(network, bits) => match (network, host.parse()) {
                 (IpAddr::V4(network), Ok(IpAddr::V4(host))) => {
                     (network.to_bits() ^ host.to_bits()).leading_zeros() >= (*bits).min(32)
                 }
@@ -131,11 +132,11 @@ impl Direct {
     }
 }
 
-fn network(item: &str) -> Option<What> {
+fn network(item: &str) -> Option<HostPattern> {
     let (address, bits) = item.split_once('/')?;
     let (address, bits): (IpAddr, u32) = (bare(address).parse().ok()?, bits.parse().ok()?);
     let most = if address.is_ipv4() { 32 } else { 128 };
-    (bits <= most).then_some(What::Network(address, bits))
+    (bits <= most).then_some(HostPattern::Network(address, bits))
 }
 
 /// Without the brackets of an address, the dot behind a whole name, and capitals.

@@ -11,14 +11,15 @@ const REDIRECTS: u32 = 8;
 /// No text of a redirect that is worth its connection is longer.
 const TEXT_LIMIT: u64 = 16 << 10;
 
-/// With a response that is another server's, its host. What it asks for is not the registry's wish.
+/// Marks a response that came from another origin than the registry's, and holds that host. Credentials that
+/// such a server asks for are not the registry's wish.
 #[derive(Clone)]
-pub(super) struct Elsewhere(pub(super) String);
+pub(super) struct CrossOrigin(pub(super) String);
 
 impl Client {
     /// The answer to a request without a body. Where it leads to another scheme, host or port, it
     /// goes without its `Authorization`, and through the proxy for that place.
-    /// [`Elsewhere`] is then with it.
+    /// [`CrossOrigin`] is then with it.
     pub(super) fn send(&self, mut request: Request<()>) -> Result<Response<Body>, Error> {
         let first = request.uri().clone();
         for _ in 0..=REDIRECTS {
@@ -36,8 +37,8 @@ impl Client {
             };
             let Some(location) = location else {
                 if origin(request.uri()) != origin(&first) {
-                    let elsewhere = Elsewhere(shown(request.uri()));
-                    response.extensions_mut().insert(elsewhere);
+                    let cross_origin = CrossOrigin(shown(request.uri()));
+                    response.extensions_mut().insert(cross_origin);
                 }
                 return Ok(response);
             };

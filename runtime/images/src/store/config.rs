@@ -45,7 +45,7 @@ impl StoreConfig {
 
     /// The directory that is the caller's own.
     pub(super) fn own_path(&self) -> Result<PathBuf, StoreError> {
-        check_way(&self.path)?;
+        refuse_others_links(&self.path)?;
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.mode() & 0o1002 == 0o1002 => {
                 let own = self.path.join(nix::unistd::geteuid().to_string());
@@ -66,10 +66,10 @@ impl StoreConfig {
     }
 }
 
-/// Refuses a way through a symbolic link that somebody put where everybody can put something: it
+/// Refuses a path through a symbolic link that somebody else put where everybody can put something: it
 /// leads to wherever they want our files to be made, and collected. (`fs.protected_symlinks` is
 /// much the same, where it is on.)
-pub(super) fn check_way(path: &Path) -> Result<(), StoreError> {
+pub(super) fn refuse_others_links(path: &Path) -> Result<(), StoreError> {
     let own = nix::unistd::geteuid().as_raw();
     for place in path.ancestors() {
         let Ok(link) = fs::symlink_metadata(place) else { continue };

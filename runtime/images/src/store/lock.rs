@@ -17,57 +17,57 @@ const RENEW: Duration = Duration::from_secs(5);
 const STALE: Duration = Duration::from_secs(30);
 const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
-/// A lock that is held; released when dropped.
+/// A lock file that we hold; dropping it removes the file.
 #[derive(Debug)]
-pub struct Lock {
+pub struct FileLock {
     path: PathBuf,
     content: String,
     stop: Option<Sender<()>>,
     renewer: Option<JoinHandle<()>>,
 }
 
-/// How waiting for a lock ended.
+/// How waiting for a lock file ended, which stands for something that is being made.
 #[derive(Debug)]
-pub enum Waited<T> {
-    /// The lock is ours: make it.
-    Locked(Lock),
+pub enum LockOutcome<T> {
+    /// The lock is ours: the caller makes it.
+    Locked(FileLock),
     /// Somebody else has made it.
-    There(T),
+    Made(T),
     /// Somebody else is still making it, and was waited for long enough: everybody makes their own.
-    Alone,
+    TimedOut,
 }
 
-impl Lock {
+impl FileLock {
     pub(super) fn acquire<T>(
         path: &Path,
         scratch: &Path,
         patience: Duration,
         mut there: impl FnMut() -> Result<Option<T>, StoreError>,
-    ) -> Result<Waited<T>, StoreError> {
+    ) -> Result<LockOutcome<T>, StoreError> {
         let content = usage::signature();
-        let mut seen: Option<(Sight, Instant)> = None;
+        let mut seen: Option<(LockFileState, Instant)> = None;
         let mut pause = POLL.0;
         let begin = Instant::now();
         loop {
             if let Some(found) = there()? {
-                return Ok(Waited::There(found));
+                return Ok(LockOutcome::Made(found));
             }
             let pending = Pending::new(scratch)?;
             pending.write_all(content.as_bytes())?;
             match pending.publish_new(path, 0o600) {
                 Ok(()) => {
-                    let lock = Lock::hold(path, content);
+                    let lock = FileLock::hold(path, content);
                     // It may have been made between the look and the lock.
                     return Ok(match there()? {
-                        Some(found) => Waited::There(found),
-                        None => Waited::Locked(lock),
+                        Some(found) => LockOutcome::Made(found),
+                        None => LockOutcome::Locked(lock),
                     });
                 }
                 Err(StoreError::File { source, .. })
                     if source.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
-            let Some(now) = Sight::of(path) else { continue };
+            let Some(now) = LockFileState::of(path) else { continue };
             match &seen {
                 Some((before, since)) if *before == now => {
                     if since.elapsed() >= STALE {
@@ -81,32 +81,32 @@ impl Lock {
                 continue;
             }
             if begin.elapsed() >= patience {
-                return Ok(Waited::Alone);
+                return Ok(LockOutcome::TimedOut);
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(POLL.1);
         }
     }
 
-    fn hold(path: &Path, content: String) -> Lock {
+    fn hold(path: &Path, content: String) -> FileLock {
         let (stop, stopped) = channel();
         let renewed = path.to_owned();
         let renewer = std::thread::Builder::new()
             .name("lock".to_owned())
             .spawn(move || renew(&renewed, &stopped))
             .ok();
-        Lock { path: path.to_owned(), content, stop: Some(stop), renewer }
+        FileLock { path: path.to_owned(), content, stop: Some(stop), renewer }
     }
 }
 
-impl Drop for Lock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(renewer) = self.renewer.take() {
             let _ = renewer.join();
         }
         // Somebody may have taken us for dead and have it now.
-        if Sight::of(&self.path).is_some_and(|now| now.content == self.content) {
+        if LockFileState::of(&self.path).is_some_and(|now| now.content == self.content) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -120,31 +120,31 @@ fn renew(path: &Path, stopped: &Receiver<()>) {
     }
 }
 
-/// A lock file as it was seen.
+/// The content and the time of a lock file at one moment: its holder renews the time while it lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Sight {
+struct LockFileState {
     content: String,
     modified: Option<SystemTime>,
 }
 
-impl Sight {
-    fn of(path: &Path) -> Option<Sight> {
+impl LockFileState {
+    fn of(path: &Path) -> Option<LockFileState> {
         let file = open_plain(path).ok()?;
         let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
         let mut content = String::new();
         file.take(4096).read_to_string(&mut content).ok()?;
-        Some(Sight { content, modified })
+        Some(LockFileState { content, modified })
     }
 }
 
 /// Removes a dead holder's lock. Of several who try, one gets it; should that have been a new
 /// holder's lock after all, it is put back, and if that fails two make the same thing, which
 /// costs time and nothing else.
-fn break_lock(path: &Path, dead: &Sight) {
+fn break_lock(path: &Path, dead: &LockFileState) {
     let Some(directory) = path.parent() else { return };
     let aside = super::file::unique(directory);
     if fs::rename(path, &aside).is_ok() {
-        if Sight::of(&aside).is_some_and(|now| now.content != dead.content) {
+        if LockFileState::of(&aside).is_some_and(|now| now.content != dead.content) {
             let _ = fs::hard_link(&aside, path);
         }
         let _ = fs::remove_file(&aside);
@@ -163,11 +163,11 @@ mod tests {
     fn nobody_is_waited_for_without_an_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let held = Lock::acquire(&path, folder.path(), LONG, none).unwrap();
+        let held = FileLock::acquire(&path, folder.path(), LONG, none).unwrap();
         let start = Instant::now();
         let short = Duration::from_millis(300);
-        let waited = Lock::acquire(&path, folder.path(), short, none).unwrap();
-        assert!(matches!(waited, Waited::Alone));
+        let waited = FileLock::acquire(&path, folder.path(), short, none).unwrap();
+        assert!(matches!(waited, LockOutcome::TimedOut));
         assert!(start.elapsed() >= short && start.elapsed() < Duration::from_secs(10));
         drop(waited);
         assert!(path.exists(), "the lock is still its holder's");
@@ -191,7 +191,7 @@ mod tests {
                 looks.push(opened.read_events().is_ok_and(|events| !events.is_empty()));
                 Ok(None::<()>)
             };
-            assert!(matches!(store.lock("name", 0, look).unwrap(), Waited::Locked(_)));
+            assert!(matches!(store.lock("name", 0, look).unwrap(), LockOutcome::Locked(_)));
             assert_eq!(looks, [true, true], "{directory}: before the lock, and with it");
         }
     }
@@ -209,8 +209,8 @@ mod tests {
             for _ in 0..20 {
                 scope.spawn(|| {
                     let there = || Ok(made.exists().then_some(()));
-                    if let Waited::Locked(_lock) =
-                        Lock::acquire(&path, folder.path(), LONG, there).unwrap()
+                    if let LockOutcome::Locked(_lock) =
+                        FileLock::acquire(&path, folder.path(), LONG, there).unwrap()
                     {
                         makers.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                         std::thread::sleep(Duration::from_millis(100));
@@ -232,8 +232,8 @@ mod tests {
         child.wait().unwrap();
         fs::write(&path, dead).unwrap();
         let start = Instant::now();
-        let waited = Lock::acquire(&path, folder.path(), LONG, none).unwrap();
-        assert!(matches!(waited, Waited::Locked(_)));
+        let waited = FileLock::acquire(&path, folder.path(), LONG, none).unwrap();
+        assert!(matches!(waited, LockOutcome::Locked(_)));
         assert!(start.elapsed() < STALE, "it was not seen to be dead");
     }
 }

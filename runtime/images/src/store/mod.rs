@@ -26,7 +26,7 @@ pub use error::StoreError;
 pub use file::{Pending, new_mode, place};
 pub use gc::{Collected, Policy};
 pub use image::{Record, StoredImage};
-pub use lock::{Lock, Waited};
+pub use lock::{FileLock, LockOutcome};
 pub use scratch::Scratch;
 pub use space::Space;
 pub use usage::{Usage, mark_use};
@@ -84,7 +84,7 @@ impl Store {
         let root = config.own_path()?;
         make_directory(&root, 0o700)?;
         // Again: what is there now is ours, and stays.
-        config::check_way(&root)?;
+        config::refuse_others_links(&root)?;
         let public = check_owner(&root)?;
         for (name, mode) in [
             (IMAGES, 0o755),
@@ -215,13 +215,13 @@ impl Store {
         name: &str,
         size: u64,
         mut there: impl FnMut() -> Result<Option<T>, StoreError>,
-    ) -> Result<Waited<T>, StoreError> {
+    ) -> Result<LockOutcome<T>, StoreError> {
         /// Slower than any registry near a cluster, bytes in a second.
         const RATE: u64 = 4 << 20;
         let longest = self.config.patience.saturating_mul(30);
         let patience = self.config.patience + Duration::from_secs(size / RATE);
         let path = self.root.join(LOCKS).join(name);
-        Lock::acquire(&path, &self.scratch(), patience.min(longest), || {
+        FileLock::acquire(&path, &self.scratch(), patience.min(longest), || {
             self.forget_what_was_absent();
             there()
         })

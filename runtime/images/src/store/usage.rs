@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 
-use linux::sys::{Lock, flock};
+use linux::sys::{FlockKind, flock};
 
 use super::leases;
 
@@ -45,7 +45,7 @@ fn sum(directory: &Path) -> (u64, u64) {
 pub(super) fn hold(file: &File) {
     // The collector holds its lock for a moment only. A file system without locks has leases.
     for _ in 0..20 {
-        match flock(file, Lock::TryShared) {
+        match flock(file, FlockKind::TryShared) {
             Ok(false) => std::thread::sleep(Duration::from_millis(1)),
             _ => return,
         }
@@ -55,7 +55,7 @@ pub(super) fn hold(file: &File) {
 /// Whether nobody on any node that shares locks with this one holds the image.
 pub(super) fn is_free(file: &File) -> bool {
     // Where there are no locks, nobody holds one.
-    flock(file, Lock::TryExclusive).unwrap_or(true)
+    flock(file, FlockKind::TryExclusive).unwrap_or(true)
 }
 
 /// Tells the store that an image is being started: called with every opened image, does nothing

@@ -16,13 +16,13 @@ use super::{Cli, CliError};
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    what: What,
+    what: GeneratedKind,
     /// Where to; made if need be
     directory: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum What {
+enum GeneratedKind {
     /// pyxis.1, pyxis-VERB.1 and pyxis.toml.5
     Man,
     /// For bash, zsh and fish
@@ -34,8 +34,8 @@ impl GenerateArgs {
         let failed = |source| CliError::Generate { path: self.directory.clone(), source };
         fs::create_dir_all(&self.directory).map_err(failed)?;
         match self.what {
-            What::Man => manual(&self.directory),
-            What::Completions => completions(&self.directory),
+            GeneratedKind::Man => manual(&self.directory),
+            GeneratedKind::Completions => completions(&self.directory),
         }
         .map_err(failed)?;
         Ok(ExitCode::SUCCESS)
@@ -83,7 +83,7 @@ fn settings() -> String {
         italic(FILE),
         roman(
             " sets what neither the command line nor the environment sets. It need not exist. \
-             What it does not set either, enroot's configuration may: enroot.conf and \
+             GeneratedKind it does not set either, enroot's configuration may: enroot.conf and \
              enroot.conf.d/*.conf in the directory that sysconf names, by enroot's rules. \
              In paths, %u stands for the user's uid, %g for the gid, %U for the name, %h for the \
              home directory and %% for a percent sign. ",

@@ -26,7 +26,7 @@ pub(crate) struct PullArgs {
     arch: Option<String>,
     /// When to ask the registry which image a tag names [default: the site's, or always]
     #[arg(long, value_enum)]
-    policy: Option<When>,
+    policy: Option<PullWhen>,
     /// The digest that the tag has been found to name: it is not looked up again
     #[arg(long, value_name = "DIGEST")]
     resolved: Option<String>,
@@ -42,18 +42,18 @@ pub(crate) struct PullArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum When {
+enum PullWhen {
     Always,
     Missing,
     Never,
 }
 
 /// The policy of the command line, or else the site's.
-fn policy(given: Option<When>, settings: &Settings) -> PullPolicy {
+fn policy(given: Option<PullWhen>, settings: &Settings) -> PullPolicy {
     match given {
-        Some(When::Always) => PullPolicy::Always,
-        Some(When::Missing) => PullPolicy::Missing,
-        Some(When::Never) => PullPolicy::Never,
+        Some(PullWhen::Always) => PullPolicy::Always,
+        Some(PullWhen::Missing) => PullPolicy::Missing,
+        Some(PullWhen::Never) => PullPolicy::Never,
         None => settings.pull_policy,
     }
 }

@@ -96,12 +96,12 @@ pub(crate) struct StartArgs {
     words: Vec<OsString>,
     /// What no argument can say.
     #[arg(skip)]
-    asked: Option<Asked>,
+    asked: Option<RequestOnly>,
 }
 
-/// What the plugin asks for and arguments have no word for.
+/// What a request asks for and the command line has no argument for.
 #[derive(Clone, Debug)]
-struct Asked {
+struct RequestOnly {
     mounts: Vec<Entry>,
     /// Whether the first word is a file's, or else a container's.
     is_file: bool,
@@ -204,7 +204,7 @@ impl StartArgs {
             entrypoint: start.entrypoint,
             env: start.env.into_iter().map(OsStr::to_owned).collect(),
             words: vec![word.to_owned()],
-            asked: Some(Asked { mounts, is_file }),
+            asked: Some(RequestOnly { mounts, is_file }),
             ..StartArgs::default()
         })
     }

@@ -59,7 +59,7 @@ pub(super) fn answer(mut command: Command) -> Result<String, String> {
     let child = command.spawn().map_err(wrong);
     // The command holds the pipe's other end open as long as it lives.
     drop(command);
-    let mut asked = Asked { child: child?, pipe: reader.into(), text: Vec::new() };
+    let mut asked = RunningProgram { child: child?, pipe: reader.into(), text: Vec::new() };
     let heard = asked.listen(Instant::now() + PATIENCE);
     match heard {
         Ok(()) => Ok(String::from_utf8_lossy(&asked.text).into_owned()),
@@ -70,13 +70,14 @@ pub(super) fn answer(mut command: Command) -> Result<String, String> {
     }
 }
 
-struct Asked {
+/// A program that was started, and what it has printed so far.
+struct RunningProgram {
     child: Child,
     pipe: File,
     text: Vec<u8>,
 }
 
-impl Asked {
+impl RunningProgram {
     fn listen(&mut self, deadline: Instant) -> io::Result<()> {
         let mut open = true;
         loop {

@@ -56,7 +56,7 @@ fn nearest(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{EnrootConf, Remark, enroot::Said};
+    use crate::settings::{EnrootConf, Remark, enroot::Assignment};
 
     #[test]
     fn lines_without_effect_are_named_with_their_place() {
@@ -65,7 +65,7 @@ mod tests {
         for (line, name) in
             [(3, "ENROOT_GZIP_PROGRAM"), (4, "ENROOT_MOUNT_HMOE"), (5, "ENROOT_MOUNT_HOME")]
         {
-            let said = Said { value: "x".into(), path: path.into(), line };
+            let said = Assignment { value: "x".into(), path: path.into(), line };
             conf.variables.insert(name.into(), said);
         }
         let problem = "why".to_owned();

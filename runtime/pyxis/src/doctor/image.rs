@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use containers::cdi::{Action, Edits};
-use containers::devices::{Said, Seen, SeenDriver, Wanted, look};
+use containers::devices::{ContainerVariables, DriverSummary, NodeDevices, Wanted, look};
 use linux::environ::{self, Environ};
 use squashfs::Kind;
 
@@ -88,7 +88,7 @@ pub fn examine_image(path: &Path, wanted: &Wanted, environ: &Environ) -> io::Res
     let tree = Tree::open(path)?;
     let lines = tree.read("/etc/environment").unwrap_or_default();
     let lines = environ::of_image(&lines, environ);
-    let seen = look(wanted, environ, Said { image: &lines, others: b"" });
+    let seen = look(wanted, environ, ContainerVariables { image: &lines, others: b"" });
     let variables: Environ = environ::entries(&lines).collect();
     let get = |name: &str| {
         let value = variables.get(std::ffi::OsStr::new(name))?.to_str()?;
@@ -103,7 +103,7 @@ pub fn examine_image(path: &Path, wanted: &Wanted, environ: &Environ) -> io::Res
     Ok(report)
 }
 
-fn describe_node(seen: &Seen, report: &mut Report) {
+fn describe_node(seen: &NodeDevices, report: &mut Report) {
     let Some(driver) = &seen.driver else {
         report.ok("node-driver", "this node has no NVIDIA driver");
         return;
@@ -128,7 +128,7 @@ fn describe_node(seen: &Seen, report: &mut Report) {
 }
 
 fn describe_choice(
-    seen: &Seen,
+    seen: &NodeDevices,
     wanted: &Wanted,
     environ: &Environ,
     of_image: &dyn Fn(&str) -> Option<String>,
@@ -151,7 +151,8 @@ fn describe_choice(
             let mut all = environ.clone();
             all.insert(VISIBLE.into(), "all".into());
             // What it would come to, in a job with GPUs.
-            if let (Some(_), Ok(edits)) = (&seen.driver, look(wanted, &all, Said::default()).chosen)
+            if let (Some(_), Ok(edits)) =
+                (&seen.driver, look(wanted, &all, ContainerVariables::default()).chosen)
             {
                 report.ok("image-devices-all", format!("with {VISIBLE}=all: {}", summary(&edits)));
             }
@@ -177,7 +178,12 @@ fn summary(edits: &Edits) -> String {
 }
 
 /// Whether the image's CUDA is one for this driver.
-fn describe_cuda(tree: &Tree, driver: &SeenDriver, of_variable: Option<&str>, report: &mut Report) {
+fn describe_cuda(
+    tree: &Tree,
+    driver: &DriverSummary,
+    of_variable: Option<&str>,
+    report: &mut Report,
+) {
     let of_file = || {
         let text = String::from_utf8(tree.read("/usr/local/cuda/version.json")?).ok()?;
         let document: serde_json::Value = serde_json::from_str(&text).ok()?;

@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use linux::sys::{Lock, flock};
+use linux::sys::{FlockKind, flock};
 use linux::xattr;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
@@ -94,14 +94,14 @@ impl Place {
     fn locks(&self) -> io::Result<()> {
         let held = self.file("lock", "")?;
         let other = File::open(self.0.join("lock"))?;
-        if !flock(&held, Lock::TryExclusive)? {
+        if !flock(&held, FlockKind::TryExclusive)? {
             return Err(io::Error::other("a lock that nobody holds is not given"));
         }
-        if flock(&other, Lock::TryExclusive)? {
+        if flock(&other, FlockKind::TryExclusive)? {
             return Err(io::Error::other("two have the same lock"));
         }
         drop(held);
-        match flock(&other, Lock::TryExclusive)? {
+        match flock(&other, FlockKind::TryExclusive)? {
             true => Ok(()),
             false => Err(io::Error::other("a lock outlives who held it")),
         }

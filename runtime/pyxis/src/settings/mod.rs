@@ -28,7 +28,7 @@ pub use enroot::{EnrootConf, Remark, Shell};
 pub use error::SettingsError;
 pub use file::{FILE, User, parse};
 pub use layers::{Layer, Origin, Resolved};
-pub use table::{Otherwise, SETTINGS, Setting};
+pub use table::{DefaultValue, SETTINGS, Setting};
 pub use value::{Kind, Value, is_yes};
 
 use table::{Id, base, place};

@@ -9,9 +9,9 @@ use linux::environ::Environ;
 use super::value::{Kind, Value};
 use super::variables as v;
 
-/// What holds where nobody has said anything.
+/// The value of a setting that nobody has set.
 #[derive(Clone, Copy)]
-pub enum Otherwise {
+pub enum DefaultValue {
     /// This, as an environment variable would have it.
     Is(&'static str),
     /// Nothing, or what cannot be said in a value; in words.
@@ -31,7 +31,7 @@ pub struct Setting {
     /// The environment variable that takes precedence over the file.
     pub variable: &'static str,
     /// What holds without either.
-    pub default: Otherwise,
+    pub default: DefaultValue,
     /// What it is for.
     pub about: &'static str,
 }
@@ -40,20 +40,20 @@ impl Setting {
     /// The default in words, or as a value of the file.
     pub fn default_in_words(&self) -> String {
         match self.default {
-            Otherwise::Is(text) => {
+            DefaultValue::Is(text) => {
                 let value = self.kind.read_text(OsStr::new(text));
                 value.map_or_else(|error| error, |value| value.to_toml())
             }
-            Otherwise::Unset(words) | Otherwise::Place(_, words) => words.to_owned(),
+            DefaultValue::Unset(words) | DefaultValue::Place(_, words) => words.to_owned(),
         }
     }
 
     /// The default as a value, where there is one.
     pub(super) fn default_value(&self, environ: &Environ) -> Option<Value> {
         match self.default {
-            Otherwise::Is(text) => self.kind.read_text(OsStr::new(text)).ok(),
-            Otherwise::Unset(_) => None,
-            Otherwise::Place(place, _) => place(environ).map(Value::Path),
+            DefaultValue::Is(text) => self.kind.read_text(OsStr::new(text)).ok(),
+            DefaultValue::Unset(_) => None,
+            DefaultValue::Place(place, _) => place(environ).map(Value::Path),
         }
     }
 }
@@ -76,7 +76,7 @@ macro_rules! settings {
     };
 }
 
-use Otherwise::{Is, Place, Unset};
+use DefaultValue::{Is, Place, Unset};
 
 settings! {
     ["paths"]
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn every_default_is_a_value_of_its_kind() {
         for setting in SETTINGS {
-            if let Otherwise::Is(text) = setting.default {
+            if let DefaultValue::Is(text) = setting.default {
                 let value = setting.kind.read_text(OsStr::new(text));
                 assert!(value.is_ok(), "{}.{}: {value:?}", setting.section, setting.key);
             }

@@ -43,7 +43,7 @@ pub struct SiteError {
 pub fn find(settings: &Settings) -> Result<Site, SiteError> {
     let folders = &settings.folders;
     let (runtime, is_said) = &settings.paths.runtime;
-    let mut found = Found::new(known::FILES, folders.user.as_deref());
+    let mut found = SiteFolders::new(known::FILES, folders.user.as_deref());
     found.needed = needed(settings);
     let mounts = found.lists(&folders.mounts, Kind::Mounts)?;
     let environ = found.lists(&folders.environ, Kind::Environ)?;
@@ -87,7 +87,8 @@ fn variables_of_enroot(settings: &Settings) -> Environ {
     all
 }
 
-struct Found<'a> {
+/// What a site has in enroot's folders, sorted into what is run and what is known.
+struct SiteFolders<'a> {
     /// What enroot comes with.
     table: &'a str,
     /// Those of its hooks that are run all the same.
@@ -100,9 +101,9 @@ struct Found<'a> {
     own: Vec<Standard>,
 }
 
-impl<'a> Found<'a> {
-    fn new(table: &'a str, user: Option<&'a Path>) -> Found<'a> {
-        Found { table, needed: Vec::new(), user, known: Vec::new(), own: Vec::new() }
+impl<'a> SiteFolders<'a> {
+    fn new(table: &'a str, user: Option<&'a Path>) -> SiteFolders<'a> {
+        SiteFolders { table, needed: Vec::new(), user, known: Vec::new(), own: Vec::new() }
     }
 
     /// Mount lists or lists of variables, without those that say what is done anyway.

@@ -99,7 +99,7 @@ fn hooks_that_enroot_comes_with_are_not_run() {
     node.put("etc/hooks.d/10-home.sh", text);
     let changed = node.put("etc/hooks.d/10-shadow.sh", "#!/bin/sh\nexit 2\n");
     let users = node.put("user/hooks.d/10-home.sh", "#!/bin/sh\nexit 3\n");
-    let mut found = Found::new(&table, None);
+    let mut found = SiteFolders::new(&table, None);
     assert_eq!(found.hooks(&folder), [changed, users]);
     assert_eq!(found.known, [Standard::Home]);
     assert_eq!(found.own, [Standard::Shadow, Standard::Home]);
@@ -127,7 +127,7 @@ fn hooks_that_do_something_for_few_steps_are_run_for_these() {
         "275239824e00e61b0a220e61a41791c7e9b4bd726f8b0c27077a338f8131c9dc hooks/50-sharp.sh\n";
     let hook = node.put("etc/hooks.d/50-sharp.sh", text);
     let folder = [node.path("etc/hooks.d")];
-    let mut found = Found::new(table, None);
+    let mut found = SiteFolders::new(table, None);
     assert!(found.hooks(&folder).is_empty());
     found.needed = vec!["50-sharp.sh"];
     assert_eq!(found.hooks(&folder), [hook]);

@@ -15,7 +15,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::libc;
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat, major, minor};
 
-use super::{Attribute, Attributes, Handle, What, WriteError, Writer};
+use super::{Attribute, Attributes, Handle, NewFile, WriteError, Writer};
 
 /// What was found, before it is added.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ impl Writer {
             let stat = fstat(&directory).map_err(failed)?;
             let extended =
                 xattr::of_file(directory.as_fd()).map_err(|e| WriteError::content(&path, e))?;
-            self.add(&path, &attributes(&stat, &extended), What::Directory)?;
+            self.add(&path, &attributes(&stat, &extended), NewFile::Directory)?;
             let mut below = Vec::new();
             for name in names(&directory).map_err(failed)? {
                 let path = if path.is_empty() {
@@ -100,12 +100,12 @@ impl Writer {
             let what = match format {
                 libc::S_IFLNK => {
                     target = readlinkat(directory, name).map_err(failed)?.into_vec();
-                    What::Symlink(&target)
+                    NewFile::Symlink(&target)
                 }
-                libc::S_IFCHR => What::CharacterDevice(major, minor),
-                libc::S_IFBLK => What::BlockDevice(major, minor),
-                libc::S_IFIFO => What::Fifo,
-                libc::S_IFSOCK => What::Socket,
+                libc::S_IFCHR => NewFile::CharacterDevice(major, minor),
+                libc::S_IFBLK => NewFile::BlockDevice(major, minor),
+                libc::S_IFIFO => NewFile::Fifo,
+                libc::S_IFSOCK => NewFile::Socket,
                 _ => return Err(WriteError::entry(path, "it is of no kind that is known")),
             };
             self.add(path, &attributes(&stat, &extended), what)?
@@ -133,7 +133,7 @@ impl Writer {
             xattr::of_file(file.as_fd()).map_err(|error| WriteError::content(path, error))?;
         // No more than there was: it may grow as fast as it is read.
         let mut content = file.take(u64::try_from(stat.st_size).unwrap_or(0));
-        self.add(path, &attributes(&stat, &extended), What::File(&mut content))
+        self.add(path, &attributes(&stat, &extended), NewFile::File(&mut content))
     }
 }
 

@@ -36,7 +36,7 @@ use std::io::{self, Read};
 
 pub use directory::Found;
 pub use error::WriteError;
-pub use options::{Compression, Kept, Options, Packing, PackingError, Tails, Times};
+pub use options::{Compression, Options, Packing, PackingError, Tails, Times, XattrPrefixes};
 
 use finish::Image;
 use ids::Ids;
@@ -73,8 +73,8 @@ pub struct Attributes<'a> {
     pub extended: &'a [Attribute],
 }
 
-/// A kind of file, and what it has by that.
-pub enum What<'a> {
+/// A file that is to be added: its kind, and what it has by that.
+pub enum NewFile<'a> {
     /// A directory. It may come after what is in it.
     Directory,
     /// A regular file and its content.
@@ -93,10 +93,11 @@ pub enum What<'a> {
 
 /// Something that was added and can be given more names.
 #[derive(Clone, Copy, Debug)]
-pub struct Handle(Added);
+pub struct Handle(HandleKind);
 
+/// What a handle leads to.
 #[derive(Clone, Copy, Debug)]
-enum Added {
+enum HandleKind {
     Inode(u32),
     Directory,
     LeftOut,
@@ -155,7 +156,7 @@ impl Writer {
         &mut self,
         path: &[u8],
         attributes: &Attributes<'_>,
-        what: What<'_>,
+        what: NewFile<'_>,
     ) -> Result<Handle, WriteError> {
         let added = self.try_add(path, attributes, what);
         self.checked(added)
@@ -167,9 +168,9 @@ impl Writer {
     /// [`WriteError`]: nothing more can be added then.
     pub fn link(&mut self, path: &[u8], to: Handle) -> Result<(), WriteError> {
         let linked = match to.0 {
-            Added::Inode(inode) => self.try_link(path, inode),
-            Added::Directory => Err(WriteError::entry(path, "a directory has one name")),
-            Added::LeftOut => Ok(()),
+            HandleKind::Inode(inode) => self.try_link(path, inode),
+            HandleKind::Directory => Err(WriteError::entry(path, "a directory has one name")),
+            HandleKind::LeftOut => Ok(()),
         };
         self.checked(linked)
     }
@@ -220,38 +221,40 @@ impl Writer {
         &mut self,
         path: &[u8],
         attributes: &Attributes<'_>,
-        what: What<'_>,
+        what: NewFile<'_>,
     ) -> Result<Handle, WriteError> {
-        let device = matches!(what, What::CharacterDevice(..) | What::BlockDevice(..));
+        let device = matches!(what, NewFile::CharacterDevice(..) | NewFile::BlockDevice(..));
         if device && !self.options.devices {
-            return Ok(Handle(Added::LeftOut));
+            return Ok(Handle(HandleKind::LeftOut));
         }
         let owner = self.ids.owner(self.options.owner.unwrap_or(attributes.owner))?;
         let mode = tree::mode(attributes);
         let mtime = self.options.time(attributes.mtime);
         let xattr = self.sets.put(path, attributes.extended)?;
-        if matches!(what, What::Directory) {
+        if matches!(what, NewFile::Directory) {
             self.tree.describe(path, (mode, owner, mtime, xattr))?;
-            return Ok(Handle(Added::Directory));
+            return Ok(Handle(HandleKind::Directory));
         }
         let (parent, name) = self.tree.parent(path)?;
         let body = match what {
-            What::Directory => unreachable!("added above"),
-            What::File(content) => Body::File(Box::new(self.content(path, content)?)),
-            What::Symlink(target) => {
+            NewFile::Directory => unreachable!("added above"),
+            NewFile::File(content) => Body::File(Box::new(self.content(path, content)?)),
+            NewFile::Symlink(target) => {
                 if target.is_empty() || target.len() > LONGEST_TARGET || target.contains(&0) {
                     return Err(WriteError::entry(path, "no symbolic link can lead there"));
                 }
                 Body::Symlink(target.into())
             }
-            What::CharacterDevice(major, minor) => Body::Device(true, device_number(major, minor)),
-            What::BlockDevice(major, minor) => Body::Device(false, device_number(major, minor)),
-            What::Fifo => Body::Fifo,
-            What::Socket => Body::Socket,
+            NewFile::CharacterDevice(major, minor) => {
+                Body::Device(true, device_number(major, minor))
+            }
+            NewFile::BlockDevice(major, minor) => Body::Device(false, device_number(major, minor)),
+            NewFile::Fifo => Body::Fifo,
+            NewFile::Socket => Body::Socket,
         };
         let inode = self.tree.push(Inode { mode, owner, mtime, xattr, links: 1, body })?;
         self.tree.enter(parent, name, inode)?;
-        Ok(Handle(Added::Inode(inode)))
+        Ok(Handle(HandleKind::Inode(inode)))
     }
 
     /// Sends a file's content on its way.

@@ -43,9 +43,9 @@ pub enum Times {
     AtMost(i64),
 }
 
-/// Which extended attributes are kept. Those of other kinds cannot be.
+/// The prefixes of extended attributes that are kept. A squashfs file has room for no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct XattrPrefixes {
     /// Those that begin with `user.`.
     pub user: bool,
     /// Those that begin with `security.`.
@@ -125,7 +125,7 @@ pub struct Options {
     /// Which times files get.
     pub times: Times,
     /// Which extended attributes are kept.
-    pub attributes: Kept,
+    pub attributes: XattrPrefixes,
     /// Whether devices are kept. They are left out without a word otherwise.
     pub devices: bool,
 }
@@ -145,7 +145,7 @@ impl Default for Options {
             owner: None,
             made: 0,
             times: Times::Own,
-            attributes: Kept { user: true, security: true, trusted: false },
+            attributes: XattrPrefixes { user: true, security: true, trusted: false },
             devices: false,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::digest::{Digest, Keys};
 use super::tables::{Chain, End};
 use super::tree::NONE;
-use super::{Attribute, Kept, Options, WriteError};
+use super::{Attribute, Options, WriteError, XattrPrefixes};
 
 /// In an attribute's type: its value is stored elsewhere.
 const ELSEWHERE: u16 = 0x100;
@@ -18,7 +18,7 @@ const LONGEST_NAME: usize = 255;
 const MOST: u32 = 128 << 20;
 
 pub(super) struct Sets {
-    kept: Kept,
+    kept: XattrPrefixes,
     keys: Keys,
     known: HashMap<Digest, u32>,
     /// Where long values are.
@@ -126,7 +126,7 @@ impl Sets {
     }
 }
 
-impl Kept {
+impl XattrPrefixes {
     /// The number of a name's kind, and the rest of it, if it is kept.
     fn kind<'a>(&self, name: &'a [u8]) -> Option<(u16, &'a [u8])> {
         let kinds = [

@@ -11,7 +11,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::libc;
-use squashfs::write::{Attribute, Attributes, Handle, Options, Summary, What, WriteError, Writer};
+use squashfs::write::{
+    Attribute, Attributes, Handle, NewFile, Options, Summary, WriteError, Writer,
+};
 use squashfs::{Image, Kind};
 
 /// What an entry is.
@@ -107,10 +109,10 @@ impl Tree {
             };
             let mut content;
             let what = match &entry.node {
-                Node::Directory => What::Directory,
+                Node::Directory => NewFile::Directory,
                 Node::File(bytes) => {
                     content = bytes.as_slice();
-                    What::File(&mut content)
+                    NewFile::File(&mut content)
                 }
                 Node::Link(to) => {
                     let to = handles[*to];
@@ -118,11 +120,11 @@ impl Tree {
                     handles.push(to);
                     continue;
                 }
-                Node::Symlink(target) => What::Symlink(target),
-                Node::Character(major, minor) => What::CharacterDevice(*major, *minor),
-                Node::Block(major, minor) => What::BlockDevice(*major, *minor),
-                Node::Fifo => What::Fifo,
-                Node::Socket => What::Socket,
+                Node::Symlink(target) => NewFile::Symlink(target),
+                Node::Character(major, minor) => NewFile::CharacterDevice(*major, *minor),
+                Node::Block(major, minor) => NewFile::BlockDevice(*major, *minor),
+                Node::Fifo => NewFile::Fifo,
+                Node::Socket => NewFile::Socket,
             };
             handles.push(writer.add(&entry.path, &attributes, what)?);
         }

@@ -76,8 +76,8 @@ const OPTIONS: [(Valued, &str); 3] = [
 ];
 
 fn started(noted: &Noted, target: Target<'_>) -> Result<(), StepError> {
-    let (socket, lease) = pair().unwrap();
-    let channels = Channels { socket: socket.as_fd(), lease: lease.as_fd() };
+    let (socket, step_socket) = pair().unwrap();
+    let channels = Channels { socket: socket.as_fd(), step_socket: step_socket.as_fd() };
     with_context(&OPTIONS, |context| start(&noted.command, context, target, channels))
 }
 

@@ -265,7 +265,7 @@ impl Monitor<'_> {
             if let Ok(null) = OpenOptions::new().write(true).open("/dev/null") {
                 *report = null;
             }
-            let mut ended = [PollFd::new(self.channels.lease, PollFlags::POLLIN)];
+            let mut ended = [PollFd::new(self.channels.step_socket, PollFlags::POLLIN)];
             while poll(&mut ended, PollTimeout::NONE).is_err() {}
         }
         let _ = kill(enroot, Signal::SIGCONT);

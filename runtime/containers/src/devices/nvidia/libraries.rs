@@ -46,9 +46,9 @@ pub(super) struct Libraries {
     pub(super) narrow: Vec<String>,
 }
 
-/// Files of a node, by what they are.
+/// The driver's libraries on a node, by what they are for.
 #[derive(Default)]
-struct Seen {
+struct NodeLibraries {
     /// Of the driver's version, for 64 bits.
     wide: BTreeSet<String>,
     /// The same for 32 bits.
@@ -99,9 +99,9 @@ pub(super) fn find(host: &Host, version: &str, wanted: &Capabilities) -> Librari
 }
 
 /// What the dynamic linker's cache leads to.
-fn of_cache(host: &Host, suffix: &str) -> Seen {
+fn of_cache(host: &Host, suffix: &str) -> NodeLibraries {
     let cache = host.bytes("/etc/ld.so.cache", LARGEST).and_then(|bytes| Cache::parse(&bytes));
-    let mut seen = Seen::default();
+    let mut seen = NodeLibraries::default();
     for entry in cache.iter().flat_map(|cache| &cache.entries) {
         // Most of a thousand libraries are none of the driver's, and need no look.
         if !is_of_driver(&entry.name) {

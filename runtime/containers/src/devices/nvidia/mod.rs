@@ -23,7 +23,7 @@ const COMPAT: &str = "/usr/local/cuda/compat";
 
 /// What a container asks for beside its GPUs, by variables.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct NvidiaRequest {
     /// `NVIDIA_DRIVER_CAPABILITIES`.
     pub(crate) capabilities: Option<String>,
     /// `NVIDIA_REQUIRE_*`, unless they are not to count.
@@ -58,10 +58,14 @@ impl<'a> Driver<'a> {
     }
 
     /// What a container needs for these GPUs; for none of them, the driver alone.
-    pub(crate) fn edits(&self, selection: &Selection, asked: &Asked) -> Result<Edits, String> {
+    pub(crate) fn edits(
+        &self,
+        selection: &Selection,
+        asked: &NvidiaRequest,
+    ) -> Result<Edits, String> {
         let wanted = Capabilities::parse(asked.capabilities.as_deref())?;
         let gpus = selection.0.iter().filter_map(|(place, _)| self.gpus.get(*place)).collect();
-        require::check(&require::Known { driver: &self.version, gpus }, &asked.requirements)?;
+        require::check(&require::NodeFacts { driver: &self.version, gpus }, &asked.requirements)?;
         let mut edits = Edits::default();
         self.add_control_nodes(&mut edits, &wanted);
         self.add_gpus(&mut edits, selection, &wanted);
@@ -73,7 +77,7 @@ impl<'a> Driver<'a> {
 
     /// What `nvidia.com/CLASS=NAME` means, if it is no GPU.
     pub(crate) fn extra(&self, kind: &str, name: &str) -> Option<Result<Edits, String>> {
-        let mut asked = Asked::default();
+        let mut asked = NvidiaRequest::default();
         match kind {
             "nvidia.com/gds" => asked.gds = true,
             "nvidia.com/gdrcopy" => asked.gdrcopy = true,
@@ -163,7 +167,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Nodes that stand for rights: over divisions of GPUs, and channels between nodes.
-    fn add_rights(&self, edits: &mut Edits, asked: &Asked) -> Result<(), String> {
+    fn add_rights(&self, edits: &mut Edits, asked: &NvidiaRequest) -> Result<(), String> {
         for (wanted, right) in [(asked.mig_config, "config"), (asked.mig_monitor, "monitor")] {
             if let (true, Some(node)) = (wanted, proc::mig_right(self.host, right)) {
                 self.add_node(edits, &node);
@@ -192,7 +196,7 @@ impl<'a> Driver<'a> {
     }
 
     /// What other kernel modules of NVIDIA's have.
-    fn add_extras(&self, edits: &mut Edits, asked: &Asked, wanted: &Capabilities) {
+    fn add_extras(&self, edits: &mut Edits, asked: &NvidiaRequest, wanted: &Capabilities) {
         let named = |directory: &str, prefix: &str| -> Vec<String> {
             let names = self.host.names(directory);
             let names = names.into_iter().filter(|name| name.starts_with(prefix));

@@ -43,9 +43,9 @@ const CUDA: [(u64, &str); 26] = [
 pub(crate) fn cuda_of(driver: &str) -> Option<&'static str> {
     let branch = *version(driver)?.first()?;
     let (newest, _) = CUDA.last()?;
-    let known = CUDA.iter().rev().find(|(known, _)| *known <= branch);
+    let node = CUDA.iter().rev().find(|(node, _)| *node <= branch);
     (branch < newest + 10).then_some(())?;
-    known.map(|(_, cuda)| *cuda)
+    node.map(|(_, cuda)| *cuda)
 }
 
 /// What NVML may call the brand of a GPU of this name.
@@ -63,14 +63,14 @@ fn brands(model: &str) -> &'static [&'static str] {
     }
 }
 
-/// What is known of the node.
-pub(super) struct Known<'a> {
+/// The facts of the node that requirements are compared with.
+pub(super) struct NodeFacts<'a> {
     pub(super) driver: &'a str,
     pub(super) gpus: Vec<&'a Gpu>,
 }
 
 /// Fails with a line if a requirement is not met.
-pub(super) fn check(known: &Known<'_>, requirements: &[(String, String)]) -> Result<(), String> {
+pub(super) fn check(node: &NodeFacts<'_>, requirements: &[(String, String)]) -> Result<(), String> {
     for (variable, value) in requirements {
         let mut terms = value.split_whitespace().peekable();
         if terms.peek().is_none() {
@@ -81,17 +81,17 @@ pub(super) fn check(known: &Known<'_>, requirements: &[(String, String)]) -> Res
             // Each is read, for what is wrong with it.
             let conditions = term.split(',').filter(|condition| !condition.is_empty());
             let conditions = conditions.map(|condition| {
-                holds(known, condition)
+                holds(node, condition)
                     .ok_or_else(|| format!("{variable}: {condition:?} is no condition"))
             });
             met |= conditions.collect::<Result<Vec<bool>, String>>()?.into_iter().all(|met| met);
         }
         if !met {
-            let cuda = cuda_of(known.driver).map(|cuda| format!(" (CUDA {cuda})"));
+            let cuda = cuda_of(node.driver).map(|cuda| format!(" (CUDA {cuda})"));
             return Err(format!(
                 "the image needs {value:?} ({variable}), and the driver of this node is {}{}; \
                  NVIDIA_DISABLE_REQUIRE=1 starts it all the same",
-                known.driver,
+                node.driver,
                 cuda.unwrap_or_default()
             ));
         }
@@ -100,7 +100,7 @@ pub(super) fn check(known: &Known<'_>, requirements: &[(String, String)]) -> Res
 }
 
 /// Whether one condition holds, or may hold; `None` if it is none.
-fn holds(known: &Known<'_>, condition: &str) -> Option<bool> {
+fn holds(node: &NodeFacts<'_>, condition: &str) -> Option<bool> {
     let at = condition.find(['<', '>', '=', '!'])?;
     let (property, rest) = condition.split_at(at);
     let operators = ["!=", "<=", ">=", "=", "<", ">"];
@@ -120,18 +120,18 @@ fn holds(known: &Known<'_>, condition: &str) -> Option<bool> {
         })
     };
     match property {
-        "driver" => versions(Some(known.driver)),
-        "cuda" => versions(cuda_of(known.driver)),
+        "driver" => versions(Some(node.driver)),
+        "cuda" => versions(cuda_of(node.driver)),
         // What a GPU can compute, the kernel's part does not say.
         "arch" => versions(None),
         "brand" => {
-            let brands = known.gpus.iter().map(|gpu| brands(&gpu.model));
+            let brands = node.gpus.iter().map(|gpu| brands(&gpu.model));
             let may_be = |brands: &[&str]| match operator {
                 "=" => brands.contains(&value),
                 "!=" => brands.iter().any(|brand| *brand != value),
                 _ => true,
             };
-            Some(known.gpus.is_empty() || brands.into_iter().all(may_be))
+            Some(node.gpus.is_empty() || brands.into_iter().all(may_be))
         }
         // As NVIDIA's own do: a property that is not known says nothing.
         _ => Some(true),
@@ -148,8 +148,8 @@ mod tests {
 
     fn checked(driver: &str, model: &str, value: &str) -> Result<(), String> {
         let gpu = gpu(model);
-        let known = Known { driver, gpus: vec![&gpu] };
-        check(&known, &[("NVIDIA_REQUIRE_CUDA".to_owned(), value.to_owned())])
+        let node = NodeFacts { driver, gpus: vec![&gpu] };
+        check(&node, &[("NVIDIA_REQUIRE_CUDA".to_owned(), value.to_owned())])
     }
 
     #[test]

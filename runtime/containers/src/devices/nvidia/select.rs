@@ -33,7 +33,7 @@ pub(crate) fn select(gpus: &[Gpu], names: &[&str]) -> Result<Selection, String> 
     let mut hidden = Vec::new();
     for name in names {
         match find(gpus, name) {
-            Some(Found::All) => {
+            Some(NamedGpu::All) => {
                 // What this process cannot use, a container of its cannot either.
                 let any = gpus.iter().any(|gpu| gpu.usable);
                 for (place, gpu) in gpus.iter().enumerate().filter(|(_, gpu)| gpu.usable || !any) {
@@ -42,13 +42,13 @@ pub(crate) fn select(gpus: &[Gpu], names: &[&str]) -> Result<Selection, String> 
                     parts.into_iter().for_each(|part| selection.add(place, Some(part)));
                 }
             }
-            Some(Found::Gpu(place)) => {
+            Some(NamedGpu::Gpu(place)) => {
                 selection.add(place, None);
                 let parts = 0..gpus[place].parts.len();
                 parts.for_each(|part| selection.add(place, Some(part)));
             }
-            Some(Found::Part(place, part)) => selection.add(place, Some(part)),
-            Some(Found::Hidden) => hidden.push(*name),
+            Some(NamedGpu::Part(place, part)) => selection.add(place, Some(part)),
+            Some(NamedGpu::Hidden) => hidden.push(*name),
             None => return Err(absent(gpus, name)),
         }
     }
@@ -58,7 +58,8 @@ pub(crate) fn select(gpus: &[Gpu], names: &[&str]) -> Result<Selection, String> 
     Ok(selection)
 }
 
-enum Found {
+/// The GPU, or the part of one, that a name means.
+enum NamedGpu {
     All,
     Gpu(usize),
     Part(usize, usize),
@@ -66,16 +67,16 @@ enum Found {
     Hidden,
 }
 
-fn find(gpus: &[Gpu], name: &str) -> Option<Found> {
+fn find(gpus: &[Gpu], name: &str) -> Option<NamedGpu> {
     if name == "all" {
-        return Some(Found::All);
+        return Some(NamedGpu::All);
     }
     if let Some((gpu, part)) = name.split_once(':') {
         let (gpu, part) = (gpu.parse::<usize>().ok()?, part.parse::<usize>().ok()?);
-        return gpus.get(gpu)?.parts.get(part).map(|_| Found::Part(gpu, part));
+        return gpus.get(gpu)?.parts.get(part).map(|_| NamedGpu::Part(gpu, part));
     }
     if let Ok(index) = name.parse::<usize>() {
-        return gpus.get(index).map(|_| Found::Gpu(index));
+        return gpus.get(index).map(|_| NamedGpu::Gpu(index));
     }
     let of_uuid = |wanted: &str| gpus.iter().position(|gpu| gpu.uuid.as_deref() == Some(wanted));
     if let Some(rest) = name.strip_prefix("MIG-") {
@@ -85,18 +86,18 @@ fn find(gpus: &[Gpu], name: &str) -> Option<Found> {
             let (gi, ci) = (gi.parse::<u32>().ok()?, ci.parse::<u32>().ok()?);
             let gpu = of_uuid(uuid)?;
             let part = gpus[gpu].parts.iter().position(|part| (part.gi, part.ci) == (gi, ci))?;
-            return Some(Found::Part(gpu, part));
+            return Some(NamedGpu::Part(gpu, part));
         }
-        return gpus.iter().any(|gpu| !gpu.parts.is_empty()).then_some(Found::Hidden);
+        return gpus.iter().any(|gpu| !gpu.parts.is_empty()).then_some(NamedGpu::Hidden);
     }
     if let Some(gpu) = of_uuid(name) {
-        return Some(Found::Gpu(gpu));
+        return Some(NamedGpu::Gpu(gpu));
     }
     // As CUDA takes it: as much as tells it apart.
     let begins = |gpu: &Gpu| gpu.uuid.as_deref().is_some_and(|uuid| uuid.starts_with(name));
     let mut alike = gpus.iter().enumerate().filter(|(_, gpu)| begins(gpu));
     match (alike.next(), alike.next()) {
-        (Some((gpu, _)), None) if name.len() > "GPU-".len() => Some(Found::Gpu(gpu)),
+        (Some((gpu, _)), None) if name.len() > "GPU-".len() => Some(NamedGpu::Gpu(gpu)),
         _ => None,
     }
 }

@@ -159,7 +159,10 @@ pub(in crate::start) fn add_login_defaults(
 /// can be written to, it gets what the image has for new users.
 pub(in crate::start) fn create_home(environ: &Environ, writable: bool) {
     let Some(home) = environ.get(OsStr::new("HOME")).map(Path::new) else { return };
-    if !home.is_absolute() || crate::start::files::check_way(home).is_err() || home.exists() {
+    if !home.is_absolute()
+        || crate::start::files::refuse_magic_links(home).is_err()
+        || home.exists()
+    {
         return;
     }
     if fs::DirBuilder::new().recursive(true).mode(0o700).create(home).is_err() || !writable {

@@ -171,7 +171,7 @@ impl HookDirectory {
             return Ok(());
         }
         let mut hooks: Vec<&Hook> = hooks.iter().collect();
-        hooks.sort_by_key(|hook| hook.stage);
+        hooks.sort_by_key(|hook| hook.point);
         let root = self.directory.join("rootfs");
         let configuration = serde_json::json!({
             "ociVersion": OCI_VERSION,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use hygiene::console;
 
 use crate::cdi::{DeviceNode, Edits, Mount};
-pub(in crate::start) use crate::devices::Said;
+pub(in crate::start) use crate::devices::ContainerVariables;
 use crate::devices::Wanted;
 use crate::devices::{self, place};
 use crate::fstab::{Entry, escape};
@@ -26,7 +26,7 @@ use linux::environ::Environ;
 pub(in crate::start) fn choose(
     wanted: &Wanted,
     host: &Environ,
-    said: Said<'_>,
+    said: ContainerVariables<'_>,
 ) -> Result<Edits, StartError> {
     checked(wanted, devices::choose(wanted, host, said)?)
 }
@@ -36,7 +36,7 @@ pub(in crate::start) fn add_fabrics(
     roots: &mut Roots,
     wanted: &Wanted,
     host: &Environ,
-    said: Said<'_>,
+    said: ContainerVariables<'_>,
     edits: &mut Edits,
 ) -> Result<(), StartError> {
     roots.host()?;

@@ -58,7 +58,7 @@ pub(in crate::start) fn apply_strictly(roots: &mut Roots, entry: &Entry) -> Resu
     }
     if entry.detach {
         roots.container()?;
-        check_way(&target)?;
+        check_target_path(&target)?;
         return umount2(&target, MntFlags::MNT_DETACH).map_err(|errno| {
             StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno)
         });
@@ -85,7 +85,7 @@ pub(in crate::start) fn prepare_target(
     target: &Path,
 ) -> Result<(), StartError> {
     create_target(root, entry, source, target)?;
-    check_way(target)
+    check_target_path(target)
 }
 
 /// What is to be bound, if anything is.
@@ -105,8 +105,9 @@ fn open_source(roots: &mut Roots, entry: &Entry) -> Result<Option<OwnedFd>, Star
 }
 
 /// Of a target.
-fn check_way(path: &Path) -> Result<(), StartError> {
-    files::check_way(path).map_err(|error| StartError::file("mount something at", path, error))
+fn check_target_path(path: &Path) -> Result<(), StartError> {
+    files::refuse_magic_links(path)
+        .map_err(|error| StartError::file("mount something at", path, error))
 }
 
 /// Opens a target; what the entry says is made if there is nothing.
@@ -153,7 +154,7 @@ fn create_target(
         Some(Create::File) => false,
         Some(Create::LikeSource) => source.is_none_or(is_directory),
     };
-    check_way(target)?;
+    check_target_path(target)?;
     if fs::metadata(target).is_ok() {
         return Ok(());
     }
@@ -185,7 +186,7 @@ fn create_directory(path: &Path) -> Result<(), StartError> {
 }
 
 fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {
-    files::check_way(path)?;
+    files::refuse_magic_links(path)?;
     if fs::metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
         return Ok(());
     }

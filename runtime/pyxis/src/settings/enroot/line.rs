@@ -12,9 +12,9 @@ pub(super) struct Line {
     pub(super) value: Vec<u8>,
 }
 
-/// A line that says nothing.
+/// What keeps a line from setting a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
+pub(super) struct LineProblem {
     /// Why not.
     pub(super) problem: String,
     /// Whether enroot passes over it without a word.
@@ -25,7 +25,7 @@ pub(super) struct Wrong {
 const LONGEST: usize = 64 << 10;
 
 /// The lines that say something, and what is wrong with those that do not, each with its number.
-pub(super) fn split(text: &[u8]) -> Vec<(usize, Result<Line, Wrong>)> {
+pub(super) fn split(text: &[u8]) -> Vec<(usize, Result<Line, LineProblem>)> {
     let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     // What follows the last newline is no line for `read`.
     let unended = lines.pop().unwrap_or_default();
@@ -33,14 +33,14 @@ pub(super) fn split(text: &[u8]) -> Vec<(usize, Result<Line, Wrong>)> {
     if one(unended).is_some() {
         let problem = "there is no newline at its end, so enroot does not read it".to_owned();
         let number = text.split(|byte| *byte == b'\n').count();
-        out.push((number, Err(Wrong { problem, passed_over: true })));
+        out.push((number, Err(LineProblem { problem, passed_over: true })));
     }
     out
 }
 
 /// `None` for a comment or an empty line.
-fn one(line: &[u8]) -> Option<Result<Line, Wrong>> {
-    let wrong = |problem| Some(Err(Wrong { problem, passed_over: false }));
+fn one(line: &[u8]) -> Option<Result<Line, LineProblem>> {
+    let wrong = |problem| Some(Err(LineProblem { problem, passed_over: false }));
     let (name, rest) = word(line.trim_blanks_start());
     if name.is_empty() && rest.is_empty() || name.starts_with(b"#") {
         return None;
@@ -48,7 +48,7 @@ fn one(line: &[u8]) -> Option<Result<Line, Wrong>> {
     if !is_wanted(name) {
         let shown = String::from_utf8_lossy(name);
         let problem = format!("{shown:?} is no variable that enroot.conf sets");
-        return Some(Err(Wrong { problem, passed_over: true }));
+        return Some(Err(LineProblem { problem, passed_over: true }));
     }
     if line.len() > LONGEST {
         return wrong(format!("it is longer than {LONGEST} bytes"));

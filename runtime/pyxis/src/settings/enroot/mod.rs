@@ -29,7 +29,7 @@ use super::variables as v;
 use crate::doctor::owner;
 
 pub use effect::{Effect, effect_of};
-use line::{Line, Wrong};
+use line::{Line, LineProblem};
 
 /// Where enroot's packages have its configuration.
 pub const SYSCONF: &str = "/etc/enroot";
@@ -47,14 +47,14 @@ pub struct EnrootConf {
     pub files: Vec<PathBuf>,
     /// What holds of them: `ENROOT_*`, `NVIDIA_*`, `MELLANOX_*`, proxies and certificates. What the
     /// environment says of the same is not looked at here.
-    pub variables: BTreeMap<OsString, Said>,
+    pub variables: BTreeMap<OsString, Assignment>,
     /// Lines and files that mean nothing.
     pub remarks: Vec<Remark>,
 }
 
-/// A value, and who says so.
+/// The value that a file gives a variable, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct Assignment {
     /// As a shell has it.
     pub value: OsString,
     /// The file.
@@ -115,17 +115,18 @@ impl EnrootConf {
             file.exists() || file.with_extension("conf.d").exists()
         };
         if let Some(named) = place(environ, v::SYSCONF_PATH).filter(is_there) {
-            let whose = if named.starts_with("/etc") { Whose::Roots } else { Whose::CallersToo };
+            let whose =
+                if named.starts_with("/etc") { Trusted::Roots } else { Trusted::CallersToo };
             return EnrootConf::of_directory(&named, whose, environ, user, shell);
         }
         let directory = site.or_else(|| default_sysconf(environ)).unwrap_or_default();
-        EnrootConf::of_directory(&directory, Whose::Roots, environ, user, shell)
+        EnrootConf::of_directory(&directory, Trusted::Roots, environ, user, shell)
     }
 
     /// Reads what is in that directory.
     fn of_directory(
         directory: &Path,
-        whose: Whose,
+        whose: Trusted,
         environ: &Environ,
         user: &User,
         shell: Shell,
@@ -161,7 +162,7 @@ impl EnrootConf {
         for (number, line) in line::split(text) {
             match line {
                 Ok(line) => lines.push((path.to_owned(), number, line)),
-                Err(Wrong { problem, passed_over }) => {
+                Err(LineProblem { problem, passed_over }) => {
                     let (path, line) = (path.to_owned(), Some(number));
                     self.remarks.push(Remark { path, line, problem, passed_over });
                 }
@@ -228,7 +229,7 @@ impl EnrootConf {
         if known.get(&name).is_none_or(|known| known.is_empty()) {
             known.insert(name.clone(), value.clone());
         }
-        self.variables.insert(name, Said { value, path, line });
+        self.variables.insert(name, Assignment { value, path, line });
     }
 
     /// What it says of the settings in the table. A value that a setting does not take is remarked
@@ -279,24 +280,24 @@ fn drop_ins(directory: &Path) -> Vec<PathBuf> {
     names.into_iter().map(|name| directory.join(name)).collect()
 }
 
-/// Whose files are believed.
+/// Who may own a file that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
+enum Trusted {
     Roots,
     /// Those of the caller as well, who has named the place.
     CallersToo,
 }
 
 /// The text of a file that nobody else can change, all the way; `None` if there is none.
-fn read(path: &Path, whose: Whose) -> Result<Option<Vec<u8>>, String> {
+fn read(path: &Path, whose: Trusted) -> Result<Option<Vec<u8>>, String> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("it is not believed: {error}")),
         Ok(_) => {}
     }
     let fault = match whose {
-        Whose::Roots => owner::roots(path),
-        Whose::CallersToo => owner::fault(path),
+        Trusted::Roots => owner::roots(path),
+        Trusted::CallersToo => owner::fault(path),
     };
     if let Some(fault) = fault {
         return Err(format!("it is not believed: {fault}"));

@@ -30,7 +30,7 @@ fn conf_of(files: &[(&str, &str)]) -> EnrootConf {
         fs::write(path, text).unwrap();
     }
     let mut conf =
-        EnrootConf::of_directory(temp.path(), Whose::CallersToo, &environ(), &user(), Shell::Run);
+        EnrootConf::of_directory(temp.path(), Trusted::CallersToo, &environ(), &user(), Shell::Run);
     for remark in &mut conf.remarks {
         remark.path = remark.path.strip_prefix(temp.path()).unwrap().to_owned();
     }
@@ -307,7 +307,7 @@ fn others_files_are_not_believed() {
     let load =
         |whose| EnrootConf::of_directory(temp.path(), whose, &environ(), &user(), Shell::Run);
     chown(&path, Some(1234), None).unwrap();
-    for whose in [Whose::Roots, Whose::CallersToo] {
+    for whose in [Trusted::Roots, Trusted::CallersToo] {
         let got = load(whose);
         assert!(got.variables.is_empty() && got.files.is_empty(), "{got:?}");
         let expected = format!(
@@ -318,14 +318,14 @@ fn others_files_are_not_believed() {
     }
     chown(&path, Some(0), None).unwrap();
     chown(temp.path(), Some(1234), None).unwrap();
-    assert!(load(Whose::Roots).variables.is_empty());
+    assert!(load(Trusted::Roots).variables.is_empty());
     assert!(!marker.exists());
     chown(temp.path(), Some(0), None).unwrap();
-    assert_eq!(load(Whose::Roots).variables.len(), 1);
+    assert_eq!(load(Trusted::Roots).variables.len(), 1);
     assert!(marker.exists());
     // Nor is a shell asked where nobody is to run one.
     let got =
-        EnrootConf::of_directory(temp.path(), Whose::Roots, &environ(), &user(), Shell::Never);
+        EnrootConf::of_directory(temp.path(), Trusted::Roots, &environ(), &user(), Shell::Never);
     assert_eq!(remarks(&got), [format!("{}:1: it is for a shell", path.display())]);
 }
 
