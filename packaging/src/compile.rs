@@ -54,7 +54,7 @@ pub(crate) struct Part {
     pub(crate) split: Split,
     /// The newest glibc it wants anything of.
     pub(crate) glibc: Option<String>,
-    /// It wants gcc's library for unwinding; zig links one of its own.
+    /// It wants gcc's library for unwinding, as what is loaded into Slurm does.
     pub(crate) libgcc: bool,
     pub(crate) seconds: f64,
 }
@@ -146,7 +146,7 @@ struct Setup<'a> {
     zig: Option<PathBuf>,
     /// Cargo does not notice another linker: what it makes is kept apart.
     linker: String,
-    /// What zig links against instead of an unwinder of its own, from the root.
+    /// What zig links plugins against instead of an unwinder of its own, from the root.
     unwinder: Option<PathBuf>,
 }
 
@@ -247,7 +247,8 @@ impl Setup<'_> {
     fn rust_flags(&self, job: Job<'_>, lane: &Path) -> String {
         let remap = self.remapped(lane);
         let mut flags = vec!["-Clink-arg=-Wl,--build-id=sha1".to_owned()];
-        let unwinder = self.unwinder.iter();
+        // A process of Slurm has gcc's already. The command is one of its own, and starts sooner without.
+        let unwinder = self.unwinder.iter().filter(|_| !matches!(job, Job::Command));
         // The linker runs in the root.
         flags.extend(unwinder.map(|file| format!("-Clink-arg={}", file.display())));
         flags.extend(remap.into_iter().map(|map| format!("--remap-path-prefix={map}")));

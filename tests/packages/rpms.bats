@@ -50,8 +50,6 @@ rpm_root() {
         echo /bin/sh
         echo ca-certificates
         echo 'libc.so.6(GLIBC_2.28)(64bit)'
-        # gcc's unwinder, that of the process which the plugin is loaded into.
-        echo 'libgcc_s.so.1()(64bit)'
         echo squashfs-tools
     )
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 use nix::sys::stat::{Mode, umask};
 
 /// `ioctl` on a namespace's descriptor for the one above it (ioctl_ns(2)).
@@ -36,6 +36,27 @@ impl Drop for Umask {
     fn drop(&mut self) {
         self.restore();
     }
+}
+
+/// Puts /dev/null where standard input, output or error is closed: the next file to be opened would
+/// otherwise be one of them, and messages would be written into it.
+pub fn have_standard_files() {
+    for fd in 0..=2 {
+        // SAFETY: asks for the flags of a number; that it may be closed is the question.
+        let closed = unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1;
+        // SAFETY: the path is a C string. The lowest free number, which is `fd`, stays open for good.
+        if closed && unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } != fd {
+            std::process::abort();
+        }
+    }
+}
+
+/// Has a write into a pipe that nobody reads fail instead of ending this process. What it executes
+/// gets the signal again: std sees to that.
+pub fn ignore_closed_pipes() {
+    // SAFETY: no handler is installed.
+    let set = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+    debug_assert!(set.is_ok());
 }
 
 /// Has a write beyond the limit on a file's size fail instead of ending this process, so that it can

@@ -1,18 +1,36 @@
 //! The `pyxis` command.
+//!
+//! `main` is the one that C knows. std's own start asks for the main thread's stack, for which glibc
+//! reads /proc/self/maps: with the rest of it a sixth of a millisecond, which each start of a container
+//! would pay. What it does that matters here is done here.
 
+#![cfg_attr(not(test), no_main)]
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod cli;
 
-use std::process::ExitCode;
+use std::panic::catch_unwind;
 use std::time::Instant;
 
 use clap::Parser;
 use hygiene::console;
 
-use cli::Cli;
+use cli::{Cli, Exit};
 
-fn main() -> ExitCode {
+/// What std ends a program with that has panicked; the panic's own lines are out already.
+const PANICKED: Exit = Exit(101);
+
+/// The start of the process. glibc has handed the arguments to std before.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+extern "C" fn main() -> i32 {
+    linux::sys::have_standard_files();
+    linux::sys::ignore_closed_pipes();
+    let Exit(code) = catch_unwind(run).unwrap_or(PANICKED);
+    // Flushes standard output, which a mere return does not.
+    std::process::exit(i32::from(code))
+}
+
+fn run() -> Exit {
     let begun = Instant::now();
     if cli::called_as("enroot-mount") {
         return cli::mount::run();
@@ -22,7 +40,7 @@ fn main() -> ExitCode {
     let as_enroot = cli::as_enroot();
     if as_enroot && std::env::args_os().nth(1).is_some_and(|word| word == "--version") {
         let _ = console::print(cli::version::ENROOT);
-        return ExitCode::SUCCESS;
+        return Exit::SUCCESS;
     }
     let cli = cli::quickly().map_or_else(Cli::try_parse, Ok).unwrap_or_else(|error| {
         cli::show(&error);
@@ -31,6 +49,6 @@ fn main() -> ExitCode {
     });
     cli.verb.run(begun).unwrap_or_else(|error| {
         console::tell(error.line());
-        ExitCode::from(error.exit_code())
+        Exit(error.exit_code())
     })
 }

@@ -5,7 +5,6 @@
 //! the image is worth: it ends when they do, and so does what it writes.
 
 use std::os::fd::AsFd;
-use std::process::ExitCode;
 
 use images::import::{ImportError, broker};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -14,7 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, descriptor, importer};
+use super::{CliError, Exit, descriptor, importer};
 
 /// Where the socket is.
 const SOCKET: i32 = 3;
@@ -28,7 +27,7 @@ const LIMITS: [(&str, Resource); 5] = [
 ];
 
 /// Answers the request in the socket.
-pub(crate) fn run(settings: &Settings) -> Result<ExitCode, CliError> {
+pub(crate) fn run(settings: &Settings) -> Result<Exit, CliError> {
     let socket = descriptor::given(SOCKET)?;
     let failed = |source| ImportError::File {
         operation: "read a request from",
@@ -54,7 +53,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, CliError> {
     // Whoever asks gets what anybody would get.
     importer.work_for_others(before_fetching);
     broker::serve(&importer, &request, socket)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }
 
 /// Lowers this process's limits to those of another one.

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
-use std::process::ExitCode;
 
 use hygiene::console;
 use pyxis::settings::enroot::{Effect, effect_of};
 use pyxis::settings::{FILE, Origin, SETTINGS, Setting, Settings, Value, variables};
 
-use super::CliError;
 use super::version::ENROOT;
+use super::{CliError, Exit};
 
 /// Prints the settings as a file would have them, and where each comes from.
-pub(crate) fn show(settings: &Settings) -> Result<ExitCode, CliError> {
+pub(crate) fn show(settings: &Settings) -> Result<Exit, CliError> {
     let mut lines = match &settings.file {
         Some(path) => vec![format!("# {}", path.display())],
         None => vec![format!("# {FILE} is not there")],
@@ -37,11 +36,11 @@ pub(crate) fn show(settings: &Settings) -> Result<ExitCode, CliError> {
     }
     lines.extend(of_enroot(settings));
     console::print_lines(lines).map_err(CliError::Output)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }
 
 /// `enroot info`, in its form: the variables that hold, sorted.
-pub(crate) fn show_as_enroot(settings: &Settings) -> Result<ExitCode, CliError> {
+pub(crate) fn show_as_enroot(settings: &Settings) -> Result<Exit, CliError> {
     let mut variables: BTreeMap<String, String> = settings
         .host
         .iter()
@@ -86,7 +85,7 @@ pub(crate) fn show_as_enroot(settings: &Settings) -> Result<ExitCode, CliError> 
     ];
     lines.extend(variables.iter().map(|(name, value)| format!("  {name}={value}")));
     console::print_lines(lines).map_err(CliError::Output)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }
 
 /// A default as enroot has it where the two differ in form; `None` for what is not said.

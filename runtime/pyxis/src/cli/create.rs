@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use containers::record::Name;
 
 use pyxis::settings::Settings;
 
-use super::{CliError, data_path, host, name_of, wording};
+use super::{CliError, Exit, data_path, host, name_of, wording};
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
@@ -24,12 +23,12 @@ pub(crate) struct CreateArgs {
 }
 
 impl CreateArgs {
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let name = Name::new(self.name.unwrap_or_else(|| name_of(&self.image).into()))?;
         let force = self.force || settings.force;
         let data = data_path(settings)?;
         data.create(&name, &self.image, force, &host(settings))?;
         wording::tell_step("Extracting squashfs filesystem...");
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }

@@ -1,7 +1,6 @@
 //! `pyxis doctor`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use hygiene::console;
@@ -10,7 +9,7 @@ use pyxis::doctor::{Level, Report, Subject, examine, examine_image, examine_stor
 use pyxis::settings::Settings;
 use serde_json::json;
 
-use super::CliError;
+use super::{CliError, Exit};
 
 /// Exits with 0 if there is nothing to mend, else with 1.
 #[derive(Debug, Args)]
@@ -45,10 +44,10 @@ pub(crate) struct DoctorArgs {
 }
 
 impl DoctorArgs {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
         if self.probe {
             probe();
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Exit::SUCCESS);
         }
         if let Some(root) = &self.root {
             chroot(root)
@@ -74,13 +73,13 @@ impl DoctorArgs {
     }
 }
 
-fn show(report: &Report, json: bool, verbose: bool) -> Result<ExitCode, CliError> {
+fn show(report: &Report, json: bool, verbose: bool) -> Result<Exit, CliError> {
     let printed = match json {
         true => console::print_json(&document(report)),
         false => console::print_lines(lines(report, verbose)),
     };
     printed.map_err(CliError::Output)?;
-    Ok(if report.healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.healthy() { Exit::SUCCESS } else { Exit::FAILURE })
 }
 
 fn document(report: &Report) -> String {

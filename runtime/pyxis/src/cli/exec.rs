@@ -1,14 +1,13 @@
 //! `pyxis exec`.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::Args;
 use containers::verbs::Exec;
 
 use pyxis::settings::Settings;
 
-use super::{CliError, as_enroot, check_variables};
+use super::{CliError, Exit, as_enroot, check_variables};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
@@ -23,7 +22,7 @@ pub(crate) struct ExecArgs {
 }
 
 impl ExecArgs {
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         check_variables(&self.env)?;
         let pid = self.pid.to_str().and_then(|pid| pid.parse().ok());
         let pid =

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use containers::record::Name;
@@ -12,7 +11,7 @@ use hygiene::console;
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, data_path, host, importer, push, wording};
+use super::{CliError, Exit, data_path, host, importer, push, wording};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -27,7 +26,7 @@ pub(crate) struct ExportArgs {
 }
 
 impl ExportArgs {
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let container = data_path(settings)?.container(&Name::new(self.name)?)?;
         let uri = self.output.as_ref().and_then(|output| output.to_str());
         if let Some(uri) = uri.filter(|uri| uri.starts_with("docker://")) {
@@ -35,7 +34,7 @@ impl ExportArgs {
             let importer = importer(settings, None, progress::for_stderr())?;
             let pushed = push::push_container(&importer, container.name.as_os_str(), &to)?;
             console::print(pushed).map_err(CliError::Output)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Exit::SUCCESS);
         }
         let export = Export {
             output: self.output.unwrap_or_else(|| default_output(container.name.as_os_str())),
@@ -47,6 +46,6 @@ impl ExportArgs {
             wording::tell_step("Creating squashfs filesystem...");
         }
         export.run(&container)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }

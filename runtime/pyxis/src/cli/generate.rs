@@ -4,7 +4,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, Command, CommandFactory, ValueEnum};
 use clap_complete::{Shell, generate_to};
@@ -12,7 +11,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 use pyxis::settings::{FILE, Kind, SETTINGS};
 
-use super::{Cli, CliError};
+use super::{Cli, CliError, Exit};
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
@@ -30,7 +29,7 @@ enum GeneratedKind {
 }
 
 impl GenerateArgs {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
         let failed = |source| CliError::Generate { path: self.directory.clone(), source };
         fs::create_dir_all(&self.directory).map_err(failed)?;
         match self.what {
@@ -38,7 +37,7 @@ impl GenerateArgs {
             GeneratedKind::Completions => completions(&self.directory),
         }
         .map_err(failed)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }
 

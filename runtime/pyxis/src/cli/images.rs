@@ -1,7 +1,6 @@
 //! The image store's verbs: `pyxis pull`, `images`, `gc`, `du`.
 
 use std::os::unix::ffi::OsStrExt;
-use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
@@ -17,7 +16,7 @@ use serde_json::json;
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, importer, request};
+use super::{CliError, Exit, importer, request};
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
@@ -80,7 +79,7 @@ pub(crate) struct GcArgs {
 
 impl PullArgs {
     /// Fetches an image into the store and prints where it is.
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let policy = policy(self.policy, settings);
         let (uri, resolved) = match self.request {
             Some(fd) => asked(fd)?,
@@ -96,7 +95,7 @@ impl PullArgs {
         }
         let image = importer.pull(&uri, policy)?.path;
         console::print_bytes([image.as_os_str().as_bytes()]).map_err(CliError::Output)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }
 
@@ -118,14 +117,14 @@ fn open(settings: &Settings) -> Result<Store, StoreError> {
 
 impl ImagesArgs {
     /// Lists the images in the store.
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let images = open(settings)?.images()?;
         match self.json {
             true => console::print_json(&document(&images)),
             false => console::print_lines(table(&images)),
         }
         .map_err(CliError::Output)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }
 
@@ -165,7 +164,7 @@ fn table(images: &[(Record, SystemTime)]) -> Vec<String> {
 
 impl GcArgs {
     /// Removes what is not wanted any more.
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let store = open(settings)?;
         let policy =
             Policy { max_bytes: self.max_size, all: self.all, dry_run: self.dry_run, grace: None };
@@ -175,12 +174,12 @@ impl GcArgs {
         let verb = if self.dry_run { "would be removed" } else { "removed" };
         let (gone, left) = (bytes(collected.bytes), bytes(collected.left));
         console::tell(format_args!("{gone} {verb}, {left} left"));
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }
 
 /// Says how large the store is.
-pub(crate) fn usage(settings: &Settings) -> Result<ExitCode, CliError> {
+pub(crate) fn usage(settings: &Settings) -> Result<Exit, CliError> {
     let store = open(settings)?;
     let usage = store.usage();
     let parts = [("images", usage.images), ("layers", usage.blobs), ("leftovers", usage.leftovers)];
@@ -191,5 +190,5 @@ pub(crate) fn usage(settings: &Settings) -> Result<ExitCode, CliError> {
     console::print_lines(lines)
         .and_then(|()| console::print_bytes([store.root().as_os_str().as_bytes()]))
         .map_err(CliError::Output)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::SUCCESS)
 }

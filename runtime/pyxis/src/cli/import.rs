@@ -1,7 +1,6 @@
 //! `pyxis import`, `pyxis digest`: enroot's arguments and output.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use handover::request::Request;
@@ -13,7 +12,7 @@ use images::uri::Uri;
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, importer, request};
+use super::{CliError, Exit, importer, request};
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
@@ -47,18 +46,18 @@ pub(crate) struct DigestArgs {
 
 impl ImportArgs {
     /// Imports an image to a file.
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
         let output = self.output.unwrap_or_else(|| default_name(&uri));
         let importer = importer(settings, self.arch.as_deref(), progress::for_stderr())?;
         importer.import_to(&uri, &output)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }
 
 impl DigestArgs {
     /// Prints the digest of an image.
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let uri = match self.request {
             Some(fd) => asked(fd)?,
             None => self.uri.unwrap_or_default(),
@@ -71,7 +70,7 @@ impl DigestArgs {
             importer.digest(&uri)?
         };
         console::print(digest).map_err(CliError::Output)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::process::ExitCode;
 
 use clap::Args;
 use containers::record::{Container, ContainerError, DataPath, Process, sweep_layers};
@@ -13,7 +12,7 @@ use linux::processes::Row;
 
 use pyxis::settings::Settings;
 
-use super::{CliError, data_path};
+use super::{CliError, Exit, data_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
@@ -28,7 +27,7 @@ const HEADER: [&str; 9] =
 const UNNAMED: &str = "<unknown>";
 
 impl ListArgs {
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let data = data_path(settings)?;
         sweep_layers(&settings.paths.layers);
         if self.fancy {
@@ -38,7 +37,7 @@ impl ListArgs {
             console::print_bytes(names.iter().map(|name| name.as_os_str().as_bytes()))
         }
         .map_err(CliError::Output)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }
 

@@ -2,7 +2,6 @@
 //! layered above it: nothing is unpacked or copied where both are on one file system.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::Args;
 use containers::record::{ContainerError, Name};
@@ -12,7 +11,7 @@ use images::uri::Uri;
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, data_path, host, import, importer, name_of};
+use super::{CliError, Exit, data_path, host, import, importer, name_of};
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
@@ -30,7 +29,7 @@ pub(crate) struct LoadArgs {
 }
 
 impl LoadArgs {
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
         let name = self.name.unwrap_or_else(|| name_of(&import::default_name(&uri)).into());
         let name = Name::new(name)?;
@@ -44,6 +43,6 @@ impl LoadArgs {
         let importer = importer(settings, self.arch.as_deref(), progress::for_stderr())?;
         let image = importer.pull(&uri, settings.pull_policy)?;
         data.create(&name, &image.path, force, &host(settings))?;
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }

@@ -27,7 +27,6 @@ mod wording;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
@@ -113,9 +112,18 @@ pub(crate) enum Verb {
     Version(version::VersionArgs),
 }
 
+/// What the process ends with. A type of ours, since `main` has to read the number in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exit(pub(crate) u8);
+
+impl Exit {
+    pub(crate) const SUCCESS: Exit = Exit(0);
+    pub(crate) const FAILURE: Exit = Exit(1);
+}
+
 impl Verb {
     /// Runs it, in a process that began then.
-    pub(crate) fn run(self, begun: Instant) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, begun: Instant) -> Result<Exit, CliError> {
         if let Verb::Version(args) = self {
             return args.run();
         }
@@ -155,7 +163,7 @@ impl Verb {
         done
     }
 
-    fn run_with(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    fn run_with(self, settings: &Settings) -> Result<Exit, CliError> {
         match self {
             Verb::Create(args) => args.run(settings),
             Verb::Start(args) => args.run(settings),
@@ -177,7 +185,7 @@ impl Verb {
             Verb::Config => config::show(settings),
             Verb::Bundle { .. } => Err(CliError::NoBundle),
             Verb::Doctor(_) | Verb::Generate(_) | Verb::Version(_) | Verb::Fits => {
-                Ok(ExitCode::SUCCESS)
+                Ok(Exit::SUCCESS)
             }
         }
     }

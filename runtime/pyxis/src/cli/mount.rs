@@ -3,7 +3,8 @@
 
 use std::io::Read;
 use std::path::PathBuf;
-use std::process::ExitCode;
+
+use super::Exit;
 
 use clap::Parser;
 use containers::start::enroot_mount;
@@ -24,12 +25,12 @@ struct Arguments {
     files: Vec<PathBuf>,
 }
 
-pub(crate) fn run() -> ExitCode {
+pub(crate) fn run() -> Exit {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             super::show(&error);
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+            return Exit(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
     // It is in the container's user namespace, and its root is the host's.
@@ -43,15 +44,15 @@ pub(crate) fn run() -> ExitCode {
         if let Err(error) = read {
             let file = file.display();
             console::tell(format_args!("enroot-mount: failed to open: {file}: {error}"));
-            return ExitCode::FAILURE;
+            return Exit::FAILURE;
         }
         text.push(b'\n');
     }
     match enroot_mount(&arguments.root, arguments.pass, &text) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::SUCCESS,
         Err(error) => {
             console::tell(format_args!("enroot-mount: {error}"));
-            ExitCode::FAILURE
+            Exit::FAILURE
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::Stdio;
 
 use clap::Args;
 use containers::launch;
@@ -19,7 +19,7 @@ use squashfs::image::{Image, ImageError};
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, data_path, importer};
+use super::{CliError, Exit, data_path, importer};
 
 /// More than a file of settings has.
 const LARGEST: u64 = 1 << 20;
@@ -42,12 +42,12 @@ pub(crate) struct PushArgs {
 
 impl PushArgs {
     /// Prints the name of what was pushed, with its digest.
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let to = destination(self.may.as_ref().or(self.uri.as_ref()).map_or("", String::as_str))?;
         let importer = importer(settings, self.arch.as_deref(), progress::for_stderr())?;
         if self.may.is_some() {
             importer.may_push(&to)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Exit::SUCCESS);
         }
         let source = self.source.unwrap_or_default();
         let path = Path::new(&source);
@@ -63,7 +63,7 @@ impl PushArgs {
             }
         };
         console::print(pushed).map_err(CliError::Output)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }
 

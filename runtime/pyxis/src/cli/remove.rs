@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal};
-use std::process::ExitCode;
 
 use clap::Args;
 use containers::record::{Container, Name};
@@ -10,7 +9,7 @@ use hygiene::console;
 
 use pyxis::settings::Settings;
 
-use super::{CliError, as_enroot, data_path};
+use super::{CliError, Exit, as_enroot, data_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
@@ -23,7 +22,7 @@ pub(crate) struct RemoveArgs {
 }
 
 impl RemoveArgs {
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let data = data_path(settings)?;
         let force = self.force || settings.force;
         for name in self.names {
@@ -35,7 +34,7 @@ impl RemoveArgs {
                 ));
             }
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }
 

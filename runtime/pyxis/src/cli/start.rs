@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::Args;
 use containers::fstab::{Entry, FstabError};
@@ -19,7 +18,7 @@ use pyxis::settings::{Settings, variables};
 use pyxis::{directives, site};
 use squashfs::image::Image;
 
-use super::{CliError, as_enroot, check_variables, data_path, devices, host, request};
+use super::{CliError, Exit, as_enroot, check_variables, data_path, devices, host, request};
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct StartArgs {
@@ -215,7 +214,7 @@ impl StartArgs {
     }
 
     /// Starts the container and runs the command in it, or hands it over.
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let asked = self.handover.is_some();
         self.with_request()?.start_or_join(settings).map_err(|error| match error {
             CliError::Container(absent @ ContainerError::Absent { .. })
@@ -228,7 +227,7 @@ impl StartArgs {
         })
     }
 
-    fn start_or_join(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    fn start_or_join(self, settings: &Settings) -> Result<Exit, CliError> {
         // Close-on-exec: no helper may hold it.
         let socket = self.handover.map(super::descriptor::given).transpose()?;
         let lease = self.lease.map(super::descriptor::given).transpose()?.or(socket);
@@ -240,13 +239,13 @@ impl StartArgs {
                 // It may have been started from a file.
                 let joined =
                     hand_over_labelled(&Name::new(&self.words[0])?, &host(settings), socket)?;
-                return if joined { Ok(ending::JOINED.into()) } else { Err(absent.into()) };
+                return if joined { Ok(Exit(ending::JOINED)) } else { Err(absent.into()) };
             }
             (root, _) => root?,
         };
         if let (Some(socket), Root::Container(container), true) = (socket, &root, self.join) {
             if hand_over(container, &host(settings), socket)? {
-                return Ok(ending::JOINED.into());
+                return Ok(Exit(ending::JOINED));
             }
             if self.no_start {
                 return Err(CliError::NotRunning(container.name.clone()));
@@ -267,7 +266,7 @@ impl StartArgs {
         if let Some(socket) = socket {
             phases::begin("hand-over");
             container.hand_over(socket)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Exit::SUCCESS);
         }
         let launch = Launch {
             command: self.words.get(1..).unwrap_or_default().to_vec(),
@@ -303,7 +302,7 @@ impl BatchArgs {
         Ok(directives::read(Path::new(&self.words[0]))?)
     }
 
-    pub(crate) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let mut words = self.words;
         let conf = PathBuf::from(&words[0]);
         let root = settings.host.get(OsStr::new(variables::ROOTFS)).filter(|root| !root.is_empty());

@@ -1,14 +1,13 @@
 //! `pyxis version [FILE]`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use hygiene::console;
 use pyxis::doctor::{Plugin, builds, dotted, look};
 use serde_json::json;
 
-use super::{CliError, as_enroot};
+use super::{CliError, Exit, as_enroot};
 
 /// Of enroot, which the command stands for under that name.
 pub(crate) const ENROOT: &str = "4.1.2";
@@ -23,7 +22,7 @@ pub(crate) struct VersionArgs {
 }
 
 impl VersionArgs {
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+    pub(crate) fn run(self) -> Result<Exit, CliError> {
         // Scripts compare it; enroot looks at no word that follows.
         let file = self.file.as_ref().filter(|_| !as_enroot());
         let Some(file) = file else {
@@ -34,7 +33,7 @@ impl VersionArgs {
                 console::print(version)
             }
             .map_err(CliError::Output)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Exit::SUCCESS);
         };
         let plugin =
             look(file).map_err(|source| CliError::Plugin { path: file.clone(), source })?;
@@ -75,6 +74,6 @@ impl VersionArgs {
             console::print_lines(rows.iter().map(|(key, value)| format!("{key:<9} {value}")))
         }
         .map_err(CliError::Output)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::SUCCESS)
     }
 }
