@@ -255,6 +255,87 @@ fn what_current_toolkits_write_is_no_error() {
     assert!(fails(&with_edits(&place, "2.0.0", &later, "true")).contains("0.3.0 to 1.1.0"));
 }
 
+/// As Intel's hook for FPGAs works: the configuration says what the container was asked to have, and
+/// which nodes it gets.
+const HOOK_OF_FPGA: &str = r#"#!/bin/sh
+set -eu
+bundle=$(sed 's/.*"bundle":"\([^"]*\)".*/\1/')
+cd "$bundle"
+root=$(sed 's/.*"root":{"path":"\([^"]*\)".*/\1/' config.json)
+for part in '"FPGA_REGION_1=ce48969398f05f33"' '"FPGA_AFU_1=d8424dc4"' '"FROM_IMAGE=yes"' \
+    '"devices":\[{' '"path":"/dev/intel-fpga-port.0"' '"major":1,' '"minor":3,' '"type":"c"'; do
+    grep -q "$part" config.json || { echo "no $part in $(cat config.json)" >&2; exit 1; }
+done
+echo programmed > "$root/run/by-hook"
+"#;
+
+#[test]
+fn what_other_vendors_generators_write() {
+    let place = place();
+    fs::write(place.path("hook"), HOOK_OF_FPGA).unwrap();
+    fs::create_dir(place.path("by-path")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", place.path("by-path/pci-0000:03:00.0-card")).unwrap();
+    let fifo = place.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    let write = |name: &str, text: &str| {
+        let directory = place.path("").display().to_string();
+        let text = text.replace("PLACE", directory.trim_end_matches('/'));
+        fs::write(place.path("cdi").join(name), text).unwrap();
+    };
+    let run = |device: &str, script: &str| {
+        let output = start(&place, &[], &["--device", device], script);
+        (says(&output), String::from_utf8(output.stderr).unwrap())
+    };
+
+    // A device's own mounts below /dev, of links.
+    write(
+        "intel.com-gpu.yaml",
+        "cdiVersion: 0.5.0\ncontainerEdits: {}\ndevices:\n- containerEdits:\n    deviceNodes:\n    - hostPath: /dev/zero\n      path: /dev/dri/card0\n      type: c\n    mounts:\n    - containerPath: /dev/dri/by-path/pci-0000:03:00.0-card\n      hostPath: PLACE/by-path/pci-0000:03:00.0-card\n      options:\n      - bind\n      - rw\n      type: none\n  name: 0000-03-00-0-0x56a0\nkind: intel.com/gpu\n",
+    );
+    let script = "cd /dev/dri; [ -c card0 ] && [ -c by-path/pci-0000:03:00.0-card ] && ls";
+    assert_eq!(
+        run("intel.com/gpu=0000-03-00-0-0x56a0", script),
+        ("by-path\ncard0\n".into(), "".into())
+    );
+    assert_eq!(run("intel.com/gpu=all", script).0, "by-path\ncard0\n");
+
+    // A hook that wants to know what for.
+    write(
+        "fpga.json",
+        r#"{"cdiVersion": "0.5.0", "kind": "intel.cdi.k8s.io/fpga", "devices": [{"name": "region1", "containerEdits": {
+        "env": ["FPGA_REGION_1=ce48969398f05f33", "FPGA_AFU_1=d8424dc4"],
+        "deviceNodes": [{"path": "/dev/intel-fpga-port.0", "hostPath": "/dev/null", "permissions": "rw"}],
+        "hooks": [{"hookName": "createRuntime", "path": "PLACE/hook"}]}}]}"#,
+    );
+    let script = "cat /run/by-hook; [ -c /dev/intel-fpga-port.0 ] && echo $FPGA_REGION_1";
+    assert_eq!(
+        run("intel.cdi.k8s.io/fpga=region1", script),
+        ("programmed\nce48969398f05f33\n".into(), "".into())
+    );
+
+    // What the interface allows beside.
+    write(
+        "odd.json",
+        r#"{"cdiVersion": "1.0.0", "kind": "v/odd", "devices": [
+        {"name": "x", "containerEdits": {
+            "env": ["TWO=a\nb", "QUOTED=\"q\"", "odd.name=1"],
+            "deviceNodes": [
+                {"path": "/dev/vendor/null", "hostPath": "/dev/null", "permissions": "none", "fileMode": 69206454},
+                {"path": "/dev/vendor/fifo", "hostPath": "PLACE/fifo", "type": "p"},
+                {"path": "/run/vendor/fifo", "hostPath": "PLACE/fifo", "type": "p"}],
+            "mounts": [{"hostPath": "PLACE/lib", "containerPath": "/usr/lib/gpu",
+                "options": ["rbind", "rro", "rnosuid", "rnodev", "idmap"]}]}},
+        {"name": "later", "containerEdits": {"hooks": [{"hookName": "poststop", "path": "/bin/true"}]}}]}"#,
+    );
+    let script = "[ -c /dev/vendor/null ] && [ -p /dev/vendor/fifo ] && [ -p /run/vendor/fifo ] && echo nodes; \
+                  echo \"$TWO$QUOTED\"; touch /usr/lib/gpu/x 2>/dev/null || echo ro";
+    let (text, said) = run("v/odd=x", script);
+    assert_eq!(text, "nodes\na\nb\"q\"\nro\n");
+    assert_eq!(said, "pyxis: \"odd.name\" is left out: no shell has such a variable\n");
+    let error = fails(&start(&place, &[], &["--device", "v/odd=later"], "true"));
+    assert!(error.contains("odd.json:10: a poststop hook cannot be run"), "{error}");
+}
+
 /// What nvidia-ctk writes of a driver, with the hooks of a toolkit that is not installed.
 fn edits_with_hooks(lib: &str, driver: &str) -> String {
     let hook = |arguments: &str| {

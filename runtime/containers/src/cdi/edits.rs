@@ -28,10 +28,21 @@ pub struct DeviceNode {
     pub path: String,
     /// On the node.
     pub host_path: String,
-    /// `b` or `c`, where the specification says so.
-    pub block: Option<bool>,
+    /// Where the specification says so.
+    pub kind: Option<NodeKind>,
     /// Major and minor number, where the specification says so.
     pub numbers: (Option<u64>, Option<u64>),
+}
+
+/// What a device node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// `b`.
+    Block,
+    /// `c`, or `u`.
+    Character,
+    /// `p`: a FIFO, which the specification counts among device nodes.
+    Fifo,
 }
 
 /// A bind mount, or one of a file system.
@@ -139,6 +150,6 @@ impl DeviceNode {
     /// A node that is in the container where it is on the node.
     pub(crate) fn at(path: impl Into<String>) -> DeviceNode {
         let path = path.into();
-        DeviceNode { host_path: path.clone(), path, block: None, numbers: (None, None) }
+        DeviceNode { host_path: path.clone(), path, kind: None, numbers: (None, None) }
     }
 }

@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use edits::{Action, DeviceNode, Edits, Hook, HookPoint, Mount};
+pub use edits::{Action, DeviceNode, Edits, Hook, HookPoint, Mount, NodeKind};
 pub use error::CdiError;
 pub use name::{Name, Visible};
 
@@ -30,7 +30,44 @@ pub struct Registry {
     directories: Vec<PathBuf>,
     /// With the place of their directory.
     specs: Vec<(usize, Spec)>,
-    faults: Vec<CdiError>,
+    faults: Vec<Fault>,
+}
+
+/// A file or a directory that cannot be used.
+#[derive(Debug)]
+struct Fault {
+    /// The kind of its devices, as far as the file says so.
+    kind: Option<String>,
+    /// Its name without the suffix, if that says the kind: `VENDOR-CLASS`, or `VENDOR-CLASS_ID`, as
+    /// the interface's own library names what it writes.
+    stem: Option<String>,
+    error: CdiError,
+}
+
+impl Fault {
+    fn of_file(path: &Path, text: Option<&str>, error: CdiError) -> Fault {
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let says =
+            |stem: &&str| stem.split_once('-').is_some_and(|(vendor, _)| vendor.contains('.'));
+        let stem = stem.filter(says).map(str::to_owned);
+        Fault { kind: text.and_then(Spec::kind_of), stem, error }
+    }
+
+    fn of_directory(error: CdiError) -> Fault {
+        Fault { kind: None, stem: None, error }
+    }
+
+    /// Whether what cannot be read may be about devices of this kind.
+    fn may_have(&self, kind: &str) -> bool {
+        match (&self.kind, &self.stem) {
+            (Some(known), _) => known == kind,
+            (None, Some(stem)) => {
+                let rest = stem.strip_prefix(kind.replacen('/', "-", 1).as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+            }
+            (None, None) => true,
+        }
+    }
 }
 
 impl Registry {
@@ -43,18 +80,23 @@ impl Registry {
             let files = match files(directory) {
                 Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => {
-                    registry.faults.push(CdiError::read(directory, source));
+                    registry.faults.push(Fault::of_directory(CdiError::read(directory, source)));
                     continue;
                 }
                 Ok(files) => files,
             };
             for path in files {
-                let text = fs::read_to_string(&path);
-                let text = text.map_err(|source| CdiError::read(&path, source));
-                match text.and_then(|text| Spec::parse(&text, &path)) {
-                    Ok(spec) => registry.specs.push((place, spec)),
-                    Err(error) => registry.faults.push(error),
-                }
+                let fault = match fs::read_to_string(&path) {
+                    Err(source) => Fault::of_file(&path, None, CdiError::read(&path, source)),
+                    Ok(text) => match Spec::parse(&text, &path) {
+                        Ok(spec) => {
+                            registry.specs.push((place, spec));
+                            continue;
+                        }
+                        Err(error) => Fault::of_file(&path, Some(&text), error),
+                    },
+                };
+                registry.faults.push(fault);
             }
         }
         registry
@@ -62,8 +104,17 @@ impl Registry {
 
     /// Whether there are devices of this kind, or a file that cannot tell.
     pub fn may_have(&self, kind: &str) -> bool {
-        let has = |spec: &Spec| spec.kind == kind && !spec.devices.is_empty();
-        !self.faults.is_empty() || self.specs.iter().any(|(_, spec)| has(spec))
+        self.fault(kind).is_some() || self.has(kind)
+    }
+
+    /// Whether there are devices of this kind.
+    pub fn has(&self, kind: &str) -> bool {
+        self.specs.iter().any(|(_, spec)| spec.kind == kind && !spec.devices.is_empty())
+    }
+
+    /// What cannot be used and may be about this kind.
+    fn fault(&self, kind: &str) -> Option<&CdiError> {
+        self.faults.iter().find(|fault| fault.may_have(kind)).map(|fault| &fault.error)
     }
 
     /// What a container needs for these devices, and for every file that one of them is from.
@@ -83,6 +134,7 @@ impl Registry {
         let mut used = Vec::new();
         for (spec, device) in found {
             let (_, spec_of) = &self.specs[spec];
+            spec_of.check(Some(&spec_of.devices[device]))?;
             if !used.contains(&spec) {
                 used.push(spec);
                 edits.add(spec_of.edits.clone());
@@ -98,11 +150,12 @@ impl Registry {
     /// # Errors
     /// [`CdiError`] of a file that cannot be used.
     pub fn driver(&self, kind: &str) -> Result<Edits, CdiError> {
-        if let Some(fault) = self.faults.first() {
+        if let Some(fault) = self.fault(kind) {
             return Err(fault.clone());
         }
         let mut edits = Edits::default();
         for (_, spec) in self.specs.iter().filter(|(_, spec)| spec.kind == kind) {
+            spec.check(None)?;
             edits.add(spec.edits.clone());
             edits.left_out.extend_from_slice(&spec.unknown);
         }
@@ -137,14 +190,14 @@ impl Registry {
             }
         }
         // A file that cannot be used may have some of "all".
-        if name.device == ALL && !known.is_empty() && self.faults.is_empty() {
+        if name.device == ALL && !known.is_empty() && self.fault(&name.kind).is_none() {
             let names = known.into_iter().map(|device| Name { kind: name.kind.clone(), device });
             return names.filter_map(|name| self.find(&name).transpose()).collect();
         }
         Err(CdiError::Absent {
             device: name.to_string(),
             known,
-            faulty: self.faults.first().map(|fault| Box::new(fault.clone())),
+            faulty: self.fault(&name.kind).map(|fault| Box::new(fault.clone())),
             searched: self
                 .directories
                 .iter()
@@ -289,6 +342,36 @@ mod tests {
         for name in ["v/gpu=1", "v/gpu=all", "other/thing=0"] {
             let error = node.env(&[name]).unwrap_err();
             assert!(error.contains("on this node: run/b.yaml:4: "), "{error}");
+        }
+        // What can be said of what it is about counts.
+        node.write("run/b.yaml", "cdiVersion: 0.6.0\nkind: v/gpu\ndevice: []\n");
+        assert!(node.env(&["v/gpu=all"]).unwrap_err().contains("run/b.yaml:3: "));
+        assert!(!node.env(&["other/thing=0"]).unwrap_err().contains("b.yaml"));
+    }
+
+    #[test]
+    fn the_name_of_a_file_that_cannot_be_read_says_what_it_is_about() {
+        let fault = |name: &str| {
+            let path = Path::new("/etc/cdi").join(name);
+            Fault::of_file(
+                &path,
+                None,
+                CdiError::read(&path, io::ErrorKind::PermissionDenied.into()),
+            )
+        };
+        for (name, kind, may) in [
+            ("intel.com-gpu.yaml", "intel.com/gpu", true),
+            ("intel.com-gpu.yaml", "nvidia.com/gpu", false),
+            ("intel.com-gpu.yaml", "intel.com/gpu-mei", false),
+            ("intel.com-gpu-mei.yaml", "intel.com/gpu", false),
+            ("intel.com-gpu-mei.yaml", "intel.com/gpu-mei", true),
+            ("k8s.gpu.amd.com-gpu_8f-1.json", "k8s.gpu.amd.com/gpu", true),
+            ("my-own.com-gpu.json", "nvidia.com/gpu", true),
+            ("nvidia.yaml", "nvidia.com/gpu", true),
+            ("amd.json", "nvidia.com/gpu", true),
+            ("nvidia-container-toolkit.json", "nvidia.com/gpu", true),
+        ] {
+            assert_eq!(fault(name).may_have(kind), may, "{name} {kind}");
         }
     }
 

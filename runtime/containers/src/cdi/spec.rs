@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::CdiError;
-use super::edits::{DeviceNode, Edits, Hook, HookPoint, Mount};
+use super::edits::{DeviceNode, Edits, Hook, HookPoint, Mount, NodeKind};
 use super::name::{check_device, check_kind};
 use super::native;
 use super::yaml::{self, Node, Problem};
@@ -26,6 +26,8 @@ pub(super) struct Spec {
     pub(super) kind: String,
     /// What every device of the file needs.
     pub(super) edits: Edits,
+    /// Why no device of the file can be given.
+    pub(super) refused: Option<Problem>,
     pub(super) devices: Vec<Device>,
     /// Keys of a later version, a line each.
     pub(super) unknown: Vec<String>,
@@ -35,6 +37,8 @@ pub(super) struct Spec {
 pub(super) struct Device {
     pub(super) name: String,
     pub(super) edits: Edits,
+    /// Why it cannot be given. The file's other devices can.
+    pub(super) refused: Option<Problem>,
 }
 
 impl Spec {
@@ -50,8 +54,24 @@ impl Spec {
                 unknown.push(format!("{}:{line}: `{key}` of {what} is not known", path.display()));
             });
         }
-        let (kind, edits, devices) = read(&document).map_err(fail)?;
-        Ok(Spec { path: path.to_owned(), kind, edits, devices, unknown })
+        let spec = read(&document).map_err(fail)?;
+        Ok(Spec { path: path.to_owned(), unknown, ..spec })
+    }
+
+    /// The error of a device that cannot be given.
+    pub(super) fn check(&self, device: Option<&Device>) -> Result<(), CdiError> {
+        let refused = self.refused.as_ref().or_else(|| device?.refused.as_ref());
+        refused.map_or(Ok(()), |Problem { line, text }| {
+            let (path, problem) = (self.path.clone(), text.clone());
+            Err(CdiError::Line { path, line: *line, problem })
+        })
+    }
+
+    /// What kind a file that cannot be used says that it is of.
+    pub(super) fn kind_of(text: &str) -> Option<String> {
+        let document = yaml::parse(text).ok()?;
+        let (_, kind) = document.pairs().find(|(key, _)| *key == "kind")?;
+        kind.text().ok().filter(|kind| check_kind(kind).is_ok()).map(str::to_owned)
     }
 }
 
@@ -140,13 +160,13 @@ impl Keys {
     }
 }
 
-fn read(document: &Node) -> Result<(String, Edits, Vec<Device>), Problem> {
+fn read(document: &Node) -> Result<Spec, Problem> {
     let fields = document.fields("a specification", &SPEC_KEYS)?;
     fields.text("cdiVersion")?;
     let kind = fields.text("kind")?;
     let line = fields.get("kind").map_or(1, |node| node.line);
     check_kind(kind).map_err(|problem| wrong(line, format_args!("kind {kind:?}: {problem}")))?;
-    let edits = fields.get("containerEdits").map_or(Ok(Edits::default()), edits)?;
+    let (edits, refused) = fields.get("containerEdits").map_or(Ok(Default::default()), edits)?;
     let mut devices: Vec<Device> = Vec::new();
     for node in fields.list("devices")? {
         let device = device(node)?;
@@ -155,7 +175,8 @@ fn read(document: &Node) -> Result<(String, Edits, Vec<Device>), Problem> {
         }
         devices.push(device);
     }
-    Ok((kind.to_owned(), edits, devices))
+    let (path, kind, unknown) = (PathBuf::new(), kind.to_owned(), Vec::new());
+    Ok(Spec { path, kind, edits, refused, devices, unknown })
 }
 
 fn device(node: &Node) -> Result<Device, Problem> {
@@ -163,30 +184,42 @@ fn device(node: &Node) -> Result<Device, Problem> {
     let name = fields.text("name")?;
     check_device(name)
         .map_err(|problem| wrong(node.line, format_args!("device {name:?}: {problem}")))?;
-    let edits = fields.get("containerEdits").map_or(Ok(Edits::default()), edits)?;
+    let (edits, refused) = fields.get("containerEdits").map_or(Ok(Default::default()), edits)?;
     // One that wants a chmod, which is nothing here, is no mistake.
     if edits.is_empty() && fields.get("containerEdits").is_none_or(Node::is_nothing) {
         return Err(wrong(node.line, format_args!("device {name:?} has no `containerEdits`")));
     }
-    Ok(Device { name: name.to_owned(), edits })
+    Ok(Device { name: name.to_owned(), edits, refused })
 }
 
-fn edits(node: &Node) -> Result<Edits, Problem> {
+/// What a device needs, and why it cannot be given.
+fn edits(node: &Node) -> Result<(Edits, Option<Problem>), Problem> {
     let fields = node.fields("containerEdits", &EDITS_KEYS)?;
-    let mut edits = Edits { env: fields.texts("env")?, ..Edits::default() };
-    for (variable, node) in edits.env.iter().zip(fields.list("env")?) {
-        let name = variable.split_once('=').map(|(name, _)| name);
-        if !name.is_some_and(|name| is_name(name.as_bytes())) || variable.contains('\n') {
-            return Err(wrong(node.line, format_args!("{variable:?} is no NAME=VALUE")));
+    let mut edits = Edits::default();
+    let mut refused = None;
+    for node in fields.list("env")? {
+        let variable = node.text()?;
+        match variable.split_once('=') {
+            Some((name, _)) if name.is_empty() || variable.contains('\0') => {
+                return Err(wrong(node.line, format_args!("{variable:?} is no NAME=VALUE")));
+            }
+            Some((name, _)) if is_name(name.as_bytes()) => edits.env.push(variable.to_owned()),
+            // To the specification it is one; no file of variables can have it.
+            Some((name, _)) => {
+                edits.left_out.push(format!("{name:?} is left out: no shell has such a variable"));
+            }
+            None => return Err(wrong(node.line, format_args!("{variable:?} is no NAME=VALUE"))),
         }
     }
     edits.nodes = fields.list("deviceNodes")?.iter().map(device_node).collect::<Result<_, _>>()?;
     edits.mounts = fields.list("mounts")?.iter().map(mount).collect::<Result<_, _>>()?;
     for node in fields.list("hooks")? {
-        let hook = hook(node)?;
-        match native::actions(&hook) {
-            Some(actions) => edits.actions.extend(actions),
-            None => edits.hooks.push(hook),
+        match hook(node)? {
+            Ok(hook) => match native::actions(&hook) {
+                Some(actions) => edits.actions.extend(actions),
+                None => edits.hooks.push(hook),
+            },
+            Err(problem) => refused = refused.or(Some(problem)),
         }
     }
     for node in fields.list("additionalGids")? {
@@ -201,7 +234,7 @@ fn edits(node: &Node) -> Result<Edits, Problem> {
             edits.left_out.push(format!("`{key}` is left out: {what} by an unprivileged user"));
         }
     }
-    Ok(edits)
+    Ok((edits, refused))
 }
 
 /// A path that can be a target: absolute, and without a way up.
@@ -220,12 +253,13 @@ fn device_node(node: &Node) -> Result<DeviceNode, Problem> {
         Some(host_path) => absolute(node, host_path)?,
         None => path,
     };
-    let block = match fields.optional_text("type")?.unwrap_or_default() {
+    let kind = match fields.optional_text("type")?.unwrap_or_default() {
         "" => None,
-        "b" => Some(true),
-        "c" | "u" => Some(false),
+        "b" => Some(NodeKind::Block),
+        "c" | "u" => Some(NodeKind::Character),
+        "p" => Some(NodeKind::Fifo),
         other => {
-            return Err(wrong(node.line, format_args!("type {other:?}: there are b, c and u")));
+            return Err(wrong(node.line, format_args!("type {other:?}: there are b, c, u and p")));
         }
     };
     let positive = |key| -> Result<Option<u64>, Problem> {
@@ -241,18 +275,23 @@ fn device_node(node: &Node) -> Result<DeviceNode, Problem> {
         positive(key)?;
     }
     if let Some(permissions) = fields.optional_text("permissions")? {
-        if permissions.chars().any(|c| !"rwm".contains(c)) {
+        // They are for a cgroup of the container's own, which there is none of here.
+        if permissions != "none" && permissions.chars().any(|c| !"rwm".contains(c)) {
             return Err(wrong(
                 node.line,
-                format_args!("permissions {permissions:?}: there are r, w and m"),
+                format_args!("permissions {permissions:?}: there are r, w and m, or none"),
             ));
         }
     }
     Ok(DeviceNode {
         path: path.to_owned(),
         host_path: host_path.to_owned(),
-        block,
-        numbers: if block.is_some() || numbers.0 != Some(0) { numbers } else { (None, None) },
+        kind,
+        numbers: match kind {
+            Some(NodeKind::Fifo) => (None, None),
+            None if numbers.0 == Some(0) => (None, None),
+            _ => numbers,
+        },
     })
 }
 
@@ -275,20 +314,21 @@ fn mount(node: &Node) -> Result<Mount, Problem> {
     })
 }
 
-fn hook(node: &Node) -> Result<Hook, Problem> {
+/// A hook, or why a device that wants it cannot be given.
+fn hook(node: &Node) -> Result<Result<Hook, Problem>, Problem> {
     let fields = node.fields("a hook", &HOOK_KEYS)?;
     let point = match fields.text("hookName")? {
         "prestart" => HookPoint::Prestart,
         "createRuntime" => HookPoint::CreateRuntime,
         "createContainer" => HookPoint::CreateContainer,
         later @ ("startContainer" | "poststart" | "poststop") => {
-            return Err(wrong(
+            return Ok(Err(wrong(
                 node.line,
                 format_args!(
                     "a {later} hook cannot be run: nothing of the runtime is left by then; \
                      prestart, createRuntime and createContainer can"
                 ),
-            ));
+            )));
         }
         other => return Err(wrong(node.line, format_args!("there is no hook {other:?}"))),
     };
@@ -310,7 +350,7 @@ fn hook(node: &Node) -> Result<Hook, Problem> {
                 .ok_or_else(|| wrong(node.line, "timeout takes seconds, one or more"))?,
         ),
     };
-    Ok(Hook { point, path: path.into(), args, env, timeout })
+    Ok(Ok(Hook { point, path: path.into(), args, env, timeout }))
 }
 
 #[cfg(test)]
@@ -367,7 +407,10 @@ containerEdits:
             (nodes[0].host_path.as_str(), nodes[0].numbers),
             ("/dev/nvidia0", (Some(195), None))
         );
-        assert_eq!((nodes[1].host_path.as_str(), nodes[1].block), ("/dev/dri/card0", Some(false)));
+        assert_eq!(
+            (nodes[1].host_path.as_str(), nodes[1].kind),
+            ("/dev/dri/card0", Some(NodeKind::Character))
+        );
         assert_eq!(spec.edits.env, ["NVIDIA_VISIBLE_DEVICES=void"]);
         let folders = vec!["/usr/lib/x86_64-linux-gnu".to_owned()];
         assert_eq!(spec.edits.actions, [crate::cdi::Action::Cache { folders }]);
@@ -386,6 +429,40 @@ containerEdits:
     }
 
     #[test]
+    fn reads_what_the_interface_allows() {
+        let text = r#"{"cdiVersion": "v1.0.0", "kind": "k8s.gpu.amd.com/gpu.x", "annotations": {"a": "b"},
+            "devices": [
+              {"name": "8f-gpu-0-128", "annotations": {"c": "1"}, "containerEdits": {
+                "deviceNodes": [
+                  {"path": "/dev/a", "permissions": "none"}, {"path": "/dev/b", "permissions": ""},
+                  {"path": "/dev/p", "type": "p", "major": 0}, {"path": "/dev/u", "type": "u", "major": 1},
+                  {"path": "/dev/m", "fileMode": 69206454, "uid": 0, "gid": 4294967295}],
+                "mounts": [{"hostPath": "tmpfs", "containerPath": "/t", "type": "tmpfs", "options": ["mode=755"]}],
+                "env": ["A=1\n2", "a.b-c=1", "B="], "additionalGids": [0, 44]}},
+              {"name": "with-poststop", "containerEdits": {"hooks": [{"hookName": "poststop", "path": "/x"}]}}],
+            "containerEdits": {}}"#;
+        let spec = Spec::parse(text, Path::new("/s.json")).unwrap();
+        let edits = &spec.devices[0].edits;
+        let kinds: Vec<_> = edits.nodes.iter().map(|node| node.kind).collect();
+        let (fifo, character) = (Some(NodeKind::Fifo), Some(NodeKind::Character));
+        assert_eq!(kinds, [None, None, fifo, character, None]);
+        assert_eq!(edits.env, ["A=1\n2", "B="]);
+        assert_eq!(edits.left_out, ["\"a.b-c\" is left out: no shell has such a variable"]);
+        assert_eq!(edits.mounts[0].fstype.as_deref(), Some("tmpfs"));
+        // It costs the one device.
+        assert!(spec.check(Some(&spec.devices[0])).is_ok());
+        let refused = spec.check(Some(&spec.devices[1])).unwrap_err().to_string();
+        assert!(refused.contains("/s.json:10: a poststop hook cannot be run"), "{refused}");
+        let all = text.replace(
+            "\"containerEdits\": {}}",
+            "\"containerEdits\": {\"hooks\": [{\"hookName\": \"startContainer\", \"path\": \"/x\"}]}}",
+        );
+        let spec = Spec::parse(&all, Path::new("/s.json")).unwrap();
+        assert!(spec.check(Some(&spec.devices[0])).is_err());
+        assert!(spec.check(None).is_err());
+    }
+
+    #[test]
     fn says_what_is_wrong_and_where() {
         let with = |device: &str| {
             format!("cdiVersion: 0.5.0\nkind: a/b\ndevices:\n- name: x\n  {device}\n")
@@ -399,11 +476,10 @@ containerEdits:
             (with("containerEdits: {env: [A]}"), ":5: \"A\" is no NAME=VALUE"),
             (with("containerEdits: {deviceNodes: [{path: dev/x}]}"), "\"dev/x\" is no absolute path"),
             (with("containerEdits: {deviceNodes: [{path: /dev/../x}]}"), "without \"..\""),
-            (with("containerEdits: {deviceNodes: [{path: /dev/x, type: q}]}"), "there are b, c and u"),
+            (with("containerEdits: {deviceNodes: [{path: /dev/x, type: q}]}"), "there are b, c, u and p"),
             (with("containerEdits: {deviceNodes: [{path: /dev/x, major: q}]}"), "it takes a whole number"),
             (with("containerEdits: {mounts: [{hostPath: /a}]}"), "a mount has no `containerPath`"),
             (with("containerEdits: {mounts: [{hostPath: /a, containerPath: /b, options: ['a b']}]}"), "\"a b\" is no mount option"),
-            (with("containerEdits: {hooks: [{hookName: poststop, path: /x}]}"), "a poststop hook cannot be run"),
             (with("containerEdits: {hooks: [{hookName: x, path: /x}]}"), "there is no hook \"x\""),
             (with("containerEdits: {hooks: [{hookName: prestart, path: /x, timeout: 0}]}"), "seconds, one or more"),
             (with("containerEdits: {additionalGids: [video]}"), "it takes a whole number"),

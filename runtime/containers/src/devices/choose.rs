@@ -79,8 +79,10 @@ fn choose_gpus(
     let mut others: Vec<(Vendor, String)> = Vec::new();
     if wanted.nvidia {
         visible = match variables.get(VISIBLE) {
-            Some((value, Author::Image)) => Some((gpus_only(Visible::parse(&value)?), false)),
-            Some((value, whose)) => Some((Visible::parse(&value)?, whose == Author::Job)),
+            Some((value, Author::Image)) => {
+                Some((gpus_only(Visible::parse(&value)?), Author::Image))
+            }
+            Some((value, whose)) => Some((Visible::parse(&value)?, whose)),
             None => None,
         };
         given = StepGpus::of(host);
@@ -140,7 +142,7 @@ struct Finder<'a> {
 impl Finder<'_> {
     fn all(
         &self,
-        visible: Option<(Visible, bool)>,
+        visible: Option<(Visible, Author)>,
         given: Option<&StepGpus>,
         others: &[(Vendor, String)],
     ) -> Result<Edits, DeviceError> {
@@ -149,9 +151,15 @@ impl Finder<'_> {
         match visible {
             // Said by the job or the image: no GPU, whatever Slurm gave.
             Some((Visible::Nothing, _)) => got = true,
-            Some((visible, from_host)) => {
-                let found = self.visible(&visible)?;
-                if found.is_none() && given.is_none() && from_host {
+            Some((visible, whose)) => {
+                let found = match self.visible(&visible) {
+                    Err(error) if self.is_of_no_gpu(whose, given) => {
+                        console::tell(format_args!("pyxis: {error}; the container gets no GPU"));
+                        None
+                    }
+                    found => found?,
+                };
+                if found.is_none() && given.is_none() && whose == Author::Job {
                     console::tell(format_args!(
                         "pyxis: no NVIDIA driver and no CDI specification of one on this node \
                          ({VISIBLE})"
@@ -180,6 +188,15 @@ impl Finder<'_> {
             ))),
             _ => Ok(edits),
         }
+    }
+
+    /// Whether an error is about a file that nobody knows to be of a GPU, and about an image that could
+    /// use one, if there were any.
+    fn is_of_no_gpu(&self, whose: Author, given: Option<&StepGpus>) -> bool {
+        whose == Author::Image
+            && given.is_none()
+            && self.driver.is_none()
+            && !self.registry.has(Visible::kind())
     }
 
     /// What `NVIDIA_VISIBLE_DEVICES` asks for; `None` if the node has no such thing.
@@ -374,11 +391,11 @@ impl Finder<'_> {
 
     /// By a specification that has them, or else by themselves.
     fn of_places(&self, found: &VendorGpus, places: &[usize]) -> Result<Edits, DeviceError> {
-        let kind = found.vendor().kind();
-        let names: Option<Vec<Name>> = places
-            .iter()
-            .map(|place| self.registry.of_node(kind, &self.outside(found.node(*place)?)))
-            .collect();
+        let names_of = |kind: &&str| -> Option<Vec<Name>> {
+            let nodes = places.iter().map(|place| found.node(*place));
+            nodes.map(|node| self.registry.of_node(kind, &self.outside(node?))).collect()
+        };
+        let names = found.vendor().kinds().iter().find_map(names_of);
         Ok(match names.filter(|names| !names.is_empty()) {
             Some(names) => self.registry.devices(&names)?,
             None => found.edits(&self.wanted.host, places),

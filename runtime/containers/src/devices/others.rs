@@ -19,12 +19,12 @@ pub(crate) enum Vendor {
 pub(crate) const VENDORS: [Vendor; 3] = [Vendor::Amd, Vendor::Intel, Vendor::Habana];
 
 impl Vendor {
-    /// Of specifications.
-    pub(crate) fn kind(self) -> &'static str {
+    /// Of specifications. Habana is Intel's, whose generators write the later ones.
+    pub(crate) fn kinds(self) -> &'static [&'static str] {
         match self {
-            Vendor::Amd => "amd.com/gpu",
-            Vendor::Intel => "intel.com/gpu",
-            Vendor::Habana => "habana.ai/gaudi",
+            Vendor::Amd => &["amd.com/gpu"],
+            Vendor::Intel => &["intel.com/gpu", "intel.cdi.k8s.io/gpu"],
+            Vendor::Habana => &["habana.ai/gaudi", "intel.com/gaudi"],
         }
     }
 
@@ -141,8 +141,13 @@ impl VendorGpus {
 
 /// A GPU by its DRM nodes.
 fn of_nodes(host: &Host, bus: &str, render: u32, uuid: Option<String>) -> (Gpu, Vec<String>) {
-    let names = host.names(&format!("/sys/bus/pci/devices/{bus}/drm"));
+    let mut names = host.names(&format!("/sys/bus/pci/devices/{bus}/drm"));
     let is_node = |name: &String| name.starts_with("card") || name.starts_with("renderD");
+    if !names.contains(&format!("renderD{render}")) {
+        // A part of a GPU that is divided: a device of its own, with nodes of its own. The others at
+        // this place on the bus are the first part's.
+        names = host.names(&format!("/sys/class/drm/renderD{render}/device/drm"));
+    }
     let mut nodes: Vec<String> =
         names.iter().filter(|name| is_node(name)).map(|name| format!("/dev/dri/{name}")).collect();
     let node = format!("/dev/dri/renderD{render}");
@@ -288,6 +293,142 @@ mod tests {
         assert_eq!(edits.actions.len(), 2); // the links by their places on the bus
         // The image's word, as everywhere.
         assert_eq!(tree.nodes(&[], "AMD_VISIBLE_DEVICES=1\n").unwrap().join(" "), second);
+    }
+
+    /// A part of a GPU that is divided, as the kernel shows it: on the topology at the same place.
+    fn amd_part(tree: &Tree, number: u32, bus: u8, card: u32) {
+        let (node, render) = (format!("/sys/class/kfd/kfd/topology/nodes/{number}"), card + 128);
+        let text = format!(
+            "location_id {}\ndomain 0\ndrm_render_minor {render}\nunique_id 43969\n",
+            u32::from(bus) << 8
+        );
+        tree.put(&format!("{node}/properties"), text.as_bytes());
+        let device = format!("/sys/devices/platform/amdgpu_xcp_{number}");
+        for name in [format!("card{card}"), format!("renderD{render}")] {
+            tree.put(&format!("{device}/drm/{name}/dev"), b"");
+            tree.put(&format!("/dev/dri/{name}"), b"");
+            tree.link(
+                &format!("/sys/class/drm/{name}"),
+                &format!("../../devices/platform/amdgpu_xcp_{number}/drm/{name}"),
+            );
+            tree.link(&format!("{device}/drm/{name}/device"), "../..");
+        }
+    }
+
+    #[test]
+    fn a_part_of_amds_has_its_own_nodes_alone() {
+        let tree = Tree::empty();
+        amd(&tree, &[0x43, 0xc1], 0);
+        amd_part(&tree, 3, 0x43, 9);
+        let nodes = |place: &str| tree.nodes(&[("AMD_VISIBLE_DEVICES", place)], "").unwrap();
+        assert_eq!(nodes("0"), ["dri/card0", "dri/renderD128", "kfd"]);
+        assert_eq!(nodes("1"), ["dri/card1", "dri/renderD129", "kfd"]);
+        assert_eq!(nodes("2"), ["dri/card9", "dri/renderD137", "kfd"]);
+    }
+
+    /// As amd-ctk writes it: by places on the bus, whatever the topology's order.
+    fn by_amd_ctk(tree: &Tree, cards: &[u32]) -> String {
+        let node = |path: String, (major, minor): (u32, u32), gid: u32| {
+            format!(
+                "{{\"path\": {path:?}, \"hostPath\": {:?}, \"type\": \"c\", \"major\": {major}, \"minor\": {minor}, \
+                 \"fileMode\": 432, \"permissions\": \"rwm\", \"uid\": 0, \"gid\": {gid}}}",
+                tree.at(&path)
+            )
+        };
+        let kfd = node("/dev/kfd".to_owned(), (510, 0), 44);
+        let of = |card: &u32| {
+            let render = card + 128;
+            let both = [
+                node(format!("/dev/dri/card{card}"), (226, *card), 44),
+                node(format!("/dev/dri/renderD{render}"), (226, render), 110),
+            ];
+            both.join(", ")
+        };
+        let device = |name: &str, nodes: &str| {
+            format!(
+                "{{\"name\": {name:?}, \"containerEdits\": {{\"deviceNodes\": [{nodes}, {kfd}]}}}}"
+            )
+        };
+        let mut devices: Vec<String> = cards
+            .iter()
+            .enumerate()
+            .map(|(place, card)| device(&place.to_string(), &of(card)))
+            .collect();
+        let all: Vec<String> = cards.iter().map(of).collect();
+        devices.push(device("all", &all.join(", ")));
+        format!(
+            "{{\"cdiVersion\": \"0.6.0\", \"kind\": \"amd.com/gpu\", \"devices\": [{}], \"containerEdits\": {{}}}}\n",
+            devices.join(", ")
+        )
+    }
+
+    #[test]
+    fn amd_ctks_numbers_and_rocms_are_not_the_same() {
+        let tree = Tree::empty();
+        amd(&tree, &[0xc1, 0x83, 0x43], 0);
+        tree.put("/etc/cdi/amd.json", by_amd_ctk(&tree, &[2, 1, 0]).as_bytes());
+        let nodes = |variables: &[(&str, &str)]| tree.nodes(variables, "").unwrap().join(" ");
+        // ROCm's first is at c1, which is the file's third.
+        assert_eq!(nodes(&[("AMD_VISIBLE_DEVICES", "0")]), "dri/card0 dri/renderD128 kfd");
+        assert_eq!(nodes(&[("SLURM_STEP_GPUS", "2")]), "dri/card2 dri/renderD130 kfd");
+        let all = "dri/card0 dri/card1 dri/card2 dri/renderD128 dri/renderD129 dri/renderD130 kfd";
+        assert_eq!(nodes(&[("AMD_VISIBLE_DEVICES", "all")]), all);
+        let named = |name: &str| nodes(&[("NVIDIA_VISIBLE_DEVICES", name)]);
+        assert_eq!(named("amd.com/gpu=0"), "dri/card2 dri/renderD130 kfd");
+        assert_eq!(named("amd.com/gpu=all"), all);
+    }
+
+    #[test]
+    fn what_intels_generators_write_counts_for_gaudi_and_gpus() {
+        let tree = Tree::empty();
+        for number in 0..2 {
+            for name in [format!("accel{number}"), format!("accel_controlD{number}")] {
+                tree.put(&format!("/dev/accel/{name}"), b"");
+            }
+            tree.put(&format!("/dev/infiniband/uverbs{number}"), b"");
+            tree.put(&format!("/sys/class/accel/accel{number}/device/vendor"), b"0x1da3\n");
+        }
+        let device = |number: u32| {
+            let node = |path: String| {
+                format!("{{path: {path}, hostPath: {}, type: c}}", tree.at(&path).display())
+            };
+            format!(
+                "- name: accel{number}\n  containerEdits:\n    deviceNodes: [{}, {}, {}]\n",
+                node(format!("/dev/accel/accel{number}")),
+                node(format!("/dev/accel/accel_controlD{number}")),
+                node(format!("/dev/infiniband/uverbs{number}")),
+            )
+        };
+        // In whatever order: they are written as a table of Go's gives them.
+        let text = format!(
+            "cdiVersion: 0.5.0\ncontainerEdits: {{}}\ndevices:\n{}{}kind: intel.com/gaudi\n",
+            device(1),
+            device(0)
+        );
+        tree.put("/etc/cdi/intel.com-gaudi.yaml", text.as_bytes());
+        for variables in [[("HABANA_VISIBLE_DEVICES", "0")], [("SLURM_STEP_GPUS", "0")]] {
+            let nodes = tree.nodes(&variables, "").unwrap().join(" ");
+            assert_eq!(nodes, "accel/accel0 accel/accel_controlD0 infiniband/uverbs0");
+        }
+    }
+
+    #[test]
+    fn another_vendors_unreadable_file_is_no_matter_to_an_image() {
+        let tree = Tree::empty();
+        amd(&tree, &[0x43], 0);
+        let broken = b"cdiVersion: 0.5.0\nkind: intel.com/gpu\ndevices: {}\n";
+        let image = "NVIDIA_VISIBLE_DEVICES=all\n";
+        for name in ["intel.com-gpu.yaml", "own.yaml"] {
+            tree.put(&format!("/etc/cdi/{name}"), broken);
+            assert!(tree.choose(&[], image).unwrap().is_empty(), "{name}");
+            assert_eq!(tree.nodes(&[("AMD_VISIBLE_DEVICES", "0")], image).unwrap().len(), 3);
+            std::fs::remove_file(tree.at(&format!("/etc/cdi/{name}"))).unwrap();
+        }
+        // Of what it is about nobody knows. The image starts; who asked for a GPU is told.
+        tree.put("/etc/cdi/own.yaml", b"[\n");
+        assert!(tree.choose(&[], image).unwrap().is_empty());
+        let error = tree.choose(&[("NVIDIA_VISIBLE_DEVICES", "all")], "").unwrap_err().to_string();
+        assert!(error.contains("/etc/cdi/own.yaml:"), "{error}");
     }
 
     #[test]

@@ -126,9 +126,7 @@ impl Configuration<'_> {
         if self.mounts_home() {
             add("HOME", home.inside.as_os_str());
         }
-        for variable in &devices.env {
-            given.extend([variable.as_bytes(), b"\n"].concat());
-        }
+        given.extend(lines_of(&devices));
         given.extend(&site.environ);
         Ok((Variables { image, given, wanted }, devices))
     }
@@ -162,8 +160,8 @@ impl Configuration<'_> {
             self.choose_devices(roots, devices::ContainerVariables { image, others: &others })?;
         system::mount_late_nodes(roots, self.plan, &devices)?;
         devices::inject(roots, &devices)?;
-        directory.run_for_devices(roots, &devices.hooks)?;
-        Ok(devices.env.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect())
+        directory.run_for_devices(roots, &devices, environ)?;
+        Ok(lines_of(&devices))
     }
 
     fn mounts_home(&self) -> bool {
@@ -250,7 +248,7 @@ impl Configuration<'_> {
             let environ = [given, launched.clone()].concat();
             return Ok(HookResults { environ, launched, ..HookResults::default() });
         };
-        directory.run_for_devices(roots, &devices.hooks)?;
+        directory.run_for_devices(roots, devices, &[&given[..], &wanted].concat())?;
         let before_devices = self.plan.site.before_devices;
         let late =
             |roots: &mut Roots, directory: &HookDirectory, environ: &[u8]| match before_devices {
@@ -351,6 +349,12 @@ impl Home {
         };
         Home { outside, inside }
     }
+}
+
+/// Lines of what devices set.
+fn lines_of(devices: &Edits) -> Vec<u8> {
+    let split = devices.env.iter().filter_map(|variable| variable.split_once('='));
+    split.flat_map(|(name, value)| environ::line(name.as_bytes(), value.as_bytes())).collect()
 }
 
 fn apply_pass(roots: &mut Roots, lines: &[Entry], pass: i32) -> Result<(), StartError> {

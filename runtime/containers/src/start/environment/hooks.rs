@@ -2,24 +2,25 @@
 //! on the host's tree, with the container's at `ENROOT_ROOTFS`, as root of the container's user
 //! namespace, before the container's root is entered. Only with either is a shell started.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use hygiene::unsecure;
 use linux::bounded;
-use linux::environ::Environ;
+use linux::environ::{self, Environ};
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::pipe2;
 
-use crate::cdi::Hook;
+use crate::cdi::{DeviceNode, Edits, Hook};
 use crate::start::environment::site::Site;
 use crate::start::error::StartError;
 use crate::start::plan::Plan;
@@ -165,18 +166,28 @@ impl HookDirectory {
     pub(in crate::start) fn run_for_devices(
         &self,
         roots: &mut Roots,
-        hooks: &[Hook],
+        devices: &Edits,
+        environ: &[u8],
     ) -> Result<(), StartError> {
-        if hooks.is_empty() {
+        if devices.hooks.is_empty() {
             return Ok(());
         }
-        let mut hooks: Vec<&Hook> = hooks.iter().collect();
+        let mut hooks: Vec<&Hook> = devices.hooks.iter().collect();
         hooks.sort_by_key(|hook| hook.point);
         let root = self.directory.join("rootfs");
+        // Vendors' hooks look for what the container was asked to have, and for what it gets.
+        let environ = environ::entries(environ);
+        let environ: BTreeMap<_, _> = environ.collect();
+        let environ: Vec<String> = environ
+            .iter()
+            .map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()))
+            .collect();
+        let nodes: Vec<_> = devices.nodes.iter().filter_map(of_oci).collect();
         let configuration = serde_json::json!({
             "ociVersion": OCI_VERSION,
             "root": { "path": root.to_string_lossy() },
-            "process": { "cwd": "/", "args": [], "env": [] },
+            "process": { "cwd": "/", "args": [], "env": environ },
+            "linux": { "devices": nodes },
         });
         let state = serde_json::json!({
             "ociVersion": OCI_VERSION,
@@ -250,6 +261,26 @@ impl HookDirectory {
 fn is_for_bash(hook: &Path) -> bool {
     let beginning = bounded::beginning(hook, 80).unwrap_or_default();
     !beginning.is_empty() && !beginning.starts_with(b"#!") && !beginning.contains(&0)
+}
+
+/// A device node as the configuration of an OCI runtime has it.
+fn of_oci(node: &DeviceNode) -> Option<serde_json::Value> {
+    let found = fs::metadata(&node.host_path).ok()?;
+    let kind = match found.file_type() {
+        kind if kind.is_block_device() => "b",
+        kind if kind.is_char_device() => "c",
+        _ => "p",
+    };
+    let (major, minor) = (nix::sys::stat::major(found.rdev()), nix::sys::stat::minor(found.rdev()));
+    Some(serde_json::json!({
+        "path": node.path,
+        "type": kind,
+        "major": major,
+        "minor": minor,
+        "fileMode": found.mode() & 0o7777,
+        "uid": found.uid(),
+        "gid": found.gid(),
+    }))
 }
 
 fn run_device_hook(hook: &Hook, state: &str) -> Result<(), StartError> {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use hygiene::console;
 
-use crate::cdi::{DeviceNode, Edits, Mount};
+use crate::cdi::{DeviceNode, Edits, Mount, NodeKind};
 pub(in crate::start) use crate::devices::ContainerVariables;
 use crate::devices::Wanted;
 use crate::devices::{self, place};
@@ -82,12 +82,19 @@ fn checked(wanted: &Wanted, mut edits: Edits) -> Result<Edits, StartError> {
     for node in &edits.nodes {
         let path = Path::new(&node.host_path);
         let found = fs::metadata(path).map_err(|error| device(node, error))?;
+        if node.kind == Some(NodeKind::Fifo) {
+            if !found.file_type().is_fifo() {
+                return Err(device(node, "it is no FIFO"));
+            }
+            continue;
+        }
         if !is_device(found.file_type()) {
             return Err(device(node, "it is no device"));
         }
         let (major, minor) = numbers(&found);
         let (wanted_major, wanted_minor) = node.numbers;
-        if node.block.is_some_and(|block| block != found.file_type().is_block_device()) {
+        let block = node.kind.map(|kind| kind == NodeKind::Block);
+        if block.is_some_and(|block| block != found.file_type().is_block_device()) {
             return Err(device(node, "it is of the other type, block or character"));
         }
         if wanted_major.is_some_and(|wanted| wanted != major)
@@ -123,6 +130,9 @@ pub(in crate::start) fn renamed(edits: &Edits) -> Vec<&DeviceNode> {
     let same = |node: &&DeviceNode| {
         let (inside, outside) = (fs::metadata(&node.path), fs::metadata(&node.host_path));
         let (Ok(inside), Ok(outside)) = (inside, outside) else { return false };
+        if node.kind == Some(NodeKind::Fifo) {
+            return (inside.dev(), inside.ino()) == (outside.dev(), outside.ino());
+        }
         is_device(inside.file_type())
             && (inside.file_type().is_block_device(), inside.rdev())
                 == (outside.file_type().is_block_device(), outside.rdev())
@@ -152,13 +162,26 @@ fn mount_entries(edits: &Edits) -> Result<Vec<Entry>, StartError> {
         if fstype.is_none() && !bound {
             rest.push_str(",rbind");
         }
-        for option in options {
+        for option in options.iter().filter_map(|option| as_fstab(option, fstype.is_none())) {
             rest.push(',');
             rest.push_str(option);
         }
         entry(source, target, &rest)
     };
     edits.mounts.iter().map(line).collect()
+}
+
+/// An option of the OCI's for a bind mount, as fstab(5) has it: what is said of all that is mounted below
+/// holds for it anyway. Ids are the user's already.
+fn as_fstab(option: &str, bound: bool) -> Option<&str> {
+    match option {
+        _ if !bound => Some(option),
+        "idmap" | "ridmap" => None,
+        "rro" | "rrw" | "rnosuid" | "rsuid" | "rnodev" | "rdev" | "rnoexec" | "rexec"
+        | "rnoatime" | "ratime" | "rnodiratime" | "rdiratime" | "rrelatime" | "rnorelatime"
+        | "rstrictatime" | "rnostrictatime" | "rnosymfollow" | "rsymfollow" => option.get(1..),
+        option => Some(option),
+    }
 }
 
 /// Mounts the files of the devices, and makes the changes that they ask for in the container.
