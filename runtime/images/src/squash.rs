@@ -6,11 +6,12 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
 use hygiene::unsecure;
+use linux::file_error::FileError;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use squashfs::mksquashfs::Mksquashfs;
@@ -55,13 +56,8 @@ pub enum SquashError {
     #[error("the squashfs file would become too large")]
     TooLarge,
     /// The directory for an old mksquashfs cannot be had.
-    #[error("cannot make a directory for mksquashfs in {}: {source}", path.display())]
-    Scratch {
-        /// Where it should be.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Scratch(FileError),
 }
 
 impl Squash {
@@ -154,7 +150,13 @@ impl Squash {
         scratch: &Path,
         fill: impl FnOnce(&mut dyn Sink) -> Result<(), E>,
     ) -> Result<(), E> {
-        let failed = |source| SquashError::Scratch { path: scratch.to_owned(), source };
+        let failed = |source| {
+            SquashError::Scratch(FileError::new(
+                "make a directory for mksquashfs in",
+                scratch,
+                source,
+            ))
+        };
         let directory = crate::store::Scratch::new(scratch).map_err(failed)?;
         let time = |own: i64| if self.one_time { self.mtime } else { own };
         // Below it: an old time would have the scratch directory taken for one left over.

@@ -7,6 +7,7 @@ pub mod bounded;
 pub mod channel;
 pub mod detached;
 pub mod environ;
+pub mod file_error;
 pub mod home;
 pub mod phases;
 pub mod processes;

@@ -3,24 +3,19 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use hygiene::unsecure;
+use linux::file_error::FileError;
 
 /// Why the script's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectiveError {
     /// The script cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The script.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// The shell does not understand a value.
     #[error("{}: cannot evaluate {name}={value}: {problem}", path.display())]
     Evaluate {
@@ -41,7 +36,7 @@ pub enum DirectiveError {
 /// [`DirectiveError`].
 pub fn read(path: &Path) -> Result<Vec<(OsString, OsString)>, DirectiveError> {
     let mut settings = Vec::new();
-    let failed = |source| DirectiveError::Read { path: path.to_owned(), source };
+    let failed = |source| FileError::new("read", path, source);
     let text = fs::read(path).map_err(failed)?;
     for (name, value) in find(&String::from_utf8_lossy(&text)) {
         let evaluated = evaluate(value).map_err(|problem| DirectiveError::Evaluate {

@@ -154,3 +154,45 @@ fn the_parts_of_containers_are_no_circle() {
         }
     }
 }
+
+/// All Rust files below a folder.
+fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// An operation on a file that fails is `linux::file_error::FileError` everywhere: no error has a path and the
+/// kernel's answer of its own.
+#[test]
+fn file_errors_are_made_in_one_place() {
+    let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut seen = 0;
+    for name in ["linux", "squashfs", "images", "containers", "pyxis"] {
+        for path in sources(&runtime.join(name).join("src")) {
+            let text = fs::read_to_string(&path).unwrap();
+            let fields: Vec<&str> = text
+                .lines()
+                .map(|line| line.trim().trim_start_matches("pub "))
+                .filter(|line| !line.starts_with("///"))
+                .collect();
+            for pair in fields.windows(2) {
+                if pair[0] == "path: PathBuf," && pair[1].ends_with("io::Error,") {
+                    seen += 1;
+                    assert!(path.ends_with("linux/src/file_error.rs"), "{}", path.display());
+                }
+            }
+        }
+    }
+    assert_eq!(seen, 1);
+}

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use linux::file_error::FileError;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{
@@ -57,15 +58,8 @@ pub enum UnpackError {
     #[error(transparent)]
     Image(#[from] SquashfsError),
     /// A file cannot be written.
-    #[error("cannot {operation} {}: {source}", path.display())]
-    File {
-        /// Such as "create".
-        operation: &'static str,
-        /// In the image.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The image has more of something than its size is worth.
     #[error("the image has {0} than its size is worth")]
     TooMuch(&'static str),
@@ -365,11 +359,7 @@ impl Unpacker<'_> {
         for (number, made) in self.directories.iter().enumerate().rev() {
             let failed = |errno| {
                 let path = made.path.clone();
-                UnpackError::File {
-                    operation: "set the mode of",
-                    path,
-                    source: io::Error::from(errno),
-                }
+                FileError::new("set the mode of", path, errno)
             };
             let directory = self.open(number)?;
             self.set_attributes(directory.as_fd(), &made.inode)?;
@@ -408,7 +398,7 @@ impl Unpacker<'_> {
         let path = if number == 0 { Path::new(".") } else { path };
         open_below(self.root, path).map_err(|errno| {
             let path = path.to_owned();
-            UnpackError::File { operation: "open", path, source: errno.into() }
+            FileError::new("open", path, errno).into()
         })
     }
 
@@ -418,7 +408,7 @@ impl Unpacker<'_> {
         name: &Name,
         source: impl Into<io::Error>,
     ) -> UnpackError {
-        UnpackError::File { operation, path: self.path(name), source: source.into() }
+        FileError::new(operation, self.path(name), source).into()
     }
 }
 

@@ -4,17 +4,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use linux::file_error::FileError;
+
 /// Errors of [`super`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CdiError {
     /// A specification is there but cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file or its directory.
-        path: PathBuf,
-        /// From the kernel.
-        source: Arc<io::Error>,
-    },
+    #[error(transparent)]
+    Read(Arc<FileError>),
     /// A specification does not say what can be understood.
     #[error("{}:{line}: {problem}", path.display())]
     Line {
@@ -59,7 +56,7 @@ pub enum CdiError {
 
 impl CdiError {
     pub(super) fn read(path: &std::path::Path, source: io::Error) -> CdiError {
-        CdiError::Read { path: path.to_owned(), source: Arc::new(source) }
+        CdiError::Read(Arc::new(FileError::new("read", path, source)))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+
+use linux::file_error::FileError;
 
 /// Errors of [`super`].
 #[derive(Debug, thiserror::Error)]
@@ -16,13 +17,8 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// The directory to start in cannot be entered.
-    #[error("cannot change to directory {}: {source}", path.display())]
-    Directory {
-        /// Inside the container.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Directory(FileError),
     /// The command script could not be passed on.
     #[error("cannot pass on the command script: {0}")]
     Script(io::Error),

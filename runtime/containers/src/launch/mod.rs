@@ -20,6 +20,7 @@ pub use error::LaunchError;
 
 use crate::start::{Container, files};
 use linux::environ::Environ;
+use linux::file_error::FileError;
 use linux::sys;
 use rc::Simple;
 
@@ -148,7 +149,11 @@ impl Invocation {
     /// Only returns if it fails.
     fn exec(self, environ: &Environ) -> LaunchError {
         if let Err(source) = std::env::set_current_dir(&self.directory) {
-            return LaunchError::Directory { path: self.directory, source };
+            return LaunchError::Directory(FileError::new(
+                "change to directory",
+                self.directory,
+                source,
+            ));
         }
         if let Some(script) = &self.script {
             if let Err(error) = sys::inherit(script.as_fd()) {

@@ -9,6 +9,7 @@ use super::error::ContainerError;
 use super::metadata::Metadata;
 use super::name::Name;
 use super::{place, trash};
+use linux::file_error::FileError;
 use linux::sys::Umask;
 
 /// Where containers live.
@@ -30,12 +31,12 @@ impl DataPath {
             .recursive(true)
             .mode(0o700)
             .create(&path)
-            .map_err(|error| ContainerError::file("create", &path, error))?;
+            .map_err(|error| FileError::new("create", &path, error))?;
         if place::is_root() {
             // Looked at again with what there is now, and used by the way that was looked at.
             place::refuse_others_places(&path)?;
-            path = fs::canonicalize(&path)
-                .map_err(|error| ContainerError::file("look at", &path, error))?;
+            path =
+                fs::canonicalize(&path).map_err(|error| FileError::new("look at", &path, error))?;
         }
         Ok(DataPath(path))
     }
@@ -84,7 +85,7 @@ impl DataPath {
     /// # Errors
     /// [`ContainerError::File`].
     pub fn names(&self) -> Result<Vec<Name>, ContainerError> {
-        let failed = |error| ContainerError::file("read", &self.0, error);
+        let failed = |error| FileError::new("read", &self.0, error);
         trash::sweep(&self.0);
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.0).map_err(failed)? {

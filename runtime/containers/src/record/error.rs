@@ -1,8 +1,8 @@
 //! Why a named container cannot be made, found or removed.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use linux::file_error::FileError;
 use squashfs::image::ImageError;
 
 /// Errors of [`super`].
@@ -48,15 +48,8 @@ pub enum ContainerError {
     #[error(transparent)]
     Image(#[from] ImageError),
     /// A file operation failed.
-    #[error("cannot {operation} {}: {source}", path.display())]
-    File {
-        /// Such as "create" or "read".
-        operation: &'static str,
-        /// On the host.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The container's own files are not what this version wrote.
     #[error(
         "container {} is damaged ({problem}); `pyxis remove` it and create it again",
@@ -96,10 +89,4 @@ pub enum ContainerError {
         /// What unsquashfs said.
         problem: String,
     },
-}
-
-impl ContainerError {
-    pub(crate) fn file(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        ContainerError::File { operation, path: path.to_owned(), source: source.into() }
-    }
 }

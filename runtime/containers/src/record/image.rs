@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 
+use linux::file_error::FileError;
+
 use super::container::Container;
 use super::error::ContainerError;
 
@@ -15,7 +17,7 @@ impl Container {
     pub(crate) fn checked_image(&self) -> Result<PathBuf, ContainerError> {
         let path = self.image();
         let Some(metadata) = &self.layered else { return Ok(path) };
-        let failed = |error| ContainerError::file("read", &path, error);
+        let failed = |error| FileError::new("read", &path, error);
         if metadata.is_untouched(&fs::metadata(&path).map_err(failed)?) {
             return Ok(path);
         }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use linux::file_error::FileError;
 use serde::{Deserialize, Serialize};
 
 use super::error::ContainerError;
@@ -92,7 +93,7 @@ impl Metadata {
         let path = directory.join(FILE);
         let text = match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            result => result.map_err(|error| ContainerError::file("read", &path, error))?,
+            result => result.map_err(|error| FileError::new("read", &path, error))?,
         };
         let damaged = |problem| ContainerError::Damaged { path: directory.to_owned(), problem };
         let metadata: Metadata =

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use linux::file_error::FileError;
+
 use super::error::ContainerError;
 
 /// What of a directory's mode lets others than its owner change it.
@@ -14,7 +16,7 @@ const STICKY: u32 = 0o1000;
 
 /// Fails if others than root can change `path` or a directory above it, as far as they exist.
 pub(super) fn refuse_others_places(path: &Path) -> Result<(), ContainerError> {
-    let failed = |error| ContainerError::file("look at", path, error);
+    let failed = |error| FileError::new("look at", path, error);
     let path = std::path::absolute(path).map_err(failed)?;
     let there = path.ancestors().find_map(|part| match fs::canonicalize(part) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,

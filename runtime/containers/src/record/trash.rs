@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::error::ContainerError;
 use super::running;
 use super::usage::is_at;
+use linux::file_error::FileError;
 use linux::sys::{FlockKind, flock};
 
 /// Prefix of containers being made.
@@ -47,7 +48,7 @@ pub(crate) fn hidden_away(data: &Path, place: &Path) -> Result<std::path::PathBu
             }
             // Left by an earlier process with our number.
             Err(_) if trash.symlink_metadata().is_ok() => {}
-            Err(error) => return Err(ContainerError::file("remove", place, error)),
+            Err(error) => return Err(FileError::new("remove", place, error).into()),
         }
     }
     unreachable!("four billion leftovers")

@@ -15,6 +15,7 @@ use super::container::Container;
 use super::error::ContainerError;
 use super::metadata::Metadata;
 use super::running;
+use linux::file_error::FileError;
 use linux::sys::{FlockKind, flock};
 
 /// How long to wait for a container that is neither running any more nor gone yet.
@@ -56,7 +57,7 @@ impl Container {
         let _lock = self.lock()?;
         let environ = self.environ_file();
         // Opened here: the path leads nowhere once the container's root is entered.
-        let environ = open(&environ).map_err(|e| ContainerError::file("open", &environ, e))?;
+        let environ = open(&environ).map_err(|e| FileError::new("open", &environ, e))?;
         let state = self.usage(|| running::borrow_root(&self.mark()))?;
         Ok(Claim { _lock, environ, state: Some(state) })
     }
@@ -67,7 +68,7 @@ impl Container {
         mut look: impl FnMut() -> io::Result<Option<T>>,
     ) -> Result<State<T>, ContainerError> {
         let path = self.path.join("used");
-        let failed = |error| ContainerError::file("lock", &path, error);
+        let failed = |error| FileError::new("lock", &path, error);
         let used = open(&path).map_err(failed)?;
         let started = Instant::now();
         let mut pause = Duration::from_millis(1);
@@ -76,7 +77,7 @@ impl Container {
                 return Ok(State::Unused(used));
             }
             if let Some(found) =
-                look().map_err(|error| ContainerError::file("join", &self.path, error))?
+                look().map_err(|error| FileError::new("join", &self.path, error))?
             {
                 return Ok(State::Running(found));
             }
@@ -93,7 +94,7 @@ impl Container {
     /// Keeps others from starting or removing the container.
     pub(crate) fn lock(&self) -> Result<File, ContainerError> {
         let path = self.path.join("lock");
-        let failed = |error| ContainerError::file("lock", &path, error);
+        let failed = |error| FileError::new("lock", &path, error);
         let file = match open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(ContainerError::Absent { path: self.path.clone() });

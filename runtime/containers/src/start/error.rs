@@ -7,6 +7,7 @@ use crate::devices::DeviceError;
 use crate::fstab::FstabError;
 use crate::record::ContainerError;
 use handover::namespaces::Namespace;
+use linux::file_error::FileError;
 use squashfs::image::ImageError;
 
 /// Errors of [`super::start`].
@@ -56,23 +57,11 @@ pub enum StartError {
         source: io::Error,
     },
     /// The source of a bind mount cannot be opened.
-    #[error("cannot mount {}: {source}", path.display())]
-    Source {
-        /// Path on the host.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Source(FileError),
     /// A file operation failed.
-    #[error("cannot {operation} {}: {source}", path.display())]
-    File {
-        /// Such as "create" or "read".
-        operation: &'static str,
-        /// Path inside the container unless it says otherwise.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The image is not served.
     #[error("cannot read {}: {log}", image.display())]
     Server {
@@ -131,14 +120,6 @@ pub enum StartError {
 }
 
 impl StartError {
-    pub(super) fn file(
-        operation: &'static str,
-        path: impl AsRef<Path>,
-        source: impl Into<io::Error>,
-    ) -> Self {
-        StartError::File { operation, path: path.as_ref().to_owned(), source: source.into() }
-    }
-
     pub(super) fn namespace(which: Namespace, source: impl Into<io::Error>) -> Self {
         StartError::Namespace { which: which.file(), source: source.into() }
     }
@@ -147,7 +128,7 @@ impl StartError {
     /// servers find that out when they are asked, not when they begin.
     pub(super) fn of_image(self, image: Option<&Path>) -> Self {
         match (&self, image) {
-            (StartError::File { source, .. }, Some(image))
+            (StartError::File(FileError { source, .. }), Some(image))
                 if source.raw_os_error() == Some(nix::libc::EIO) =>
             {
                 StartError::Server { image: image.to_owned(), log: self.to_string() }
@@ -168,8 +149,8 @@ mod tests {
     #[test]
     fn a_directory_that_cannot_be_read_is_the_images_fault() {
         let of = |errno, image| {
-            let error = StartError::file("create", "/proc", io::Error::from_raw_os_error(errno));
-            error.of_image(image).to_string()
+            let error = FileError::new("create", "/proc", io::Error::from_raw_os_error(errno));
+            StartError::from(error).of_image(image).to_string()
         };
         let image = Path::new("broken.sqsh");
         let line = of(nix::libc::EIO, Some(image));

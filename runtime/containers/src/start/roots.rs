@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use linux::file_error::FileError;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
@@ -48,7 +49,7 @@ impl Stage {
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE)
             .map_err(|errno| StartError::mount("/ as slave", "/", errno))?;
         let cwd = open(".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|errno| StartError::file("open", Path::new("."), errno))?;
+            .map_err(|errno| FileError::new("open", Path::new("."), errno))?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(Some("pyxis"), MOUNT_POINT, Some("tmpfs"), flags, Some("mode=700"))
             .and_then(|()| chdir(MOUNT_POINT))
@@ -74,7 +75,7 @@ impl Stage {
         pivot_root(".", "host").map_err(|errno| StartError::mount("the stage", "/", errno))?;
         chdir("/").map_err(failed)?;
         let base = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|errno| StartError::file("open", Path::new("/"), errno))?;
+            .map_err(|errno| FileError::new("open", Path::new("/"), errno))?;
         Ok(Roots { base, cwd: self.cwd, host: "host".into(), tree: TREE.into(), uncovered: None })
     }
 }
@@ -89,7 +90,7 @@ fn failed(errno: nix::Error) -> StartError {
 
 fn make(directory: &str) -> Result<(), StartError> {
     mkdir(directory, Mode::from_bits_truncate(0o755))
-        .map_err(|errno| StartError::file("create", Path::new(directory), errno))
+        .map_err(|errno| FileError::new("create", Path::new(directory), errno).into())
 }
 
 /// Handles on all trees.
@@ -189,7 +190,7 @@ impl Roots {
 }
 
 fn not_entered(errno: nix::Error) -> StartError {
-    StartError::file("enter", Path::new("/"), errno)
+    FileError::new("enter", Path::new("/"), errno).into()
 }
 
 impl StageRoot<'_> {

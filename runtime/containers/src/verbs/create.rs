@@ -10,6 +10,7 @@ use std::process::Stdio;
 
 use hygiene::console;
 use hygiene::unsecure;
+use linux::file_error::FileError;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
@@ -53,7 +54,7 @@ impl DataPath {
             return Err(squashfs::image::ImageError::not_squashfs(image).into());
         };
         let unfinished = self.begin(name)?;
-        let hold = Hold::begin().map_err(|error| ContainerError::file("create", &place, error))?;
+        let hold = Hold::begin().map_err(|error| FileError::new("create", &place, error))?;
         if place.symlink_metadata().is_ok() && !force {
             unfinished.discard();
             return Err(ContainerError::Exists { path: place });
@@ -95,7 +96,7 @@ impl DataPath {
         loop {
             match DirBuilder::new().mode(0o700).create(&path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(ContainerError::file("create", &path, error));
+                    return Err(FileError::new("create", &path, error).into());
                 }
                 _ => {}
             }
@@ -103,12 +104,10 @@ impl DataPath {
             let lock = match open(&lock_path) {
                 // Published or swept between the two calls.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                result => {
-                    result.map_err(|error| ContainerError::file("lock", &lock_path, error))?
-                }
+                result => result.map_err(|error| FileError::new("lock", &lock_path, error))?,
             };
             flock(&lock, FlockKind::Exclusive)
-                .map_err(|error| ContainerError::file("lock", &lock_path, error))?;
+                .map_err(|error| FileError::new("lock", &lock_path, error))?;
             if is_at(&lock, &lock_path) {
                 clear(&path)?;
                 return Ok(Unfinished { path, lock });
@@ -119,7 +118,7 @@ impl DataPath {
 
 /// Removes everything but the lock.
 fn clear(directory: &Path) -> Result<(), ContainerError> {
-    let failed = |error| ContainerError::file("clear", directory, error);
+    let failed = |error| FileError::new("clear", directory, error);
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if entry.file_name() != "lock" {
@@ -144,7 +143,7 @@ impl Unfinished {
             DirBuilder::new()
                 .mode(0o755)
                 .create(&path)
-                .map_err(|error| ContainerError::file("create", &path, error))?;
+                .map_err(|error| FileError::new("create", &path, error))?;
         }
         match start::can_layer(file, &self.path, host) {
             Ok(()) => self.layer(file, image, hold).map(|()| self.path.clone()),
@@ -158,7 +157,7 @@ impl Unfinished {
 
     fn layer(&self, file: &File, image: &Path, hold: &Hold) -> Result<(), ContainerError> {
         let kept = self.path.join("image.sqsh");
-        let failed = |error| ContainerError::file("link or copy the image to", &kept, error);
+        let failed = |error| FileError::new("link or copy the image to", &kept, error);
         let origin = fs::canonicalize(image).map_err(failed)?;
         let linked = fs::hard_link(&origin, &kept).is_ok();
         if !linked || !is_at(file, &kept) {
@@ -171,7 +170,7 @@ impl Unfinished {
         let image = File::open(&kept).map_err(failed)?;
         Metadata::new(&origin, &image)
             .and_then(|metadata| metadata.write(&self.path))
-            .map_err(|error| ContainerError::file("write", &self.path, error))
+            .map_err(|error| FileError::new("write", &self.path, error).into())
     }
 
     /// As enroot does it, where the image cannot be mounted or changes cannot be layered.
@@ -181,9 +180,9 @@ impl Unfinished {
         DirBuilder::new()
             .mode(0o700)
             .create(&rootfs)
-            .map_err(|error| ContainerError::file("create", &rootfs, error))?;
+            .map_err(|error| FileError::new("create", &rootfs, error))?;
         let directory =
-            File::open(&rootfs).map_err(|error| ContainerError::file("open", &rootfs, error))?;
+            File::open(&rootfs).map_err(|error| FileError::new("open", &rootfs, error))?;
         match unpack(file, directory.as_fd(), &|| hold.interrupted()) {
             Ok(Some(_)) => {}
             Ok(None) => {
@@ -194,7 +193,7 @@ impl Unfinished {
             Err(error) => return Err(failed(error.to_string())),
         }
         make_accessible(&rootfs)
-            .map_err(|error| ContainerError::file("set permissions of", &rootfs, error))?;
+            .map_err(|error| FileError::new("set permissions of", &rootfs, error))?;
         Ok(rootfs)
     }
 
@@ -214,7 +213,7 @@ fn extract_by_program(
 ) -> Result<(), ContainerError> {
     let failed = |problem| ContainerError::Extract { image: image.to_owned(), problem };
     let log = memory_file("unsquashfs", b"").and_then(|log| Ok((log.try_clone()?, log)));
-    let (theirs, log) = log.map_err(|error| ContainerError::file("extract", image, error))?;
+    let (theirs, log) = log.map_err(|error| FileError::new("extract", image, error))?;
     let mut unsquashfs = unsecure::command("unsquashfs");
     unsquashfs.args(["-no-progress", "-user-xattrs"]).args(sif::arguments_of_unsquashfs(file));
     unsquashfs.arg("-dest");
@@ -242,15 +241,14 @@ fn publish(data: &Path, rootfs: &Path, place: &Path, force: bool) -> Result<(), 
             Err(Errno::EINVAL | Errno::ENOSYS) => match fs::rename(rootfs, place) {
                 Ok(()) => return Ok(()),
                 Err(error) if place.is_dir() && force => {
-                    to_trash(data, place)
-                        .map_err(|_| ContainerError::file("replace", place, error))?;
+                    to_trash(data, place).map_err(|_| FileError::new("replace", place, error))?;
                 }
                 Err(_) if place.is_dir() => {
                     return Err(ContainerError::Exists { path: place.to_owned() });
                 }
-                Err(error) => return Err(ContainerError::file("create", place, error)),
+                Err(error) => return Err(FileError::new("create", place, error).into()),
             },
-            Err(errno) => return Err(ContainerError::file("create", place, errno)),
+            Err(errno) => return Err(FileError::new("create", place, errno).into()),
         }
     }
 }

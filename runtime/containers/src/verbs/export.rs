@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use linux::file_error::FileError;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, FdFlag, RenameFlags, fcntl, renameat2};
 
@@ -47,15 +48,8 @@ pub enum ExportError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// A file operation failed.
-    #[error("cannot {operation} {}: {source}", path.display())]
-    File {
-        /// Such as "create".
-        operation: &'static str,
-        /// On the host.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It cannot be written.
     #[error("cannot export to {}: {source}", path.display())]
     Write {
@@ -85,8 +79,7 @@ impl Export {
     /// [`ExportError`]; nothing is left then. The process is in namespaces of its own afterwards
     /// and should exit.
     pub fn run(&self, container: &Container) -> Result<(), ExportError> {
-        let failed =
-            |operation, source| ExportError::File { operation, path: self.output.clone(), source };
+        let failed = |operation, source| FileError::new(operation, &self.output, source);
         if !self.force && self.output.symlink_metadata().is_ok() {
             return Err(ExportError::Exists { path: self.output.clone() });
         }
@@ -133,11 +126,8 @@ impl Export {
     ) -> Result<(), ExportError> {
         let mut how = File::options();
         let how = how.read(true).write(true).create_new(true).mode(0o644);
-        let file = how.open(output).map_err(|source| ExportError::File {
-            operation: "create",
-            path: self.output.clone(),
-            source,
-        })?;
+        let file =
+            how.open(output).map_err(|source| FileError::new("create", &self.output, source))?;
         let excluded: HashSet<&[u8]> = excluded.iter().map(|path| path.as_bytes()).collect();
         let write = || {
             let mut writer = Writer::new(file, own.options())?;
@@ -203,23 +193,22 @@ fn add_mount_points(top: &Path, below: &Path, out: &mut Vec<OsString>) {
 }
 
 fn publish(partial: &Path, output: &Path, force: bool) -> Result<(), ExportError> {
-    let failed =
-        |source| ExportError::File { operation: "create", path: output.to_owned(), source };
+    let failed = |source| FileError::new("create", output, source);
     if force {
-        return fs::rename(partial, output).map_err(failed);
+        return Ok(fs::rename(partial, output).map_err(failed)?);
     }
     match renameat2(AT_FDCWD, partial, AT_FDCWD, output, RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => Ok(()),
         Err(Errno::EEXIST) => Err(ExportError::Exists { path: output.to_owned() }),
         // Without flags on this file system, a link does it where links are known.
         Err(Errno::EINVAL | Errno::ENOSYS) => match fs::hard_link(partial, output) {
-            Ok(()) => fs::remove_file(partial).map_err(failed),
+            Ok(()) => Ok(fs::remove_file(partial).map_err(failed)?),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(ExportError::Exists { path: output.to_owned() })
             }
-            Err(_) => fs::rename(partial, output).map_err(failed),
+            Err(_) => Ok(fs::rename(partial, output).map_err(failed)?),
         },
-        Err(errno) => Err(failed(errno.into())),
+        Err(errno) => Err(failed(errno.into()).into()),
     }
 }
 

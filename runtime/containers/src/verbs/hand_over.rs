@@ -6,6 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use linux::file_error::FileError;
 use nix::fcntl::OFlag;
 
 use crate::HostSide;
@@ -42,11 +43,11 @@ pub fn hand_over(
             State::Unused(_) => None,
         }
     } else {
-        look().map_err(|error| ContainerError::file("join", &container.path, error))?
+        look().map_err(|error| FileError::new("join", &container.path, error))?
     };
     let sent = message.map(|message| message.send(socket)).transpose();
     sent.map(|sent| sent.is_some())
-        .map_err(|error| ContainerError::file("hand over", &container.path, error))
+        .map_err(|error| FileError::new("hand over", &container.path, error).into())
 }
 
 /// As [`hand_over`], of a container that was started from a file under a name.
@@ -62,7 +63,7 @@ pub fn hand_over_labelled(
         .and_then(|found| found.map_or(Ok(None), |found| collect(None, host, &found)))
         .and_then(|message| message.map(|message| message.send(socket)).transpose());
     let named = Path::new(label.as_os_str());
-    found.map(|sent| sent.is_some()).map_err(|error| ContainerError::file("join", named, error))
+    found.map(|sent| sent.is_some()).map_err(|error| FileError::new("join", named, error).into())
 }
 
 /// `None` if the process ended before everything was opened.

@@ -7,6 +7,7 @@ use std::io::{BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use linux::file_error::FileError;
 use serde::Deserialize;
 
 use super::blobs::Slice;
@@ -72,8 +73,7 @@ pub(super) struct SyntheticImage {
 
 impl Archive {
     pub(super) fn open(path: &Path, importer: &Importer) -> Result<Archive, ImportError> {
-        let failed =
-            |source| ImportError::File { operation: "open", path: path.to_owned(), source };
+        let failed = |source| FileError::new("open", path, source);
         let file = File::open(path).map_err(failed)?;
         let mut head = [0; 6];
         let count = file.read_at(&mut head, 0).map_err(failed)?;
@@ -96,8 +96,7 @@ impl Archive {
     }
 
     fn look_through(&mut self, meter: &Meter) -> Result<(), ImportError> {
-        let failed =
-            |source| ImportError::File { operation: "read", path: self.path.clone(), source };
+        let failed = |source| FileError::new("read", &self.path, source);
         let file = self.file.try_clone().map_err(failed)?;
         let input = Slice::new(file, 0, self.length);
         let mut reader = Reader::new(BufReader::new(input.reader()));
@@ -171,8 +170,7 @@ impl Archive {
     }
 
     fn at(&self, (offset, length): (u64, u64)) -> Result<Slice, ImportError> {
-        let failed =
-            |source| ImportError::File { operation: "open", path: self.path.clone(), source };
+        let failed = |source| FileError::new("open", &self.path, source);
         Ok(Slice::new(self.file.try_clone().map_err(failed)?, offset, length))
     }
 
@@ -192,8 +190,7 @@ impl Archive {
 
     fn read(&self, name: &str) -> Result<Vec<u8>, ImportError> {
         let mut content = Vec::new();
-        let failed =
-            |source| ImportError::File { operation: "read", path: self.path.join(name), source };
+        let failed = |source| FileError::new("read", self.path.join(name), source);
         self.slice(name)?
             .reader()
             .take(DOCUMENT_LIMIT)
@@ -268,8 +265,7 @@ impl Archive {
     }
 
     fn digest(&self, place: (u64, u64)) -> Result<String, ImportError> {
-        let failed =
-            |source| ImportError::File { operation: "read", path: self.path.clone(), source };
+        let failed = |source| FileError::new("read", &self.path, source);
         let slice = self.at(place)?;
         let (mut reader, mut hash) = (slice.reader(), Hasher::like("sha256:"));
         let mut buffer = vec![0; 256 << 10];
@@ -297,7 +293,7 @@ fn decompressed(
     file: &File,
     importer: &Importer,
 ) -> Result<(File, Space), ImportError> {
-    let failed = |source| ImportError::File { operation: "read", path: path.to_owned(), source };
+    let failed = |source| FileError::new("read", path, source);
     importer.progress.step(&format!("Decompressing {}", path.display()));
     let whole = Slice::whole(file.try_clone().map_err(failed)?).map_err(failed)?;
     let meter = Meter::of(importer.limits, whole.reader().len());

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use linux::file_error::FileError;
 use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
@@ -175,7 +176,7 @@ impl Importer {
         let hex = descriptor.hex();
         let path = self.store.blob_path(hex);
         let there = || self.store.blob(hex);
-        let failed = |source| ImportError::File { operation: "read", path: path.clone(), source };
+        let failed = |source| FileError::new("read", &path, source);
         loop {
             let waited = match self.store.blob(hex)? {
                 Some(file) => LockOutcome::Made(file),

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::process::{Child, Stdio};
 
 use hygiene::unsecure;
+use linux::file_error::FileError;
 
 use linux::phases;
 
@@ -54,8 +55,7 @@ impl Importer {
         let pending = self.store.pending()?;
         export(program, &container.name, &pending)?;
         drop(container);
-        let failed =
-            |source| ImportError::File { operation: "read", path: self.store.scratch(), source };
+        let failed = |source| FileError::new("read", self.store.scratch(), source);
         let slice = Slice::whole(pending.file().try_clone().map_err(failed)?).map_err(failed)?;
         phases::begin("merge");
         let archive = crate::layers::decoder(slice.reader())?;

@@ -1,7 +1,8 @@
 //! Why an image cannot be imported.
 
-use std::io;
 use std::path::PathBuf;
+
+use linux::file_error::FileError;
 
 use super::PolicyError;
 use crate::layers::LayerError;
@@ -63,15 +64,8 @@ pub enum ImportError {
         actual: String,
     },
     /// A file cannot be read or written.
-    #[error("cannot {operation} {}: {source}", path.display())]
-    File {
-        /// Such as "read".
-        operation: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A layout has no such image.
     #[error("{}: {problem}", path.display())]
     Layout {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use linux::file_error::FileError;
 use serde::Deserialize;
 
 use super::archive::{Archive, Content, SyntheticImage};
@@ -142,9 +143,11 @@ impl Layout {
     fn read(&self, name: &str) -> Result<Vec<u8>, ImportError> {
         let slice = self.slice(name)?;
         let mut content = Vec::new();
-        slice.reader().take(DOCUMENT_LIMIT).read_to_end(&mut content).map_err(|source| {
-            ImportError::File { operation: "read", path: self.path.join(name), source }
-        })?;
+        slice
+            .reader()
+            .take(DOCUMENT_LIMIT)
+            .read_to_end(&mut content)
+            .map_err(|source| FileError::new("read", self.path.join(name), source))?;
         Ok(content)
     }
 
@@ -152,8 +155,7 @@ impl Layout {
         match &self.archive {
             None => {
                 let path = self.path.join(name);
-                let failed =
-                    |source| ImportError::File { operation: "open", path: path.clone(), source };
+                let failed = |source| FileError::new("open", &path, source);
                 let file = File::open(&path).map_err(failed)?;
                 let length = file.metadata().map_err(failed)?.len();
                 Ok(Slice::new(file, 0, length))

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 
+use linux::file_error::FileError;
 use squashfs::{Entry, Image, Inode, Kind as Squashed, SquashfsError};
 
 use crate::import::ImportError;
@@ -156,6 +157,6 @@ impl Read for Content<'_> {
 fn unwritten(source: io::Error) -> ImportError {
     match source.downcast::<crate::store::StoreError>() {
         Ok(error) => error.into(),
-        Err(source) => ImportError::File { operation: "write", path: "the layer".into(), source },
+        Err(source) => FileError::new("write", "the layer", source).into(),
     }
 }

@@ -6,6 +6,7 @@ mod layer;
 use std::fs::File;
 use std::io::{self, Write};
 
+use linux::file_error::FileError;
 use serde_json::json;
 
 use crate::digest;
@@ -100,8 +101,7 @@ impl Importer {
             self.progress
                 .warn(&format!("left out {name:?}: its name would remove a file elsewhere"));
         }
-        let written =
-            |source| ImportError::File { operation: "write", path: self.store.scratch(), source };
+        let written = |source| FileError::new("write", self.store.scratch(), source);
         let (packer, unpacked, _) = packer.finish();
         let (_, digest, size) = packer.finish().map_err(written)?.finish();
         Ok((LocalBlob { digest, size, file: pending.into_file()? }, unpacked))

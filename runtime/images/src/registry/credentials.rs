@@ -1,11 +1,11 @@
 //! Whose name to give to a registry: enroot's credentials file, then those of docker and podman.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use hygiene::console;
+use linux::file_error::FileError;
 
 use super::docker_config;
 use super::netrc::{self, Login};
@@ -37,13 +37,8 @@ impl std::fmt::Debug for Credential {
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     /// A file cannot be read.
-    #[error("cannot read the credentials in {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// Others could have put commands there.
     #[error("{} belongs to another user or can be written by others: chmod go-w it", .0.display())]
     Unsafe(PathBuf),

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hygiene::unsecure;
+use linux::file_error::FileError;
 use serde::Deserialize;
 
 use super::{Credential, CredentialError};
@@ -57,7 +58,7 @@ pub(super) fn find(
         {
             return Ok(None);
         }
-        Err(source) => return Err(CredentialError::Read { path: path.to_owned(), source }),
+        Err(source) => return Err(FileError::new("read the credentials in", path, source).into()),
     };
     if bytes.trim_ascii().is_empty() {
         return Ok(None);

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use hygiene::unsecure;
+use linux::file_error::FileError;
 
 use super::CredentialError;
 use crate::uri::{DOCKER_HUB, HUB_NAMES};
@@ -27,7 +28,7 @@ pub(super) struct Login {
 
 /// The logins in a file; none if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Vec<Login>, CredentialError> {
-    let failed = |source| CredentialError::Read { path: path.to_owned(), source };
+    let failed = |source| FileError::new("read the credentials in", path, source);
     let text = match fs::read(path) {
         // What is no text is in nobody's way.
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -36,7 +37,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Login>, CredentialError> {
         {
             return Ok(Vec::new());
         }
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(failed(error).into()),
     };
     let logins = parse(&text);
     if logins.iter().any(|login| login.expression) {

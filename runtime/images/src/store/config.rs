@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use linux::file_error::FileError;
+
 use super::StoreError;
 
 /// Settings of the image store.
@@ -59,7 +61,7 @@ impl StoreConfig {
             }
             Ok(metadata) if metadata.is_dir() => Ok(self.path.clone()),
             Ok(_) => {
-                Err(StoreError::file("use", &self.path, std::io::ErrorKind::NotADirectory.into()))
+                Err(FileError::new("use", &self.path, std::io::ErrorKind::NotADirectory).into())
             }
             Err(_) => Ok(self.path.clone()),
         }

@@ -1,7 +1,8 @@
 //! What goes wrong in a store.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use linux::file_error::FileError;
 
 /// Errors of the image store.
 #[derive(Debug, thiserror::Error)]
@@ -10,15 +11,8 @@ pub enum StoreError {
     #[error("nowhere to keep images: set PYXIS_STORE_PATH to an absolute path, or HOME")]
     NoPlace,
     /// A file operation failed.
-    #[error("cannot {operation} {}: {source}", path.display())]
-    File {
-        /// Such as "create".
-        operation: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It is another user's.
     #[error(
         "the image store {} belongs to user id {owner}; set PYXIS_STORE_PATH to a directory of \
@@ -46,10 +40,4 @@ pub enum StoreError {
     /// Others could change images.
     #[error("the image store {} can be written by others: chmod go-w it", .0.display())]
     Writable(PathBuf),
-}
-
-impl StoreError {
-    pub(super) fn file(operation: &'static str, path: &Path, source: io::Error) -> StoreError {
-        StoreError::File { operation, path: path.to_owned(), source }
-    }
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use linux::file_error::FileError;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 
 use super::StoreError;
@@ -36,7 +37,7 @@ impl Pending {
         match nameless {
             Ok(file) => Ok(Pending { file, directory, name: None }),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                Err(StoreError::file("write to", &directory, error))
+                Err(FileError::new("write to", &directory, error).into())
             }
             Err(_) => {
                 let name = unique(&directory);
@@ -46,7 +47,7 @@ impl Pending {
                     .create_new(true)
                     .mode(0o600)
                     .open(&name)
-                    .map_err(|source| StoreError::file("create", &name, source))?;
+                    .map_err(|source| FileError::new("create", &name, source))?;
                 Ok(Pending { file, directory, name: Some(name) })
             }
         }
@@ -64,7 +65,7 @@ impl Pending {
     pub fn write_all(&self, content: &[u8]) -> Result<(), StoreError> {
         (&self.file)
             .write_all(content)
-            .map_err(|source| StoreError::file("write to", &self.directory, source))
+            .map_err(|source| FileError::new("write to", &self.directory, source).into())
     }
 
     /// The file, which never gets a name.
@@ -72,8 +73,8 @@ impl Pending {
     /// # Errors
     /// [`StoreError`].
     pub fn into_file(self) -> Result<File, StoreError> {
-        let failed = |source| StoreError::file("keep open a file of", &self.directory, source);
-        self.file.try_clone().map_err(failed)
+        let failed = |source| FileError::new("keep open a file of", &self.directory, source);
+        Ok(self.file.try_clone().map_err(failed)?)
     }
 
     /// Gives it its name, replacing what has that name.
@@ -81,7 +82,7 @@ impl Pending {
     /// # Errors
     /// [`StoreError`].
     pub fn publish(mut self, path: &Path, mode: u32) -> Result<File, StoreError> {
-        let failed = |source: io::Error| StoreError::file("create", path, source);
+        let failed = |source: io::Error| FileError::new("create", path, source);
         self.file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         let name = match self.name.take() {
             Some(name) => name,
@@ -95,7 +96,7 @@ impl Pending {
             let _ = fs::remove_file(&name);
             failed(error)
         })?;
-        self.file.try_clone().map_err(failed)
+        Ok(self.file.try_clone().map_err(failed)?)
     }
 
     /// Gives it its name; something that has it already is an error.
@@ -103,14 +104,14 @@ impl Pending {
     /// # Errors
     /// [`StoreError`].
     pub fn publish_new(mut self, path: &Path, mode: u32) -> Result<(), StoreError> {
-        let failed = |source: io::Error| StoreError::file("create", path, source);
+        let failed = |source: io::Error| FileError::new("create", path, source);
         self.file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         match self.name.take() {
-            None => link(&self.file, path).map_err(failed),
+            None => Ok(link(&self.file, path).map_err(failed)?),
             Some(name) => {
                 let linked = fs::hard_link(&name, path);
                 let _ = fs::remove_file(&name);
-                linked.map_err(failed)
+                Ok(linked.map_err(failed)?)
             }
         }
     }
@@ -166,14 +167,14 @@ pub fn place(image: &File, path: &Path) -> Result<(), StoreError> {
     match closed.then(|| link(image, path)) {
         Some(Ok(())) => return Ok(()),
         Some(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(StoreError::file("create", path, error));
+            return Err(FileError::new("create", path, error).into());
         }
         _ => {}
     }
     let directory =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let pending = Pending::new(directory)?;
-    let failed = |source| StoreError::file("write", path, source);
+    let failed = |source| FileError::new("write", path, source);
     let mut from = image.try_clone().map_err(failed)?;
     io::Seek::rewind(&mut from).map_err(failed)?;
     io::copy(&mut from, &mut &pending.file).map_err(failed)?;

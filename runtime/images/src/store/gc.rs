@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use linux::file_error::FileError;
+
 use super::image::{image_path, read_record, record_path};
 use super::leases::Leases;
 use super::{BLOBS, IMAGES, LOCKS, Store, StoreError, open_plain, read_small, usage};
@@ -178,7 +180,7 @@ impl Store {
                 if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
             match removed {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::file("remove", path, error));
+                    return Err(FileError::new("remove", path, error).into());
                 }
                 _ => {}
             }
@@ -189,8 +191,8 @@ impl Store {
     }
 }
 
-fn list(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let failed = |source| StoreError::file("list", directory, source);
+fn list(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let failed = |source| FileError::new("list", directory, source);
     fs::read_dir(directory)
         .map_err(failed)?
         .map(|entry| entry.map(|entry| entry.path()).map_err(failed))

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use linux::file_error::FileError;
 use serde::{Deserialize, Serialize};
 
 use super::file::new_mode;
@@ -72,7 +73,7 @@ impl Store {
     ) -> Result<StoredImage, StoreError> {
         let hex = record.digest.trim_start_matches("sha256:").to_owned();
         let path = image_path(&self.root, &hex);
-        let failed = |source| StoreError::file("write", &path, source);
+        let failed = |source| FileError::new("write", &path, source);
         pending.file().sync_data().map_err(failed)?;
         let metadata = pending.file().metadata().map_err(failed)?;
         (record.size, record.modified) = (metadata.len(), metadata.mtime());
@@ -99,7 +100,7 @@ impl Store {
     /// [`StoreError`].
     pub fn images(&self) -> Result<Vec<(Record, SystemTime)>, StoreError> {
         let directory = self.root.join(IMAGES);
-        let failed = |source| StoreError::file("list", &directory, source);
+        let failed = |source| FileError::new("list", &directory, source);
         let mut out = Vec::new();
         for entry in fs::read_dir(&directory).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
@@ -134,17 +135,17 @@ pub(super) fn read_record(root: &Path, hex: &str) -> Result<Option<Record>, Stor
             Ok(record.filter(|record| record.digest.strip_prefix("sha256:") == Some(hex)))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(StoreError::file("read", &path, source)),
+        Err(source) => Err(FileError::new("read", &path, source).into()),
     }
 }
 
 fn open_image(root: &Path, hex: &str, own: bool) -> Result<Option<StoredImage>, StoreError> {
     let path = image_path(root, hex);
-    let failed = |source| StoreError::file("open", &path, source);
+    let failed = |source| FileError::new("open", &path, source);
     let file = match open_plain(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(failed(source)),
+        Err(source) => return Err(failed(source).into()),
     };
     // Held before it is looked at: the garbage collector takes it before or not at all.
     usage::hold(&file);

@@ -11,6 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use linux::file_error::FileError;
+
 use super::{Pending, StoreError, open_plain, usage};
 
 const RENEW: Duration = Duration::from_secs(5);
@@ -63,7 +65,7 @@ impl FileLock {
                         None => LockOutcome::Locked(lock),
                     });
                 }
-                Err(StoreError::File { source, .. })
+                Err(StoreError::File(FileError { source, .. }))
                     if source.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }

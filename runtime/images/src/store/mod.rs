@@ -37,6 +37,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use linux::file_error::FileError;
+
 use crate::digest;
 use crate::registry::Document;
 
@@ -142,7 +144,7 @@ impl Store {
                 Ok(Some(file))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StoreError::file("open", &path, source)),
+            Err(source) => Err(FileError::new("open", &path, source).into()),
         }
     }
 
@@ -263,7 +265,7 @@ impl Store {
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
-    let failed = |source| StoreError::file("create", path, source);
+    let failed = |source| FileError::new("create", path, source);
     if path.is_dir() {
         return Ok(());
     }
@@ -281,13 +283,12 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY)
         .open(path)
         .map_err(failed)?;
-    made.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)
+    Ok(made.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?)
 }
 
 /// Whether others may read there.
 fn check_owner(path: &Path) -> Result<bool, StoreError> {
-    let metadata =
-        fs::metadata(path).map_err(|source| StoreError::file("look at", path, source))?;
+    let metadata = fs::metadata(path).map_err(|source| FileError::new("look at", path, source))?;
     let own = nix::unistd::geteuid().as_raw();
     if metadata.uid() != own {
         return Err(StoreError::Foreign { path: path.to_owned(), owner: metadata.uid() });
@@ -302,7 +303,7 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(StoreError::file("remove", path, source)),
+        Err(source) => Err(FileError::new("remove", path, source).into()),
     }
 }
 

@@ -6,7 +6,8 @@
 
 use std::os::fd::AsFd;
 
-use images::import::{ImportError, broker};
+use images::import::broker;
+use linux::file_error::FileError;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -29,11 +30,7 @@ const LIMITS: [(&str, Resource); 5] = [
 /// Answers the request in the socket.
 pub(crate) fn run(settings: &Settings) -> Result<Exit, CliError> {
     let socket = descriptor::given(SOCKET)?;
-    let failed = |source| ImportError::File {
-        operation: "read a request from",
-        path: "the socket".into(),
-        source,
-    };
+    let failed = |source| FileError::new("read a request from", "the socket", source);
     let (request, sender) = broker::request(socket).map_err(failed)?;
     if let Some(pid) = sender {
         take_limits_of(pid);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hygiene::console;
+use linux::file_error::FileError;
 use nix::unistd::{chdir, chroot};
 use pyxis::doctor::{Level, Report, Subject, examine, examine_image, examine_store, probe};
 use pyxis::settings::Settings;
@@ -52,13 +53,13 @@ impl DoctorArgs {
         if let Some(root) = &self.root {
             chroot(root)
                 .and_then(|()| chdir("/"))
-                .map_err(|errno| CliError::Root { path: root.clone(), source: errno.into() })?;
+                .map_err(|errno| FileError::new("look into", root, errno))?;
         }
         if let Some(image) = &self.image {
             let settings = Settings::of_process(Vec::new())?;
             let wanted = super::devices::wanted(&[], &settings)?;
             let report = examine_image(image, &wanted, &settings.host)
-                .map_err(|source| CliError::Look { path: image.clone(), source })?;
+                .map_err(|source| FileError::new("look at", image, source))?;
             return show(&report, self.json, true);
         }
         if let Some(store) = &self.store {

@@ -9,6 +9,7 @@ use clap::{Args, Command, CommandFactory, ValueEnum};
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
+use linux::file_error::FileError;
 use pyxis::settings::{FILE, Kind, SETTINGS};
 
 use super::{Cli, CliError, Exit};
@@ -30,7 +31,7 @@ enum GeneratedKind {
 
 impl GenerateArgs {
     pub(crate) fn run(self) -> Result<Exit, CliError> {
-        let failed = |source| CliError::Generate { path: self.directory.clone(), source };
+        let failed = |source| FileError::new("write", &self.directory, source);
         fs::create_dir_all(&self.directory).map_err(failed)?;
         match self.what {
             GeneratedKind::Man => manual(&self.directory),

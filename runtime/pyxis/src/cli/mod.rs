@@ -31,6 +31,7 @@ use std::time::Instant;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use hygiene::console;
+use linux::file_error::FileError;
 
 use ::images::import::{ImportError, Importer, Tools};
 use ::images::progress::Progress;
@@ -46,7 +47,6 @@ use handover::ending;
 use linux::environ::is_name;
 use pyxis::directives::DirectiveError;
 use pyxis::settings::{Settings, SettingsError};
-use pyxis::site::SiteError;
 
 /// An unprivileged container runtime for HPC nodes.
 #[derive(Debug, Parser)]
@@ -208,8 +208,6 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
-    Site(#[from] SiteError),
-    #[error(transparent)]
     Export(#[from] ExportError),
     #[error(transparent)]
     Fstab(#[from] FstabError),
@@ -234,10 +232,8 @@ pub(crate) enum CliError {
     NoRootfs(PathBuf),
     #[error("unknown option {0}; see --help")]
     Option(String),
-    #[error("cannot write {}: {source}", path.display())]
-    Generate { path: PathBuf, source: std::io::Error },
-    #[error("cannot read {}: {source}", path.display())]
-    Script { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Script(FileError),
     #[error("a container with a PID namespace of its own cannot be handed over")]
     PidHandover,
     #[error(
@@ -250,16 +246,12 @@ pub(crate) enum CliError {
     Request(#[source] std::io::Error),
     #[error("descriptor {0} is not usable: {1}")]
     Descriptor(i32, nix::errno::Errno),
-    #[error("cannot look into {}: {source}", path.display())]
-    Root { path: PathBuf, source: std::io::Error },
-    #[error("cannot look at {}: {source}", path.display())]
-    Look { path: PathBuf, source: std::io::Error },
     #[error("{} {source}", path.display())]
-    Plugin { path: PathBuf, source: pyxis::doctor::FileError },
+    Plugin { path: PathBuf, source: pyxis::doctor::PluginFileError },
     #[error("{0}: an image is pushed to docker://[USER@][REGISTRY#]IMAGE[:TAG], without a digest")]
     PushTo(String),
-    #[error("cannot {operation} {}: {source}", path.display())]
-    File { operation: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The command for it has said why.
     #[error("the container {0} is not pushed, for it cannot be exported")]
     NotExported(String),

@@ -14,6 +14,7 @@ use images::push::Execution;
 use images::store::Scratch;
 use images::uri::{Reference, Uri};
 use linux::environ;
+use linux::file_error::FileError;
 use squashfs::image::{Image, ImageError};
 
 use pyxis::progress;
@@ -82,7 +83,7 @@ pub(super) fn push_container(
     to: &Reference,
 ) -> Result<String, CliError> {
     let parent = importer.store().scratch();
-    let failed = |source| CliError::File { operation: "create", path: parent.clone(), source };
+    let failed = |source| FileError::new("create", &parent, source);
     let scratch = Scratch::new(&parent).map_err(failed)?;
     let file = scratch.path().join("container.sqsh");
     // Who exports is in namespaces of its own afterwards.

@@ -13,6 +13,7 @@ use containers::start::{Namespaces, Plan, Root, Standard, StartError, start};
 use containers::verbs::{hand_over, hand_over_labelled};
 use handover::ending;
 use handover::request::{Joining, MISMATCH, Request, Target};
+use linux::file_error::FileError;
 use linux::phases;
 use pyxis::settings::{Settings, variables};
 use pyxis::{directives, site};
@@ -146,7 +147,7 @@ impl StartArgs {
     fn script(&self) -> Result<Option<Vec<u8>>, CliError> {
         let Some(path) = &self.rc else { return Ok(None) };
         let text = std::fs::read(path);
-        text.map(Some).map_err(|source| CliError::Script { path: path.clone(), source })
+        text.map(Some).map_err(|source| CliError::Script(FileError::new("read", path, source)))
     }
 
     /// What the words name: a container, unless it is a squashfs file or has a "/".

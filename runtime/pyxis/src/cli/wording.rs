@@ -11,6 +11,7 @@ use containers::verbs::{ExecError, ExportError};
 use hygiene::console;
 use images::import::ImportError;
 use images::uri::UriError;
+use linux::file_error::FileError;
 use pyxis::directives::DirectiveError;
 use squashfs::image::ImageError;
 
@@ -26,9 +27,11 @@ pub(super) fn of_error(error: &CliError) -> Option<String> {
         }
         CliError::Export(ExportError::Exists { path })
         | CliError::Import(ImportError::Exists(path)) => Some(exists(path)),
-        CliError::Export(ExportError::File { path, source, .. })
-        | CliError::Directive(DirectiveError::Read { path, source })
-        | CliError::Script { path, source } => is_absent(source).then(|| absent(path)),
+        CliError::Export(ExportError::File(FileError { path, source, .. }))
+        | CliError::Directive(DirectiveError::Read(FileError { path, source, .. }))
+        | CliError::Script(FileError { path, source, .. }) => {
+            is_absent(source).then(|| absent(path))
+        }
         CliError::Import(ImportError::Uri(UriError::Scheme(uri))) => Some(invalid(uri)),
         CliError::Variable(word) => Some(invalid(word)),
         CliError::Exec(ExecError::Open { pid, .. } | ExecError::Foreign { pid, .. }) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use slurm_releases::stamp::Stamp;
 
-use super::file::{FileError, Plugin, look};
+use super::file::{Plugin, PluginFileError, look};
 use super::owner;
 pub use super::owner::Untrusted;
 
@@ -22,7 +22,7 @@ pub struct Build {
     /// Its file.
     pub path: PathBuf,
     /// What it says of itself.
-    pub stamp: Result<Stamp, FileError>,
+    pub stamp: Result<Stamp, PluginFileError>,
     /// Why it must not be used though it can be read.
     pub fault: Option<Untrusted>,
 }
@@ -97,7 +97,7 @@ fn within(directory: &Path, owner: u32) -> Vec<Build> {
         let path = owner::real(&directory.join(&name).join("spank_pyxis.so"))?;
         let stamp = match look(&path) {
             Ok(Plugin::Build(stamp)) if stamp.plugin == "pyxis" => Ok(stamp),
-            Ok(_) => Err(FileError::NoPlugin),
+            Ok(_) => Err(PluginFileError::NoPlugin),
             Err(error) => Err(error),
         };
         let parent = path.parent().and_then(|parent| untrusted(parent, owner));

@@ -36,7 +36,7 @@ pub enum Plugin {
 
 /// Why a file is no plugin.
 #[derive(Debug, thiserror::Error)]
-pub enum FileError {
+pub enum PluginFileError {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
     Read(io::Error),
@@ -60,11 +60,11 @@ pub enum FileError {
 /// Looks at the file.
 ///
 /// # Errors
-/// [`FileError`], without the path.
-pub fn look(path: &Path) -> Result<Plugin, FileError> {
+/// [`PluginFileError`], without the path.
+pub fn look(path: &Path) -> Result<Plugin, PluginFileError> {
     of_bytes(&bytes_of(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => FileError::NoFile,
-        _ => FileError::Read(error),
+        io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => PluginFileError::NoFile,
+        _ => PluginFileError::Read(error),
     })?)
 }
 
@@ -78,16 +78,16 @@ pub(super) fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     bounded::read(path, MOST)
 }
 
-fn of_bytes(bytes: &[u8]) -> Result<Plugin, FileError> {
-    let elf = Elf::parse(bytes).ok_or(FileError::NoElf)?;
+fn of_bytes(bytes: &[u8]) -> Result<Plugin, PluginFileError> {
+    let elf = Elf::parse(bytes).ok_or(PluginFileError::NoElf)?;
     if elf.machine() != MACHINE {
-        return Err(FileError::NoElf);
+        return Err(PluginFileError::NoElf);
     }
-    if let Some(text) = elf.section(SECTION).ok_or(FileError::Truncated)? {
-        return Stamp::parse(text).map(Plugin::Build).map_err(FileError::Stamp);
+    if let Some(text) = elf.section(SECTION).ok_or(PluginFileError::Truncated)? {
+        return Stamp::parse(text).map(Plugin::Build).map_err(PluginFileError::Stamp);
     }
-    let number = elf.number("plugin_version").ok_or(FileError::NoPlugin)?;
-    let kind = text(elf.datum("plugin_type")).ok_or(FileError::NoPlugin)?;
+    let number = elf.number("plugin_version").ok_or(PluginFileError::NoPlugin)?;
+    let kind = text(elf.datum("plugin_type")).ok_or(PluginFileError::NoPlugin)?;
     let named_pyxis = kind == "spank" && text(elf.datum("plugin_name")).as_deref() == Some("pyxis");
     Ok(match number {
         0 if named_pyxis => Plugin::Loader,
@@ -116,12 +116,12 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("x.so");
         std::fs::write(&file, "#!/bin/sh\n").unwrap();
-        assert!(matches!(look(&file), Err(FileError::NoElf)));
-        assert!(matches!(look(temp.path()), Err(FileError::NoFile)));
-        assert!(matches!(look(Path::new("/nonexistent")), Err(FileError::Read(_))));
+        assert!(matches!(look(&file), Err(PluginFileError::NoElf)));
+        assert!(matches!(look(temp.path()), Err(PluginFileError::NoFile)));
+        assert!(matches!(look(Path::new("/nonexistent")), Err(PluginFileError::Read(_))));
         let own = std::fs::read("/proc/self/exe").unwrap();
-        assert!(matches!(of_bytes(&own), Err(FileError::NoPlugin)));
-        assert!(matches!(of_bytes(&own[..own.len() / 2]), Err(FileError::Truncated)));
+        assert!(matches!(of_bytes(&own), Err(PluginFileError::NoPlugin)));
+        assert!(matches!(of_bytes(&own[..own.len() / 2]), Err(PluginFileError::Truncated)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::builds::{self, Build, Choice};
-use super::file::{FileError, Plugin, dotted, look};
+use super::file::{Plugin, PluginFileError, dotted, look};
 use super::plugstack::{Line, Plugstack};
 use super::report::{LineSeen, Report};
 use super::shell::quoted;
@@ -15,7 +15,7 @@ use super::slurm::Slurm;
 pub(super) struct PyxisLine {
     pub(super) line: Line,
     pub(super) path: PathBuf,
-    pub(super) plugin: Result<Plugin, FileError>,
+    pub(super) plugin: Result<Plugin, PluginFileError>,
 }
 
 impl PyxisLine {
@@ -132,10 +132,10 @@ fn one(line: &PyxisLine, slurms: &[Slurm], report: &mut Report) {
                 "line-file",
                 format!("{place}: {} {error}", line.path.display()),
                 match error {
-                    FileError::Read(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    PluginFileError::Read(error) if error.kind() == std::io::ErrorKind::NotFound => {
                         "install the package pyxis (or make install), or correct the path".to_owned()
                     }
-                    FileError::Read(_) => format!("chmod a+r {}", quoted(&line.path)),
+                    PluginFileError::Read(_) => format!("chmod a+r {}", quoted(&line.path)),
                     _ => "install the package pyxis (or make install) again".to_owned(),
                 },
             );

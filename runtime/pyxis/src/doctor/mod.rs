@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 use crate::settings::Settings;
 
-pub use file::{FileError, Plugin, dotted, look};
+pub use file::{Plugin, PluginFileError, dotted, look};
 pub use image::examine_image;
 pub use probe::{first_failure, run as probe};
 pub use report::{Finding, Level, LineSeen, Report, SlurmSeen};

@@ -1,19 +1,15 @@
 //! What is wrong with a setting, and where it was said.
 
-use std::io;
 use std::path::PathBuf;
+
+use linux::file_error::FileError;
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file is there but cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// From the kernel.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// The file does not say what can be understood.
     #[error("{}:{line}: {problem}", path.display())]
     Line {

@@ -7,6 +7,7 @@ use containers::devices::Recipes;
 use containers::nearest;
 use linux::bounded;
 use linux::environ::Environ;
+use linux::file_error::FileError;
 use toml::de::{DeTable, DeValue};
 
 use super::error::SettingsError;
@@ -58,7 +59,7 @@ pub(super) fn load(environ: &Environ, user: &User) -> Result<Option<Layer>, Sett
     match bounded::read_text(path, bounded::CONFIGURATION) {
         Ok(text) => parse(&text, path, user).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(None),
-        Err(source) => Err(SettingsError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(FileError::new("read", path, source).into()),
     }
 }
 

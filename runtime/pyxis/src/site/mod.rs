@@ -8,7 +8,6 @@ mod known;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use containers::start::{Site, SiteFile, Standard};
 use hygiene::console;
 use linux::bounded;
 use linux::environ::Environ;
+use linux::file_error::FileError;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid};
 
 use crate::doctor::owner::{Untrusted, faults};
@@ -26,21 +26,11 @@ use known::Kind;
 /// The first of enroot's hooks for devices.
 const DEVICES: &str = "98-nvidia.sh";
 
-/// A file that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {}: {source}", path.display())]
-pub struct SiteError {
-    /// The file.
-    path: PathBuf,
-    /// What the kernel said.
-    source: io::Error,
-}
-
 /// Finds what is added to every container.
 ///
 /// # Errors
-/// [`SiteError`].
-pub fn find(settings: &Settings) -> Result<Site, SiteError> {
+/// [`FileError`] of a file that cannot be read.
+pub fn find(settings: &Settings) -> Result<Site, FileError> {
     let folders = &settings.folders;
     let (runtime, is_said) = &settings.paths.runtime;
     let mut found = SiteFolders::new(known::FILES, folders.user.as_deref());
@@ -107,12 +97,12 @@ impl<'a> SiteFolders<'a> {
     }
 
     /// Mount lists or lists of variables, without those that say what is done anyway.
-    fn lists(&mut self, folders: &[PathBuf], kind: Kind) -> Result<Vec<SiteFile>, SiteError> {
+    fn lists(&mut self, folders: &[PathBuf], kind: Kind) -> Result<Vec<SiteFile>, FileError> {
         let suffix = if kind == Kind::Mounts { ".fstab" } else { ".env" };
         let mut lists = Vec::new();
         for path in folders.iter().flat_map(|folder| files(folder, suffix)) {
             let text = bounded::read(&path, bounded::CONFIGURATION);
-            let text = text.map_err(|source| SiteError { path: path.clone(), source })?;
+            let text = text.map_err(|source| FileError::new("read", &path, source))?;
             if self.known_name(kind, &path, Some(&text)).is_none() {
                 lists.push(SiteFile { path, text });
             }

@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use hygiene::unsecure;
 use linux::bounded;
 use linux::environ::{self, Environ};
+use linux::file_error::FileError;
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::pipe2;
@@ -203,12 +204,12 @@ impl HookDirectory {
 
     fn write(&self, name: &str, text: &[u8]) -> Result<(), StartError> {
         let path = self.directory.join(name);
-        fs::write(&path, text).map_err(|error| StartError::file("write", &path, error))
+        fs::write(&path, text).map_err(|error| FileError::new("write", &path, error).into())
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, StartError> {
         let path = self.directory.join(name);
-        fs::read(&path).map_err(|error| StartError::file("read", &path, error))
+        fs::read(&path).map_err(|error| FileError::new("read", &path, error).into())
     }
 
     /// A program with the variables and the rights that hooks have.
@@ -373,7 +374,7 @@ impl RunningScript {
 fn own_directory(_: &HostRoot<'_>, site: &Site) -> Result<Option<PathBuf>, StartError> {
     match fs::create_dir_all(&site.runtime) {
         Err(error) if site.runtime_is_wanted => {
-            Err(StartError::file("create (ENROOT_RUNTIME_PATH)", &site.runtime, error))
+            Err(FileError::new("create (ENROOT_RUNTIME_PATH)", &site.runtime, error).into())
         }
         made => Ok(made.is_ok().then(|| site.runtime.clone())),
     }
@@ -391,7 +392,7 @@ fn prepare(_: &HostRoot<'_>, directory: &Path) -> Result<(), StartError> {
         fs::write(directory.join("lib/common.sh"), LIBRARY)?;
         symlink(fs::read_link("/proc/self/exe")?, directory.join("bin/enroot-mount"))
     })();
-    filled.map_err(|error: io::Error| StartError::file("fill", directory, error))
+    filled.map_err(|error: io::Error| FileError::new("fill", directory, error).into())
 }
 
 /// The commands of a function that bash has printed.

@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use hygiene::console;
+use linux::file_error::FileError;
 
 use crate::cdi::{DeviceNode, Edits, Mount, NodeKind};
 pub(in crate::start) use crate::devices::ContainerVariables;
@@ -192,7 +193,7 @@ pub(in crate::start) fn inject(roots: &mut Roots, edits: &Edits) -> Result<(), S
     roots.container()?;
     devices::apply(edits).map_err(|(path, error)| {
         let operation = "make for a device";
-        StartError::file(operation, path, error)
+        FileError::new(operation, path, error).into()
     })
 }
 
@@ -205,7 +206,7 @@ pub(in crate::start) fn mount_safely(
     let target = Path::new(target);
     roots.container()?;
     place::clear(target)
-        .map_err(|error| StartError::file("mount a device's file at", target, error))?;
+        .map_err(|error| FileError::new("mount a device's file at", target, error))?;
     lines::apply(roots, entry)
 }
 
@@ -224,7 +225,7 @@ pub(in crate::start) fn mirror(
     let mut links = Vec::new();
     let mut directories = vec![PathBuf::from("/dev")];
     while let Some(directory) = directories.pop() {
-        let failed = |error| StartError::file("read", &directory, error);
+        let failed = |error| FileError::new("read", &directory, error);
         for found in fs::read_dir(&directory).map_err(failed)? {
             let found = found.map_err(failed)?;
             let (path, kind) = (found.path(), found.file_type().map_err(failed)?);

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use linux::file_error::FileError;
+
 use crate::start::error::StartError;
 use crate::start::mounts::lines;
 use crate::start::roots::Roots;
@@ -13,7 +15,7 @@ use crate::start::roots::Roots;
 /// # Errors
 /// [`StartError`].
 pub fn enroot_mount(root: &Path, pass: i32, lines: &[u8]) -> Result<(), StartError> {
-    let mut roots = Roots::on_host(root).map_err(|error| StartError::file("open", root, error))?;
+    let mut roots = Roots::on_host(root).map_err(|error| FileError::new("open", root, error))?;
     let entries = lines::parse_lines_of_hooks(OsStr::from_bytes(lines))?;
     entries
         .iter()

@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use hygiene::console;
+use linux::file_error::FileError;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{SFlag, fstat};
@@ -101,13 +102,13 @@ fn open_source(roots: &mut Roots, entry: &Entry) -> Result<Option<OwnedFd>, Star
         }
         false => roots.open_on_host(&path),
     };
-    opened.map(Some).map_err(|source| StartError::Source { path, source })
+    opened.map(Some).map_err(|source| StartError::Source(FileError::new("mount", path, source)))
 }
 
 /// Of a target.
 fn check_target_path(path: &Path) -> Result<(), StartError> {
     files::refuse_magic_links(path)
-        .map_err(|error| StartError::file("mount something at", path, error))
+        .map_err(|error| FileError::new("mount something at", path, error).into())
 }
 
 /// Opens a target; what the entry says is made if there is nothing.
@@ -116,13 +117,13 @@ pub(in crate::start) fn open_target(
     entry: &Entry,
     target: &Path,
 ) -> Result<OwnedFd, StartError> {
-    let failed = |error| StartError::file("mount something at", target, error);
+    let failed = |error| FileError::new("mount something at", target, error);
     match files::open_path(target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && entry.create.is_some() => {
             create_target(root, entry, None, target)?;
-            files::open_path(target).map_err(failed)
+            Ok(files::open_path(target).map_err(failed)?)
         }
-        opened => opened.map_err(failed),
+        opened => Ok(opened.map_err(failed)?),
     }
 }
 
@@ -165,7 +166,7 @@ fn create_target(
         return fs::DirBuilder::new()
             .mode(MOUNT_POINT)
             .create(target)
-            .map_err(|error| StartError::file("create", target, error));
+            .map_err(|error| FileError::new("create", target, error).into());
     }
     if directory {
         return create_directory(target);
@@ -176,13 +177,13 @@ fn create_target(
         .mode(MOUNT_POINT)
         .open(target)
         .map(drop)
-        .map_err(|error| StartError::file("create", target, error))
+        .map_err(|error| FileError::new("create", target, error).into())
 }
 
 /// `mkdir -p` that also makes what a dangling symbolic link points to (as `/var/run` does in
 /// images whose `/run` is empty).
 fn create_directory(path: &Path) -> Result<(), StartError> {
-    create_directory_below(path, 16).map_err(|error| StartError::file("create", path, error))
+    create_directory_below(path, 16).map_err(|error| FileError::new("create", path, error).into())
 }
 
 fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use hygiene::console;
+use linux::file_error::FileError;
 use nix::libc;
 
 use crate::cdi::{DeviceNode, Edits};
@@ -240,7 +241,7 @@ fn make_links(roots: &mut Roots, links: &[devices::Link]) -> Result<(), StartErr
     }
     roots.container()?;
     links.iter().try_for_each(|(target, link)| {
-        symlink(target, link).map_err(|error| StartError::file("create", link, error))
+        symlink(target, link).map_err(|error| FileError::new("create", link, error).into())
     })
 }
 

@@ -9,6 +9,7 @@ use std::fs::{self, DirEntry};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use linux::file_error::FileError;
 use nix::mount::{MsFlags, mount};
 
 use crate::start::error::StartError;
@@ -29,7 +30,7 @@ pub(in crate::start) fn hide_switches(own_pid: bool) -> Result<(), StartError> {
         mount(Some("proc"), "/proc", Some("proc"), flags, NONE)
             .map_err(|errno| StartError::mount("proc", "/proc", errno))?;
     }
-    let failed = |error| StartError::file("read", "/proc", error);
+    let failed = |error| FileError::new("read", "/proc", error);
     for entry in fs::read_dir("/proc").map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if is_switch(&entry) {

@@ -9,6 +9,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use linux::file_error::FileError;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, fstat, stat};
@@ -179,7 +180,7 @@ fn attach_running_root(roots: &mut Roots, mount: &OwnedFd) -> Result<(), StartEr
     roots.stage()?;
     open(TREE, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
         .and_then(|root| detached::attach(mount.as_fd(), root.as_fd()))
-        .map_err(|errno| StartError::file("attach the running root of", "/", errno))
+        .map_err(|errno| FileError::new("attach the running root of", "/", errno).into())
 }
 
 /// Shows a directory of the host at `target` of the stage, with what is mounted below.
@@ -190,7 +191,7 @@ pub(in crate::start) fn bind_host_directory(
 ) -> Result<(), StartError> {
     let directory = roots
         .open_on_host(path)
-        .map_err(|source| StartError::Source { path: path.to_owned(), source })?;
+        .map_err(|source| StartError::Source(FileError::new("mount", path, source)))?;
     roots.stage()?;
     lines::bind_directory(&directory, target, true)
 }
@@ -208,10 +209,10 @@ fn answers(roots: &mut Roots, server: Option<&mut Mounted>) -> Result<(), StartE
 fn bind_new_directory(roots: &mut Roots, path: &Path, id: (u64, u64)) -> Result<(), StartError> {
     let directory = roots
         .open_on_host(path)
-        .map_err(|source| StartError::Source { path: path.to_owned(), source })?;
-    let found = fstat(&directory).map_err(|errno| StartError::file("look at", path, errno))?;
+        .map_err(|source| StartError::Source(FileError::new("mount", path, source)))?;
+    let found = fstat(&directory).map_err(|errno| FileError::new("look at", path, errno))?;
     if (found.st_dev, found.st_ino) != id {
-        return Err(StartError::file("use", path, nix::Error::ESTALE));
+        return Err(FileError::new("use", path, nix::Error::ESTALE).into());
     }
     roots.stage()?;
     lines::bind_directory(&directory, "/data", false)

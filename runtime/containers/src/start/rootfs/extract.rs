@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use hygiene::{console, unsecure};
+use linux::file_error::FileError;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
@@ -38,7 +39,7 @@ pub(in crate::start) fn extract(
     mount(Some(mark), "/lower", Some("tmpfs"), flags, Some("mode=755"))
         .map_err(|errno| StartError::mount("tmpfs", "/lower", errno))?;
     let lower = open("/lower", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())
-        .map_err(|errno| StartError::file("open", Path::new("/lower"), errno))?;
+        .map_err(|errno| FileError::new("open", Path::new("/lower"), errno))?;
     roots.host()?;
     match unpack(file, lower.as_fd(), &|| false) {
         Ok(Some(_)) => Ok(()),
@@ -59,7 +60,7 @@ fn by_program(
         .program("unsquashfs")
         .ok_or_else(|| impossible("unsquashfs is not installed (not in PATH)".to_owned()))?;
     fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))
-        .map_err(|errno| StartError::file("inherit", image, errno))?;
+        .map_err(|errno| FileError::new("inherit", image, errno))?;
     let output = unsecure::command(program)
         .args(["-no-progress", "-user-xattrs", "-force"])
         .args(sif::arguments_of_unsquashfs(file))

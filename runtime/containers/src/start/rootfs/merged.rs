@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use linux::file_error::FileError;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
@@ -59,7 +60,7 @@ pub(crate) fn merged(container: &Container, host: &HostSide) -> Result<Merged, S
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     roots.stage()?;
     let tree =
-        open(TREE, flags, Mode::empty()).map_err(|errno| StartError::file("open", TREE, errno))?;
+        open(TREE, flags, Mode::empty()).map_err(|errno| FileError::new("open", TREE, errno))?;
     // Others wait for the lock instead of failing at a layer that is taken.
     let claim = claim.filter(|_| !running);
     Ok(Merged { tree, roots, _claim: claim })
