@@ -7,7 +7,7 @@
 mod kinds;
 
 use handover::{Handover, Part};
-use kinds::{Kind, PARTS};
+use kinds::Kind;
 use libfuzzer_sys::fuzz_target;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
         chosen.iter().map(|byte| &kinds[usize::from(*byte) % kinds.len()]).collect();
     // Words of parts, or any text at all.
     let words = (count & 0x80 != 0).then(|| -> Vec<(Part, &str)> {
-        rest.iter().take(MOST).map(|byte| PARTS[usize::from(*byte) % PARTS.len()]).collect()
+        rest.iter().take(MOST).map(|byte| Part::ALL[usize::from(*byte) % Part::ALL.len()]).collect()
     });
     let text = match &words {
         Some(words) => words

@@ -70,7 +70,8 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [(Part, &'static str); 9] = [
+    /// All of them, with the words that they have in a message.
+    pub const ALL: [(Part, &'static str); 9] = [
         (Part::User, "user"),
         (Part::Cgroup, "cgroup"),
         (Part::Mount, "mount"),

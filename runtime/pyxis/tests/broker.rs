@@ -190,18 +190,10 @@ fn no_registry_is_shown_a_certificate_of_the_accounts() {
     let mut place = public_store();
     place.set("ENROOT_ALLOW_HTTP", "no");
     let made = place.path("made");
-    fixtures::certificates(&made);
-    let path = |name: &str| made.join(name).display().to_string();
-    let (cert, key, authority) = (path("server.cert"), path("server.key"), path("ca.crt"));
-    let tls = format!("certificate: {cert}, key: {key}, clientcas: [{authority}]");
-    let registry = fixtures::Registry::with_tls(&tls, &made);
+    let registry = fixtures::Registry::for_certificates(&made);
     let image = Image::new(&[Layer::new().file("f", "x").gzip()]);
     registry.push(&image, "a:1");
-    let folder = place.path("store/.config/containers/certs.d").join(&registry.host);
-    fs::create_dir_all(&folder).unwrap();
-    for name in ["ca.crt", "client.cert", "client.key"] {
-        fs::copy(made.join(name), folder.join(name)).unwrap();
-    }
+    registry.give_certificates(&made, &place.path("store"));
     let uri = format!("docker://{}/a@{}", registry.host, image.digest());
     let outcome = Broker::ask(&place, &uri).wait();
     assert!(outcome.said.starts_with("failed: "), "{}", outcome.said);

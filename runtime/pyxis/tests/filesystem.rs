@@ -4,37 +4,11 @@
 mod common;
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use common::Place;
+use common::{Place, without};
 use nix::libc;
 use nix::unistd::geteuid;
-
-/// Has these system calls fail with EOPNOTSUPP.
-fn without(command: &mut Command, call: libc::c_long) {
-    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    let (jump, ret) = ((libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, libc::BPF_RET as u16);
-    let filter = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let program = [
-        filter(load, 0, 0, 0),
-        filter(jump, 0, 1, call as u32),
-        filter(ret, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EOPNOTSUPP as u32),
-        filter(ret, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let install = move || {
-        let program =
-            libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-        // SAFETY: numbers, and a program that lives as long as the call.
-        let done = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
-        };
-        if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-    };
-    // SAFETY: between fork and exec only system calls are made.
-    unsafe { command.pre_exec(install) };
-}
 
 /// Whether all is well, and the findings that are not: level and check.
 fn examined(mut command: Command) -> (bool, Vec<(String, String)>) {
@@ -70,7 +44,7 @@ fn what_a_file_system_lacks_is_said_and_nothing_is_left_there() {
         (libc::SYS_mkdir, "error", "store-write"),
     ] {
         let mut command = doctor();
-        without(&mut command, call);
+        without(&mut command, &[call]);
         let (well, found) = examined(command);
         assert!(!well, "{check}");
         assert!(found.contains(&(level.to_owned(), check.to_owned())), "{check}: {found:?}");

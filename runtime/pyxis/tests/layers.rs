@@ -5,11 +5,10 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use common::Place;
+use common::{Place, without};
 use nix::libc;
 
 /// What only works where attributes say that a directory is the image's no longer.
@@ -25,31 +24,6 @@ fn place() -> Place {
     fs::create_dir(&scratch).unwrap();
     place.give(&scratch);
     place
-}
-
-/// Has these system calls fail with EOPNOTSUPP.
-fn without(command: &mut Command, calls: &'static [libc::c_long]) {
-    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    let (jump, ret) = ((libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, libc::BPF_RET as u16);
-    let filter = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut program = vec![filter(load, 0, 0, 0)];
-    for call in calls {
-        program.push(filter(jump, 0, 1, *call as u32));
-        program.push(filter(ret, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EOPNOTSUPP as u32));
-    }
-    program.push(filter(ret, 0, 0, libc::SECCOMP_RET_ALLOW));
-    let install = move || {
-        let program =
-            libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-        // SAFETY: numbers, and a program that lives as long as the call.
-        let done = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
-        };
-        if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-    };
-    // SAFETY: between fork and exec only system calls are made.
-    unsafe { command.pre_exec(install) };
 }
 
 /// tmpfs alone has none; the only places are the scratch directory and the data path.

@@ -505,17 +505,9 @@ fn a_registrys_own_certificates_are_where_others_have_them() {
 fn what_a_certificate_has_opened_is_private() {
     let mut place = Place::new();
     let made = place.path("made");
-    fixtures::certificates(&made);
-    let path = |name: &str| made.join(name).display().to_string();
-    let (cert, key, authority) = (path("server.cert"), path("server.key"), path("ca.crt"));
-    let tls = format!("certificate: {cert}, key: {key}, clientcas: [{authority}]");
-    let registry = fixtures::Registry::with_tls(&tls, &made);
+    let registry = fixtures::Registry::for_certificates(&made);
     place.set("ENROOT_ALLOW_HTTP", "no");
-    let folder = place.path("home/.config/containers/certs.d").join(&registry.host);
-    fs::create_dir_all(&folder).unwrap();
-    for name in ["ca.crt", "client.cert", "client.key"] {
-        fs::copy(made.join(name), folder.join(name)).unwrap();
-    }
+    registry.give_certificates(&made, &place.path("home"));
     let image = image();
     let uri = registry.push(&image, "a:1");
     place.ok(&["pull", &uri]);

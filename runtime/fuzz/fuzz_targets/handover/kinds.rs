@@ -15,18 +15,6 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 
-pub const PARTS: [(Part, &str); 9] = [
-    (Part::User, "user"),
-    (Part::Cgroup, "cgroup"),
-    (Part::Mount, "mount"),
-    (Part::Ipc, "ipc"),
-    (Part::Uts, "uts"),
-    (Part::Net, "net"),
-    (Part::Cwd, "cwd"),
-    (Part::Environ, "environ"),
-    (Part::Helpers, "helpers"),
-];
-
 /// A namespace's file in /proc, and the part that it may be.
 const NAMESPACES: [(&str, Part); 6] = [
     ("user", Part::User),

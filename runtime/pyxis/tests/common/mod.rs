@@ -8,11 +8,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::libc;
 use nix::sys::signal::Signal;
 
 /// Users in no database, another one for each place: tests do not see each other's processes.
@@ -235,4 +236,29 @@ impl Done {
         assert_eq!(self.0.status.code(), Some(code), "{}: {:?}", self.1, self.0);
         String::from_utf8(self.0.stderr.clone()).unwrap()
     }
+}
+
+/// Makes these system calls of the command fail with EOPNOTSUPP, as a kernel or file system would that lacks them.
+pub(crate) fn without(command: &mut Command, calls: &[libc::c_long]) {
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let (jump, ret) = ((libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, libc::BPF_RET as u16);
+    let filter = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut program = vec![filter(load, 0, 0, 0)];
+    for call in calls {
+        program.push(filter(jump, 0, 1, *call as u32));
+        program.push(filter(ret, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EOPNOTSUPP as u32));
+    }
+    program.push(filter(ret, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let install = move || {
+        let program =
+            libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+        // SAFETY: numbers, and a program that lives as long as the call.
+        let done = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+        };
+        if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe { command.pre_exec(install) };
 }
