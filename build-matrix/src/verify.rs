@@ -18,6 +18,7 @@ const HOOKS: &[&str] = &[
     "slurm_spank_init_post_opt",
     "slurm_spank_local_user_init",
     "slurm_spank_user_init",
+    "slurm_spank_task_init_privileged",
     "slurm_spank_task_init",
     "slurm_spank_task_exit",
     "slurm_spank_job_epilog",

@@ -91,7 +91,7 @@ spank_bindings::export_plugin! {
     failure_mode: FailureMode::Job,
     hooks: {
         init => nothing, init_post_opt => nothing, local_user_init => nothing,
-        user_init => nothing, task_init => wrap, task_exit => nothing, job_epilog => nothing where wanted, exit => nothing,
+        user_init => nothing, task_init_privileged => nothing, task_init => wrap, task_exit => nothing, job_epilog => nothing where wanted, exit => nothing,
     }
 }
 "#;

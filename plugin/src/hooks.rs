@@ -222,6 +222,16 @@ pub(crate) fn user_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     Ok(())
 }
 
+/// In each task, as root, before it becomes the user's.
+pub(crate) fn task_init_privileged(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
+    state::with(|state| {
+        if let Some(Ok(step)) = &mut state.step {
+            root::prepare_task(spank, step);
+        }
+    });
+    Ok(())
+}
+
 /// In each task, as the user, just before the user's program.
 pub(crate) fn task_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     state::with(|State { config, options, step, .. }| match step.take() {

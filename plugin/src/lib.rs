@@ -26,6 +26,7 @@ spank_bindings::export_plugin! {
         init_post_opt => hooks::init_post_opt,
         local_user_init => hooks::local_user_init,
         user_init => hooks::user_init,
+        task_init_privileged => hooks::task_init_privileged,
         task_init => hooks::task_init,
         task_exit => hooks::task_exit,
         // Of no use in the other scope, and Slurm pays for it with each job (docs/releases.md).

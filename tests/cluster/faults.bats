@@ -96,6 +96,18 @@ nothing_left() {
     nothing_left
 }
 
+@test "when memory is used up a program is ended before the image's server: tasks offer themselves, and none can spare itself" {
+    run user srun -w n1 -n2 --overcommit --container-image="$image" sh -c 'cat /proc/self/oom_score_adj
+        { echo -1 > /proc/self/oom_score_adj; } 2> /dev/null && echo spared
+        for pid in $(/bin/busybox pidof pyxis-image pyxis-keeper); do echo "$(cat /proc/$pid/comm) $(cat /proc/$pid/oom_score_adj)"; done
+        echo 0 > /proc/self/oom_score_adj && cat /proc/self/oom_score_adj'
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(sort <<< "$output" | uniq -c | xargs)" = "2 0 2 16 2 pyxis-image 0 2 pyxis-keeper 0" ]
+    # Without a container it is as Slurm has it.
+    [ "$(user srun -w n1 cat /proc/self/oom_score_adj)" = 0 ]
+}
+
 @test "one task of several killed" {
     user srun -w n1 -n3 --overcommit --container-image="$image" \
         sh -c 'if [ $SLURM_PROCID = 1 ]; then kill -KILL $$; fi; sleep 0.3; ls /bin > /dev/null && echo fine' \

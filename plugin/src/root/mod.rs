@@ -12,6 +12,7 @@ mod epilog;
 pub(crate) mod importer;
 pub(crate) mod job;
 pub(crate) mod leftovers;
+pub(crate) mod oom;
 mod process;
 pub(crate) mod runtime;
 mod runtime_dir;
@@ -29,6 +30,7 @@ use crate::step::Step;
 use crate::step::error::StepError;
 use broker::Broker;
 use job::Job;
+use oom::Offer;
 use shared::Shared;
 use spank_bindings::{Spank, log};
 use std::fmt::Arguments;
@@ -57,5 +59,10 @@ pub(crate) fn prepare(
     let store = config.shared_store.clone().filter(|store| broker::is_believed(store));
     let broker =
         store.as_deref().and_then(|store| Broker::prepare(config, store, options.image.as_ref()));
-    Ok(Step { job, shared, store, broker, planned: None, exited: 0 })
+    Ok(Step { job, shared, store, broker, planned: None, offer: None, exited: 0 })
+}
+
+/// In a task of a step with a container, before it becomes the user's.
+pub(crate) fn prepare_task(spank: &Spank<'_>, step: &mut Step) {
+    step.offer = Offer::prepare(spank);
 }

@@ -20,6 +20,7 @@ use crate::options::Options;
 use crate::root::broker::{self, Broker};
 use crate::root::child::{Caller, LIMIT, Patience};
 use crate::root::job::Job;
+use crate::root::oom::Offer;
 use crate::root::runtime::{Runtime, own_path};
 use crate::root::shared::Shared;
 use crate::root::user::home_of;
@@ -44,6 +45,8 @@ pub(crate) struct Step {
     pub(crate) store: Option<PathBuf>,
     pub(crate) broker: Option<Broker>,
     pub(crate) planned: Option<Planned>,
+    /// In a task.
+    pub(crate) offer: Option<Offer>,
     pub(crate) exited: u32,
 }
 
@@ -110,6 +113,10 @@ impl Step {
             let context = Context { config, plan, caller, talkative: job.is_talkative() };
             launch::launch(context, runtime, &self.shared, channels)
         })?;
+        // Not before: what the container is started by has it, too.
+        if let Some(offer) = &self.offer {
+            offer.raise();
+        }
         join::check_unshared(&container, plan.unshare)?;
         environ::import(spank, &container, config.drop_env.as_os_str(), &plan.env)?;
         let container = match plan.save {
