@@ -64,11 +64,15 @@ run_sbatch() {
     ((status == 0))
 }
 
+# In $lines is what the program said: srun of some releases speaks first ("Step created", a job that waits for its node).
 run_logged() {
+    local line all
     log "+ $*"
     run "$@"
     log "$output"
     log "+ exit status: $status"
+    all=("${lines[@]}") lines=()
+    for line in "${all[@]}"; do [[ $line == 'srun: '* ]] || lines+=("$line"); done
 }
 
 # Path of a test image; the test is a failure, not a skip, where it is missing.

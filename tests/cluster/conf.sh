@@ -26,6 +26,7 @@ write_accounts() {
         uid=$((first_uid + i))
         printf '%s:x:%d:%d::%s:/bin/bash\n' "${users[i]}" $uid $uid "$state/home/${users[i]}" >> "$state/etc/passwd"
         printf '%s:x:%d:\n' "${users[i]}" $uid >> "$state/etc/group"
+        printf '%s:*:1::::::\n' "${users[i]}" >> "$state/etc/shadow"
         install -d -m 700 -o $uid -g $uid "$state/home/${users[i]}"
     done
     # Like /tmp: every user may write, nobody may remove the other's files.
@@ -86,6 +87,7 @@ KillWait=5
 MailProg=/bin/true
 UnkillableStepTimeout=30
 MinJobAge=10
+GetEnvTimeout=120
 END
         for i in "${!nodes[@]}"; do
             echo "NodeName=${nodes[i]} NodeHostname=${nodes[i]} NodeAddr=127.0.0.1 Port=$((port + i + 1)) CPUs=8 State=UNKNOWN"
