@@ -1,7 +1,7 @@
 //! The hooks Slurm calls, and which program calls them.
 
 use crate::config::Config;
-use crate::options::{OptionError, Options, defaults, repeats, table};
+use crate::options::{OptionError, Options, components, defaults, repeats, table};
 use crate::root;
 use crate::root::runtime::{Runtime, own_path};
 use crate::state::{self, State};
@@ -94,7 +94,7 @@ pub(crate) fn init_post_opt(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
 
 fn post_opt_local(state: &mut State) -> HookResult {
     state.begin_component();
-    let State { options, repeats, before, complete, .. } = state;
+    let State { options, repeats, components, complete, .. } = state;
     let mut wrong = options.apply_defaults(&mut |name| own(name).map(OsStringExt::into_vec));
     // Without a container there is nothing that a bad default could spoil.
     let last = if wants_container(options, &wrong) { wrong.pop() } else { None };
@@ -104,28 +104,29 @@ fn post_opt_local(state: &mut State) -> HookResult {
     if let Some(error) = last {
         return Err(error.into());
     }
-    // What Slurm sends to the nodes is the same for all components: of each option the last argument that any of them has.
-    if before.as_ref().is_some_and(|before| before != options) {
-        return Err(HookError(MIXED.into()));
-    }
-    *complete = context() == Context::Local;
     for line in options.ignored() {
         log::error!("pyxis: {line}");
     }
     // With sbatch's --export Slurm loses options of plugins, all of them before 23.11, and the script would run on the node.
     let submits = context() == Context::Allocator;
     repeats.hand_on(submits, &own, &mut |name, list| set(name, Some(list)));
-    for (variable, name) in defaults::handed_on() {
-        let given = if submits { options.text(name) } else { None };
-        let value = given.or_else(|| own(variable).map(OsStringExt::into_vec));
+    for (place, (variable, name)) in (0..).zip(defaults::handed_on()) {
+        let value = options.text(place).or_else(|| repeats.whole(place, &own));
+        let value = value.or_else(|| own(variable).map(OsStringExt::into_vec));
+        if let Some(value) = &value {
+            components.note(place, value);
+        }
         // Where none is to be there may be one of the allocation's.
         set(name, value.filter(|_| options.wants_container()).as_deref());
     }
+    if !submits {
+        *complete = true;
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let all = components.end(own, &arguments).map_err(|line| HookError(line.into()))?;
+        set(components::VARIABLE, Some(all.as_slice()).filter(|all| !all.is_empty()));
+    }
     Ok(())
 }
-
-/// Why a heterogeneous step is refused.
-const MIXED: &str = "the components of one step cannot have different --container options: start each with a srun of its own";
 
 /// Whether a container is asked for, be it with a name that is none.
 fn wants_container(options: &Options, wrong: &[OptionError]) -> bool {
@@ -153,7 +154,12 @@ fn set(name: &CStr, value: Option<&[u8]>) {
 
 fn post_opt_remote(spank: &Spank<'_>, state: &mut State) {
     let State { config, options, step, refused, .. } = state;
-    match node_options(spank, options) {
+    let own = own_component(spank);
+    if let Ok(Some(_)) = own {
+        // What Slurm has brought is of all components together.
+        (*options, *step) = (Options::default(), None);
+    }
+    match own.and_then(|own| node_options(spank, options, own.as_deref())) {
         _ if step.is_some() => {} // an option was refused
         Err(error) => *step = Some(Err(error)),
         Ok(mut wrong) if wants_container(options, &wrong) => {
@@ -167,19 +173,38 @@ fn post_opt_remote(spank: &Spank<'_>, state: &mut State) {
     }
 }
 
-/// Completes what Slurm has brought to the node; returns what is wrong with the defaults.
-fn node_options(spank: &Spank<'_>, options: &mut Options) -> Result<Vec<OptionError>, StepError> {
+/// The options of this node's component, where those of a heterogeneous step differ.
+fn own_component(spank: &Spank<'_>) -> Result<Option<Vec<u8>>, StepError> {
+    let Some(all) = spank.getenv(components::VARIABLE)? else { return Ok(None) };
+    spank.unsetenv(components::VARIABLE)?;
+    // The first component's job is the one that the job's environment names, and theirs are counted from it.
+    let first = spank.getenv(c"SLURM_JOB_ID")?.and_then(|id| components::number(id.to_bytes()));
+    let this = spank.job_id()?.wrapping_sub(first.unwrap_or_default());
+    components::of(all.to_bytes(), this).ok_or(StepError::NoComponent).map(|own| Some(own.to_vec()))
+}
+
+/// Completes what Slurm has brought to the node, or takes all of this node's `component`; returns what is wrong with the defaults.
+fn node_options(
+    spank: &Spank<'_>,
+    options: &mut Options,
+    component: Option<&[u8]>,
+) -> Result<Vec<OptionError>, StepError> {
     for (which, variable) in repeats::LISTS {
         if let Some(list) = spank.getenv(variable)? {
             spank.unsetenv(variable)?;
-            options.replace(which, list.to_bytes())?;
+            if component.is_none() {
+                options.replace(which, list.to_bytes())?;
+            }
         }
     }
-    let get = |name: &CStr| spank.getenv(name).ok().flatten();
+    let get = |name: &CStr| spank.getenv(name).ok().flatten().map(CString::into_bytes);
     let wrong = options.apply_defaults(&mut |variable| {
-        let handed = || defaults::handed_on().find(|(of, _)| *of == variable);
-        let value = get(variable).or_else(|| get(handed()?.1));
-        value.map(CString::into_bytes)
+        let (place, name) =
+            (0..).zip(defaults::handed_on()).find(|(_, (of, _))| *of == variable)?;
+        match component {
+            Some(own) => components::value(own, place).map(<[u8]>::to_vec),
+            None => get(variable).or_else(|| get(name.1)),
+        }
     });
     for (_, name) in defaults::handed_on() {
         spank.unsetenv(name)?;

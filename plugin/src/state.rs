@@ -3,6 +3,7 @@
 
 use crate::config::{Config, ConfigError};
 use crate::options::Options;
+use crate::options::components::Components;
 use crate::options::repeats::Repeats;
 use crate::step::Step;
 use crate::step::error::StepError;
@@ -14,9 +15,9 @@ pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) options: Options,
     pub(crate) repeats: Repeats,
-    /// In srun: those of the component of a heterogeneous step that has been read before.
-    pub(crate) before: Option<Options>,
-    /// In srun: the options are all of a component. Those of the next are to come.
+    /// In srun.
+    pub(crate) components: Components,
+    /// In srun: the options are a component's that has been read. Those of the next are to come.
     pub(crate) complete: bool,
     /// In slurmstepd, when a container was asked for: the step, or why there is none. srun shows
     /// errors of a task and no others (22.05 even exits 0), hence they wait for `task_init`.
@@ -26,11 +27,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// In srun, which reads one component after the other: the options of the next do not continue the last one's.
+    /// In srun: the options of the next component are no continuation of the last one's. sbatch itself hands them on to it.
     pub(crate) fn begin_component(&mut self) {
         if std::mem::take(&mut self.complete) {
-            self.before = Some(std::mem::take(&mut self.options));
-            self.repeats = Repeats::default();
+            (self.options, self.repeats) = Default::default();
         }
     }
 }

@@ -5,32 +5,34 @@ use super::values::{Name, Options, Switch, Unshare, Valued};
 use std::ffi::{CStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 
-/// The names by which variables are handed on, and what they set.
-const VALUED: [(&CStr, Valued); 7] = [
-    (c"SLURM_PYXIS_CONTAINER_IMAGE", Valued::Image),
-    (c"SLURM_PYXIS_CONTAINER_MOUNTS", Valued::Mounts),
-    (c"SLURM_PYXIS_CONTAINER_WORKDIR", Valued::Workdir),
-    (c"SLURM_PYXIS_CONTAINER_NAME", Valued::Name),
-    (c"SLURM_PYXIS_CONTAINER_SAVE", Valued::Save),
-    (c"SLURM_PYXIS_CONTAINER_ENV", Valued::Env),
-    (c"SLURM_PYXIS_CONTAINER_UNSHARE", Valued::Unshare),
-];
+/// What a variable sets: an option with a value, or a switch, and whether a "yes" turns it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sets {
+    Value(Valued),
+    Turn(Switch, bool),
+}
 
-/// As above: name, switch, and whether a "yes" turns the switch on.
-const SWITCHES: [(&CStr, Switch, bool); 6] = [
-    (c"SLURM_PYXIS_CONTAINER_MOUNT_HOME", Switch::MountHome, true),
-    (c"SLURM_PYXIS_CONTAINER_REMAP_ROOT", Switch::RemapRoot, true),
-    (c"SLURM_PYXIS_CONTAINER_ENTRYPOINT", Switch::Entrypoint, true),
-    (c"SLURM_PYXIS_CONTAINER_ENTRYPOINT_LOG", Switch::EntrypointLog, true),
-    (c"SLURM_PYXIS_CONTAINER_WRITABLE", Switch::Writable, true),
-    (c"SLURM_PYXIS_CONTAINER_READONLY", Switch::Writable, false),
+/// The names by which variables are handed on, and what they set.
+static DEFAULTS: [(&CStr, Sets); 13] = [
+    (c"SLURM_PYXIS_CONTAINER_IMAGE", Sets::Value(Valued::Image)),
+    (c"SLURM_PYXIS_CONTAINER_MOUNTS", Sets::Value(Valued::Mounts)),
+    (c"SLURM_PYXIS_CONTAINER_WORKDIR", Sets::Value(Valued::Workdir)),
+    (c"SLURM_PYXIS_CONTAINER_NAME", Sets::Value(Valued::Name)),
+    (c"SLURM_PYXIS_CONTAINER_SAVE", Sets::Value(Valued::Save)),
+    (c"SLURM_PYXIS_CONTAINER_ENV", Sets::Value(Valued::Env)),
+    (c"SLURM_PYXIS_CONTAINER_UNSHARE", Sets::Value(Valued::Unshare)),
+    (c"SLURM_PYXIS_CONTAINER_MOUNT_HOME", Sets::Turn(Switch::MountHome, true)),
+    (c"SLURM_PYXIS_CONTAINER_REMAP_ROOT", Sets::Turn(Switch::RemapRoot, true)),
+    (c"SLURM_PYXIS_CONTAINER_ENTRYPOINT", Sets::Turn(Switch::Entrypoint, true)),
+    (c"SLURM_PYXIS_CONTAINER_ENTRYPOINT_LOG", Sets::Turn(Switch::EntrypointLog, true)),
+    (c"SLURM_PYXIS_CONTAINER_WRITABLE", Sets::Turn(Switch::Writable, true)),
+    (c"SLURM_PYXIS_CONTAINER_READONLY", Sets::Turn(Switch::Writable, false)),
 ];
 
 /// The variables, and under which names srun hands their values on: with `--export=NONE` the job
 /// has no others than Slurm's.
 pub fn handed_on() -> impl Iterator<Item = (&'static CStr, &'static CStr)> {
-    let valued = VALUED.iter().map(|(name, _)| *name);
-    valued.chain(SWITCHES.iter().map(|(name, ..)| *name)).map(|name| (variable(name), name))
+    DEFAULTS.iter().map(|(name, _)| (variable(name), *name))
 }
 
 /// The user's variable that is handed on by this name: what follows `SLURM_`.
@@ -49,46 +51,42 @@ impl Options {
         get: &mut dyn FnMut(&CStr) -> Option<Vec<u8>>,
     ) -> Vec<OptionError> {
         let mut wrong = Vec::new();
-        let mut get = |variable: &CStr| get(variable).filter(|value| !value.is_empty());
-        for (name, which) in VALUED {
-            if self.has(which) {
+        for (name, sets) in &DEFAULTS {
+            let given = match *sets {
+                Sets::Value(which) => self.has(which),
+                Sets::Turn(which, _) => self.slot(which).is_some(),
+            };
+            if given {
                 continue;
             }
-            if let Some(value) = get(variable(name)) {
-                if let Err(error) = self.set(which, &value) {
-                    wrong.push(error);
-                }
-            }
-        }
-        for (name, which, positive) in SWITCHES {
-            if self.slot(which).is_some() {
+            let Some(value) = get(variable(name)).filter(|value| !value.is_empty()) else {
                 continue;
-            }
-            if let Some(yes) = get(variable(name)).as_deref().and_then(parse_bool) {
-                if let Err(error) = self.switch(which, yes == positive) {
-                    wrong.push(error);
-                }
-            }
+            };
+            let set = match (*sets, parse_bool(&value)) {
+                (Sets::Value(which), _) => self.set(which, &value),
+                (Sets::Turn(which, positive), Some(yes)) => self.switch(which, yes == positive),
+                (Sets::Turn(..), None) => Ok(()),
+            };
+            wrong.extend(set.err());
         }
         wrong
     }
 
-    /// The value of the option that a variable handed on by this name sets; `None` of one that is not given, and
-    /// of a list, which is handed on as one that is repeated.
-    pub fn text(&mut self, name: &CStr) -> Option<Vec<u8>> {
-        if let Some((_, which)) = VALUED.iter().find(|(valued, _)| *valued == name) {
-            let value = match which {
-                Valued::Image => self.image.clone(),
-                Valued::Workdir => self.workdir.clone(),
-                Valued::Name => self.name.as_ref().map(Name::text),
-                Valued::Save => self.save.clone(),
-                Valued::Mounts | Valued::Env | Valued::Unshare => None,
-            };
-            return value.map(OsString::into_vec);
-        }
-        let (_, which, positive) = SWITCHES.iter().find(|(switch, ..)| *switch == name)?;
-        let yes = self.slot(*which).as_ref()? == positive;
-        Some(vec![if yes { b'1' } else { b'0' }])
+    /// The value of the option at that place of those that are handed on; `None` of one that is not given, and of a list,
+    /// which is handed on as one that is repeated.
+    pub fn text(&mut self, place: u8) -> Option<Vec<u8>> {
+        let value = match DEFAULTS.get(usize::from(place))?.1 {
+            Sets::Value(Valued::Image) => self.image.clone(),
+            Sets::Value(Valued::Workdir) => self.workdir.clone(),
+            Sets::Value(Valued::Name) => self.name.as_ref().map(Name::text),
+            Sets::Value(Valued::Save) => self.save.clone(),
+            Sets::Value(Valued::Mounts | Valued::Env | Valued::Unshare) => None,
+            Sets::Turn(which, positive) => {
+                let yes = self.slot(which).as_ref()? == &positive;
+                return Some(vec![if yes { b'1' } else { b'0' }]);
+            }
+        };
+        value.map(OsString::into_vec)
     }
 
     fn has(&self, which: Valued) -> bool {
@@ -113,6 +111,12 @@ pub fn parse_bool(value: &[u8]) -> Option<bool> {
     }
 }
 
+/// What is set by the variable at that place.
+#[cfg(test)]
+pub(super) fn sets(place: u8) -> Sets {
+    DEFAULTS[usize::from(place)].1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,8 +138,8 @@ mod tests {
         let mut told = Options::default();
         let mut handed = given.clone();
         let wrong = told.apply_defaults(&mut |variable| {
-            let (_, name) = handed_on().find(|(of, _)| *of == variable)?;
-            handed.text(name)
+            let place = handed_on().position(|(of, _)| of == variable)?;
+            handed.text(place as u8)
         });
         assert!(wrong.is_empty(), "{wrong:?}");
         assert_eq!(told, given);
@@ -143,7 +147,6 @@ mod tests {
 
     #[test]
     fn every_default_is_handed_on() {
-        assert_eq!(handed_on().count(), 13);
         for (variable, name) in handed_on() {
             assert!(variable.to_bytes().starts_with(b"PYXIS_CONTAINER_"), "{variable:?}");
             assert_eq!(name.to_bytes(), [b"SLURM_", variable.to_bytes()].concat());

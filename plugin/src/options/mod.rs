@@ -3,6 +3,7 @@
 //! Slurm may give an option several times: it calls back once on the command line's behalf and
 //! again on the node. The same value again is fine; another value is an error.
 
+pub mod components;
 pub mod defaults;
 mod error;
 mod mount;

@@ -6,7 +6,7 @@
 
 use super::values::Valued;
 use std::ffi::{CStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The list options and their variables.
 pub const LISTS: [(Valued, &CStr); 3] = [
@@ -14,6 +14,9 @@ pub const LISTS: [(Valued, &CStr); 3] = [
     (Valued::Env, c"SLURM_PYXIS_REPEATED_ENV"),
     (Valued::Unshare, c"SLURM_PYXIS_REPEATED_UNSHARE"),
 ];
+
+/// Their places among the options that are handed on.
+pub const PLACES: [u8; LISTS.len()] = [1, 5, 6];
 
 /// Where Slurm keeps those of an allocation, for the sruns in it.
 const INHERITED: [&CStr; LISTS.len()] = [
@@ -52,6 +55,16 @@ impl Repeats {
         }
     }
 
+    /// The whole list of the option at that place, of the command line or of the allocation; `None` of other options.
+    pub fn whole(&self, place: u8, get: Get<'_>) -> Option<Vec<u8>> {
+        let list = PLACES.iter().position(|list| *list == place)?;
+        let seen = &self.seen[list];
+        if seen.is_empty() {
+            return get(LISTS[list].1).or_else(|| get(INHERITED[list])).map(OsString::into_vec);
+        }
+        Some(seen.join(&b','))
+    }
+
     /// What to `hand` on: variable and list, for options with more than one argument, or with
     /// others than the variable has already; of a job that is submitted all of them.
     pub fn hand_on(&mut self, submits: bool, get: Get<'_>, hand: &mut dyn FnMut(&CStr, &[u8])) {
@@ -68,6 +81,7 @@ impl Repeats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::defaults;
 
     fn handed(repeats: &mut Repeats, get: Get<'_>) -> Vec<String> {
         let mut all = Vec::new();
@@ -89,6 +103,24 @@ mod tests {
         repeats.note(Valued::Mounts, b"/a:/b", &none);
         repeats.note(Valued::Mounts, b"/c:/d", &none);
         assert_eq!(handed(&mut repeats, &none), ["SLURM_PYXIS_REPEATED_MOUNTS=/a:/b,/c:/d"]);
+    }
+
+    #[test]
+    fn the_whole_of_a_list_is_found_by_its_place() {
+        for (place, (which, _)) in PLACES.iter().zip(LISTS) {
+            assert_eq!(defaults::sets(*place), defaults::Sets::Value(which));
+        }
+        let none = |_: &CStr| None;
+        let mut repeats = Repeats::default();
+        repeats.note(Valued::Mounts, b"/a:/b", &none);
+        repeats.note(Valued::Mounts, b"/c:/d", &none);
+        assert_eq!(repeats.whole(1, &none), Some(b"/a:/b,/c:/d".to_vec()));
+        assert_eq!((repeats.whole(0, &none), repeats.whole(5, &none)), (None, None));
+        // Of an allocation, all of its arguments, or the one that there is.
+        let last = |name: &CStr| (name == INHERITED[1]).then(|| "A".into());
+        assert_eq!(repeats.whole(5, &last), Some(b"A".to_vec()));
+        let both = |name: &CStr| (name == LISTS[1].1).then(|| "B,A".into()).or_else(|| last(name));
+        assert_eq!(repeats.whole(5, &both), Some(b"B,A".to_vec()));
     }
 
     /// `--export=NONE` keeps nothing else.

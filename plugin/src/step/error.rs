@@ -28,6 +28,8 @@ pub(crate) enum StepError {
     OtherTaskFailed,
     /// The runtime reported success and sent nothing.
     NoContainer,
+    /// A component of a heterogeneous step whose options have not come.
+    NoComponent,
     /// A batch step without a script.
     NoBatchScript,
     /// A relative path to save to, in a directory that is gone.
@@ -140,6 +142,9 @@ impl fmt::Display for StepError {
                 f.write_str("container was not started successfully by another task")
             }
             Self::NoContainer => f.write_str("the runtime did not hand over the container"),
+            Self::NoComponent => f.write_str(
+                "srun has not said which container this component of the step is to have",
+            ),
             Self::NoBatchScript => f.write_str("couldn't get the batch script: argc == 0"),
             Self::NoWorkingDirectory => f.write_str(
                 "--container-save: relative path used, but the job's working directory is gone",
