@@ -152,6 +152,28 @@ fn where_no_directory_takes_a_layer_a_small_image_is_unpacked() {
     assert_eq!(layers(&place), Vec::<PathBuf>::new());
 }
 
+/// As on NFS.
+#[test]
+fn a_named_container_where_no_layer_can_be_is_whole_and_a_line_names_the_setting() {
+    let place = place();
+    let mut create = place.pyxis(["create", "--name", "whole", "./image.sqsh"]);
+    without(&mut create, ALL);
+    let (_, err) = words(&mut create);
+    assert!(
+        err.contains(" takes no overlay (") && err.contains("; extracting ./image.sqsh"),
+        "{err}"
+    );
+    assert!(err.contains("ENROOT_DATA_PATH, or data in [paths] of pyxis.toml"), "{err}");
+    assert_eq!(place.ok(&["start", "whole", "echo", "x"]), "x\n");
+    // Without overlays at all no other place is better.
+    let mut create = place.pyxis(["create", "--name", "other", "./image.sqsh"]);
+    let (_, err) = words(create.env("ENROOT_NATIVE_OVERLAYFS", "n"));
+    assert!(
+        err.contains("; extracting ./image.sqsh") && !err.contains("ENROOT_DATA_PATH"),
+        "{err}"
+    );
+}
+
 #[test]
 fn where_no_directory_takes_a_layer_a_large_image_starts_with_a_line() {
     let place = place();

@@ -149,7 +149,8 @@ impl Unfinished {
             Ok(()) => self.layer(file, image, hold).map(|()| self.path.clone()),
             Err(reason) => {
                 let image_shown = image.display();
-                console::tell(format_args!("pyxis: {reason}; extracting {image_shown}"));
+                let mend = reason.mend();
+                console::tell(format_args!("pyxis: {reason}; extracting {image_shown}{mend}"));
                 self.extract(file, image, hold)
             }
         }

@@ -23,6 +23,28 @@ pub(crate) enum NoLayers {
     Overlay { directory: PathBuf, source: io::Error },
 }
 
+impl NoLayers {
+    /// Whether the kernel has no overlays for us: then no other place has any.
+    pub(in crate::start) fn is_of_kernel(&self) -> bool {
+        matches!(self, NoLayers::Overlay { source, .. } if matches!(
+            source.raw_os_error(),
+            Some(nix::libc::EPERM | nix::libc::ENODEV)
+        ))
+    }
+
+    /// What can be done about it, at the end of the line that says so: network file systems take no layer, and homes are often
+    /// on one.
+    pub(crate) fn mend(&self) -> &'static str {
+        match self {
+            NoLayers::Overlay { .. } if !self.is_of_kernel() => {
+                " (named containers start at once where ENROOT_DATA_PATH, or data in [paths] of pyxis.toml, names a \
+                 directory on a local disk)"
+            }
+            _ => "",
+        }
+    }
+}
+
 /// Tries it, with the empty directories `upper` and `work` in `directory`.
 pub(crate) fn can_layer(image: &File, directory: &Path, host: &HostSide) -> Result<(), NoLayers> {
     server::reader(image, host).and_then(|_| server::device()).map_err(NoLayers::Image)?;

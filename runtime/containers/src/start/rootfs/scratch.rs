@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use crate::HostSide;
 use crate::record::scratch::{ScratchLayer, sweep_layers};
-use crate::start::rootfs::layers::{NoLayers, takes_layer};
+use crate::start::rootfs::layers::takes_layer;
 
 /// Bytes of an image that is unpacked into memory rather than be limited.
 const SMALL: u64 = 64 << 20;
@@ -80,10 +80,7 @@ fn layer_at(place: &Path, host: &HostSide, no_overlay: &mut bool) -> Option<Scra
     let layer = ScratchLayer::make(place).ok()?;
     let Err(why) = takes_layer(&layer.path, host) else { return Some(layer) };
     layer.discard();
-    *no_overlay = matches!(why, NoLayers::Overlay { source, .. } if matches!(
-        source.raw_os_error(),
-        Some(nix::libc::EPERM | nix::libc::ENODEV)
-    ));
+    *no_overlay = why.is_of_kernel();
     None
 }
 
