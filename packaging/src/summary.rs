@@ -10,9 +10,16 @@ use slurm_releases::RELEASES;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Debian's suites, and the release of Slurm each has: tests name either.
-const SUITES: [(&str, &str); 4] =
-    [("bullseye", "20.11"), ("bookworm", "22.05"), ("trixie", "24.11"), ("forky", "26.05")];
+/// Debian's and Ubuntu's suites, and the release of Slurm each has: tests name either.
+const SUITES: [(&str, &str); 7] = [
+    ("bullseye", "20.11"),
+    ("jammy", "21.08"),
+    ("bookworm", "22.05"),
+    ("noble", "23.11"),
+    ("trixie", "24.11"),
+    ("resolute", "25.11"),
+    ("forky", "26.05"),
+];
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +92,7 @@ fn tables(root: &Path) -> Result<Vec<Table>, Error> {
     let suites = results::read(root, "suite-")?;
     Ok(vec![
         matrix(&builds, &verified, &packages, &suites),
+        machine_table(&suites),
         suite_table(&suites),
         package_table(&packages),
     ])
@@ -150,6 +158,45 @@ fn matrix(
             "in Slurm",
         ],
         rows,
+    }
+}
+
+/// Emulated machines: kernel, Slurm, and how the checks there went. Of a machine in several suites the last run counts.
+fn machine_table(suites: &[(String, Value)]) -> Table {
+    let mut rows: Vec<(String, Vec<Cell>)> = Vec::new();
+    for (_, suite) in suites.iter().filter(|(name, _)| name.ends_with("machines")) {
+        let finished = plain(&suite["finished"]);
+        for note in suite["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let Some((machine, facts)) = note.split_once(": ") else { continue };
+            let mut facts = facts.split(", ");
+            let mut fact = || facts.next().unwrap_or_default().to_owned();
+            let (kernel, slurm) = (fact(), fact());
+            let of_it: Vec<&Value> = tests(suite).filter(|test| test["group"] == machine).collect();
+            let failing: Vec<&str> = of_it
+                .iter()
+                .filter(|test| test["ok"] != true)
+                .filter_map(|test| test["name"].as_str())
+                .collect();
+            let passed = of_it.len() - failing.len();
+            let mut checks = Cell::mark(
+                failing.is_empty() && passed > 0,
+                format!("{passed} of {}", of_it.len()),
+            );
+            checks.more = failing.join("\n");
+            let row = [machine, &kernel, &slurm].map(Cell::text);
+            let row = row.into_iter().chain([checks, Cell::text(&finished)]).collect();
+            match rows.iter_mut().find(|(_, known)| known[0].text == machine) {
+                Some(known) if known.0 < finished => *known = (finished.clone(), row),
+                Some(_) => {}
+                None => rows.push((finished.clone(), row)),
+            }
+        }
+    }
+    Table {
+        title: "Machines",
+        note: "The last run on each emulated machine, with the distribution's own kernel and systemd: tests passed.",
+        head: vec!["machine", "kernel", "Slurm", "checks", "finished"],
+        rows: rows.into_iter().map(|(_, row)| row).collect(),
     }
 }
 
@@ -220,9 +267,9 @@ fn tests_of(release: &str, suites: &[(String, Value)]) -> Cell {
         let name = test["name"].as_str().unwrap_or_default();
         test["group"] == suite || name.contains(release) || name.starts_with(suite)
     };
-    let ran = suites
-        .iter()
-        .filter(|(name, _)| ["releases", "upgrade", "packages"].contains(&name.as_str()));
+    let ran = suites.iter().filter(|(name, _)| {
+        ["releases", "ubuntu-releases", "upgrade", "packages"].contains(&name.as_str())
+    });
     let (mut passed, mut failing) = (0, Vec::new());
     for test in ran.flat_map(|(_, suite)| tests(suite)).filter(about) {
         match test["ok"].as_bool() {

@@ -83,6 +83,20 @@ fn report_is_made_of_the_last_results() {
             { "group": "trixie", "name": "another", "ok": false },
             { "group": "bookworm", "name": "a step", "ok": true }] }"#,
     );
+    // The one that ran later counts.
+    write(
+        "suite-machines.json",
+        r#"{ "passed": 1, "failed": 0, "seconds": 900.5, "finished": "2026-01-02 03:05",
+            "notes": ["bookworm: Linux 6.1.0, slurm-wlm 22.05.8, ready after 80 s, all in 700 s", "no colon"],
+            "tests": [{ "group": "bookworm", "name": "it boots", "ok": true }] }"#,
+    );
+    write(
+        "suite-all-machines.json",
+        r#"{ "passed": 1, "failed": 2, "seconds": 900.5, "finished": "2026-01-01 00:00",
+            "notes": ["bookworm: Linux 6.0, old", "noble: Linux 6.8.0, slurm-wlm 23.11.4, ready"],
+            "tests": [{ "group": "noble", "name": "a label", "ok": false }, { "group": "noble", "name": "it boots", "ok": true },
+                { "group": "bookworm", "name": "it boots", "ok": false }] }"#,
+    );
     let output = packaging(tree.path(), &["report", "--out", "r"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let table = fs::read_to_string(tree.path().join("r/report.md")).unwrap();
@@ -91,6 +105,14 @@ fn report_is_made_of_the_last_results() {
     assert!(table.contains(row), "{table}");
     assert!(table.contains("| releases | 2 | \u{2717} 1 | 61.5 s | 2026-01-02 03:04 |"), "{table}");
     assert!(table.contains("| a.rpm | 4 KiB | bb |"), "{table}");
+    let row = "| bookworm | Linux 6.1.0 | slurm-wlm 22.05.8 | \u{2713} 1 of 1 | 2026-01-02 03:05 |";
+    assert!(table.contains(row), "{table}");
+    assert!(!table.contains("Linux 6.0 "), "{table}");
+    assert!(
+        table.contains("| noble | Linux 6.8.0 | slurm-wlm 23.11.4 | \u{2717} 1 of 2 |"),
+        "{table}"
+    );
+    assert!(table.contains("- noble, checks: a label\n"), "{table}");
     assert!(table.contains("- 24.11, verify: not stripped\n"), "{table}");
     let page = fs::read_to_string(tree.path().join("r/index.html")).unwrap();
     assert!(page.contains("title=\"not stripped\""), "{page}");

@@ -29,6 +29,7 @@ struct Kept<'a> {
     failed: usize,
     seconds: f64,
     finished: String,
+    notes: &'a [String],
     tests: Vec<KeptTest<'a>>,
 }
 
@@ -76,6 +77,7 @@ impl Outcome {
             failed: self.failed,
             seconds: (self.took.as_millis() / 100) as f64 / 10.0,
             finished: now(),
+            notes: &self.notes,
             tests: tests.collect(),
         };
         let text = serde_json::to_string(&kept).map_err(io::Error::other)?;
@@ -177,6 +179,7 @@ mod tests {
             (Some(1), Some(0), Some(61.2))
         );
         assert_eq!(kept["finished"].as_str().unwrap().len(), "2026-01-01 00:00".len());
+        assert_eq!(kept["notes"], serde_json::json!(["a note"]));
         let test = &kept["tests"][0];
         assert_eq!(
             (test["group"].as_str(), test["name"].as_str(), test["ok"].as_bool()),

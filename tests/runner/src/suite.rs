@@ -171,6 +171,11 @@ pub(crate) static SUITES: &[Suite] = &[
         only_named: true,
         ..on_slurm("every-recipe", 60, &[Compiler], &[Code(bodies::every_recipe)])
     },
+    // Ubuntu's mirror need not answer, and its keys are to be installed.
+    Suite {
+        only_named: true,
+        ..on_slurm("ubuntu-releases", 180, &[Compiler], &[Code(bodies::ubuntu_releases)])
+    },
     // Machines wait more than they work, and share nothing.
     Suite { only_named: true, ..on_slurm("machines", 90, &[], &[Code(bodies::machines)]) },
     Suite { only_named: true, ..on_slurm("all-machines", 240, &[], &[Code(bodies::all_machines)]) },
