@@ -81,18 +81,24 @@ rpm_root() {
 @test "an empty root: digests, files, removal" {
     root=$BATS_TEST_TMPDIR/rpm
     mkdir "$root"
-    rpm -K "$dist"/*.rpm | { ! grep -v ': digests OK$'; }
+    rpm -K "$dist"/*.rpm > "$BATS_TEST_TMPDIR/digests"
+    run grep -v ': digests OK$' "$BATS_TEST_TMPDIR/digests"
+    [ "$status" -eq 1 ]
     rpm --root "$root" --initdb
     rpm --root "$root" --nodeps --noscripts -i "$dist"/*.rpm
     rpm --root "$root" --nodeps -Va
     [ -s "$root/usr/lib64/slurm/spank_pyxis.so" ]
     [ "$(ls "$root/usr/lib64/pyxis")" = "$releases" ]
     # No file in two packages, no directory of ours without an owner.
-    rpm --root "$root" -qa --qf '[%{FILEMODES:perms} %{FILENAMES}\n]' | grep -v ^d | sort | uniq -d | { ! grep .; }
+    rpm --root "$root" -qa --qf '[%{FILEMODES:perms} %{FILENAMES}\n]' > "$BATS_TEST_TMPDIR/files"
+    twice=$(sed '/^d/d' "$BATS_TEST_TMPDIR/files" | sort | uniq -d)
+    [ -z "$twice" ]
     # shellcheck disable=SC2046
     rpm --root "$root" --noscripts -e $(rpm --root "$root" -qa --qf '%{NAME} ')
-    find "$root" -path '*pyxis*' | { ! grep .; }
-    find "$root" ! -type d ! -path '*/lib/rpm/*' ! -path '*/sysimage/*' ! -path '*/.rpmdb/*' | { ! grep .; }
+    left=$(find "$root" -path '*pyxis*')
+    [ -z "$left" ]
+    left=$(find "$root" ! -type d ! -path '*/lib/rpm/*' ! -path '*/sysimage/*' ! -path '*/.rpmdb/*')
+    [ -z "$left" ]
 }
 
 @test "a digest that does not fit is found" {
@@ -114,9 +120,11 @@ rpm_root() {
     mkdir -p "$root/etc/slurm/plugstack.conf.d"
     ln -s /usr/share/pyxis/pyxis.conf "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
     run rpm --root "$root" --nodeps --replacepkgs -U "${main[@]}"
+    [ "$status" -eq 0 ]
     [[ $output != *pyxis:* ]]
     # shellcheck disable=SC2046
     run rpm --root "$root" -e $(rpm --root "$root" -qa --qf '%{NAME} ')
+    [ "$status" -eq 0 ]
     has 'Slurm is still told to load it'
     has plugstack.conf.d/pyxis.conf
     rm -r "$root/etc/slurm/plugstack.conf.d"
@@ -135,7 +143,8 @@ rpm_root() {
             grep '# changed' "$root/etc/pyxis/pyxis.toml"
             [ -e "$root/etc/pyxis/pyxis.toml.rpmnew" ]
         else
-            { ! grep '# older' "$root/etc/pyxis/pyxis.toml"; }
+            run grep '# older' "$root/etc/pyxis/pyxis.toml"
+            [ "$status" -eq 1 ]
         fi
         rpm --root "$root" -e pyxis
         [ ! -e "$root/usr/lib64/slurm/spank_pyxis.so" ]
@@ -151,7 +160,8 @@ rpm_root() {
     [ "$status" -ne 0 ]
     has "pyxis-all = $version-1 is needed by pyxis"
     rpm --root "$root" -U "$BATS_TEST_TMPDIR"/made/noarch/system-1-1.noarch.rpm "${main[@]}"
-    { ! rpm --root "$root" -q nvslurm-plugin-pyxis; }
+    run rpm --root "$root" -q nvslurm-plugin-pyxis
+    [ "$status" -eq 1 ]
     [ "$(rpm --root "$root" -qf --qf '%{NAME}' /usr/lib64/slurm/spank_pyxis.so)" = pyxis ]
     run rpm --root "$root" -i "$BATS_TEST_TMPDIR"/made/noarch/nvslurm*.rpm
     [ "$status" -ne 0 ]
@@ -189,7 +199,9 @@ rpm_root() {
     mkdir "$BATS_TEST_TMPDIR/keys"
     rpm --root "$BATS_TEST_TMPDIR/keys" --initdb
     rpm --root "$BATS_TEST_TMPDIR/keys" --import "$repo/pyxis.asc"
-    rpm --root "$BATS_TEST_TMPDIR/keys" -K "$repo"/*.rpm | { ! grep -v ': digests signatures OK$'; }
+    rpm --root "$BATS_TEST_TMPDIR/keys" -K "$repo"/*.rpm > "$BATS_TEST_TMPDIR/signatures"
+    run grep -v ': digests signatures OK$' "$BATS_TEST_TMPDIR/signatures"
+    [ "$status" -eq 1 ]
 
     rpm_root
     made_up_system
