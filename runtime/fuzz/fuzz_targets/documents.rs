@@ -11,13 +11,13 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(Manifest::Image(image)) => {
             for descriptor in image.layers.iter().chain([&image.config]) {
                 // Part of a path in the store.
-                let hex = descriptor.hex();
+                let hex = descriptor.digest.hex();
                 assert!([64, 128].contains(&hex.len()) && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
             }
         }
         Ok(Manifest::Index(manifests)) => {
             if let Ok(chosen) = candidates(&manifests, &Machine::new(Some("amd64"))) {
-                assert!(chosen.iter().all(|one| [64, 128].contains(&one.hex().len())));
+                assert!(chosen.iter().all(|one| [64, 128].contains(&one.digest.hex().len())));
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),

@@ -4,7 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod bounded;
-mod digest;
+pub mod digest;
 pub mod imageconf;
 pub mod import;
 pub mod layers;

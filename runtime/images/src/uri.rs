@@ -5,9 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use hygiene::userinfo::without_password;
+use crate::digest::{Digest, NoDigest};
 
-pub use crate::digest::hex_of;
+use hygiene::userinfo::without_password;
 
 /// The registry meant where none is named.
 pub const DOCKER_HUB: &str = "registry-1.docker.io";
@@ -77,7 +77,7 @@ pub struct Reference {
     /// The tag; `latest` if neither tag nor digest is given.
     pub tag: Option<String>,
     /// The digest; the tag is then only a comment.
-    pub digest: Option<String>,
+    pub digest: Option<Digest>,
 }
 
 /// What is wrong with a URI.
@@ -122,12 +122,12 @@ impl Uri {
     /// # Errors
     /// [`UriError::Part`] if this is no digest.
     pub fn resolve_to(&mut self, digest: &str) -> Result<(), UriError> {
-        if hex_of(digest).is_none() {
-            let problem = DIGEST;
+        let Some(digest) = Digest::parse(digest) else {
+            let problem = NoDigest::WORDS;
             return Err(UriError::Part { uri: digest.escape_debug().to_string(), problem });
-        }
+        };
         if let Uri::Registry(reference) = self {
-            reference.digest.get_or_insert_with(|| digest.to_owned());
+            reference.digest.get_or_insert(digest);
         }
         Ok(())
     }
@@ -214,9 +214,12 @@ fn reference(rest: &str) -> Result<Reference, &'static str> {
         Some((before, digest)) if is_like_digest(digest) => (before, Some(digest)),
         _ => (rest, None),
     };
-    if digest.is_some_and(|digest| hex_of(digest).is_none()) {
-        return Err(DIGEST);
-    }
+    let digest = match digest {
+        Some(digest) => {
+            Some(Digest::try_from(digest.to_ascii_lowercase()).map_err(|_| NoDigest::WORDS)?)
+        }
+        None => None,
+    };
     let (user, rest) = match rest.rsplit_once('@') {
         Some(("", _)) => return Err("the user before the @ is empty"),
         Some((user, rest)) => (Some(user.to_owned()), rest),
@@ -254,7 +257,7 @@ fn reference(rest: &str) -> Result<Reference, &'static str> {
     if tag.is_some_and(|tag| !is_tag(tag)) {
         return Err("a tag has at most 128 letters, digits, . _ - and does not start with . or -");
     }
-    let tag = match (tag, digest) {
+    let tag = match (tag, &digest) {
         (None, None) => Some("latest"),
         (tag, _) => tag,
     };
@@ -263,18 +266,16 @@ fn reference(rest: &str) -> Result<Reference, &'static str> {
         registry: registry.to_owned(),
         repository,
         tag: tag.map(str::to_owned),
-        digest: digest.map(str::to_ascii_lowercase),
+        digest,
     })
 }
-
-const DIGEST: &str = "a digest is sha256: and 64 hexadecimal digits, or sha512: and 128";
 
 /// Whether what stands behind an `@` is meant as a digest, and not as a registry behind a user: an
 /// algorithm, a colon and hexadecimal digits without end.
 fn is_like_digest(text: &str) -> bool {
     let Some((algorithm, hex)) = text.split_once(':') else { return false };
     let digits = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-    ["sha256", "sha512"].contains(&algorithm)
+    Digest::ALGORITHMS.contains(&algorithm)
         || algorithm.starts_with("sha") && hex.len() >= 32 && digits
 }
 

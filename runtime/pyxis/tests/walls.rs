@@ -196,3 +196,20 @@ fn file_errors_are_made_in_one_place() {
     }
     assert_eq!(seen, 1);
 }
+
+/// A digest is parsed in one place; everywhere else it is `images::digest::Digest`, whose digits are sound.
+#[test]
+fn digests_are_parsed_in_one_place() {
+    let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut seen = false;
+    for path in ["images", "pyxis"].iter().flat_map(|name| sources(&runtime.join(name).join("src")))
+    {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        if code.contains("\"sha256\"") || code.contains("\"sha256:\"") {
+            seen = true;
+            assert!(path.ends_with("images/src/digest.rs"), "{}", path.display());
+        }
+    }
+    assert!(seen);
+}

@@ -14,7 +14,7 @@ use super::blobs::Slice;
 use super::layout::{DOCUMENT_LIMIT, layout_error};
 use super::{ImportError, Importer};
 use crate::bounded::list;
-use crate::digest::Hasher;
+use crate::digest::{Digest, Hasher};
 use crate::layers::{Meter, Quantity, decoder, is_compressed};
 use crate::registry::{Descriptor, Document, Image};
 use crate::store::Space;
@@ -65,8 +65,8 @@ pub(super) struct DockerSaved {
 /// An image that has no manifest of its own: the documents that were made for it and its layers, by their digests.
 #[derive(Debug, Default)]
 pub(super) struct SyntheticImage {
-    pub(super) documents: BTreeMap<String, Vec<u8>>,
-    layers: BTreeMap<String, (u64, u64)>,
+    pub(super) documents: BTreeMap<Digest, Vec<u8>>,
+    layers: BTreeMap<Digest, (u64, u64)>,
     /// Whether its layer is a root file system, in which no name is a whiteout.
     pub(super) flat: bool,
 }
@@ -239,12 +239,15 @@ impl Archive {
         flat: bool,
     ) -> Result<(Document, Image, SyntheticImage), ImportError> {
         let mut made = SyntheticImage { flat, ..SyntheticImage::default() };
-        let described = |digest: &str, size: u64| Descriptor {
-            digest: digest.to_owned(),
+        let described = |digest: &Digest, size: u64| Descriptor {
+            media_type: String::new(),
+            digest: digest.clone(),
             size,
-            ..Descriptor::default()
+            platform: None,
+            annotations: BTreeMap::new(),
+            urls: Vec::new(),
         };
-        let digest = crate::digest::like("sha256:", &config);
+        let digest = Digest::of(&config);
         let descriptor = described(&digest, config.len() as u64);
         made.documents.insert(digest, config);
         let mut layers = Vec::new();
@@ -264,10 +267,10 @@ impl Archive {
         Ok((document, Image { config: descriptor, layers }, made))
     }
 
-    fn digest(&self, place: (u64, u64)) -> Result<String, ImportError> {
+    fn digest(&self, place: (u64, u64)) -> Result<Digest, ImportError> {
         let failed = |source| FileError::new("read", &self.path, source);
         let slice = self.at(place)?;
-        let (mut reader, mut hash) = (slice.reader(), Hasher::like("sha256:"));
+        let (mut reader, mut hash) = (slice.reader(), Hasher::new());
         let mut buffer = vec![0; 256 << 10];
         loop {
             match reader.read(&mut buffer).map_err(failed)? {
@@ -281,7 +284,7 @@ impl Archive {
     pub(super) fn layer(
         &self,
         made: &SyntheticImage,
-        digest: &str,
+        digest: &Digest,
     ) -> Option<Result<Slice, ImportError>> {
         made.layers.get(digest).map(|place| self.at(*place))
     }

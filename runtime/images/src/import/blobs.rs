@@ -173,15 +173,15 @@ impl Importer {
         descriptor: &Descriptor,
         shared: &Shared<'_>,
     ) -> Result<(Slice, Index), ImportError> {
-        let hex = descriptor.hex();
-        let path = self.store.blob_path(hex);
-        let there = || self.store.blob(hex);
+        let digest = &descriptor.digest;
+        let path = self.store.blob_path(digest);
+        let there = || self.store.blob(digest);
         let failed = |source| FileError::new("read", &path, source);
         loop {
-            let waited = match self.store.blob(hex)? {
+            let waited = match self.store.blob(digest)? {
                 Some(file) => LockOutcome::Made(file),
                 None => {
-                    let name = format!("blob-{hex}-{}", key(client.host()));
+                    let name = format!("blob-{}-{}", digest.hex(), key(client.host()));
                     self.store.lock(&name, descriptor.size, there)?
                 }
             };
@@ -195,7 +195,7 @@ impl Importer {
                     match read_index(slice.reader(), descriptor, &from, LAYER, shared) {
                         Err(ImportError::Digest { .. }) => {
                             self.progress.warn(&format!("{from} is damaged, fetching it again"));
-                            self.store.remove_blob(hex)?;
+                            self.store.remove_blob(digest)?;
                             continue;
                         }
                         index => return Ok((slice, index?)),
@@ -207,7 +207,7 @@ impl Importer {
             let input = Tee { input: client.blob(descriptor)?, pending: &pending, space };
             let index = read_index(input, descriptor, client.host(), LAYER, shared)?;
             let private = client.used_credentials();
-            let (file, named) = self.store.publish_blob(pending, hex, private)?;
+            let (file, named) = self.store.publish_blob(pending, digest, private)?;
             if named {
                 space.published(descriptor.size);
             }
@@ -230,11 +230,11 @@ impl Importer {
         client: &Client,
         descriptor: &Descriptor,
     ) -> Result<Vec<u8>, ImportError> {
-        if let Some(document) = self.store.small_blob(descriptor.hex()) {
+        if let Some(document) = self.store.small_blob(&descriptor.digest) {
             return Ok(document.bytes);
         }
         let bytes = client.small_blob(descriptor)?;
-        self.store.put_blob(descriptor.hex(), &bytes, client.used_credentials())?;
+        self.store.put_blob(&descriptor.digest, &bytes, client.used_credentials())?;
         Ok(bytes)
     }
 }
@@ -272,7 +272,7 @@ fn read_index(
         Ok(index) if whole => Ok(index),
         // Of damaged data, what a decoder says about it is beside the point.
         Err(source) if whole || costly(&source) => {
-            Err(ImportError::Layer { digest: descriptor.digest.clone(), source })
+            Err(ImportError::Layer { what: descriptor.digest.to_string(), source })
         }
         _ => Err(ImportError::Digest {
             from: from.to_owned(),
@@ -291,7 +291,7 @@ fn cause(failure: io::Error, descriptor: &Descriptor) -> ImportError {
     match failure.downcast::<StoreError>() {
         Ok(error) => error.into(),
         Err(source) => ImportError::Layer {
-            digest: descriptor.digest.clone(),
+            what: descriptor.digest.to_string(),
             source: LayerError::Decompress(source),
         },
     }

@@ -31,7 +31,8 @@ pub(super) struct Merged {
 /// A layer that is at hand.
 #[derive(Debug)]
 struct Layer {
-    digest: String,
+    /// Its digest, or where it comes from.
+    name: String,
     slice: Arc<Slice>,
 }
 
@@ -48,14 +49,14 @@ impl Importer {
         self.squash.check()?;
         let config = self.configuration(resolved)?;
         let config = ImageConfig::parse(&config).map_err(|source| ImportError::Config {
-            digest: resolved.image.config.digest.clone(),
+            what: resolved.image.config.digest.to_string(),
             source,
         })?;
         // Layers without content occur several times in many images.
         let mut place = HashMap::new();
         let mut unique: Vec<&Descriptor> = Vec::new();
         for layer in &resolved.image.layers {
-            place.entry(layer.digest.as_str()).or_insert_with(|| {
+            place.entry(&layer.digest).or_insert_with(|| {
                 unique.push(layer);
                 unique.len() - 1
             });
@@ -71,12 +72,13 @@ impl Importer {
         let mut tree = Tree::default();
         let mut left: Vec<usize> = vec![0; unique.len()];
         let order: Vec<usize> =
-            resolved.image.layers.iter().map(|layer| place[layer.digest.as_str()]).collect();
+            resolved.image.layers.iter().map(|layer| place[&layer.digest]).collect();
         order.iter().for_each(|at| left[*at] += 1);
         let mut total = 0u64;
         for at in &order {
             left[*at] -= 1;
-            let failed = |source| ImportError::Layer { digest: unique[*at].digest.clone(), source };
+            let failed =
+                |source| ImportError::Layer { what: unique[*at].digest.to_string(), source };
             let index = if left[*at] == 0 {
                 std::mem::take(&mut indices[*at])
             } else {
@@ -87,7 +89,7 @@ impl Importer {
         }
         let slices: Vec<Arc<Slice>> = slices.into_iter().map(Arc::new).collect();
         let layer = |at: &usize| Layer {
-            digest: unique[*at].digest.clone(),
+            name: unique[*at].digest.to_string(),
             slice: Arc::clone(&slices[*at]),
         };
         let layers = order.iter().map(layer).collect();
@@ -107,7 +109,7 @@ impl Importer {
         let mut tree = Tree::default();
         let total = index.bytes;
         tree.apply(index, &meter)?;
-        let layers = vec![Layer { digest: origin.to_owned(), slice: Arc::new(slice) }];
+        let layers = vec![Layer { name: origin.to_owned(), slice: Arc::new(slice) }];
         let space = self.store.space();
         let merged = Merged { tree, own: OwnFiles::default(), layers, total, meter, space };
         self.configure(merged, config, origin)
@@ -146,7 +148,7 @@ impl Importer {
     fn tell_layers(&self, unique: &[&Descriptor], space: &Space) -> Result<(), ImportError> {
         let mut missing = Vec::new();
         for layer in unique {
-            if self.store.blob(layer.hex())?.is_none() {
+            if self.store.blob(&layer.digest)?.is_none() {
                 missing.push(layer.size);
             }
         }
@@ -264,7 +266,7 @@ impl Importer {
         bar.finish();
         written.map_err(|(layer, source)| match layer {
             Some(at) if !matches!(source, LayerError::Write { .. }) => {
-                ImportError::Layer { digest: merged.layers[at].digest.clone(), source }
+                ImportError::Layer { what: merged.layers[at].name.clone(), source }
             }
             _ => source.into(),
         })

@@ -1,6 +1,7 @@
 //! From an index to the image for a machine, through as many indices as there are between.
 
 use super::ImportError;
+use crate::digest::Digest;
 use crate::imageconf::ImageConfig;
 use crate::registry::{Descriptor, Document, Image, Machine, Manifest, ManifestError, candidates};
 
@@ -12,7 +13,7 @@ const DOCUMENTS: u32 = 64;
 /// Where the documents of an image come from.
 pub(super) trait Documents {
     /// A manifest or an index.
-    fn document(&self, digest: &str) -> Result<Document, ImportError>;
+    fn document(&self, digest: &Digest) -> Result<Document, ImportError>;
     /// A configuration.
     fn config(&self, image: &Image) -> Result<Vec<u8>, ImportError>;
 }
@@ -31,7 +32,7 @@ pub(super) fn image_for(
 pub(super) fn image_among(
     machine: &Machine,
     from: &dyn Documents,
-    index: &[Descriptor],
+    index: &[Descriptor<String>],
 ) -> Result<(Document, Image), ImportError> {
     Search { machine, from, left: DOCUMENTS }.among(index, DEPTH)
 }
@@ -53,15 +54,15 @@ impl Search<'_> {
 
     fn among(
         &mut self,
-        index: &[Descriptor],
+        index: &[Descriptor<String>],
         depth: u32,
     ) -> Result<(Document, Image), ImportError> {
         let found = candidates(index, self.machine)?;
-        if let [only] = found[..] {
+        if let [only] = &found[..] {
             return self.at(only, depth);
         }
         let mut there = Vec::new();
-        for one in found {
+        for one in &found {
             let (document, image) = match self.at(one, depth) {
                 Err(ImportError::Manifest(
                     ManifestError::Architecture { .. } | ManifestError::NoImage(_),

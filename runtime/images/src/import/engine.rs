@@ -47,7 +47,7 @@ impl Importer {
         // It is never run; but of an image without a command no container can be made without one.
         run(program, &["create", "--name", &container.name, "--", image, "/bin/sh"])?;
         let config = run(program, &["inspect", "--type", "image", "--", image])?;
-        let malformed = |source| ImportError::Config { digest: image.to_owned(), source };
+        let malformed = |source| ImportError::Config { what: image.to_owned(), source };
         let configs: Vec<ImageConfig> = serde_json::from_slice(&config).map_err(malformed)?;
         let config = configs.into_iter().next().unwrap_or_default();
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use linux::file_error::FileError;
 
 use super::PolicyError;
+use crate::digest::Digest;
 use crate::layers::LayerError;
 use crate::registry::{ManifestError, RegistryError};
 use crate::squash::SquashError;
@@ -33,18 +34,18 @@ pub enum ImportError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// The configuration cannot be used.
-    #[error("the configuration {digest} is malformed: {source}")]
+    #[error("the configuration {what} is malformed: {source}")]
     Config {
-        /// Its digest.
-        digest: String,
+        /// Its digest, or the image that an engine calls so.
+        what: String,
         /// From the parser.
         source: serde_json::Error,
     },
     /// A layer cannot be used.
-    #[error("layer {digest}: {source}")]
+    #[error("layer {what}: {source}")]
     Layer {
-        /// Its digest.
-        digest: String,
+        /// Its digest, or the image that an engine calls so.
+        what: String,
         /// What is wrong with it.
         source: LayerError,
     },
@@ -59,9 +60,9 @@ pub enum ImportError {
         /// Where it was read.
         from: String,
         /// As asked for.
-        expected: String,
+        expected: Digest,
         /// As read.
-        actual: String,
+        actual: Digest,
     },
     /// A file cannot be read or written.
     #[error(transparent)]

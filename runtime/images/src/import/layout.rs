@@ -13,10 +13,9 @@ use super::blobs::Slice;
 use super::choose::{Documents, image_among, image_for};
 use super::{ImportError, Importer};
 use crate::bounded::list;
-use crate::digest::{self, algorithm_of};
+use crate::digest::Digest;
 use crate::layers::Interpretation;
 use crate::registry::{Descriptor, Document, Image, Machine};
-use crate::uri::hex_of;
 
 /// No honest manifest is larger.
 pub(super) const DOCUMENT_LIMIT: u64 = 8 << 20;
@@ -37,7 +36,7 @@ pub(super) struct Layout {
 #[derive(Deserialize)]
 struct Index {
     #[serde(default, deserialize_with = "list::<_, _, MANIFESTS>")]
-    manifests: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor<String>>>,
 }
 
 impl Layout {
@@ -84,7 +83,7 @@ impl Layout {
         let index: Index = serde_json::from_slice(&self.read("index.json")?)
             .map_err(|error| problem(format!("its index.json is malformed: {error}")))?;
         let manifests = index.manifests.unwrap_or_default();
-        let name = |descriptor: &Descriptor| {
+        let name = |descriptor: &Descriptor<String>| {
             let names = NAMES.iter().filter_map(|name| descriptor.annotations.get(*name));
             names.cloned().collect::<Vec<String>>()
         };
@@ -92,16 +91,21 @@ impl Layout {
             let names: Vec<String> = manifests.iter().flat_map(name).collect();
             if names.is_empty() { "none has a name".to_owned() } else { names.join(", ") }
         };
-        let wanted = |descriptor: &&Descriptor| match tag {
+        let wanted = |descriptor: &&Descriptor<String>| match tag {
             // Archives may have the whole reference as the name.
             Some(tag) => name(descriptor).iter().any(|name| {
                 name == tag || name.strip_suffix(tag).is_some_and(|rest| rest.ends_with(':'))
             }),
             None => true,
         };
-        let found: Vec<&Descriptor> = manifests.iter().filter(wanted).collect();
+        let found: Vec<&Descriptor<String>> = manifests.iter().filter(wanted).collect();
         match found[..] {
-            [one] => image_for(machine, self, self.document(&one.digest)?),
+            [one] => {
+                let digest = Digest::parse(&one.digest).ok_or_else(|| {
+                    problem(format!("it has the unusable digest {:?}", one.digest))
+                })?;
+                image_for(machine, self, self.document(&digest)?)
+            }
             [] => Err(problem(format!(
                 "it has no image {}; there is: {}",
                 tag.unwrap_or_default(),
@@ -113,26 +117,19 @@ impl Layout {
                 Err(problem(format!("it has several images, name one (PATH:TAG): {}", names())))
             }
             _ => {
-                let found: Vec<Descriptor> = found.into_iter().cloned().collect();
+                let found: Vec<Descriptor<String>> = found.into_iter().cloned().collect();
                 image_among(machine, self, &found)
             }
         }
     }
 
     /// A blob, which is still to be checked.
-    pub(super) fn blob(&self, digest: &str) -> Result<Slice, ImportError> {
+    pub(super) fn blob(&self, digest: &Digest) -> Result<Slice, ImportError> {
         let made = self.archive.as_ref().and_then(|archive| archive.layer(&self.made, digest));
         if let Some(layer) = made {
             return layer;
         }
-        self.slice(&self.name_of(digest)?)
-    }
-
-    fn name_of(&self, digest: &str) -> Result<String, ImportError> {
-        let hex = hex_of(digest).ok_or_else(|| {
-            layout_error(&self.path, format!("it has the unusable digest {digest:?}"))
-        })?;
-        Ok(format!("blobs/{}/{hex}", algorithm_of(digest)))
+        self.slice(&name_of(digest))
     }
 
     /// An image's configuration.
@@ -165,19 +162,24 @@ impl Layout {
     }
 }
 
+/// The file of a layout that has the content with this digest.
+fn name_of(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
+}
+
 pub(super) fn layout_error(path: &Path, problem: String) -> ImportError {
     ImportError::Layout { path: path.to_owned(), problem }
 }
 
 impl Documents for Layout {
-    fn document(&self, digest: &str) -> Result<Document, ImportError> {
+    fn document(&self, digest: &Digest) -> Result<Document, ImportError> {
         if let Some(bytes) = self.made.documents.get(digest) {
             return Ok(Document::new(bytes.clone()));
         }
-        let bytes = self.read(&self.name_of(digest)?)?;
-        let actual = digest::like(digest, &bytes);
-        if actual != digest {
-            let (from, expected) = (self.path.display().to_string(), digest.to_owned());
+        let bytes = self.read(&name_of(digest))?;
+        let actual = digest.like(&bytes);
+        if actual != *digest {
+            let (from, expected) = (self.path.display().to_string(), digest.clone());
             return Err(ImportError::Digest { from, expected, actual });
         }
         Ok(Document::new(bytes))

@@ -21,6 +21,7 @@ use std::str::FromStr;
 
 use linux::phases;
 
+use crate::digest::Digest;
 use crate::layers::{Limits, limit_windows};
 use crate::progress::Progress;
 use crate::registry::{Credentials, Machine, Settings};
@@ -147,7 +148,7 @@ impl Importer {
     ///
     /// # Errors
     /// [`ImportError`].
-    pub fn digest(&self, uri: &Uri) -> Result<String, ImportError> {
+    pub fn digest(&self, uri: &Uri) -> Result<Digest, ImportError> {
         match self.resolve(uri, PullPolicy::Always)? {
             Some(resolved) => Ok(resolved.digest),
             None => Err(ImportError::NoDigest(uri.to_string())),
@@ -159,7 +160,7 @@ impl Importer {
     ///
     /// # Errors
     /// [`ImportError`].
-    pub fn tag_digest(&self, uri: &Uri, policy: PullPolicy) -> Result<String, ImportError> {
+    pub fn tag_digest(&self, uri: &Uri, policy: PullPolicy) -> Result<Digest, ImportError> {
         match uri {
             Uri::Registry(reference) => self.look_up(reference, policy),
             _ => Err(ImportError::NoDigest(uri.to_string())),
@@ -196,7 +197,7 @@ impl Importer {
             };
             return self.import_from_engine(*engine, image, pending, output);
         };
-        let known = self.store.image(resolved.hex())?;
+        let known = self.store.image(&resolved.digest)?;
         let here = |path: &Path| fs::metadata(path).map(|data| data.dev()).ok();
         if known.is_some() || here(&directory) == here(&self.store.scratch()) {
             let image = self.stored(&resolved, PullPolicy::Always)?;
@@ -212,7 +213,7 @@ impl Importer {
     }
 
     fn stored(&self, resolved: &Resolved, policy: PullPolicy) -> Result<StoredImage, ImportError> {
-        let there = || self.store.image(resolved.hex());
+        let there = || self.store.image(&resolved.digest);
         if let Some(image) =
             there()?.map(|image| self.shown(image, resolved)).transpose()?.flatten()
         {
@@ -228,7 +229,7 @@ impl Importer {
         // Of others' only what may be had by everybody: the rest was refused just now.
         let there = || Ok(there()?.filter(|image| image.own || !image.record.private));
         let registry = resolved.reference.as_ref().map_or("", |reference| &reference.registry);
-        let name = format!("{}-{}", resolved.hex(), blobs::key(registry));
+        let name = format!("{}-{}", resolved.digest.hex(), blobs::key(registry));
         let size = resolved.image.layers.iter();
         let size = size.fold(0u64, |sum, layer| sum.saturating_add(layer.size));
         phases::begin("lock");
@@ -282,7 +283,7 @@ impl Importer {
         let reference =
             Reference { user: None, digest: Some(resolved.digest.clone()), ..reference.clone() };
         match broker::ask(broker, &reference.to_string(), &self.progress) {
-            Ok(()) => Ok(self.store.image(resolved.hex())?.filter(|image| !image.record.private)),
+            Ok(()) => Ok(self.store.image(&resolved.digest)?.filter(|image| !image.record.private)),
             // Credentials may help, or another file system.
             Err(why) => {
                 self.progress.step(&format!("Not to be had for the shared image store: {why}"));

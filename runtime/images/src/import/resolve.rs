@@ -7,8 +7,9 @@ use linux::phases;
 use super::choose::{Documents, image_for};
 use super::layout::Layout;
 use super::{ImportError, Importer, PullPolicy};
+use crate::digest::Digest;
 use crate::registry::{Client, Document, Image, RegistryError};
-use crate::uri::{Reference, Uri, hex_of};
+use crate::uri::{Reference, Uri};
 
 /// Where an image's blobs are.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Origin {
 #[derive(Debug)]
 pub(super) struct Resolved {
     /// The digest of its manifest.
-    pub(super) digest: String,
+    pub(super) digest: Digest,
     pub(super) image: Image,
     pub(super) origin: Origin,
     /// The image in a registry, if it is one.
@@ -48,10 +49,6 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    pub(super) fn hex(&self) -> &str {
-        self.digest.strip_prefix("sha256:").unwrap_or(&self.digest)
-    }
-
     /// Asks the registry whether the caller may have this image.
     pub(super) fn authorize(&self, importer: &Importer) -> Result<(), ImportError> {
         match &self.origin {
@@ -92,7 +89,7 @@ impl Importer {
         &self,
         reference: &Reference,
         policy: PullPolicy,
-    ) -> Result<(String, Image, Origin), ImportError> {
+    ) -> Result<(Digest, Image, Origin), ImportError> {
         // A digest says what it is; what is there need not be asked for.
         let known = match (&reference.digest, policy) {
             (Some(digest), _) => Some(digest.clone()),
@@ -100,8 +97,7 @@ impl Importer {
             (None, _) => self.store.remembered(&self.key(reference)),
         };
         if let Some((digest, image)) = known.and_then(|digest| self.stored_manifest(&digest)) {
-            let hex = hex_of(&digest).unwrap_or_default();
-            if policy == PullPolicy::Never || self.store.image(hex)?.is_some() {
+            if policy == PullPolicy::Never || self.store.image(&digest)?.is_some() {
                 return Ok((digest, image, Origin::Stored(reference.clone(), OnceLock::new())));
             }
         }
@@ -126,7 +122,7 @@ impl Importer {
         &self,
         reference: &Reference,
         policy: PullPolicy,
-    ) -> Result<String, ImportError> {
+    ) -> Result<Digest, ImportError> {
         if let Some(digest) = &reference.digest {
             return Ok(digest.clone());
         }
@@ -177,23 +173,24 @@ impl Importer {
         document: &Document,
         client: &Client,
     ) -> Result<(), ImportError> {
-        for hex in [document.digest.as_str(), selector].into_iter().filter_map(hex_of) {
-            if self.store.blob(hex)?.is_none() {
-                self.store.put_blob(hex, &document.bytes, client.used_credentials())?;
+        for digest in [Some(document.digest.clone()), Digest::parse(selector)].into_iter().flatten()
+        {
+            if self.store.blob(&digest)?.is_none() {
+                self.store.put_blob(&digest, &document.bytes, client.used_credentials())?;
             }
         }
         Ok(())
     }
 
     /// The manifest for this machine behind a digest, if the store has it.
-    fn stored_manifest(&self, digest: &str) -> Option<(String, Image)> {
+    fn stored_manifest(&self, digest: &Digest) -> Option<(Digest, Image)> {
         let document = self.stored_document(digest)?;
         let (document, image) = image_for(&self.machine, &StoredDocuments(self), document).ok()?;
         Some((document.digest, image))
     }
 
-    fn stored_document(&self, digest: &str) -> Option<Document> {
-        self.store.small_blob(hex_of(digest)?)
+    fn stored_document(&self, digest: &Digest) -> Option<Document> {
+        self.store.small_blob(digest)
     }
 }
 
@@ -204,7 +201,7 @@ struct RegistryDocuments<'a> {
 }
 
 impl Documents for RegistryDocuments<'_> {
-    fn document(&self, digest: &str) -> Result<Document, ImportError> {
+    fn document(&self, digest: &Digest) -> Result<Document, ImportError> {
         if let Some(document) = self.importer.stored_document(digest) {
             return Ok(document);
         }
@@ -222,9 +219,9 @@ impl Documents for RegistryDocuments<'_> {
 struct StoredDocuments<'a>(&'a Importer);
 
 impl Documents for StoredDocuments<'_> {
-    fn document(&self, digest: &str) -> Result<Document, ImportError> {
+    fn document(&self, digest: &Digest) -> Result<Document, ImportError> {
         let found = self.0.stored_document(digest);
-        found.ok_or_else(|| ImportError::NotStored(digest.to_owned()))
+        found.ok_or_else(|| ImportError::NotStored(digest.to_string()))
     }
 
     fn config(&self, image: &Image) -> Result<Vec<u8>, ImportError> {

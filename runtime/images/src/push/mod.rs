@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use linux::file_error::FileError;
 use serde_json::json;
 
-use crate::digest;
+use crate::digest::{Digest, Hasher};
 use crate::import::{ImportError, Importer};
 use crate::progress::bytes;
 use crate::registry::{Client, LocalBlob, Pushed};
@@ -50,7 +50,7 @@ impl Importer {
         image: &squashfs::Image,
         execution: &Execution,
         to: &Reference,
-    ) -> Result<String, ImportError> {
+    ) -> Result<Digest, ImportError> {
         let client = Client::to_push(to, &self.settings, &self.credentials);
         // Who may not push learns it before there is work for nothing.
         client.may_push()?;
@@ -74,7 +74,7 @@ impl Importer {
         self.send(&client, &layer)?;
         self.send(&client, &config)?;
         client.push_manifest(to.selector(), MANIFEST, &manifest)?;
-        Ok(digest::like("sha256:", &manifest))
+        Ok(Digest::of(&manifest))
     }
 
     fn send(&self, client: &Client, blob: &LocalBlob) -> Result<(), ImportError> {
@@ -91,7 +91,7 @@ impl Importer {
     }
 
     /// The layer, and the digest of what is in it.
-    fn layer_of(&self, image: &squashfs::Image) -> Result<(LocalBlob, String), ImportError> {
+    fn layer_of(&self, image: &squashfs::Image) -> Result<(LocalBlob, Digest), ImportError> {
         self.progress.step("Packing the layer");
         let (space, pending) = (self.store.space(), self.store.pending()?);
         let output = Hashing::new(Limited { pending: &pending, space: &space });
@@ -110,7 +110,7 @@ impl Importer {
     fn small(&self, content: Vec<u8>) -> Result<LocalBlob, ImportError> {
         let pending = self.store.pending()?;
         pending.write_all(&content)?;
-        let (digest, size) = (digest::like("sha256:", &content), content.len() as u64);
+        let (digest, size) = (Digest::of(&content), content.len() as u64);
         Ok(LocalBlob { digest, size, file: pending.into_file()? })
     }
 }
@@ -152,16 +152,16 @@ impl Write for Limited<'_> {
 /// Passes bytes on, with their digest and number.
 struct Hashing<W> {
     output: W,
-    hash: digest::Hasher,
+    hash: Hasher,
     count: u64,
 }
 
 impl<W> Hashing<W> {
     fn new(output: W) -> Hashing<W> {
-        Hashing { output, hash: digest::Hasher::like("sha256:"), count: 0 }
+        Hashing { output, hash: Hasher::new(), count: 0 }
     }
 
-    fn finish(self) -> (W, String, u64) {
+    fn finish(self) -> (W, Digest, u64) {
         (self.output, self.hash.finish(), self.count)
     }
 }

@@ -16,8 +16,8 @@ use super::date::date;
 use super::manifest::{ACCEPT, Descriptor, Document};
 use super::redirects::CrossOrigin;
 use super::{Blob, RegistryError, Settings, paced};
-use crate::digest;
-use crate::uri::{Reference, hex_of};
+use crate::digest::Digest;
+use crate::uri::Reference;
 
 /// No honest manifest or configuration is larger.
 const DOCUMENT_LIMIT: u64 = 8 << 20;
@@ -162,7 +162,9 @@ impl Client {
         let what = format!("{}{}", self.repository, shown(selector));
         let path = format!("manifests/{selector}");
         let bytes = self.document(&path, Some(&ACCEPT.join(", ")), &what)?;
-        self.check_digest(selector, &bytes)?;
+        if let Some(digest) = Digest::parse(selector) {
+            self.check_digest(&digest, &bytes)?;
+        }
         Ok(Document::new(bytes))
     }
 
@@ -170,7 +172,7 @@ impl Client {
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub fn authorize(&self, digest: &str) -> Result<(), RegistryError> {
+    pub fn authorize(&self, digest: &Digest) -> Result<(), RegistryError> {
         let what = format!("{}@{digest}", self.repository);
         let path = format!("manifests/{digest}");
         self.retry(|| self.request(Method::HEAD, &path, Some(&ACCEPT.join(", ")), None, &what))
@@ -224,15 +226,12 @@ impl Client {
         Err(self.refusal(response, what))
     }
 
-    fn check_digest(&self, expected: &str, bytes: &[u8]) -> Result<(), RegistryError> {
-        if hex_of(expected).is_none() {
+    fn check_digest(&self, expected: &Digest, bytes: &[u8]) -> Result<(), RegistryError> {
+        let actual = expected.like(bytes);
+        if *expected == actual {
             return Ok(());
         }
-        let actual = digest::like(expected, bytes);
-        if expected == actual {
-            return Ok(());
-        }
-        let (registry, expected) = (self.host.clone(), expected.to_owned());
+        let (registry, expected) = (self.host.clone(), expected.clone());
         Err(RegistryError::Digest { registry, expected, actual })
     }
 

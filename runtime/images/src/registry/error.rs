@@ -7,6 +7,7 @@ use std::io::{
 use std::time::Duration;
 
 use super::{CredentialError, ManifestError};
+use crate::digest::Digest;
 
 /// Errors of talking to a registry.
 #[derive(Debug, thiserror::Error)]
@@ -145,9 +146,9 @@ pub enum RegistryError {
         /// Host.
         registry: String,
         /// As asked for.
-        expected: String,
+        expected: Digest,
         /// As received.
-        actual: String,
+        actual: Digest,
     },
     /// A response makes no sense.
     #[error("{registry} sent a malformed {what}: {source}")]

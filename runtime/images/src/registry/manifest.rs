@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bounded::{list, nullable, table};
-use crate::digest;
-use crate::uri::hex_of;
+use crate::digest::Digest;
 
 /// Manifests we can use.
 pub(super) const ACCEPT: [&str; 4] = [
@@ -23,16 +22,16 @@ const DESCRIPTORS: usize = 10_000;
 const ANNOTATIONS: usize = 1000;
 const URLS: usize = 64;
 
-/// A pointer to content.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Descriptor {
+/// A pointer to content. Its digest is any text where it has just been read, and is checked before it is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", bound = "D: Default + Deserialize<'de>")]
+pub struct Descriptor<D = Digest> {
     /// What it is; may lie.
     #[serde(default, deserialize_with = "nullable")]
     pub media_type: String,
     /// Its digest.
     #[serde(default, deserialize_with = "nullable")]
-    pub digest: String,
+    pub digest: D,
     /// Its size in bytes.
     #[serde(default, deserialize_with = "nullable")]
     pub size: u64,
@@ -75,7 +74,7 @@ pub struct Image {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     /// The digest of its bytes.
-    pub digest: String,
+    pub digest: Digest,
     /// Itself.
     pub bytes: Vec<u8>,
 }
@@ -86,7 +85,7 @@ pub enum Manifest {
     /// One image.
     Image(Image),
     /// One image for each kind of machine.
-    Index(Vec<Descriptor>),
+    Index(Vec<Descriptor<String>>),
 }
 
 /// What is wrong with a manifest.
@@ -96,16 +95,16 @@ pub enum ManifestError {
     #[error("the manifest {digest} is malformed: {source}")]
     Malformed {
         /// Its digest.
-        digest: String,
+        digest: Digest,
         /// From the parser.
         source: serde_json::Error,
     },
     /// The form of 2015.
     #[error("the manifest {0} has the old schema 1: push the image again with a current tool")]
-    Schema1(String),
+    Schema1(Digest),
     /// Neither layers nor manifests.
     #[error("the manifest {0} is of no container image (it has no layers)")]
-    NoImage(String),
+    NoImage(Digest),
     /// Nothing for this machine.
     #[error("there is no image for the architecture {wanted}, only for: {there}")]
     Architecture {
@@ -119,7 +118,7 @@ pub enum ManifestError {
     Digest(String),
     /// Indices within indices without end.
     #[error("the index {0} leads to more indices and manifests than any image needs")]
-    Nested(String),
+    Nested(Digest),
     /// Too many layers.
     #[error("the manifest has {0} layers, refused (at most {LAYERS})")]
     Layers(usize),
@@ -131,11 +130,11 @@ pub enum ManifestError {
 struct RawManifest {
     #[serde(default, deserialize_with = "nullable")]
     schema_version: u64,
-    config: Option<Descriptor>,
+    config: Option<Descriptor<String>>,
     #[serde(default, deserialize_with = "list::<_, _, DESCRIPTORS>")]
-    layers: Option<Vec<Descriptor>>,
+    layers: Option<Vec<Descriptor<String>>>,
     #[serde(default, deserialize_with = "list::<_, _, DESCRIPTORS>")]
-    manifests: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor<String>>>,
 }
 
 fn annotations<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
@@ -151,7 +150,7 @@ fn urls<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
 impl Document {
     /// A document with its digest.
     pub fn new(bytes: Vec<u8>) -> Document {
-        Document { digest: digest::like("sha256:", &bytes), bytes }
+        Document { digest: Digest::of(&bytes), bytes }
     }
 
     /// Reads it.
@@ -171,10 +170,9 @@ impl Document {
                 if layers.len() > LAYERS {
                     return Err(ManifestError::Layers(layers.len()));
                 }
-                for descriptor in layers.iter().chain([&config]) {
-                    descriptor.check()?;
-                }
-                Ok(Manifest::Image(Image { config, layers }))
+                let layers =
+                    layers.into_iter().map(Descriptor::checked).collect::<Result<_, _>>()?;
+                Ok(Manifest::Image(Image { config: config.checked()?, layers }))
             }
             RawManifest { schema_version: 1, .. } => {
                 Err(ManifestError::Schema1(self.digest.clone()))
@@ -184,17 +182,16 @@ impl Document {
     }
 }
 
-impl Descriptor {
-    pub(super) fn check(&self) -> Result<(), ManifestError> {
-        match hex_of(&self.digest) {
-            Some(hex) if !hex.bytes().any(|byte| byte.is_ascii_uppercase()) => Ok(()),
-            _ => Err(ManifestError::Digest(self.digest.clone())),
+impl Descriptor<String> {
+    /// The same with a digest that content can be compared with.
+    pub(super) fn checked(self) -> Result<Descriptor, ManifestError> {
+        let Descriptor { media_type, digest, size, platform, annotations, urls } = self;
+        match Digest::parse(&digest) {
+            Some(digest) => {
+                Ok(Descriptor { media_type, digest, size, platform, annotations, urls })
+            }
+            None => Err(ManifestError::Digest(digest)),
         }
-    }
-
-    /// The digits of its digest; they were checked when the manifest was read.
-    pub fn hex(&self) -> &str {
-        hex_of(&self.digest).unwrap_or(&self.digest)
     }
 }
 
@@ -240,7 +237,7 @@ mod tests {
         );
         let Ok(Manifest::Index(index)) = document(&text).manifest() else { panic!("an index") };
         assert_eq!(
-            candidates(&index, &Machine::new(Some("amd64"))).unwrap()[0].digest,
+            candidates(&index, &Machine::new(Some("amd64"))).unwrap()[0].digest.to_string(),
             digest("b")
         );
         let error = candidates(&index, &Machine::new(Some("arm64"))).unwrap_err().to_string();

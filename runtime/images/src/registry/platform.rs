@@ -42,7 +42,7 @@ impl Machine {
     }
 
     /// How well an image suits; `None` if it does not run.
-    fn suits(&self, descriptor: &Descriptor) -> Option<u32> {
+    fn suits(&self, descriptor: &Descriptor<String>) -> Option<u32> {
         let platform = descriptor.platform.as_ref()?;
         let same = platform.architecture == self.architecture;
         if !same || !["linux", ""].contains(&platform.os.as_str()) {
@@ -147,14 +147,14 @@ fn host_level() -> u32 {
 ///
 /// # Errors
 /// [`ManifestError::Architecture`], or a digest that is none.
-pub fn candidates<'a>(
-    index: &'a [Descriptor],
+pub fn candidates(
+    index: &[Descriptor<String>],
     machine: &Machine,
-) -> Result<Vec<&'a Descriptor>, ManifestError> {
+) -> Result<Vec<Descriptor>, ManifestError> {
     let suiting = index.iter().filter_map(|one| Some((machine.suits(one)?, one)));
     // Of equals the first.
     let best = suiting.reduce(|best, one| if one.0 > best.0 { one } else { best });
-    let found: Vec<&Descriptor> = match best {
+    let found: Vec<&Descriptor<String>> = match best {
         Some((_, best)) => vec![best],
         None => index.iter().filter(|one| is_silent(one)).take(SILENT).collect(),
     };
@@ -164,18 +164,17 @@ pub fn candidates<'a>(
             there: platforms(index),
         });
     }
-    found.iter().try_for_each(|one| one.check())?;
-    Ok(found)
+    found.into_iter().map(|one| one.clone().checked()).collect()
 }
 
 /// Whether an entry of an index does not say what it is for.
-fn is_silent(descriptor: &Descriptor) -> bool {
+fn is_silent(descriptor: &Descriptor<String>) -> bool {
     let says =
         descriptor.platform.as_ref().is_some_and(|platform| !platform.architecture.is_empty());
     !says && !descriptor.annotations.contains_key(ATTESTATION)
 }
 
-fn platforms(index: &[Descriptor]) -> String {
+fn platforms(index: &[Descriptor<String>]) -> String {
     let mut there: Vec<String> = index
         .iter()
         .filter_map(|descriptor| descriptor.platform.as_ref())
@@ -198,7 +197,7 @@ mod tests {
     use super::super::Platform;
     use super::*;
 
-    fn entry(digit: &str, architecture: &str, variant: Option<&str>) -> Descriptor {
+    fn entry(digit: &str, architecture: &str, variant: Option<&str>) -> Descriptor<String> {
         let platform = Platform {
             architecture: architecture.to_owned(),
             os: "linux".to_owned(),
@@ -208,9 +207,9 @@ mod tests {
         Descriptor { digest, platform: Some(platform), ..Descriptor::default() }
     }
 
-    fn chosen(index: &[Descriptor], name: &str) -> Option<String> {
+    fn chosen(index: &[Descriptor<String>], name: &str) -> Option<String> {
         let found = candidates(index, &Machine::new(Some(name))).ok()?;
-        Some(found[0].digest[7..8].to_owned())
+        Some(found[0].digest.hex()[..1].to_owned())
     }
 
     #[test]
@@ -260,7 +259,7 @@ mod tests {
         attestation.annotations.insert(ATTESTATION.to_owned(), "attestation-manifest".to_owned());
         let index = [attestation, silent("b"), entry("c", "", None), entry("d", "s390x", None)];
         let found = candidates(&index, &Machine::new(Some("amd64"))).unwrap();
-        let digits: Vec<&str> = found.iter().map(|one| &one.digest[7..8]).collect();
+        let digits: Vec<&str> = found.iter().map(|one| &one.digest.hex()[..1]).collect();
         assert_eq!(digits, ["b", "c"]);
         assert_eq!(chosen(&index, "s390x").as_deref(), Some("d"));
         let unknown = entry("u", "unknown", None);

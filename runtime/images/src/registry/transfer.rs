@@ -81,7 +81,7 @@ impl<'a> Blob<'a> {
         };
         let length = |actual| RegistryError::Length {
             registry: self.client.host.clone(),
-            what: digest.clone(),
+            what: digest.to_string(),
             expected: *size,
             actual,
         };
@@ -130,7 +130,7 @@ impl<'a> Blob<'a> {
         if self.attempt >= self.client.settings.retries {
             return Err(io::Error::other(RegistryError::Cut {
                 registry: self.client.host.clone(),
-                what: self.descriptor.digest.clone(),
+                what: self.descriptor.digest.to_string(),
                 got: self.at,
                 expected: self.descriptor.size,
                 source,
@@ -142,7 +142,7 @@ impl<'a> Blob<'a> {
         self.repeated += repeated;
         // Else whoever cuts often enough has it sent for ever.
         if self.repeated > REPEATED.saturating_add(self.descriptor.size.saturating_mul(2)) {
-            let (registry, what) = (self.client.host.clone(), self.descriptor.digest.clone());
+            let (registry, what) = (self.client.host.clone(), self.descriptor.digest.to_string());
             return Err(io::Error::other(RegistryError::Repeated { registry, what }));
         }
         self.body = Some(body);

@@ -15,6 +15,7 @@ use super::auth::Challenge;
 use super::client::{LOGINS, backoff, shown};
 use super::redirects::{origin, resolve};
 use super::{Client, RegistryError};
+use crate::digest::Digest;
 
 /// What is not taken at once is sent in pieces, first of this size.
 const PIECE: u64 = 16 << 20;
@@ -27,7 +28,7 @@ const BYTES: &str = "application/octet-stream";
 #[derive(Debug)]
 pub struct LocalBlob {
     /// Its digest.
-    pub digest: String,
+    pub digest: Digest,
     /// Bytes.
     pub size: u64,
     /// All of them.
@@ -101,7 +102,7 @@ impl Client {
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub fn has_blob(&self, digest: &str) -> Result<bool, RegistryError> {
+    pub fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let path = format!("blobs/{digest}");
         match self.retry(|| self.request(Method::HEAD, &path, None, None, digest)) {
             Ok(_) => Ok(true),

@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::file::new_mode;
 use super::{IMAGES, Pending, Store, StoreError, open_plain, read_small, usage};
+use crate::digest::Digest;
 
 /// What is known of an image beside its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The digest of its manifest.
-    pub digest: String,
+    pub digest: Digest,
     /// Where it came from when it was made.
     pub origin: String,
     /// Bytes of the squashfs file.
@@ -24,7 +25,7 @@ pub struct Record {
     /// there has changed it here.
     pub modified: i64,
     /// Digests of its layers.
-    pub layers: Vec<String>,
+    pub layers: Vec<Digest>,
     /// Whether the registry was shown credentials for it.
     pub private: bool,
     /// When it was made: seconds since the epoch.
@@ -49,7 +50,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; an image that is damaged is none.
-    pub fn image(&self, hex: &str) -> Result<Option<StoredImage>, StoreError> {
+    pub fn image(&self, manifest: &Digest) -> Result<Option<StoredImage>, StoreError> {
+        let hex = manifest.hex();
         if let Some(image) = open_image(&self.root, hex, true)? {
             return Ok(Some(image));
         }
@@ -71,7 +73,7 @@ impl Store {
         pending: Pending,
         mut record: Record,
     ) -> Result<StoredImage, StoreError> {
-        let hex = record.digest.trim_start_matches("sha256:").to_owned();
+        let hex = record.digest.hex().to_owned();
         let path = image_path(&self.root, &hex);
         let failed = |source| FileError::new("write", &path, source);
         pending.file().sync_data().map_err(failed)?;
@@ -132,7 +134,7 @@ pub(super) fn read_record(root: &Path, hex: &str) -> Result<Option<Record>, Stor
     match read_small(&path) {
         Ok(text) => {
             let record: Option<Record> = serde_json::from_slice(&text).ok();
-            Ok(record.filter(|record| record.digest.strip_prefix("sha256:") == Some(hex)))
+            Ok(record.filter(|record| record.digest.hex() == hex))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FileError::new("read", &path, source).into()),

@@ -39,7 +39,7 @@ use std::time::{Duration, SystemTime};
 
 use linux::file_error::FileError;
 
-use crate::digest;
+use crate::digest::Digest;
 use crate::registry::Document;
 
 /// A store that can be written to, and those below it.
@@ -126,16 +126,16 @@ impl Store {
     }
 
     /// Where a blob is, or would be.
-    pub fn blob_path(&self, hex: &str) -> PathBuf {
-        self.root.join(BLOBS).join(hex)
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join(BLOBS).join(digest.hex())
     }
 
     /// A blob, if it is there; its content is to be checked by whoever reads it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn blob(&self, hex: &str) -> Result<Option<File>, StoreError> {
-        let path = self.blob_path(hex);
+    pub fn blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        let path = self.blob_path(digest);
         match open_plain(&path) {
             Ok(file) => {
                 usage::hold(&file);
@@ -156,14 +156,14 @@ impl Store {
     pub fn publish_blob(
         &self,
         pending: Pending,
-        hex: &str,
+        digest: &Digest,
         private: bool,
     ) -> Result<(File, bool), StoreError> {
         if self.public && private {
             return Ok((pending.into_file()?, false));
         }
         let mode = if self.public { 0o444 } else { 0o400 };
-        let file = pending.publish(&self.blob_path(hex), mode)?;
+        let file = pending.publish(&self.blob_path(digest), mode)?;
         usage::hold(&file);
         Ok((file, true))
     }
@@ -172,27 +172,30 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put_blob(&self, hex: &str, content: &[u8], private: bool) -> Result<(), StoreError> {
+    pub fn put_blob(
+        &self,
+        digest: &Digest,
+        content: &[u8],
+        private: bool,
+    ) -> Result<(), StoreError> {
         let pending = self.pending()?;
         pending.write_all(content)?;
-        self.publish_blob(pending, hex, private).map(drop)
+        self.publish_blob(pending, digest, private).map(drop)
     }
 
     /// A manifest or configuration, with the sha256 that its content really has, from this store
-    /// or one below; it was checked against these digits.
-    pub fn small_blob(&self, hex: &str) -> Option<Document> {
+    /// or one below; it is checked against this digest.
+    pub fn small_blob(&self, digest: &Digest) -> Option<Document> {
         use std::io::Read;
         let roots = [&self.root].into_iter().chain(&self.config.lower);
         let read = |root: &PathBuf| {
             let mut content = Vec::new();
-            let file = open_plain(&root.join(BLOBS).join(hex)).ok()?;
+            let file = open_plain(&root.join(BLOBS).join(digest.hex())).ok()?;
             file.take(DOCUMENT_LIMIT).read_to_end(&mut content).ok()?;
             Some(Document::new(content))
         };
-        let algorithm = if hex.len() == 128 { "sha512:" } else { "sha256:" };
-        let is = |document: &Document| match algorithm {
-            "sha256:" => document.digest.strip_prefix(algorithm) == Some(hex),
-            _ => digest::like(algorithm, &document.bytes).strip_prefix(algorithm) == Some(hex),
+        let is = |document: &Document| {
+            document.digest == *digest || digest.like(&document.bytes) == *digest
         };
         roots.filter_map(read).find(is)
     }
@@ -201,8 +204,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn remove_blob(&self, hex: &str) -> Result<(), StoreError> {
-        remove(&self.blob_path(hex))
+    pub fn remove_blob(&self, digest: &Digest) -> Result<(), StoreError> {
+        remove(&self.blob_path(digest))
     }
 
     /// Locks the making of something, so that others wait instead of making it as well.
@@ -242,19 +245,18 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn remember(&self, reference: &str, digest: &str) -> Result<(), StoreError> {
+    pub fn remember(&self, reference: &str, digest: &Digest) -> Result<(), StoreError> {
         let pending = self.pending()?;
         pending.write_all(format!("{digest}\n{reference}\n").as_bytes())?;
         pending.publish(&self.reference_path(reference), 0o600).map(drop)
     }
 
     /// The digest that a tag had when it was last looked up.
-    pub fn remembered(&self, reference: &str) -> Option<String> {
+    pub fn remembered(&self, reference: &str) -> Option<Digest> {
         let text = read_small(&self.reference_path(reference)).ok()?;
         let text = String::from_utf8(text).ok()?;
         let (digest, rest) = text.split_once('\n')?;
-        (rest.trim_end() == reference && crate::uri::hex_of(digest).is_some())
-            .then(|| digest.to_owned())
+        Digest::parse(digest).filter(|_| rest.trim_end() == reference)
     }
 
     fn reference_path(&self, reference: &str) -> PathBuf {

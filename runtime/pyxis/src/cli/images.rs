@@ -148,7 +148,7 @@ fn document(images: &[(Record, SystemTime)]) -> String {
 fn table(images: &[(Record, SystemTime)]) -> Vec<String> {
     let mut lines = vec![format!("{:<12}  {:>10}  {:>10}  ORIGIN", "DIGEST", "SIZE", "USED")];
     for (record, used) in images {
-        let digest = record.digest.trim_start_matches("sha256:");
+        let digest = record.digest.hex();
         let ago = SystemTime::now().duration_since(*used).unwrap_or_default().as_secs();
         let ago = match ago {
             0..=119 => format!("{ago} s ago"),

@@ -1,8 +1,6 @@
 //! The files that enroot comes with, known by what is in them.
 
-use std::fmt::Write;
-
-use sha2::{Digest, Sha256};
+use images::digest::Digest;
 
 /// Digest, kind and name, one file a line.
 pub(super) const FILES: &str = include_str!("enroot-files.txt");
@@ -27,12 +25,9 @@ impl Kind {
 
 /// The name that a file of this text has in a table such as [`FILES`], whatever it is called here.
 pub(super) fn name<'a>(table: &'a str, kind: Kind, text: &[u8]) -> Option<&'a str> {
-    let mut digest = String::with_capacity(64);
-    for byte in Sha256::digest(text) {
-        let _ = write!(digest, "{byte:02x}");
-    }
+    let digest = Digest::of(text);
     table.lines().find_map(|line| {
-        let name = line.strip_prefix(&digest)?.trim_start();
+        let name = line.strip_prefix(digest.hex())?.trim_start();
         name.strip_prefix(kind.in_words())?.strip_prefix('/')
     })
 }
