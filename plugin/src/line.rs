@@ -65,7 +65,8 @@ mod tests {
         assert_eq!(read(-1, &mut room), b"");
         let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         assert_eq!(read(socket.as_raw_fd(), &mut room), b"");
-        let path = std::env::temp_dir().join(format!("pyxis-line-{}", std::process::id()));
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("line");
         std::fs::write(&path, "required x").unwrap();
         let mut file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();

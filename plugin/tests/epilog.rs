@@ -59,7 +59,8 @@ fn finds(dir: &Path, program: &str, open: &[&str]) -> String {
 
 #[test]
 fn slurmd_finds_an_epilog_only_where_the_line_asks_for_it() {
-    let dir = std::env::temp_dir().join(format!("pyxis-epilog-{}", std::process::id()));
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("epilog");
     fs::create_dir_all(&dir).unwrap();
     let line = |arguments: &str| format!("required /usr/lib/slurm/spank_pyxis.so {arguments}\n");
     let (plain, global, job) =
@@ -80,5 +81,4 @@ fn slurmd_finds_an_epilog_only_where_the_line_asks_for_it() {
     ] {
         assert_eq!(finds(&dir, program, open), expected, "{program} {open:?}");
     }
-    fs::remove_dir_all(&dir).unwrap();
 }

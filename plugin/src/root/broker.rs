@@ -149,7 +149,8 @@ mod tests {
     #[test]
     #[ignore = "needs root: an ordinary user can give nothing to another"]
     fn a_store_that_anybody_could_have_made_is_not_believed() {
-        let base = std::env::temp_dir().join(format!("pyxis-squat-{}", std::process::id()));
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().join("squat");
         let store = base.join("store");
         fs::create_dir_all(&store).unwrap();
         chown(&store, Some(4242), Some(4343)).unwrap();
@@ -168,13 +169,13 @@ mod tests {
         fs::set_permissions(&base, fs::Permissions::from_mode(0o1777)).unwrap();
         chown(&store, Some(0), Some(0)).unwrap();
         assert_eq!(trusted(&store), Ok(()));
-        fs::remove_dir_all(base).unwrap();
     }
 
     #[test]
     #[ignore = "needs root: an ordinary user can give nothing to another"]
     fn a_store_of_roots_or_that_others_can_write_is_not_used() {
-        let base = std::env::temp_dir().join(format!("pyxis-broker-{}", std::process::id()));
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().join("broker");
         fs::create_dir(&base).unwrap();
         assert!(owner(&base).unwrap_err().contains("belongs to root"));
         chown(&base, Some(4242), Some(4343)).unwrap();
@@ -186,7 +187,5 @@ mod tests {
         let link = base.with_extension("link");
         symlink(&base, &link).unwrap();
         assert!(owner(&link).is_err());
-        fs::remove_file(link).unwrap();
-        fs::remove_dir(base).unwrap();
     }
 }

@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn auto_takes_enroot_where_it_is_in_path_and_the_built_in_runtime_does_not_fit() {
-        let directory = std::env::temp_dir().join(format!("pyxis-path-{}", std::process::id()));
+        let temp = tempfile::tempdir().unwrap();
+        let directory = temp.path().join("path");
         std::fs::create_dir_all(&directory).unwrap();
         let pyxis = directory.join("pyxis");
         let groups = nix::unistd::getgroups().unwrap().iter().map(|gid| gid.as_raw()).collect();
@@ -223,6 +224,5 @@ mod tests {
         assert_eq!(chosen("runtime=auto"), ("pyxis", pyxis.clone()));
         assert_eq!(chosen("runtime=enroot"), ("enroot", enroot));
         assert_eq!(chosen("runtime=pyxis").0, "pyxis");
-        std::fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn a_place_where_nothing_can_be_saved_is_known_before() {
-        let directory = std::env::temp_dir().join(format!("pyxis-save-{}", std::process::id()));
+        let temp = tempfile::tempdir().unwrap();
+        let directory = temp.path().join("save");
         std::fs::create_dir_all(directory.join("d")).unwrap();
         std::fs::write(directory.join("old.sqsh"), "").unwrap();
         let problem = |name: &str, size| can_save(&directory.join(name), size);
@@ -59,6 +60,5 @@ mod tests {
         }
         assert!(can_save(Path::new("/proc/x.sqsh"), 1).is_err());
         assert_eq!(can_save(Path::new("/dev/null"), 1), Err(Errno::EEXIST));
-        std::fs::remove_dir_all(directory).unwrap();
     }
 }

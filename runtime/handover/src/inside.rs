@@ -34,7 +34,8 @@ mod tests {
 
     #[test]
     fn a_rename_elsewhere_does_not_end_the_walk() {
-        let top = std::env::temp_dir().join(format!("pyxis-inside-{}", std::process::id()));
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().join("inside");
         fs::create_dir_all(top.join("root/a")).unwrap();
         fs::create_dir_all(top.join("other")).unwrap();
         let root = File::open(top.join("root")).unwrap();
@@ -55,6 +56,5 @@ mod tests {
             over.store(true, Ordering::Relaxed);
             assert_eq!(failed, None);
         });
-        fs::remove_dir_all(top).unwrap();
     }
 }

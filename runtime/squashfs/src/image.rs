@@ -159,10 +159,10 @@ pub fn tables_digest(file: &File) -> io::Result<Option<String>> {
 mod tests {
     use super::*;
 
-    fn file(name: &str, bytes: &[u8]) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("pyxis-image-{}-{name}", std::process::id()));
-        std::fs::write(&path, bytes).unwrap();
-        path
+    fn file(bytes: &[u8]) -> tempfile::TempPath {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        io::Write::write_all(&mut file, bytes).unwrap();
+        file.into_temp_path()
     }
 
     #[test]
@@ -170,20 +170,17 @@ mod tests {
         let missing = Image::open(Path::new("/nonexistent/x.sqsh"), |_, _| ()).unwrap_err();
         assert!(missing.to_string().starts_with("cannot open image /nonexistent/x.sqsh: No such"));
 
-        let text = file("text", b"not an image");
+        let text = file(b"not an image");
         assert!(Image::open(&text, |_, _| ()).unwrap_err().to_string().contains("not a squashfs"));
-        let empty = file("empty", b"");
+        let empty = file(b"");
         assert!(Image::open(&empty, |_, _| ()).unwrap_err().to_string().contains("not a squashfs"));
 
         let mut head = vec![0u8; 96];
         head[..4].copy_from_slice(b"hsqs");
         head[40..48].copy_from_slice(&4096u64.to_le_bytes());
-        let cut = file("cut", &head);
+        let cut = file(&head);
         let error = Image::open(&cut, |_, _| ()).unwrap_err().to_string();
         assert!(error.ends_with("should have 4096 bytes and has 96"), "{error}");
-        for path in [text, empty, cut] {
-            std::fs::remove_file(path).unwrap();
-        }
     }
 
     #[test]

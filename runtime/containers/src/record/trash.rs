@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn removes_what_modes_protect() {
-        let top = std::env::temp_dir().join(format!("pyxis-tree-{}", std::process::id()));
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().join("tree");
         fs::create_dir_all(top.join("a/b")).unwrap();
         fs::write(top.join("a/b/file"), "x").unwrap();
         std::os::unix::fs::symlink("/", top.join("a/link")).unwrap();

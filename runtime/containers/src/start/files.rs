@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn only_small_regular_files_are_read() {
-        let top = std::env::temp_dir().join(format!("pyxis-files-{}", std::process::id()));
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().join("files");
         fs::create_dir_all(&top).unwrap();
         let fifo = top.join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -100,6 +101,5 @@ mod tests {
         assert_eq!(read(top.join("absent")).unwrap_err().kind(), io::ErrorKind::NotFound);
         fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
         assert!(read(&file).is_err());
-        fs::remove_dir_all(top).unwrap();
     }
 }

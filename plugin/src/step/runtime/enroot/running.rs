@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn the_directory_is_looked_for_in_the_container_that_is_joined() {
-        let top = std::env::temp_dir().join(format!("pyxis-join-{}", std::process::id()));
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().join("join");
         std::fs::create_dir_all(top.join("joined/work")).unwrap();
         std::fs::create_dir_all(top.join("joined/etc")).unwrap();
         let cwd = |path: &Path, environ: &str| {
@@ -160,6 +161,5 @@ mod tests {
         assert_eq!(joined(Path::new("/etc")), inside.join("etc"));
         // Not there: the root, and never the node's directory of that name.
         assert_eq!(joined(Path::new("/proc")), inside);
-        std::fs::remove_dir_all(top).unwrap();
     }
 }
