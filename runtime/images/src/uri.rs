@@ -284,6 +284,13 @@ pub(crate) fn host_of(registry: &str) -> &str {
     if HUB_NAMES.contains(&registry) { DOCKER_HUB } else { registry }
 }
 
+/// Host and repository of `HOST/REPOSITORY`, in which nothing else is.
+pub(crate) fn host_and_repository(text: &str) -> Option<(String, String)> {
+    let (host, repository) = text.split_once('/')?;
+    let host = host_of(host);
+    (is_host(host) && is_repository(repository)).then(|| (host.to_owned(), repository.to_owned()))
+}
+
 fn is_host(text: &str) -> bool {
     // [2001:db8::1]:5000 is a host as well.
     let (host, port) = match text.rsplit_once(':') {

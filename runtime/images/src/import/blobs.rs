@@ -160,9 +160,8 @@ impl Importer {
         match origin {
             Origin::Layout(layout) => Err(layout),
             Origin::Registry(client) => Ok(client),
-            Origin::Stored(reference, client) => Ok(client.get_or_init(|| {
-                let host = &reference.registry;
-                Box::new(Client::new(reference, host, &self.settings, &self.credentials))
+            Origin::Stored(reference, endpoints, client) => Ok(client.get_or_init(|| {
+                Box::new(Client::new(reference, endpoints, &self.settings, &self.credentials))
             })),
         }
     }

@@ -8,7 +8,7 @@ use super::choose::{Documents, image_for};
 use super::layout::Layout;
 use super::{ImportError, Importer, PullPolicy};
 use crate::digest::Digest;
-use crate::registry::{Client, Document, Image, RegistryError};
+use crate::registry::{Client, Document, Endpoint, Image, RegistryError};
 use crate::uri::{Reference, Uri};
 
 /// Where an image's blobs are.
@@ -20,7 +20,7 @@ pub(super) enum Origin {
     Layout(Box<Layout>),
     /// In the store, unless something is missing: then in the registry of the reference, whose
     /// client is made for that.
-    Stored(Reference, OnceLock<Box<Client>>),
+    Stored(Reference, Vec<Endpoint>, OnceLock<Box<Client>>),
 }
 
 impl Origin {
@@ -28,7 +28,7 @@ impl Origin {
     pub(super) fn used_credentials(&self) -> bool {
         match self {
             Origin::Registry(client) => client.used_credentials(),
-            Origin::Stored(_, client) => client.get().is_some_and(|is| is.used_credentials()),
+            Origin::Stored(_, _, client) => client.get().is_some_and(|is| is.used_credentials()),
             // Whoever may read the files may read the image.
             Origin::Layout(_) => false,
         }
@@ -54,7 +54,7 @@ impl Resolved {
         match &self.origin {
             // The manifest was just given to the caller.
             Origin::Registry(_) | Origin::Layout(_) => Ok(()),
-            Origin::Stored(reference, _) => Ok(importer
+            Origin::Stored(reference, ..) => Ok(importer
                 .first_host(reference, |client| client.authorize(&self.digest))
                 .map(drop)?),
         }
@@ -90,6 +90,8 @@ impl Importer {
         reference: &Reference,
         policy: PullPolicy,
     ) -> Result<(Digest, Image, Origin), ImportError> {
+        // What the node blocks is not to be had from the store, either.
+        let endpoints = self.settings.endpoints(reference)?;
         // A digest says what it is; what is there need not be asked for.
         let known = match (&reference.digest, policy) {
             (Some(digest), _) => Some(digest.clone()),
@@ -98,7 +100,11 @@ impl Importer {
         };
         if let Some((digest, image)) = known.and_then(|digest| self.stored_manifest(&digest)) {
             if policy == PullPolicy::Never || self.store.image(&digest)?.is_some() {
-                return Ok((digest, image, Origin::Stored(reference.clone(), OnceLock::new())));
+                return Ok((
+                    digest,
+                    image,
+                    Origin::Stored(reference.clone(), endpoints, OnceLock::new()),
+                ));
             }
         }
         if policy == PullPolicy::Never {
@@ -147,17 +153,18 @@ impl Importer {
         reference: &Reference,
         mut ask: impl FnMut(&Client) -> Result<T, RegistryError>,
     ) -> Result<(Client, T), RegistryError> {
-        let mut hosts = self.settings.hosts(&reference.registry).peekable();
+        let endpoints = self.settings.endpoints(reference)?;
+        let mut client = Client::new(reference, &endpoints, &self.settings, &self.credentials);
         loop {
-            let host = hosts.next().expect("the registry itself is the last");
-            let client = Client::new(reference, host, &self.settings, &self.credentials);
-            match ask(&client) {
+            let error = match ask(&client) {
                 Ok(answer) => return Ok((client, answer)),
-                Err(error) if hosts.peek().is_some() => {
-                    self.progress.warn(&format!("mirror: {error}"));
-                }
-                Err(error) => return Err(error),
-            }
+                Err(error) => error,
+            };
+            client = match client.into_next() {
+                Some(next) => next,
+                None => return Err(error),
+            };
+            self.progress.warn(&format!("mirror: {error}"));
         }
     }
 

@@ -38,7 +38,7 @@ impl Importer {
     /// # Errors
     /// [`ImportError`], with the registry's own words.
     pub fn may_push(&self, to: &Reference) -> Result<(), ImportError> {
-        Ok(Client::to_push(to, &self.settings, &self.credentials).may_push()?)
+        Ok(Client::to_push(to, &self.settings, &self.credentials)?.may_push()?)
     }
 
     /// Puts an image into a registry. Returns the digest of its manifest.
@@ -51,7 +51,7 @@ impl Importer {
         execution: &Execution,
         to: &Reference,
     ) -> Result<Digest, ImportError> {
-        let client = Client::to_push(to, &self.settings, &self.credentials);
+        let client = Client::to_push(to, &self.settings, &self.credentials)?;
         // Who may not push learns it before there is work for nothing.
         client.may_push()?;
         let (layer, unpacked) = self.layer_of(image)?;

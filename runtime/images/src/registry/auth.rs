@@ -185,7 +185,7 @@ fn token(
     let realm = challenge.get("realm").ok_or_else(|| unsupported(client, challenge))?;
     let parsed: Uri = realm.parse().map_err(|_| unsupported(client, challenge))?;
     let plain = parsed.scheme_str() != Some("https");
-    let allowed = host_of(&parsed).is_some_and(|host| client.settings.is_http(&host));
+    let allowed = host_of(&parsed).is_some_and(|host| client.may_be_plain(&host));
     if plain && credential.is_some() && !allowed {
         return Err(client.transport(ureq::Error::RequireHttpsOnly(realm.to_owned()), WHAT));
     }

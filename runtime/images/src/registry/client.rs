@@ -1,7 +1,7 @@
 //! Requests, answers and retries.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
@@ -15,12 +15,15 @@ use super::credentials::{Credentials, warn_once};
 use super::date::date;
 use super::manifest::{ACCEPT, Descriptor, Document};
 use super::redirects::CrossOrigin;
+use super::rules::Endpoint;
 use super::{Blob, RegistryError, Settings, paced};
 use crate::digest::Digest;
 use crate::uri::Reference;
 
 /// No honest manifest or configuration is larger.
 const DOCUMENT_LIMIT: u64 = 8 << 20;
+/// As long as a mirror is waited for that does not even take a connection: others follow.
+const MIRROR_CONNECT: Duration = Duration::from_secs(1);
 /// As often a request is answered with a challenge at most.
 pub(super) const LOGINS: u32 = 3;
 
@@ -30,6 +33,16 @@ pub struct Client {
     agent: Agent,
     /// Shows the registry a certificate, and nobody else.
     own: Option<Agent>,
+    /// Asks the registry, and nobody else, without verification.
+    lax: Option<Agent>,
+    /// The registry, which need not be what it should, talks TLS; found out when it is first asked.
+    talks_tls: OnceLock<bool>,
+    reference: Reference,
+    mirror: bool,
+    /// Where else the image is.
+    later: Vec<Endpoint>,
+    /// The client for these, once one is needed.
+    next: OnceLock<Box<Client>>,
     pub(super) settings: Settings,
     pub(super) host: String,
     pub(super) repository: String,
@@ -55,23 +68,34 @@ pub(super) struct Answer {
 }
 
 impl Client {
-    /// A client for the repository of `reference` at `host`, which is its registry or a mirror.
-    pub fn new(
+    /// A client for `reference` at the first of some places, which takes what that one lacks from those
+    /// that follow.
+    ///
+    /// # Panics
+    /// Without a place.
+    pub(crate) fn new(
         reference: &Reference,
-        host: &str,
+        endpoints: &[Endpoint],
         settings: &Settings,
         credentials: &Credentials,
     ) -> Client {
-        let plain = settings.is_http(host);
+        let (endpoint, later) = endpoints.split_first().expect("the registry is the last");
+        let Endpoint { host, repository, insecure, mirror } = endpoint.clone();
+        let plain = settings.is_http(&host) || insecure;
         // Whoever installed another one first is right as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let certificates = Certificates::of(host, &settings.certificates);
+        let certificates = Certificates::of(&host, &settings.certificates);
         let certificates = certificates.unwrap_or_else(|error| {
             warn_once(&format!("{error}; going on without"));
             Certificates::default()
         });
-        let agent = |client: Option<ClientCert>| {
+        let connect_timeout = match (mirror, settings.connect_timeout) {
+            (true, limit) => Some(limit.map_or(MIRROR_CONNECT, |limit| limit.min(MIRROR_CONNECT))),
+            (false, limit) => limit,
+        };
+        let agent = |client: Option<ClientCert>, verify: bool| {
             let tls = TlsConfig::builder()
+                .disable_verification(!verify)
                 .root_certs(settings.authorities.roots(&certificates.authorities))
                 .client_cert(client);
             Agent::config_builder()
@@ -84,7 +108,7 @@ impl Client {
                 .user_agent(concat!("pyxis/", env!("CARGO_PKG_VERSION")))
                 .accept_encoding("identity")
                 .tls_config(tls.build())
-                .timeout_connect(settings.connect_timeout)
+                .timeout_connect(connect_timeout)
                 .timeout_recv_response(settings.idle_timeout)
                 .timeout_per_read(settings.idle_timeout)
                 .timeout_per_write(settings.idle_timeout)
@@ -94,16 +118,23 @@ impl Client {
                 .new_agent()
         };
         let own = certificates.client.clone().filter(|_| !settings.anonymous);
-        let own = own.map(|client| agent(Some(client)));
-        let agent = agent(None);
+        let own = own.map(|client| agent(Some(client), !insecure));
+        let lax = insecure.then(|| agent(None, false));
+        let agent = agent(None, true);
         Client {
             agent,
             own,
+            lax,
+            talks_tls: OnceLock::new(),
+            reference: reference.clone(),
+            mirror,
+            later: later.to_vec(),
+            next: OnceLock::new(),
             settings: settings.clone(),
-            host: host.to_owned(),
-            repository: reference.repository.clone(),
-            actions: "pull",
             user: reference.user.clone().filter(|_| host == reference.registry),
+            host,
+            repository,
+            actions: "pull",
             credentials: credentials.clone(),
             login: Mutex::default(),
             with_credentials: AtomicBool::new(false),
@@ -115,17 +146,90 @@ impl Client {
         reference: &Reference,
         settings: &Settings,
         credentials: &Credentials,
-    ) -> Client {
-        let client = Client::new(reference, &reference.registry, settings, credentials);
-        Client { actions: "pull,push", ..client }
+    ) -> Result<Client, RegistryError> {
+        let endpoints = settings.endpoints(reference)?;
+        let last = endpoints.last().map(std::slice::from_ref).unwrap_or_default();
+        let client = Client::new(reference, last, settings, credentials);
+        Ok(Client { actions: "pull,push", ..client })
+    }
+
+    /// The client for where the image is as well.
+    pub(super) fn next(&self) -> Option<&Client> {
+        let made = || {
+            let Client { reference, later, settings, credentials, .. } = self;
+            Box::new(Client::new(reference, later, settings, credentials))
+        };
+        (!self.later.is_empty()).then(|| &**self.next.get_or_init(made))
+    }
+
+    /// The same, in place of this one.
+    pub(crate) fn into_next(self) -> Option<Client> {
+        self.next()?;
+        self.next.into_inner().map(|next| *next)
+    }
+
+    /// What this place gives, or else the next.
+    fn or_next<'a, T>(
+        &'a self,
+        ask: impl Fn(&'a Client) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let mut client = self;
+        loop {
+            match (ask(client), client.next()) {
+                (Err(error), Some(next)) => {
+                    warn_once(&format!("mirror: {error}"));
+                    client = next;
+                }
+                (result, _) => return result,
+            }
+        }
+    }
+
+    /// How often a failed request is tried again: where others follow, not at all.
+    pub(super) fn retries(&self) -> u32 {
+        if self.mirror { 0 } else { self.settings.retries }
+    }
+
+    fn patience(&self) -> Duration {
+        if self.mirror { Duration::ZERO } else { self.settings.patience }
+    }
+
+    /// Whether an address is the registry's own.
+    fn is_own(&self, uri: &Uri) -> bool {
+        let host = self.host.as_str();
+        auth::host_of(uri).is_some_and(|asked| {
+            asked == host
+                || Some(asked.as_str()) == host.strip_suffix(":443").or(host.strip_suffix(":80"))
+        })
+    }
+
+    /// The scheme that the registry is talked to with. One that need not be secure may have TLS all the
+    /// same, and is asked.
+    pub(super) fn scheme(&self) -> &'static str {
+        let Some(lax) = self.lax.as_ref().filter(|_| !self.settings.is_http(&self.host)) else {
+            return if self.settings.is_http(&self.host) { "http" } else { "https" };
+        };
+        let tls = self.talks_tls.get_or_init(|| {
+            let url = format!("https://{}/v2/", self.host);
+            let proxy =
+                url.parse().ok().and_then(|uri| self.settings.proxies.of(&uri).ok().flatten());
+            lax.get(&url).config().proxy(proxy).build().call().is_ok()
+        });
+        if *tls { "https" } else { "http" }
+    }
+
+    /// Whether secrets may go to a host that is talked to without TLS.
+    pub(super) fn may_be_plain(&self, host: &str) -> bool {
+        self.settings.is_http(host) || self.lax.is_some() && host == self.host
     }
 
     /// What to ask an address with.
     pub(super) fn agent_for(&self, uri: &Uri) -> &Agent {
-        let ours = uri.scheme_str() == Some("https")
-            && auth::host_of(uri)
-                .is_some_and(|host| host == self.host.strip_suffix(":443").unwrap_or(&self.host));
-        let Some(own) = self.own.as_ref().filter(|_| ours) else { return &self.agent };
+        let is_own = self.is_own(uri);
+        let with_certificate = is_own && uri.scheme_str() == Some("https");
+        let Some(own) = self.own.as_ref().filter(|_| with_certificate) else {
+            return self.lax.as_ref().filter(|_| is_own).unwrap_or(&self.agent);
+        };
         // What a certificate opens is not for who has none.
         self.with_credentials.store(true, Ordering::Relaxed);
         own
@@ -138,7 +242,8 @@ impl Client {
 
     /// Whether the registry was shown credentials, or could ask for a certificate.
     pub fn used_credentials(&self) -> bool {
-        self.with_credentials.load(Ordering::Relaxed)
+        let next = self.next.get().is_some_and(|next| next.used_credentials());
+        next || self.with_credentials.load(Ordering::Relaxed)
     }
 
     /// What a user who is denied access can do.
@@ -184,10 +289,12 @@ impl Client {
     /// # Errors
     /// [`RegistryError`].
     pub fn small_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RegistryError> {
-        let bytes =
-            self.document(&format!("blobs/{}", descriptor.digest), None, &descriptor.digest)?;
-        self.check_digest(&descriptor.digest, &bytes)?;
-        Ok(bytes)
+        self.or_next(|client| {
+            let path = format!("blobs/{}", descriptor.digest);
+            let bytes = client.document(&path, None, &descriptor.digest)?;
+            client.check_digest(&descriptor.digest, &bytes)?;
+            Ok(bytes)
+        })
     }
 
     /// A blob as a stream that survives cut connections.
@@ -195,10 +302,9 @@ impl Client {
     /// # Errors
     /// [`RegistryError`].
     pub fn blob<'a>(&'a self, descriptor: &'a Descriptor) -> Result<Blob<'a>, RegistryError> {
-        Blob::open(self, descriptor)
+        self.or_next(|client| Blob::open(client, descriptor))
     }
 
-    /// What was asked for by its digest has to have it; tags have none.
     /// What an address outside of the registry has. It is nobody's to log in to.
     pub(super) fn get_elsewhere(
         &self,
@@ -261,7 +367,7 @@ impl Client {
         mut work: impl FnMut() -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
         let mut attempt = 0;
-        let mut patience = self.settings.patience;
+        let mut patience = self.patience();
         loop {
             let error = match work() {
                 Err(error) if error.is_passing() => error,
@@ -274,7 +380,7 @@ impl Client {
                     patience -= after;
                     after
                 }
-                None if attempt < self.settings.retries => backoff(attempt),
+                None if attempt < self.retries() => backoff(attempt),
                 None => return Err(error),
             };
             std::thread::sleep(pause);
@@ -291,8 +397,7 @@ impl Client {
         range: Option<u64>,
         what: &str,
     ) -> Result<Answer, RegistryError> {
-        let scheme = if self.settings.is_http(&self.host) { "http" } else { "https" };
-        let url = format!("{scheme}://{}/v2/{}/{path}", self.host, self.repository);
+        let url = format!("{}://{}/v2/{}/{path}", self.scheme(), self.host, self.repository);
         let send = |header: Option<&str>| {
             let mut request = Request::builder().method(method.clone()).uri(&url);
             for (name, value) in [("accept", accept), ("authorization", header)] {
@@ -432,7 +537,7 @@ impl Client {
                 .to_owned(),
             false => detail(&body),
         };
-        if let Some(after) = after.filter(|after| *after > self.settings.patience) {
+        if let Some(after) = after.filter(|after| *after > self.patience()) {
             detail += &format!(" (not to be asked again for {} seconds)", after.as_secs());
         }
         let (registry, hint) = match response.extensions().get() {

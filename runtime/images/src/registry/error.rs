@@ -24,6 +24,26 @@ pub enum RegistryError {
         /// What to do.
         hint: String,
     },
+    /// The node's configuration says no.
+    #[error("{name} is not to be fetched on this node: registries.conf blocks {prefix}")]
+    Blocked {
+        /// What was asked for.
+        name: String,
+        /// What is blocked.
+        prefix: String,
+    },
+    /// The node's configuration leads nowhere.
+    #[error(
+        "registries.conf has {location:?} for {prefix}, which leaves no image of its own for {name}"
+    )]
+    Location {
+        /// What was asked for.
+        name: String,
+        /// What it is in place of.
+        prefix: String,
+        /// Where it is to be.
+        location: String,
+    },
     /// 404.
     #[error("{registry} has no {what}{detail}")]
     NotFound {

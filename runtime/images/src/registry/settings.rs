@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Authorities, Proxies};
+use super::rules::Endpoint;
+use super::{Authorities, Proxies, RegistriesConf, RegistryError};
+use crate::uri::Reference;
 
 /// Settings that hold for all registries.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct Settings {
     pub http_hosts: Vec<String>,
     /// Registries that have mirrors, which are asked first and in order.
     pub mirrors: Vec<(String, Vec<String>)>,
+    /// What the node's `registries.conf` says.
+    pub rules: RegistriesConf,
     /// Folders of certificates for single registries, the first one first.
     pub certificates: Vec<PathBuf>,
     /// No registry is shown a certificate of this client's.
@@ -61,6 +65,7 @@ impl Default for Settings {
             allow_http: false,
             http_hosts: Vec::new(),
             mirrors: Vec::new(),
+            rules: RegistriesConf::default(),
             certificates: Vec::new(),
             anonymous: false,
             proxies: Proxies::default(),
@@ -96,10 +101,21 @@ impl Settings {
         }
     }
 
-    /// Hosts to ask for images of `registry`, in order.
-    pub fn hosts<'a>(&'a self, registry: &'a str) -> impl Iterator<Item = &'a str> {
-        let mirrors = self.mirrors.iter().filter(move |(known, _)| known == registry);
-        mirrors.flat_map(|(_, mirrors)| mirrors).map(String::as_str).chain([registry])
+    /// Where to ask for an image, in order: the mirrors of our own configuration, those of the node's, and
+    /// the registry itself.
+    ///
+    /// # Errors
+    /// [`RegistryError::Blocked`].
+    pub(crate) fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
+        let others = self.rules.endpoints(reference)?;
+        let own = self.mirrors.iter().filter(|(known, _)| *known == reference.registry);
+        let own = own.flat_map(|(_, mirrors)| mirrors).map(|host| Endpoint {
+            host: host.clone(),
+            repository: reference.repository.clone(),
+            insecure: false,
+            mirror: true,
+        });
+        Ok(own.chain(others).collect())
     }
 
     /// Whether `host` is to be talked to without TLS.

@@ -127,7 +127,12 @@ impl<'a> Blob<'a> {
             self.attempt = 0;
         }
         self.last_failure = self.at;
-        if self.attempt >= self.client.settings.retries {
+        if self.attempt >= self.client.retries() {
+            // Bytes that come from elsewhere are the same, or have another digest.
+            if let Some(next) = self.client.next() {
+                (self.client, self.attempt) = (next, 0);
+                return self.go_on();
+            }
             return Err(io::Error::other(RegistryError::Cut {
                 registry: self.client.host.clone(),
                 what: self.descriptor.digest.to_string(),
@@ -138,6 +143,11 @@ impl<'a> Blob<'a> {
         }
         std::thread::sleep(backoff(self.attempt));
         self.attempt += 1;
+        self.go_on()
+    }
+
+    /// Asks for the rest.
+    fn go_on(&mut self) -> io::Result<()> {
         let (body, repeated) = self.client.retry(|| self.connect()).map_err(io::Error::other)?;
         self.repeated += repeated;
         // Else whoever cuts often enough has it sent for ever.

@@ -266,7 +266,7 @@ impl Client {
 
     /// An address of this repository.
     fn place(&self, path: &str, what: &str) -> Result<Uri, RegistryError> {
-        let scheme = if self.settings.is_http(&self.host) { "http" } else { "https" };
+        let scheme = self.scheme();
         let place = format!("{scheme}://{}/v2/{}/{path}", self.host, self.repository);
         place.parse().map_err(|_| self.no_place(what))
     }

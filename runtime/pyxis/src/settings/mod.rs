@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use containers::devices::{Recipes, enabled};
 use images::import::PullPolicy;
-use images::registry::{self, Authorities, Credentials, Proxies};
+use images::registry::{self, Authorities, Credentials, Proxies, RegistriesConf};
 use images::squash::Squash;
 use images::store::StoreConfig;
 use linux::environ::Environ;
@@ -362,6 +362,7 @@ fn registries(resolved: &Resolved, host: &Environ) -> registry::Settings {
         proxies: Proxies::of_environ(host),
         authorities: Authorities::of_environ(host),
         certificates: certificates(host),
+        rules: registries_conf(host),
         ..registry::Settings::default()
     };
     for (registry, mirror) in resolved.pairs(Id::Mirrors) {
@@ -375,6 +376,21 @@ fn certificates(host: &Environ) -> Vec<PathBuf> {
     let own = base(host, v::XDG_CONFIG_HOME, ".config").map(|path| path.join("containers/certs.d"));
     let all = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
     own.into_iter().chain(all).collect()
+}
+
+/// podman's files: the one that its variable names, or else the user's, or else the node's; and the
+/// folders beside, the user's last.
+fn registries_conf(host: &Environ) -> RegistriesConf {
+    let own = base(host, v::XDG_CONFIG_HOME, ".config").map(|path| path.join("containers"));
+    let site = PathBuf::from("/etc/containers");
+    let users = own.as_ref().map(|own| own.join("registries.conf"));
+    let files = match place(host, v::CONTAINERS_REGISTRIES_CONF) {
+        Some(named) => vec![named],
+        None => users.into_iter().chain([site.join("registries.conf")]).collect(),
+    };
+    let folders =
+        [Some(site), own].into_iter().flatten().map(|path| path.join("registries.conf.d"));
+    RegistriesConf::new(files, folders.collect())
 }
 
 /// enroot's file, then `$REGISTRY_AUTH_FILE`, podman's and docker's.

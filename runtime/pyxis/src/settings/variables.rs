@@ -120,6 +120,8 @@ pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// Temporary files, by POSIX.
 pub const TMPDIR: &str = "TMPDIR";
+/// The node's word on registries, in place of podman's and skopeo's usual files.
+pub const CONTAINERS_REGISTRIES_CONF: &str = "CONTAINERS_REGISTRIES_CONF";
 /// podman's file of credentials.
 pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
 /// docker's folder of configuration.

@@ -1,0 +1,432 @@
+//! What the node says of registries where podman and its like read it: `registries.conf`
+//! (containers-registries.conf(5)). Which one an image is fetched from in truth, its mirrors, who is talked to without
+//! verification, and who not at all.
+//!
+//! What a name without a registry stands for is not taken from there: that is Docker Hub, as with enroot.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use linux::bounded;
+use serde::Deserialize;
+
+use super::RegistryError;
+use super::credentials::warn_once;
+use crate::uri::{self, DOCKER_HUB, Reference};
+
+/// What users call it, and these files.
+const HUB: &str = "docker.io";
+/// No node has more.
+const FILES: usize = 200;
+
+/// The files, and what they say, which is read when a registry is first asked.
+#[derive(Clone, Debug, Default)]
+pub struct RegistriesConf {
+    /// Of these the first that there is counts.
+    pub files: Vec<PathBuf>,
+    /// Folders of `*.conf` that add to it, the strongest last.
+    pub folders: Vec<PathBuf>,
+    rules: OnceLock<Vec<Rule>>,
+}
+
+/// A place to ask for an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) host: String,
+    pub(crate) repository: String,
+    /// Neither TLS nor who is there need be what it should.
+    pub(crate) insecure: bool,
+    /// Others follow.
+    pub(crate) mirror: bool,
+}
+
+/// A `[[registry]]`.
+#[derive(Clone, Debug)]
+struct Rule {
+    prefix: String,
+    location: Option<String>,
+    insecure: bool,
+    blocked: bool,
+    mirrors: Vec<Mirror>,
+}
+
+#[derive(Clone, Debug)]
+struct Mirror {
+    location: String,
+    insecure: bool,
+    tags: bool,
+    digests: bool,
+}
+
+impl RegistriesConf {
+    /// These files and folders.
+    pub fn new(files: Vec<PathBuf>, folders: Vec<PathBuf>) -> RegistriesConf {
+        RegistriesConf { files, folders, rules: OnceLock::new() }
+    }
+
+    /// Where to ask for an image, in order. The last is no mirror.
+    pub(super) fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
+        let name = name_of(reference);
+        let best =
+            self.rules().iter().filter_map(|rule| Some((matched(&rule.prefix, &name)?, rule)));
+        // Of two that cover as much, the one that says the host.
+        let best = best.max_by_key(|(length, rule)| (*length, !rule.prefix.starts_with('*')));
+        let itself = Endpoint {
+            host: reference.registry.clone(),
+            repository: reference.repository.clone(),
+            insecure: false,
+            mirror: false,
+        };
+        let Some((length, rule)) = best else { return Ok(vec![itself]) };
+        if rule.blocked {
+            let (name, prefix) = (name.clone(), rule.prefix.clone());
+            return Err(RegistryError::Blocked { name, prefix });
+        }
+        let by_digest = reference.digest.is_some();
+        let mirrors = rule
+            .mirrors
+            .iter()
+            .filter(|mirror| if by_digest { mirror.digests } else { mirror.tags });
+        let mut endpoints: Vec<Endpoint> = mirrors
+            .filter_map(|mirror| endpoint(&mirror.location, &name[length..], mirror.insecure, true))
+            .collect();
+        let last = match &rule.location {
+            None => Some(Endpoint { insecure: rule.insecure, ..itself }),
+            Some(location) => endpoint(location, &name[length..], rule.insecure, false),
+        };
+        let (location, prefix) = (rule.location.clone(), rule.prefix.clone());
+        let location = location.unwrap_or_default();
+        endpoints.push(last.ok_or(RegistryError::Location { name, prefix, location })?);
+        Ok(endpoints)
+    }
+
+    fn rules(&self) -> &[Rule] {
+        self.rules.get_or_init(|| {
+            let mut rules = BTreeMap::new();
+            let main = self.files.iter().find(|path| path.exists());
+            let more = self.folders.iter().flat_map(|folder| names(folder));
+            for path in main.cloned().into_iter().chain(more) {
+                let text = bounded::read_text(&path, bounded::CONFIGURATION);
+                let read = match text {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    text => text.map_err(|error| error.to_string()).and_then(|text| parse(&text)),
+                };
+                match read {
+                    Ok(read) => {
+                        // A later file's word on a prefix takes the place of an earlier one's.
+                        rules.extend(read.into_iter().map(|rule| (rule.prefix.clone(), rule)));
+                    }
+                    Err(problem) => {
+                        warn_once(&format!("{}: {problem}; going on without", path.display()));
+                    }
+                }
+            }
+            rules.into_values().collect()
+        })
+    }
+}
+
+/// `*.conf` in a folder, by name.
+fn names(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|end| end == "conf")).collect();
+    found.sort();
+    found.truncate(FILES);
+    found
+}
+
+/// An image's name as these files have it.
+fn name_of(reference: &Reference) -> String {
+    let host = if reference.registry == DOCKER_HUB { HUB } else { &reference.registry };
+    format!("{host}/{}", reference.repository)
+}
+
+/// How much of a name a prefix covers: a host (or `*.` and a domain), or one and the beginning of a repository, by whole words.
+fn matched(prefix: &str, name: &str) -> Option<usize> {
+    let split = |text: &'_ str| -> (usize, usize) {
+        let host = text.find('/').unwrap_or(text.len());
+        (host, (host + 1).min(text.len()))
+    };
+    let ((prefix_host, prefix_path), (host, path)) = (split(prefix), split(name));
+    let fits = match prefix[..prefix_host].strip_prefix('*') {
+        Some(domain) => {
+            domain.starts_with('.')
+                && name[..host].len() > domain.len()
+                && name[..host].ends_with(domain)
+        }
+        None => prefix[..prefix_host] == name[..host],
+    };
+    let (wanted, have) = (&prefix[prefix_path..], &name[path..]);
+    match have.strip_prefix(wanted) {
+        _ if !fits => None,
+        Some(_) if wanted.is_empty() => Some(host),
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(path + wanted.len()),
+        _ => None,
+    }
+}
+
+/// A location with what a prefix has left of a name.
+fn endpoint(location: &str, rest: &str, insecure: bool, mirror: bool) -> Option<Endpoint> {
+    let (host, repository) = uri::host_and_repository(&format!("{location}{rest}"))?;
+    Some(Endpoint { host, repository, insecure, mirror })
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    registry: Vec<Table>,
+    #[serde(default)]
+    registries: Old,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Table {
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    location: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    blocked: bool,
+    #[serde(default)]
+    mirror_by_digest_only: bool,
+    #[serde(default)]
+    mirror: Vec<MirrorTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct MirrorTable {
+    #[serde(default)]
+    location: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    pull_from_mirror: String,
+}
+
+/// The form before `[[registry]]`.
+#[derive(Default, Deserialize)]
+struct Old {
+    #[serde(default)]
+    insecure: OldList,
+    #[serde(default)]
+    block: OldList,
+}
+
+#[derive(Default, Deserialize)]
+struct OldList {
+    #[serde(default)]
+    registries: Vec<String>,
+}
+
+fn parse(text: &str) -> Result<Vec<Rule>, String> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        format!("line {line}: {}", error.message().trim())
+    })?;
+    let mut rules: Vec<Rule> = file.registry.into_iter().map(Rule::of).collect::<Result<_, _>>()?;
+    for (list, blocked) in [(file.registries.insecure, false), (file.registries.block, true)] {
+        for registry in list.registries {
+            let prefix = place("a registry", &registry)?;
+            let rule =
+                Rule { prefix, location: None, insecure: !blocked, blocked, mirrors: Vec::new() };
+            match rules.iter_mut().find(|known| known.prefix == rule.prefix) {
+                Some(known) => {
+                    known.insecure |= rule.insecure;
+                    known.blocked |= rule.blocked;
+                }
+                None => rules.push(rule),
+            }
+        }
+    }
+    Ok(rules)
+}
+
+impl Rule {
+    fn of(table: Table) -> Result<Rule, String> {
+        let prefix = if table.prefix.is_empty() { &table.location } else { &table.prefix };
+        if prefix.is_empty() {
+            return Err("a [[registry]] has neither a prefix nor a location".to_owned());
+        }
+        let prefix = match prefix.strip_prefix("*.") {
+            Some(domain) => format!("*.{}", place("prefix", domain)?),
+            None => place("prefix", prefix)?,
+        };
+        let mut mirrors = Vec::new();
+        for mirror in table.mirror {
+            let both = match mirror.pull_from_mirror.as_str() {
+                "" if table.mirror_by_digest_only => (false, true),
+                "" | "all" => (true, true),
+                "digest-only" => (false, true),
+                "tag-only" => (true, false),
+                other => {
+                    return Err(format!(
+                        "pull-from-mirror: {other:?}: there are all, digest-only and tag-only"
+                    ));
+                }
+            };
+            let (location, insecure) =
+                (place("a mirror's location", &mirror.location)?, mirror.insecure);
+            mirrors.push(Mirror { location, insecure, tags: both.0, digests: both.1 });
+        }
+        let location = match table.location.as_str() {
+            "" => None,
+            location => Some(place("location", location)?),
+        };
+        Ok(Rule { prefix, location, insecure: table.insecure, blocked: table.blocked, mirrors })
+    }
+}
+
+/// A host, or one and the beginning of a repository, in one form of several.
+fn place(what: &str, text: &str) -> Result<String, String> {
+    let bare = text.trim_end_matches('/');
+    if bare.is_empty() || bare.contains("://") {
+        return Err(format!("{what}: {text:?} is no HOST[:PORT][/PATH]"));
+    }
+    let (host, path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
+    let host = if uri::host_of(host) == DOCKER_HUB { HUB } else { host };
+    Ok(format!("{host}{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uri::Uri;
+
+    fn conf(texts: &[&str]) -> (tempfile::TempDir, RegistriesConf) {
+        let directory = tempfile::tempdir().unwrap();
+        let main = directory.path().join("registries.conf");
+        let folder = directory.path().join("registries.conf.d");
+        fs::create_dir(&folder).unwrap();
+        for (at, text) in texts.iter().enumerate() {
+            let path = if at == 0 { main.clone() } else { folder.join(format!("{at}.conf")) };
+            fs::write(path, text).unwrap();
+        }
+        (directory, RegistriesConf::new(vec![main], vec![folder]))
+    }
+
+    fn ways(conf: &RegistriesConf, uri: &str) -> String {
+        let Ok(Uri::Registry(reference)) = uri.parse() else { panic!("{uri}") };
+        match conf.endpoints(&reference) {
+            Err(error) => error.to_string(),
+            Ok(endpoints) => {
+                let show = endpoints.iter().map(|endpoint| {
+                    let insecure = if endpoint.insecure { "!" } else { "" };
+                    format!("{}{insecure} {}", endpoint.host, endpoint.repository)
+                });
+                show.collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_says_where_an_image_is() {
+        let (_keep, conf) = conf(&[r#"
+            unqualified-search-registries = ["example.com"]
+            short-name-mode = "enforcing"
+            credential-helpers = ["x"]
+            [[registry]]
+            location = "docker.io"
+            [[registry.mirror]]
+            location = "cache.site:5000/hub"
+            insecure = true
+            [[registry.mirror]]
+            location = "second.site"
+            [[registry]]
+            prefix = "docker.io/bitnami"
+            location = "quay.io/bitnami-here"
+            insecure = true
+            [[registry]]
+            prefix = "*.example.com"
+            [[registry.mirror]]
+            location = "m.site/example"
+            pull-from-mirror = "digest-only"
+            [[registry]]
+            prefix = "bad.example.com/team"
+            blocked = true
+            [[registry]]
+            location = "ghcr.io"
+            mirror-by-digest-only = true
+            mirror = [{ location = "m.site/g" }, { location = "t.site", pull-from-mirror = "tag-only" }]
+        "#]);
+        let digest = format!("@sha256:{}", "a".repeat(64));
+        for (uri, want) in [
+            (
+                "docker://ubuntu",
+                "cache.site:5000! hub/library/ubuntu, second.site library/ubuntu, registry-1.docker.io library/ubuntu",
+            ),
+            (
+                "docker://index.docker.io#a/b:1",
+                "cache.site:5000! hub/a/b, second.site a/b, registry-1.docker.io a/b",
+            ),
+            ("docker://bitnami/redis", "quay.io! bitnami-here/redis"),
+            (
+                "docker://bitnamix/redis",
+                "cache.site:5000! hub/bitnamix/redis, second.site bitnamix/redis, registry-1.docker.io bitnamix/redis",
+            ),
+            ("docker://a.example.com/x", "a.example.com x"),
+            (&format!("docker://a.example.com/x{digest}"), "m.site example/x, a.example.com x"),
+            ("docker://example.com/x", "example.com x"),
+            ("docker://example.com:5000/x", "example.com:5000 x"),
+            (
+                "docker://bad.example.com/team/x",
+                "bad.example.com/team/x is not to be fetched on this node: registries.conf blocks bad.example.com/team",
+            ),
+            ("docker://bad.example.com/teams/x", "bad.example.com teams/x"),
+            ("docker://ghcr.io/a", "t.site a, ghcr.io a"),
+            (&format!("docker://ghcr.io/a{digest}"), "m.site g/a, ghcr.io a"),
+            ("docker://ghcr.io:8443/a", "ghcr.io:8443 a"),
+            ("docker://other.org/a", "other.org a"),
+        ] {
+            assert_eq!(ways(&conf, uri), want, "{uri}");
+        }
+    }
+
+    #[test]
+    fn files_of_the_folder_add_and_replace() {
+        let (_keep, conf) = conf(&[
+            "[[registry]]\nlocation = \"a.org\"\nblocked = true\n[[registry]]\nlocation = \"b.org\"\ninsecure = true\n",
+            "[[registry]]\nlocation = \"a.org\"\n[[registry.mirror]]\nlocation = \"m.org\"\n",
+            "[registries.block]\nregistries = ['c.org']\n[registries.insecure]\nregistries = ['d.org:5000']\n[registries.search]\nregistries = ['x']\n",
+            "[[registry]]\nlocation = \"https://a.org\"\n",
+            "[[registry]]\nblocked = yes\n",
+        ]);
+        assert_eq!(ways(&conf, "docker://a.org/x"), "m.org x, a.org x");
+        assert_eq!(ways(&conf, "docker://b.org/x"), "b.org! x");
+        assert!(ways(&conf, "docker://c.org/x").contains("blocks c.org"));
+        assert_eq!(ways(&conf, "docker://d.org:5000/x"), "d.org:5000! x");
+        assert_eq!(ways(&RegistriesConf::default(), "docker://a.org/x"), "a.org x");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, problem) in [
+            ("[[registry]]\n", "neither a prefix nor a location"),
+            ("[[registry]]\nlocation = 'http://x'\n", "prefix: \"http://x\" is no HOST"),
+            ("\n[[registry]]\nlocation = 7\n", "line 3: "),
+            (
+                "[[registry]]\nlocation='a'\n[[registry.mirror]]\nlocation='b'\npull-from-mirror='never'\n",
+                "there are all, digest-only and tag-only",
+            ),
+            ("[[registry]]\nlocation='a'\n[[registry.mirror]]\n", "a mirror's location: \"\""),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+        // What a prefix leaves nothing of has no place.
+        let (_keep, conf) = conf(&["[[registry]]\nprefix = 'a.org/x'\nlocation = 'b.org'\n"]);
+        assert!(
+            ways(&conf, "docker://a.org/x").contains("no image of its own"),
+            "{}",
+            ways(&conf, "docker://a.org/x")
+        );
+        assert_eq!(ways(&conf, "docker://a.org/x/y"), "b.org y");
+    }
+}
