@@ -13,6 +13,9 @@ use std::os::unix::fs::FileExt;
 const PYTORCH: [(&CStr, &CStr); 2] =
     [(c"SLURM_PROCID", c"RANK"), (c"SLURM_LOCALID", c"LOCAL_RANK")];
 
+/// Where Slurm keeps the options that an allocation was made with.
+const OF_ALLOCATION: &[u8] = b"SLURM_SPANK__SLURM_SPANK_OPTION_pyxis_";
+
 /// Sets the container's variables, without the job's that are to be `dropped`; those named in `kept` keep the job's value.
 pub(super) fn import(
     spank: &Spank<'_>,
@@ -35,6 +38,15 @@ pub(super) fn import(
         // Neither holds a NUL: the block was split at them.
         if let (Ok(c_name), Ok(c_value)) = (CString::new(name), CString::new(value)) {
             spank.setenv(&c_name, &c_value, !keeps(name))?;
+        }
+    }
+    // By these a srun in the container would have its own step in a container like this one, unasked.
+    for variable in spank.job_env()? {
+        let name = variable.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        if name.starts_with(OF_ALLOCATION) {
+            if let Ok(name) = CString::new(name) {
+                spank.unsetenv(&name)?;
+            }
         }
     }
     if spank.getenv(c"PYTORCH_VERSION")?.is_some() {

@@ -153,6 +153,7 @@ pub(crate) static SUITES: &[Suite] = &[
     on_slurm("sbatch", 30, &[Cluster], &[Code(bodies::sbatch)]),
     on_slurm("mpi", 30, &[Cluster], &[Code(bodies::mpi)]),
     on_slurm("faults", 45, &[Cluster], &[ClusterTap("tests/cluster/faults.bats")]),
+    on_slurm("features", 30, &[Cluster], &[ClusterTap("tests/cluster/features.bats")]),
     on_slurm("plugstack", 30, &[Cluster], &[ClusterTap("tests/cluster/plugstack.bats")]),
     on_slurm("races", 30, &[Cluster], &[ClusterTap("tests/cluster/races.bats")]),
     on_slurm("cancel", 45, &[Cluster], &[ClusterTap("tests/cluster/cancel.bats")]),
