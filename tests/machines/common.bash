@@ -24,7 +24,7 @@ machine_teardown() {
 # Waits until no job is left.
 settle() {
     local i
-    for ((i = 0; i < 600; i++)); do
+    for ((i = 0; i < 3600; i++)); do
         [[ -n $(user squeue -h) ]] || return 0
         sleep 1
     done
@@ -34,7 +34,7 @@ settle() {
 # eventually CMD...: until it succeeds, for what a machine does in its own time.
 eventually() {
     local i
-    for ((i = 0; i < 300; i++)); do
+    for ((i = 0; i < 3600; i++)); do
         if "$@"; then return; fi
         sleep 1
     done

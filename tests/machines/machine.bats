@@ -137,6 +137,23 @@ teardown() { machine_teardown; }
     output_has "has it"
 }
 
+@test "when its limit is met by what no program holds, the kernel ends a program and not the image's server" {
+    undo() { root rm -f /dev/shm/full; }
+    root dmesg --clear
+    # The server has read much by then, and the programs have next to nothing.
+    run_srun --mem=120M --container-image="$images"/debian.sqsh bash -c 'cat /proc/self/oom_score_adj
+        find /usr/lib /usr/bin -xdev -type f -size -1000k | head -n 1500 | xargs cat > /dev/null
+        dd if=/dev/zero of=/dev/shm/full bs=1M count=400 && echo has it'
+    [ "$status" -ne 0 ]
+    output_lacks "has it"
+    victims=$(root_sh 'dmesg | sed -n "s/.*Killed process [0-9]* (\([^)]*\)).*/\1/p"')
+    echo "ended: $victims"
+    [ -n "$victims" ]
+    [[ ${victims%%$'\n'*} != pyxis-* ]]
+    undo
+    nothing_left
+}
+
 @test "user namespaces forbidden: no program runs, and the line names the setting; doctor says so; allowed again, it does" {
     undo() { root sysctl -q -w user.max_user_namespaces=10000; }
     root sysctl -q -w user.max_user_namespaces=0
