@@ -152,8 +152,9 @@ pub(super) fn warn_once(text: &str) {
     }
 }
 
-/// The line for the registry (its host, or host and port where that is not 443) and, as curl would do for enroot, the one of its token server with
-/// the same user name, if there is one.
+/// The line for the registry (its host, or host and port where that is not 443) and, as curl would do for enroot, the one of its
+/// token server with the same user name, if there is one. Who names the user says whom the password is for: then, as with enroot, a line
+/// for the host is for all of its ports.
 fn find_login(
     path: &Path,
     host: &str,
@@ -161,9 +162,11 @@ fn find_login(
     realm: Option<&str>,
 ) -> Result<Option<Login>, CredentialError> {
     let logins = netrc::read(path)?;
-    let found = logins
-        .iter()
-        .find(|login| login.is_for(host) && user.is_none_or(|user| login.user == user));
+    let is_users = |login: &&Login| user.is_none_or(|user| login.user == user);
+    let found = logins.iter().filter(is_users).find(|login| login.is_for(host)).or_else(|| {
+        let mut named = logins.iter().filter(|login| user.is_some() && is_users(login));
+        named.find(|login| login.is_for_any_port_of(host))
+    });
     let Some(found) = found else { return Ok(None) };
     let at_realm = realm.and_then(|realm| {
         logins.iter().find(|login| login.is_for(realm) && login.user == found.user)
@@ -196,6 +199,16 @@ mod tests {
         ] {
             assert_eq!(user(host).as_deref(), wanted, "{host}");
         }
+        // Who names a user has chosen the registry.
+        let named = |host: &str, user: &str| {
+            find_login(&path, host, Some(user), None).unwrap().map(|login| login.machine)
+        };
+        assert_eq!(named("reg.io:5001", "u").as_deref(), Some("reg.io"));
+        assert_eq!(named("REG.io:5000", "u").as_deref(), Some("reg.io"));
+        assert_eq!(named("reg.io:5000", "v").as_deref(), Some("reg.io:5000"));
+        assert_eq!(named("reg.io:5001", "v"), None);
+        assert_eq!(named("reg.io.evil:5001", "u"), None);
+        assert_eq!(named("reg.io:evil", "u"), None);
         // The Hub has more names than any.
         for name in [
             "docker.io",

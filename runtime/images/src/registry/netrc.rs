@@ -123,6 +123,13 @@ impl Login {
         machine == bare(host) || host == DOCKER_HUB && of_hub(&machine)
     }
 
+    /// Whether it is for any port of the host, and `host` is one.
+    pub(super) fn is_for_any_port_of(&self, host: &str) -> bool {
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let name = host.rsplit_once(':').filter(|(_, port)| is_port(port));
+        name.is_some_and(|(name, _)| name.eq_ignore_ascii_case(&self.machine))
+    }
+
     /// The password, its expression evaluated by a shell as between double quotes: what it expands to
     /// is neither split nor taken for a pattern, and no echo reads it.
     pub(super) fn password(&self, host: &str, file: &Path) -> Result<Vec<u8>, CredentialError> {
