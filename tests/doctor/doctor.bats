@@ -187,6 +187,42 @@ mends() {
     mends
 }
 
+# A package of these files, installed: packaged NAME FILE...
+packaged() {
+    local name=$1 tree=$node/package file
+    shift
+    mkdir -p "$tree/DEBIAN"
+    printf 'Package: %s\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: made up\n' "$name" > "$tree/DEBIAN/control"
+    for file in "$@"; do install -D -m 644 "$root$file" "$tree$file"; done
+    dpkg-deb -b "$tree" "$root/tmp/$name.deb" > /dev/null
+    inside dpkg -i "/tmp/$name.deb" > /dev/null
+    rm -r "$tree"
+}
+
+@test "fault: a copy that a package has installed is not to be removed by hand" {
+    local other=/opt/slurm/lib/slurm/spank_pyxis.so
+    mkdir -p "$root${other%/*}" "$root/usr/local/lib/slurm"
+    # The line has the copy of a make install, and the package's loader lies beside it.
+    cp "$PYXIS_BUILD" "$root/usr/local/lib/slurm/spank_pyxis.so"
+    sed -i "s|$loader|/usr/local/lib/slurm/spank_pyxis.so|" "$root$conf"
+    packaged pyxis $loader
+    finds warning:copy-unused
+    [[ $output == *"$loader is a loader of pyxis, of package pyxis that no line loads"* ]]
+    [[ $output == *"-> ln -sf $loader /usr/local/lib/slurm/spank_pyxis.so"* ]]
+    mends
+    cmp "$root$loader" "$PYXIS_LOADER"
+    # A build that another package has left, and the original.
+    cp "$PYXIS_BUILD" "$root$other"
+    packaged leftover $other
+    cp "$fixtures/original.so" "$root$lib/slurm-wlm/spank_pyxis.so"
+    packaged nvslurm-plugin-pyxis $lib/slurm-wlm/spank_pyxis.so
+    finds warning:copy-unused warning:copy-original
+    [[ $output == *"-> dpkg -r leftover"* ]]
+    [[ $output == *"-> dpkg -r nvslurm-plugin-pyxis"* ]]
+    mends
+    [ ! -e "$root$other" ]
+}
+
 @test "fault: no build for this Slurm" {
     rm -r "$root$lib/pyxis/22.05"
     finds error:build-missing

@@ -118,6 +118,39 @@ fn the_drivers_files_stay_in_a_hostile_image() {
     }
 }
 
+#[test]
+fn what_enroot_conf_says_of_gpus_is_the_nodes_default_and_no_jobs_word() {
+    let place = place();
+    let sysconf = place.path("sysconf");
+    fs::create_dir(&sysconf).unwrap();
+    fs::write(sysconf.join("enroot.conf"), "# GPUs\nNVIDIA_VISIBLE_DEVICES all\n").unwrap();
+    let start = |variables: &[(&str, &str)]| {
+        let sysconf = ("ENROOT_SYSCONF_PATH", sysconf.to_str().unwrap());
+        start_on_node(&place, &[&[sysconf], variables].concat(), "ls /dev | grep -c nvidia")
+    };
+    // A node without GPUs may have the same file; who asks for one in a job is told.
+    let without = start(&[]);
+    assert_eq!((&*without.stdout, &*without.stderr), (&b"0\n"[..], &b""[..]));
+    let asked = start(&[("NVIDIA_VISIBLE_DEVICES", "all")]);
+    let said = String::from_utf8(asked.stderr).unwrap();
+    assert!(said.contains("no NVIDIA driver and no CDI specification"), "{said}");
+
+    // Stronger than the image, weaker than the job.
+    node_with_driver(&place);
+    let count = |variables: &[(&str, &str)]| {
+        String::from_utf8(start(variables).stdout).unwrap().trim().parse::<u32>().unwrap()
+    };
+    assert!(count(&[]) > count(&[("NVIDIA_VISIBLE_DEVICES", "none")]));
+    assert_eq!(count(&[("NVIDIA_VISIBLE_DEVICES", "void")]), 0);
+    let image = cuda_image(&place, "older", "12.2.0", &verbs);
+    let variables = [("ENROOT_SYSCONF_PATH", sysconf.to_str().unwrap())];
+    fs::write(sysconf.join("enroot.conf"), "# GPUs\nNVIDIA_VISIBLE_DEVICES void\n").unwrap();
+    let (_, findings) = examined(&place, &image, &variables);
+    let (_, text) = finding(&findings, "image-devices");
+    let ends = format!("NVIDIA_VISIBLE_DEVICES=void of {}/enroot.conf:2", sysconf.display());
+    assert!(text.ends_with(&ends), "{text}");
+}
+
 /// The doctor's findings about an image, and whether all is well.
 fn examined(
     place: &Place,

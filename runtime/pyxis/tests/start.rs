@@ -118,7 +118,13 @@ fn words_that_only_a_shell_understands() {
     // Without a command script both ways start in the home directory.
     for words in ["pwd", "pwd; :"] {
         assert_eq!(place.ok(&["start", "-r", "./image.sqsh", words]), "/root\n");
+        // No login, no home directory: as with enroot's ENROOT_LOGIN_SHELL.
+        let mut command = place.pyxis(["start", "-r", "./image.sqsh", words]);
+        let without = command.env("ENROOT_LOGIN_SHELL", "no").output().unwrap();
+        assert_eq!(String::from_utf8(without.stdout).unwrap(), "/\n");
     }
+    let env = place.ok(&["start", "-r", "./image.sqsh", "env"]);
+    assert!(env.contains("PWD=/root\n"), "{env}");
     assert_eq!(place.ok(&["start", "./image.sqsh", "echo one; echo two"]), "one\ntwo\n");
     assert_eq!(place.ok(&["start", "./image.sqsh", "/script", "x"]), "ran x\n");
     place.run(&["start", "./image.sqsh", "false"]).fails(1);

@@ -1,7 +1,8 @@
 //! Which devices a container gets, and of what: specifications first, and where there is none that
 //! can be used, the driver that the node has.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use hygiene::console;
@@ -26,6 +27,8 @@ pub struct Wanted {
     pub nvidia: bool,
     /// Follow `MELLANOX_VISIBLE_DEVICES`.
     pub mellanox: bool,
+    /// Variables of the step that the node's configuration has set, and not the job.
+    pub of_node: BTreeSet<OsString>,
     /// The user is root, and keeps the privileges of it.
     pub superuser: bool,
     /// Directories of specifications, the strongest last.
@@ -62,7 +65,7 @@ pub fn choose(
 ) -> Result<Edits, DeviceError> {
     let mut edits = choose_gpus(wanted, host, said)?;
     if wanted.mellanox {
-        let variables = Variables { host, said };
+        let variables = Variables { host, of_node: &wanted.of_node, said };
         edits.add(mellanox::choose(&wanted.host, &variables, wanted.superuser)?);
     }
     Ok(edits)
@@ -73,7 +76,7 @@ fn choose_gpus(
     host: &Environ,
     said: ContainerVariables<'_>,
 ) -> Result<Edits, DeviceError> {
-    let variables = Variables { host, said };
+    let variables = Variables { host, of_node: &wanted.of_node, said };
     let mut visible = None;
     let mut given = None;
     let mut others: Vec<(Vendor, String)> = Vec::new();
@@ -113,7 +116,7 @@ pub(crate) fn fabrics(
     if wanted.recipes.is_empty() {
         return Vec::new();
     }
-    let cuda = Variables { host, said }.value("CUDA_VERSION");
+    let cuda = Variables { host, of_node: &wanted.of_node, said }.value("CUDA_VERSION");
     let cuda = cuda.and_then(|version| version.split('.').next()?.parse().ok());
     let recipes = wanted.recipes.iter();
     recipes.filter_map(|(name, recipe)| Injection::of(&wanted.host, name, recipe, cuda)).collect()
@@ -149,7 +152,7 @@ impl Finder<'_> {
         let mut edits = self.named(&self.wanted.names)?.unwrap_or_default();
         let mut got = false;
         match visible {
-            // Said by the job or the image: no GPU, whatever Slurm gave.
+            // ContainerVariables by the job or the image: no GPU, whatever Slurm gave.
             Some((Visible::Nothing, _)) => got = true,
             Some((visible, whose)) => {
                 let found = match self.visible(&visible) {

@@ -1,6 +1,7 @@
-//! What a container asks for by variables: of the job, or else of the image, the site and the command
-//! line.
+//! What a container asks for by variables: of the job, or else of the node's configuration, the site's
+//! lists, the command line and the image.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 
 use super::nvidia::NvidiaRequest;
@@ -23,15 +24,19 @@ pub struct ContainerVariables<'a> {
 pub(super) enum Author {
     /// The job's.
     Job,
-    /// The site's, or the command line's.
+    /// The node's configuration, which holds as long as the job says nothing.
+    Node,
+    /// The lists of the site, or the command line's.
     Others,
     /// The image's, who may choose among GPUs and their files, and nothing else of the node.
     Image,
 }
 
-/// Variables: the job's, or else the container's last.
+/// Variables: the job's or the node's, or else the container's last.
 pub(super) struct Variables<'a> {
     pub(super) host: &'a Environ,
+    /// Those of `host` that the node's configuration has set, and not the job.
+    pub(super) of_node: &'a BTreeSet<OsString>,
     pub(super) said: ContainerVariables<'a>,
 }
 
@@ -40,7 +45,8 @@ impl Variables<'_> {
     pub(super) fn get(&self, name: &str) -> Option<(String, Author)> {
         let text = |value: &OsString| value.to_string_lossy().into_owned();
         if let Some(value) = self.host.get(OsStr::new(name)) {
-            return Some((text(value), Author::Job));
+            let is_nodes = self.of_node.contains(OsStr::new(name));
+            return Some((text(value), if is_nodes { Author::Node } else { Author::Job }));
         }
         let last = |lines| environ::entries(lines).filter(|(known, _)| known == name).last();
         let of = |lines, whose| last(lines).map(|(_, value)| (text(&value), whose));
@@ -114,7 +120,7 @@ mod tests {
 
     fn visible(host: &[(&str, &str)], image: &str, others: &str) -> Option<(String, Author)> {
         let said = ContainerVariables { image: image.as_bytes(), others: others.as_bytes() };
-        Variables { host: &environ(host), said }.get(VISIBLE)
+        Variables { host: &environ(host), of_node: &BTreeSet::new(), said }.get(VISIBLE)
     }
 
     #[test]
@@ -128,6 +134,11 @@ mod tests {
         let others = "NVIDIA_VISIBLE_DEVICES=a.com/b=c\n";
         assert_eq!(visible(&[], image, others), said("a.com/b=c", Author::Others));
         assert_eq!(visible(&[], "", ""), None);
+        // What enroot.conf says is stronger than the image and the lists, as in enroot; it is no job's word.
+        let (host, of_node) = (environ(&[(VISIBLE, "all")]), BTreeSet::from([VISIBLE.into()]));
+        let said_too = ContainerVariables { image: image.as_bytes(), others: others.as_bytes() };
+        let variables = Variables { host: &host, of_node: &of_node, said: said_too };
+        assert_eq!(variables.get(VISIBLE), said("all", Author::Node));
     }
 
     #[test]
@@ -136,7 +147,7 @@ mod tests {
                      NVIDIA_REQUIRE_JETPACK=x\nOTHER=1\n";
         let asked = |host: &[(&str, &str)]| {
             let said = ContainerVariables { image: lines.as_bytes(), others: b"" };
-            Variables { host: &environ(host), said }.asked().requirements
+            Variables { host: &environ(host), of_node: &BTreeSet::new(), said }.asked().requirements
         };
         let both = [("NVIDIA_REQUIRE_CUDA", "cuda>=12.4"), ("NVIDIA_REQUIRE_X", "driver>=535")];
         let both = both.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -161,7 +172,8 @@ mod tests {
                      NVIDIA_GDS=enabled\nNVIDIA_MOFED=enabled\nNVIDIA_NVSWITCH=enabled\nNVIDIA_GDRCOPY=enabled\n";
         let asked = |image: &str, others: &str| {
             let said = ContainerVariables { image: image.as_bytes(), others: others.as_bytes() };
-            let asked = Variables { host: &Environ::new(), said }.asked();
+            let asked =
+                Variables { host: &Environ::new(), of_node: &BTreeSet::new(), said }.asked();
             let NvidiaRequest { mig_config, mig_monitor, gds, gdrcopy, mofed, nvswitch, .. } =
                 asked;
             let all = [mig_config, mig_monitor, gds, gdrcopy, mofed, nvswitch];

@@ -82,7 +82,7 @@ fn run(
     name: OwnedFd,
     wait: OwnedFd,
 ) -> Result<std::convert::Infallible, LaunchError> {
-    let invocation = launch.invocation(&container.environ)?;
+    let invocation = launch.invocation(container)?;
     container.restore_umask();
     confine(!container.privileged()).map_err(LaunchError::Confine)?;
     // Moved out of the way first: either may have the other's number.

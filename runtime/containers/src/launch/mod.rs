@@ -75,19 +75,19 @@ impl Launch {
     /// [`LaunchError`], with the exit code that a shell would give.
     pub fn exec(&self, container: &mut Container) -> Result<Infallible, LaunchError> {
         container.complete();
-        let invocation = self.invocation(&container.environ)?;
+        let invocation = self.invocation(container)?;
         container.restore_umask();
         confine(!container.privileged()).map_err(LaunchError::Confine)?;
         Err(invocation.exec(&container.environ))
     }
 
-    fn invocation(&self, environ: &Environ) -> Result<Invocation, LaunchError> {
+    fn invocation(&self, container: &Container) -> Result<Invocation, LaunchError> {
         if !self.login && self.script.is_none() {
-            if let Some(invocation) = self.without_shell(environ) {
+            if let Some(invocation) = self.without_shell(&container.home) {
                 return Ok(invocation);
             }
         }
-        let shell = shell(environ);
+        let shell = shell(&container.environ);
         let base = Path::new(&shell).file_name().unwrap_or(OsStr::new("sh")).to_owned();
         let mut name = OsString::from(if self.login { "-" } else { "" });
         name.push(&base);
@@ -108,18 +108,19 @@ impl Launch {
                 program: shell,
                 name,
                 arguments,
-                directory: home(environ),
+                directory: container.home.clone(),
                 script,
             });
         } else if first.is_some_and(|first| !is_shell_script(Path::new(first))) {
             arguments.extend(["-c".into(), "exec \"$@\"".into(), base]);
         }
         arguments.extend_from_slice(&self.command);
-        Ok(Invocation { program: shell, name, arguments, directory: home(environ), script })
+        let directory = container.home.clone();
+        Ok(Invocation { program: shell, name, arguments, directory, script })
     }
 
     /// For images whose script is understood, or that have none.
-    fn without_shell(&self, environ: &Environ) -> Option<Invocation> {
+    fn without_shell(&self, home: &Path) -> Option<Invocation> {
         let (command, directory) = match files::read(SCRIPT) {
             Ok(script) => {
                 let local = files::read(LOCAL).unwrap_or_default();
@@ -128,7 +129,7 @@ impl Launch {
                 let _ = fs::create_dir_all(&directory);
                 (simple.command(&self.command), directory)
             }
-            Err(_) => (self.command.clone(), home(environ)),
+            Err(_) => (self.command.clone(), home.to_owned()),
         };
         // As in a shell's `exec "$@"`.
         let end_of_options = command.first().is_some_and(|word| word == "--");
@@ -176,14 +177,6 @@ fn shell(environ: &Environ) -> OsString {
     };
     let chosen = environ.get(OsStr::new("SHELL")).filter(|path| executable(path));
     chosen.cloned().unwrap_or_else(|| "/bin/sh".into())
-}
-
-/// Where a shell starts; the image's script goes elsewhere. A home that was mounted in a named
-/// container leaves a directory behind that nobody may enter.
-fn home(environ: &Environ) -> PathBuf {
-    let home = environ.get(OsStr::new("HOME")).map(PathBuf::from);
-    let can_enter = |path: &PathBuf| path.is_dir() && may_execute(path);
-    home.filter(can_enter).unwrap_or_else(|| "/".into())
 }
 
 /// A file that exists and cannot be executed is taken for a shell script.

@@ -38,6 +38,7 @@ pub(super) struct Configured {
     pub(super) environ: Environ,
     /// Those of its variables that concern the step and not others who join.
     pub(super) launched: Environ,
+    pub(super) home: PathBuf,
     pub(super) cwd: PathBuf,
     pub(super) script: Option<Vec<u8>>,
 }
@@ -309,10 +310,12 @@ impl Configuration<'_> {
         fixes::add_locale(&mut environ);
         account::add_login_defaults(&mut environ, self.identity, &self.facts.account);
         account::create_home(&environ, self.plan.writable);
-        let cwd = workdir.filter(|path| path.is_dir()).unwrap_or_else(|| "/".into());
+        let home = Some(&environ).filter(|_| self.plan.at_home).and_then(account::home_to_enter);
+        let home = home.unwrap_or_else(|| "/".into());
+        let cwd = workdir.filter(|path| path.is_dir()).unwrap_or_else(|| home.clone());
         environ.insert("PWD".into(), cwd.clone().into());
         let launched = environ::entries(&hooked.launched).collect();
-        Configured { environ, launched, cwd, script: hooked.rc }
+        Configured { environ, launched, home, cwd, script: hooked.rc }
     }
 }
 

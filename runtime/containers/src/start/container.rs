@@ -27,6 +27,8 @@ pub struct Container {
     pub(super) launched: Environ,
     /// Its environment.
     pub environ: Environ,
+    /// Where shells start, that of a command script too.
+    pub(crate) home: PathBuf,
     /// The directory programs start in.
     pub cwd: PathBuf,
     /// A command script that the configuration script put in place of the image's.

@@ -134,7 +134,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     // Finish: nothing of the host's tree is left, and no child that would have to be waited for.
     let cgroup = leave_host(&plan, roots)?;
     helpers.reap_intermediate();
-    let Configured { environ, launched, cwd, script } = configured;
+    let Configured { environ, launched, home, cwd, script } = configured;
     Ok(Container {
         umask,
         namespaces: Vec::new(),
@@ -145,6 +145,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
         claim,
         launched,
         environ,
+        home,
         cwd,
         script,
     })

@@ -55,6 +55,8 @@ pub struct Plan {
     pub writable: bool,
     /// Mount the user's home directory.
     pub mount_home: bool,
+    /// Start in the home directory where the image does not say where, as after a login.
+    pub at_home: bool,
     /// Use no user namespace (superuser only).
     pub privileged: bool,
     /// Mounts asked for, in order.

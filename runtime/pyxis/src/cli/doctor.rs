@@ -58,7 +58,7 @@ impl DoctorArgs {
         if let Some(image) = &self.image {
             let settings = Settings::of_process(Vec::new())?;
             let wanted = super::devices::wanted(&[], &settings)?;
-            let report = examine_image(image, &wanted, &settings.host)
+            let report = examine_image(image, &wanted, &settings)
                 .map_err(|source| FileError::new("look at", image, source))?;
             return show(&report, self.json, true);
         }

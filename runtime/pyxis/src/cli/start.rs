@@ -124,6 +124,7 @@ impl StartArgs {
             remap_root: self.root || defaults.remap_root,
             writable: self.rw || defaults.writable,
             mount_home: self.mount_home || defaults.mount_home,
+            at_home: defaults.login_shell.unwrap_or(true),
             privileged: nix::unistd::geteuid().is_root() && defaults.allow_superuser,
             mounts,
             env: self.env.clone(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::{Plugin, look};
 use super::lines::PyxisLine;
 use super::owner;
+use super::packages::Package;
 use super::report::Report;
 use super::shell::quoted;
 use super::slurm::Slurm;
@@ -47,7 +48,7 @@ pub(super) fn check(lines: &[PyxisLine], slurms: &[Slurm], report: &mut Report) 
                         "{} is the pyxis in C; no line loads it, but an old configuration may",
                         path.display()
                     ),
-                    format!("apt-get remove nvslurm-plugin-pyxis, or rm {}", quoted(path)),
+                    removal(path, Package::of(path).as_ref()),
                 );
                 continue;
             }
@@ -59,13 +60,35 @@ pub(super) fn check(lines: &[PyxisLine], slurms: &[Slurm], report: &mut Report) 
             Ok(Plugin::Loader) => "a loader of pyxis".to_owned(),
             _ => "no plugin of pyxis".to_owned(),
         };
+        let package = Package::of(path);
+        let whose = package.as_ref().map(|package| format!(", of package {}", package.name));
         report.warning(
             "copy-unused",
-            format!("{} is {what} that no line loads", path.display()),
-            format!("rm {}", quoted(path)),
+            format!("{} is {what}{} that no line loads", path.display(), whose.unwrap_or_default()),
+            mend(path, package.as_ref(), lines),
         );
     }
     if unused.is_empty() {
         report.ok("copy", "no copy of the plugin but what is loaded");
     }
+}
+
+/// The package has the command as well, which the line may want: its plugin takes the other's place, and
+/// follows upgrades there. What no package has installed is removed.
+fn mend(path: &Path, package: Option<&Package>, lines: &[PyxisLine]) -> String {
+    let ours = lines.iter().find(|line| line.ours());
+    match (ours, package) {
+        (Some(line), Some(package)) if matches!(look(path), Ok(Plugin::Loader)) => {
+            // A plugin that a package has brought is not to be written over.
+            match Package::of(&line.path) {
+                None => format!("ln -sf {} {}", quoted(path), quoted(&line.path)),
+                Some(_) => package.removal(),
+            }
+        }
+        _ => removal(path, package),
+    }
+}
+
+fn removal(path: &Path, package: Option<&Package>) -> String {
+    package.map_or_else(|| format!("rm {}", quoted(path)), Package::removal)
 }

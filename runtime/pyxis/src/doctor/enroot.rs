@@ -1,5 +1,5 @@
-//! A node's configuration of enroot: which lines mean nothing, what has no effect, and whether the built-in
-//! runtime can take enroot's place.
+//! A node's configuration of enroot: which lines mean nothing, what has no effect, what costs a shell, and
+//! whether the built-in runtime can take enroot's place.
 
 use std::path::Path;
 
@@ -7,6 +7,8 @@ use super::Report;
 use crate::fits::not_understood;
 use crate::settings::Settings;
 use crate::settings::enroot::{Effect, effect_of};
+use crate::site;
+use containers::start::Standard;
 
 /// Says so of what is in the files.
 pub(super) fn check(settings: &Settings, report: &mut Report) {
@@ -40,6 +42,28 @@ pub(super) fn check(settings: &Settings, report: &mut Report) {
         let text = format!("{} holds for the built-in runtime", folder.display());
         report.ok("enroot-conf", text);
     }
+    costs(settings, report);
+}
+
+/// What bash runs at each start of a container, which takes it longer than all the rest.
+fn costs(settings: &Settings, report: &mut Report) {
+    if let Some((path, line)) = &settings.enroot.for_shell {
+        let text = "needs a shell at each start of a container; variables, their defaults and $(id -u) need none";
+        report.ok("enroot-conf", format!("{}:{line} {text}", path.display()));
+    }
+    let Ok(site) = site::find(settings) else { return };
+    for hook in &site.hooks {
+        let standard = hook.file_name().and_then(Standard::named);
+        let instead = match standard.is_some_and(|standard| site.replaces(standard)) {
+            true => "as enroot has it, it would cost nothing",
+            false => "mounts in mounts.d and variables in environ.d cost nothing",
+        };
+        let hook = hook.display();
+        report.ok(
+            "hooks",
+            format!("{hook} is run at each start of a container, which costs a shell; {instead}"),
+        );
+    }
 }
 
 /// Why runtime=auto would choose enroot.
@@ -57,6 +81,7 @@ fn nearest(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::settings::{EnrootConf, Remark, enroot::Assignment};
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn lines_without_effect_are_named_with_their_place() {
@@ -98,5 +123,44 @@ mod tests {
             ]
         );
         assert_eq!(obstacle(Some(&settings)).as_deref(), Some("/etc/enroot/enroot.conf:7: why"));
+    }
+
+    #[test]
+    fn what_costs_a_shell_is_named_with_a_way_without() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = top.path().join("hooks.d");
+        std::fs::create_dir(&folder).unwrap();
+        for name in ["10-home.sh", "60-site.sh"] {
+            let hook = folder.join(name);
+            std::fs::write(&hook, "#!/bin/bash\n").unwrap();
+            std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let environ: linux::environ::Environ =
+            [("PYXIS_HOOKS_PATH".into(), folder.clone().into())].into();
+        let user = crate::settings::User::caller(&environ);
+        let text = b"ENROOT_TEMP_PATH /tmp/$(id -u)\nENROOT_DATA_PATH /data/$(hostname)\n";
+        let path = Path::new("/etc/enroot/enroot.conf");
+        let conf = EnrootConf::parse(text, path, &environ, &user);
+        let mut report = Report::default();
+        costs(&Settings::new(environ, conf, None).unwrap(), &mut report);
+        let said: Vec<_> = report.findings.iter().map(|finding| finding.text.clone()).collect();
+        let hook = |name: &str, instead: &str| {
+            let hook = folder.join(name);
+            format!(
+                "{} is run at each start of a container, which costs a shell; {instead}",
+                hook.display()
+            )
+        };
+        assert_eq!(
+            said,
+            [
+                "/etc/enroot/enroot.conf:2 needs a shell at each start of a container; variables, their \
+                 defaults and $(id -u) need none"
+                    .to_owned(),
+                hook("10-home.sh", "as enroot has it, it would cost nothing"),
+                hook("60-site.sh", "mounts in mounts.d and variables in environ.d cost nothing"),
+            ]
+        );
     }
 }

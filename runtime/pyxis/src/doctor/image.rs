@@ -10,6 +10,7 @@ use linux::environ::{self, Environ};
 use squashfs::Kind;
 
 use super::Report;
+use crate::settings::Settings;
 
 /// More than any of the small files has.
 const LARGEST: u64 = 1 << 20;
@@ -83,7 +84,8 @@ impl Tree {
 ///
 /// # Errors
 /// Where the image cannot be opened.
-pub fn examine_image(path: &Path, wanted: &Wanted, environ: &Environ) -> io::Result<Report> {
+pub fn examine_image(path: &Path, wanted: &Wanted, settings: &Settings) -> io::Result<Report> {
+    let environ = &settings.host;
     let mut report = Report::default();
     let tree = Tree::open(path)?;
     let lines = tree.read("/etc/environment").unwrap_or_default();
@@ -95,7 +97,7 @@ pub fn examine_image(path: &Path, wanted: &Wanted, environ: &Environ) -> io::Res
         Some(value.to_owned())
     };
     describe_node(&seen, &mut report);
-    describe_choice(&seen, wanted, environ, &get, &mut report);
+    describe_choice(&seen, wanted, settings, &get, &mut report);
     if let Some(driver) = &seen.driver {
         describe_cuda(&tree, driver, get("CUDA_VERSION").as_deref(), &mut report);
     }
@@ -130,12 +132,21 @@ fn describe_node(seen: &NodeDevices, report: &mut Report) {
 fn describe_choice(
     seen: &NodeDevices,
     wanted: &Wanted,
-    environ: &Environ,
+    settings: &Settings,
     of_image: &dyn Fn(&str) -> Option<String>,
     report: &mut Report,
 ) {
-    let why = match (environ.get(std::ffi::OsStr::new(VISIBLE)), of_image(VISIBLE)) {
-        (Some(value), _) => format!("{VISIBLE}={} of the environment", value.to_string_lossy()),
+    let (environ, visible) = (&settings.host, std::ffi::OsStr::new(VISIBLE));
+    let of_node = settings.enroot.variables.get(visible);
+    let of_node = of_node.filter(|_| settings.of_enroot.contains(visible));
+    let why = match (environ.get(visible), of_image(VISIBLE)) {
+        (Some(value), _) => {
+            let value = value.to_string_lossy();
+            match of_node {
+                Some(said) => format!("{VISIBLE}={value} of {}:{}", said.path.display(), said.line),
+                None => format!("{VISIBLE}={value} of the environment"),
+            }
+        }
         (None, Some(value)) => format!("{VISIBLE}={value} of the image"),
         (None, None) => match environ.get(std::ffi::OsStr::new("SLURM_STEP_GPUS")) {
             Some(value) => format!("SLURM_STEP_GPUS={}", value.to_string_lossy()),

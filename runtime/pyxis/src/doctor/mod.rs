@@ -16,6 +16,7 @@ mod image;
 mod kernel;
 mod lines;
 pub(crate) mod owner;
+mod packages;
 mod places;
 mod plugstack;
 mod probe;

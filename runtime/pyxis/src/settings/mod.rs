@@ -10,6 +10,7 @@ mod table;
 mod value;
 pub mod variables;
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub host: Environ,
     /// What enroot's configuration says, of devices for instance; `host` has it as well.
     pub enroot: EnrootConf,
+    /// Variables of `host` that nobody but that configuration has set.
+    pub of_enroot: BTreeSet<OsString>,
     /// The directory of enroot's configuration.
     pub sysconf: PathBuf,
     /// Stores of the site's file that are not used, and why.
@@ -192,7 +195,7 @@ impl Settings {
         let mut resolved = Resolved::new(&environ, layers);
         let mut host = environ;
         let unbelieved = resolved.disown_stores();
-        enroot.complete(&mut host);
+        let of_enroot = enroot.complete(&mut host);
         for (name, value) in resolved.variables() {
             host.insert(name, value);
         }
@@ -218,6 +221,7 @@ impl Settings {
             timing: resolved.is_on(Id::Timing),
             force: host.get(OsStr::new(v::FORCE_OVERRIDE)).is_some_and(|value| is_yes(value)),
             host,
+            of_enroot,
             sysconf,
             enroot,
             unbelieved,

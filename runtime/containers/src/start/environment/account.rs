@@ -12,6 +12,7 @@ use crate::HostSide;
 use crate::start::process::identity::{Account, Identity};
 use crate::start::rootfs::tree::Tree;
 use linux::environ::Environ;
+use nix::unistd::{AccessFlags, access};
 
 /// Ids that stand for everyone without a mapping.
 const OVERFLOW_ID: u32 = 65534;
@@ -173,6 +174,14 @@ pub(in crate::start) fn create_home(environ: &Environ, writable: bool) {
             let _ = fs::copy(entry.path(), home.join(entry.file_name()));
         }
     }
+}
+
+/// The home directory, if it can be entered by the user's own rights: one that was mounted in a named
+/// container leaves a directory behind that nobody may enter.
+pub(in crate::start) fn home_to_enter(environ: &Environ) -> Option<PathBuf> {
+    let home = environ.get(OsStr::new("HOME")).map(PathBuf::from)?;
+    let can_enter = access(&home, AccessFlags::X_OK).is_ok();
+    (home.is_absolute() && home.is_dir() && can_enter).then_some(home)
 }
 
 #[cfg(test)]

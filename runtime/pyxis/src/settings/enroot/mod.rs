@@ -10,7 +10,7 @@ mod expand;
 mod line;
 mod shell;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
@@ -50,6 +50,8 @@ pub struct EnrootConf {
     pub variables: BTreeMap<OsString, Assignment>,
     /// Lines and files that mean nothing.
     pub remarks: Vec<Remark>,
+    /// The first line that only a shell understands.
+    pub for_shell: Option<(PathBuf, usize)>,
 }
 
 /// The value that a file gives a variable, and its place.
@@ -191,9 +193,8 @@ impl EnrootConf {
             self.say(&mut known, path, number, line.name, value);
         }
         let left: Vec<_> = left.collect();
-        if left.is_empty() {
-            return;
-        }
+        let Some((path, number, _)) = left.first() else { return };
+        self.for_shell = Some((path.clone(), *number));
         let words = left.iter().map(|(_, _, line)| (line.name.as_str(), line.value.as_slice()));
         let answers = match shell {
             Shell::Run => shell::evaluate(words, &known, shell::PATIENCE),
@@ -257,14 +258,17 @@ impl EnrootConf {
         layer
     }
 
-    /// Adds to an environment what it does not say itself.
-    pub(super) fn complete(&self, environ: &mut Environ) {
+    /// Adds to an environment what it does not say itself; returns the names.
+    pub(super) fn complete(&self, environ: &mut Environ) -> BTreeSet<OsString> {
+        let mut added = BTreeSet::new();
         for (name, said) in &self.variables {
             let value = environ.entry(name.clone()).or_default();
             if value.is_empty() {
                 value.clone_from(&said.value);
+                added.insert(name.clone());
             }
         }
+        added
     }
 }
 
