@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The jobs. Each runs as an ordinary user in a directory that the nodes see; $I and $E are images, $S is `show`.
+# The jobs. Each runs as an ordinary user in a directory that the nodes see; $I and $E
+# are images, REPLAY_* what else a job needs, $S is `show`.
 jobs=()
 one() { jobs+=("$1"); }
 
@@ -81,7 +82,7 @@ job_saved() {
 one batch
 job_batch() {
     printf '#!/bin/bash\n#SBATCH -N2\nsrun -n2 --container-image="$I" sh -c '"'"'echo $SLURM_PROCID of $SLURM_NTASKS'"'"' | sort\n' > two-nodes
-    sbatch -Q --wait -o batch.out two-nodes
+    sbatch -Q --wait -o batch.out -e /dev/null two-nodes
     cat batch.out
 }
 
@@ -90,6 +91,21 @@ job_batch-inside() {
     printf '#!/bin/sh\n. /etc/os-release\necho "$ID $SLURM_JOB_NUM_NODES"\n' > inside
     sbatch -Q --wait -o inside.out --container-image="$I" inside
     cat inside.out
+}
+
+one mpi
+job_mpi() { srun -Q --mpi=pmi2 -N2 -n4 --overcommit --container-image="$REPLAY_MPI" timeout 120 ring-mpich | sort; }
+
+one registry
+job_registry() { srun -Q -w n1 --container-image="docker://$REPLAY_OPEN#one" cat /which; }
+
+one credentials
+job_credentials() {
+    srun -Q -w n1 --container-image="docker://$REPLAY_CLOSED#one" cat /which; echo "$?"
+    mkdir -p "$REPLAY_CREDENTIALS"
+    echo "machine 127.0.0.1 login someone password word" > "$REPLAY_CREDENTIALS/.credentials"
+    chmod 600 "$REPLAY_CREDENTIALS/.credentials"
+    srun -Q -w n1 --container-image="docker://someone@$REPLAY_CLOSED#one" cat /which
 }
 
 one endings

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # Bright/BCM: Slurm on a shared file system in /cm, configuration per cluster.
-suite=trixie
+suite=noble instead=trixie
 plugin=/cm/shared/apps/slurm/current/lib64/slurm/spank_pyxis.so
 plugstack=/cm/shared/apps/slurm/var/etc/slurm/plugstack.conf
 line="required $plugin"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # Azure CycleCloud: the plugin copied to /opt/pyxis, the runtime path below a link and open to everybody.
-suite=bookworm
+suite=jammy instead=bookworm
 plugin=/opt/pyxis/spank_pyxis.so
 line="required $plugin runtime_path=/mnt/enroot/enroot-runtime"
 
@@ -26,4 +26,12 @@ END
 per_node() {
     mkdir -p /tmp/enroot-data
     chmod 777 /tmp/enroot-data
+}
+
+# The command comes by `make install`.
+build() {
+    make
+    mkdir -p /opt/pyxis
+    cp -fv spank_pyxis.so /opt/pyxis
+    make install
 }

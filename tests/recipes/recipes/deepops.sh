@@ -1,7 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # NVIDIA's DeepOps: the plugin where it was built; enroot's extra hooks linked; folders made by a prolog.
-suite=trixie
-stands_for='Slurm 26.05'
+suite=noble instead=trixie wants=26.05
 plugin=/usr/local/src/pyxis/spank_pyxis.so
 line="required $plugin"
 
@@ -21,4 +20,11 @@ END
 per_node() {
     mkdir -p /run/enroot
     chmod 1777 /run/enroot
+}
+
+# It uses the plugin where it was built; the command comes by `make install`.
+build() {
+    mkdir -p /usr/local/include && ln -s /usr/include/slurm /usr/local/include/slurm
+    CPPFLAGS='-I/usr/local/include' make
+    make install
 }

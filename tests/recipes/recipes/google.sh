@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # Google's role and blueprints: the user's configuration in ~/.enroot, paths on the local disks, a line that says optional.
-suite=bookworm
+suite=bookworm credentials=.enroot
 plugin=/usr/local/lib/slurm/spank_pyxis.so
 plugstack=/usr/local/etc/slurm/plugstack.conf
 line="optional $plugin"
@@ -22,4 +22,9 @@ per_node() {
     mount -t tmpfs -o mode=1777 localssd /mnt/localssd
     # The blueprints' prolog.
     install -d -m 755 -o pyxistest -g pyxistest /mnt/localssd/64101/enroot
+}
+
+build() {
+    make
+    make install
 }

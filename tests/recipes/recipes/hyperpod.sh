@@ -1,7 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # SageMaker HyperPod: paths on the node's NVMe, written into enroot.conf by sed; plugstack.conf.d of /opt/slurm.
-suite=trixie
-stands_for='Slurm 23.11'
+suite=noble instead=trixie wants=23.11
 plugin=/usr/local/lib/slurm/spank_pyxis.so
 plugstack=/opt/slurm/etc/plugstack.conf.d/pyxis.conf
 line="required $plugin"
@@ -29,4 +28,10 @@ END
 per_node() {
     mkdir -p /tmp/enroot/data /tmp/enroot-run
     chmod 1777 /tmp/enroot /tmp/enroot/data /tmp/enroot-run
+}
+
+build() {
+    mkdir -p /opt/slurm && ln -s /usr/include /opt/slurm/include
+    CPPFLAGS='-I /opt/slurm/include' make
+    CPPFLAGS='-I /opt/slurm/include' make install
 }

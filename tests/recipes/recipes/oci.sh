@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # Oracle's role: folders on the local disk that everybody may write to.
-suite=bookworm
+suite=jammy instead=bookworm
 plugin=/usr/local/lib/slurm/spank_pyxis.so
 line="required $plugin"
 
@@ -21,4 +21,9 @@ END
 per_node() {
     mkdir -p /run/enroot /tmp/enroot
     chmod 0777 /run/enroot /tmp/enroot
+}
+
+build() {
+    make
+    make install
 }

@@ -1,7 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # AWS ParallelCluster: Slurm in /opt/slurm, a runtime path that everybody may write to, made by a script of the node.
-suite=trixie
-stands_for='Slurm 23.11'
+suite=noble instead=trixie wants=23.11 credentials=enroot
 plugin=/usr/local/lib/slurm/spank_pyxis.so
 plugstack=/opt/slurm/etc/plugstack.conf
 line="required $plugin runtime_path=/run/pyxis"
@@ -24,4 +23,10 @@ END
 per_node() {
     mkdir -p /run/pyxis /run/enroot /tmp/enroot/cache /tmp/enroot/data
     chmod 1777 /run/pyxis /run/enroot /tmp/enroot /tmp/enroot/cache /tmp/enroot/data
+}
+
+build() {
+    mkdir -p /opt/slurm && ln -s /usr/include /opt/slurm/include
+    CPPFLAGS='-I /opt/slurm/include/' make
+    CPPFLAGS='-I /opt/slurm/include/' make install
 }

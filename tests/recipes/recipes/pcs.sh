@@ -20,3 +20,10 @@ per_node() {
     mkdir -p /run/pyxis /tmp/enroot/run /tmp/enroot/cache /tmp/enroot/data
     chmod 1777 /run/pyxis /tmp/enroot /tmp/enroot/run /tmp/enroot/cache /tmp/enroot/data
 }
+
+build() {
+    local slurm=/opt/aws/pcs/scheduler/slurm-24.11
+    mkdir -p $slurm && ln -s /usr/include $slurm/include
+    CPPFLAGS="-I $slurm/include" make
+    CPPFLAGS="-I $slurm/include" make install libdir=$slurm/lib
+}

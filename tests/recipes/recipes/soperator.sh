@@ -1,7 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # nebius' soperator: all of the plugin's arguments in the line, no entrypoints, containers that outlive their job.
-suite=trixie
-stands_for='Slurm 26.05'
+suite=forky wants=26.05
 plugin=/usr/lib/x86_64-linux-gnu/slurm/spank_pyxis.so
 line="required $plugin runtime_path=/run/pyxis execute_entrypoint=0 container_scope=global sbatch_support=1 use_squashfuse=0"
 
@@ -24,3 +23,11 @@ per_node() {
     mkdir -p /tmp/enroot/runtime /tmp/enroot/data /tmp/enroot/cache
     chmod 1777 /tmp/enroot /tmp/enroot/runtime /tmp/enroot/data /tmp/enroot/cache
 }
+
+# As the original's README has it.
+build() {
+    make orig
+    make deb
+}
+
+install_built() { dpkg -i /usr/local/src/nvslurm-plugin-pyxis_*_amd64.deb; }

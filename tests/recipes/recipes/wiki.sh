@@ -33,3 +33,11 @@ per_node() {
     mkdir -p /run/enroot /tmp/enroot-cache /tmp/enroot-data
     chmod 1777 /run/enroot /tmp/enroot-cache /tmp/enroot-data
 }
+
+# As the original's README has it.
+build() {
+    make orig
+    make deb
+}
+
+install_built() { dpkg -i /usr/local/src/nvslurm-plugin-pyxis_*_amd64.deb; }

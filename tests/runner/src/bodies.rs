@@ -433,25 +433,44 @@ pub(crate) fn recipes(run: &mut Run<'_>) -> Done {
 
 /// All of them.
 pub(crate) fn every_recipe(run: &mut Run<'_>) -> Done {
-    let mut names: Vec<String> = fs::read_dir("tests/recipes/recipes")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+    let names = recipes_with(run, "")?;
+    replayed(run, &names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Those that build from source, with what they build in place of packages.
+pub(crate) fn built_recipes(run: &mut Run<'_>) -> Done {
+    let names = recipes_with(run, "\nbuild() {")?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    prepare_recipes(run)?;
+    side_by_side(run, &names, "tests/recipes/replay --built \"$1\"", Path::new(""))
+}
+
+/// The names of recipes whose text has this.
+fn recipes_with(run: &mut Run<'_>, text: &str) -> Result<Vec<String>, Stop> {
+    let files = fs::read_dir("tests/recipes/recipes").into_iter().flatten().flatten();
+    let has_text = |path: &Path| fs::read_to_string(path).is_ok_and(|recipe| recipe.contains(text));
+    let mut names: Vec<String> = files
+        .filter(|entry| has_text(&entry.path()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
         .filter_map(|name| name.strip_suffix(".sh").map(str::to_owned))
         .collect();
     names.sort();
     if names.is_empty() {
-        return Err(run.stop("tests/recipes/recipes has no recipe"));
+        return Err(run.stop("tests/recipes/recipes has no such recipe"));
     }
-    replayed(run, &names.iter().map(String::as_str).collect::<Vec<_>>())
+    Ok(names)
 }
 
 fn replayed(run: &mut Run<'_>, names: &[&str]) -> Done {
     let dist = dist(run)?;
-    // What is downloaded or made once, one after the other.
-    run.need(&cmd(["tests/cluster/roots", "bookworm", "trixie"]).by_root())?;
-    run.images(&["busybox", "entrypoint"])?;
+    prepare_recipes(run)?;
     side_by_side(run, names, "tests/recipes/replay \"$1\" \"$PYXIS_DIST\"", &dist)
+}
+
+/// What is downloaded or made once, one after the other. Ubuntu's roots may not be to be had.
+fn prepare_recipes(run: &mut Run<'_>) -> Done {
+    run.need(&cmd(["tests/cluster/roots", "bookworm", "trixie"]).by_root())?;
+    run.images(&["busybox", "entrypoint", "mpi"]).map(drop)
 }
 
 /// What is in the packages, with four real Slurms.

@@ -54,8 +54,10 @@ impl Shared {
     pub(crate) fn begin_roots(&self) {
         let out = File::create(self.logs.join("prefetch.txt"));
         let Ok((out, err)) = out.and_then(|out| Ok((out.try_clone()?, out))) else { return };
+        // Ubuntu's last: where its mirror does not answer, there is another.
+        let debian = ["bullseye", "bookworm", "trixie", "forky"];
         let roots =
-            ["nice", "-n", "10", "tests/cluster/roots", "bullseye", "bookworm", "trixie", "forky"];
+            ["nice", "-n", "10", "tests/cluster/roots"].into_iter().chain(debian).chain(["noble"]);
         let mut command = cmd(roots).by_root().unmarked().command("");
         *lock(&self.roots) = command.stdout(out).stderr(err).process_group(0).spawn().ok();
     }

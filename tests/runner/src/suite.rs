@@ -172,10 +172,15 @@ pub(crate) static SUITES: &[Suite] = &[
         only_named: true,
         ..on_slurm("every-recipe", 60, &[Compiler], &[Code(bodies::every_recipe)])
     },
-    // Ubuntu's mirror need not answer, and its keys are to be installed.
+    // Ubuntu's mirror need not answer.
     Suite {
         only_named: true,
         ..on_slurm("ubuntu-releases", 180, &[Compiler], &[Code(bodies::ubuntu_releases)])
+    },
+    // It compiles everything once for each root.
+    Suite {
+        only_named: true,
+        ..on_slurm("built-recipes", 180, &[Compiler], &[Code(bodies::built_recipes)])
     },
     // Machines wait more than they work, and share nothing.
     Suite { only_named: true, ..on_slurm("machines", 90, &[], &[Code(bodies::machines)]) },
