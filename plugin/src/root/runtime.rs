@@ -5,6 +5,7 @@ use super::child::{Caller, LIMIT, Outcome, Patience};
 use super::text::after;
 use crate::config::{Config, RuntimeChoice};
 use crate::step::error::StepError;
+use nix::sys::stat::stat;
 use spank_bindings::log;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,8 @@ impl Runtime {
     pub(crate) fn choose(config: &Config, path: &OsStr, caller: Caller<'_>) -> Runtime {
         let enroot = match config.runtime {
             RuntimeChoice::Pyxis => None,
-            RuntimeChoice::Auto => find_in(path, "enroot").filter(|_| !fits(config, caller)),
+            RuntimeChoice::Auto => find_in(path, "enroot")
+                .filter(|enroot| !is_builtin(enroot, config, path) && !fits(config, caller)),
             // By name: the attempt to run it says what is wrong.
             RuntimeChoice::Enroot => Some(find_in(path, "enroot").unwrap_or("enroot".into())),
         };
@@ -154,6 +156,17 @@ pub(crate) fn remove_partial(caller: Caller<'_>, file: &Path, pid: u32) {
     let _ = Caller { patience, ..caller }.command(Path::new("rm"), &arguments, [None; 2]).run();
 }
 
+/// Whether `enroot` is the built-in runtime's command, as the package `pyxis-enroot` has it: there is nothing to
+/// choose, and the question would take longer than a start.
+fn is_builtin(enroot: &Path, config: &Config, path: &OsStr) -> bool {
+    let file = |program: &Path| stat(program).ok().map(|status| (status.st_dev, status.st_ino));
+    let pyxis = match config.pyxis_path.is_absolute() {
+        true => file(&config.pyxis_path),
+        false => config.pyxis_path.to_str().and_then(|name| file(&find_in(path, name)?)),
+    };
+    pyxis.is_some() && file(enroot) == pyxis
+}
+
 /// Whether the built-in runtime understands what the node has of enroot's configuration, and has what it
 /// needs.
 fn fits(config: &Config, caller: Caller<'_>) -> bool {
@@ -222,7 +235,14 @@ mod tests {
         assert_eq!(chosen("runtime=auto"), ("enroot", enroot.clone()));
         program(&pyxis, "#!/bin/sh\n[ \"$*\" = fits ]\n");
         assert_eq!(chosen("runtime=auto"), ("pyxis", pyxis.clone()));
-        assert_eq!(chosen("runtime=enroot"), ("enroot", enroot));
+        assert_eq!(chosen("runtime=enroot"), ("enroot", enroot.clone()));
         assert_eq!(chosen("runtime=pyxis").0, "pyxis");
+        // One file under two names: it is not asked whether it fits.
+        program(&pyxis, "#!/bin/sh\nexit 1\n");
+        assert_eq!(chosen("runtime=auto"), ("enroot", enroot.clone()));
+        std::fs::remove_file(&enroot).unwrap();
+        std::os::unix::fs::symlink("pyxis", &enroot).unwrap();
+        assert_eq!(chosen("runtime=auto"), ("pyxis", pyxis.clone()));
+        assert_eq!(chosen("runtime=enroot").0, "enroot");
     }
 }
