@@ -12,3 +12,7 @@ pub mod request;
 pub mod seccomp;
 
 pub use message::*;
+
+/// What to say where one of the two is of another version than this one.
+pub const MISMATCH: &str =
+    "the pyxis command and the plugin are of different versions: install both from one release";

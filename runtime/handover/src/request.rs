@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::MISMATCH;
 use crate::message::{bad, sealed_file};
 
 /// How every request begins; another line means another version of what follows.
@@ -18,10 +19,6 @@ const HEADER: &[u8] = b"pyxis-request-1\n";
 
 /// The largest request: as much as the kernel takes as a program's arguments.
 pub const MAX_REQUEST: u64 = 2 << 20;
-
-/// What to say where one of the two is of another version than this one.
-pub const MISMATCH: &str =
-    "the pyxis command and the plugin are of different versions: install both from one release";
 
 /// What the command is to do.
 #[derive(Debug, PartialEq, Eq)]

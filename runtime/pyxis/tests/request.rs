@@ -11,7 +11,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use common::Place;
-use handover::request::{Joining, MISMATCH, Mount, Request, Start, Target};
+use handover::MISMATCH;
+use handover::request::{Joining, Mount, Request, Start, Target};
 use handover::{Handover, Part, ending};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::USES;
-use super::usage::{boot_id, host};
+use super::node::{boot_id, host};
 
 /// File system types (from `linux/magic.h` and their own sources) of shared file systems, whose
 /// locks may not reach other nodes.

@@ -17,6 +17,7 @@ mod gc;
 mod image;
 mod leases;
 mod lock;
+mod node;
 mod scratch;
 mod space;
 mod usage;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use linux::sys::{FlockKind, flock};
 
 use super::leases;
+use super::node::{boot_id, host};
 
 /// What a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,17 +81,6 @@ fn is_in_store(path: &Path) -> bool {
     fs::canonicalize(images).is_ok_and(|images| {
         images.ends_with(super::IMAGES) && images.with_file_name(super::LOCKS).is_dir()
     })
-}
-
-/// This node's name, as part of a file name.
-pub(super) fn host() -> String {
-    let name = nix::unistd::gethostname().unwrap_or_default();
-    let plain = |char: char| char.is_ascii_alphanumeric() || char == '-' || char == '_';
-    name.to_string_lossy().chars().filter(|char| plain(*char)).take(64).collect()
-}
-
-pub(super) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// A name for this process that no other has, on any node: host, boot, process, its start, and

@@ -1,7 +1,9 @@
 //! PAX extended headers: records `LENGTH KEY=VALUE\n` that replace fields of the next entry.
 
-use super::sparse::PIECES;
 use super::{TarError, Xattr};
+
+/// More pieces than any real file has.
+pub(super) const PIECES: usize = 1 << 16;
 
 /// More than this is no name and no attribute but an attack.
 pub(super) const LIMIT: u64 = 1 << 20;

@@ -176,7 +176,7 @@ impl<R: Read> Reader<R> {
             add(&mut numbers, &block[..504])?;
             more = block[504] != 0;
             blocks += 1;
-            if numbers.len() > 2 * sparse::PIECES || blocks > sparse::PIECES {
+            if numbers.len() > 2 * pax::PIECES || blocks > pax::PIECES {
                 return Err(malformed());
             }
         }

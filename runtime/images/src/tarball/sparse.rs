@@ -2,11 +2,8 @@
 
 use std::io::Read;
 
-use super::pax::decimal;
+use super::pax::{PIECES, decimal};
 use super::{BLOCK, TarError};
-
-/// More pieces than any real file has.
-pub(super) const PIECES: usize = 1 << 16;
 
 /// Stored pieces, in order and without overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@
 //!
 //! The bytes depend on what is added in which order, and not on threads or times.
 
+mod block;
 mod digest;
 mod directory;
 mod error;
@@ -38,9 +39,10 @@ pub use directory::Found;
 pub use error::WriteError;
 pub use options::{Compression, Options, Packing, PackingError, Tails, Times, XattrPrefixes};
 
+use block::Buffer;
 use finish::Image;
 use ids::Ids;
-use pipeline::{Buffer, Pipeline};
+use pipeline::Pipeline;
 use tables::End;
 use tails::SharedBlocks;
 use tree::{Body, Content, Inode, Tree};

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::block::Packed;
 use super::digest::Quick;
-use super::pipeline::Packed;
 use super::{Options, PLAIN, WriteError};
 
 /// Bytes that are compared at once.
@@ -145,7 +145,7 @@ fn same(file: &File, one: u64, other: u64, length: u64) -> Result<bool, WriteErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::write::pipeline::Buffer;
+    use crate::write::block::Buffer;
 
     /// Files that only seem to be the same by their sizes and hashes.
     #[test]

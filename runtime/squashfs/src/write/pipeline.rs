@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use super::block::{Buffer, Packed};
 use super::digest::Quick;
 use super::output::{Output, Placed};
 use super::pack::Packer;
@@ -14,30 +15,6 @@ use super::{Options, WriteError};
 
 /// What may be on its way besides blocks: holes, ends of files.
 const STEPS: usize = 256;
-
-/// Room for a block, plain or packed.
-pub(super) struct Buffer {
-    pub(super) bytes: Box<[u8]>,
-    pub(super) length: usize,
-}
-
-impl Buffer {
-    fn new(block_size: u32) -> Buffer {
-        Buffer { bytes: vec![0; Packer::room(block_size as usize)].into(), length: 0 }
-    }
-
-    pub(super) fn used(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-/// A block as it is to be stored.
-pub(super) struct Packed {
-    pub(super) buffer: Buffer,
-    /// It is stored as it is.
-    pub(super) plain: bool,
-    pub(super) hash: u64,
-}
 
 /// What happens to the output, in this order.
 pub(super) enum Step {

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::WriteError;
+use super::block::Buffer;
 use super::digest::{Digest, Keys};
-use super::pipeline::{Buffer, Pipeline};
+use super::pipeline::Pipeline;
 
 /// Number of a fragment, and where in it.
 pub(super) type Place = (u32, u32);

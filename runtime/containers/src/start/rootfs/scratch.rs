@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use crate::HostSide;
 use crate::record::scratch::{ScratchLayer, sweep_layers};
 use crate::start::rootfs::layers::takes_layer;
+use crate::start::rootfs::server::NO_ATTRIBUTES;
 
 /// Bytes of an image that is unpacked into memory rather than be limited.
 const SMALL: u64 = 64 << 20;
@@ -61,10 +62,6 @@ impl Changes {
         Changes::InMemory
     }
 }
-
-/// What is wrong with memory.
-pub(in crate::start) const NO_ATTRIBUTES: &str =
-    "tmpfs has no user attributes before Linux 6.6, which changes of directories need";
 
 /// All files in memory are on the same kind of file system.
 fn keeps_attributes(memory: &File) -> bool {

@@ -50,6 +50,10 @@ pub(in crate::start) enum Reader {
     Program(PathBuf),
 }
 
+/// What memory lacks as a place for changes.
+pub(in crate::start) const NO_ATTRIBUTES: &str =
+    "tmpfs has no user attributes before Linux 6.6, which changes of directories need";
+
 /// Why FUSE cannot be used here; the image may still be extracted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unavailable {
@@ -66,7 +70,7 @@ pub(crate) enum Unavailable {
     Device(io::Error),
     #[error("the kernel has no overlay for us ({0})")]
     NoOverlay(nix::Error),
-    #[error("{}", crate::start::rootfs::scratch::NO_ATTRIBUTES)]
+    #[error("{}", NO_ATTRIBUTES)]
     NoLayer,
 }
 
