@@ -39,10 +39,12 @@ pub enum ContainerError {
         path: PathBuf,
     },
     /// The name is taken.
-    #[error("File already exists: {}", path.display())]
+    #[error("File already exists: {}{}", path.display(), shared_by_nodes(node.as_deref()))]
     Exists {
         /// Where it is.
         path: PathBuf,
+        /// The other node that it was made on.
+        node: Option<String>,
     },
     /// The image cannot be used.
     #[error(transparent)]
@@ -89,4 +91,14 @@ pub enum ContainerError {
         /// What unsquashfs said.
         problem: String,
     },
+}
+
+/// What to do about containers of other nodes at the place of this one's.
+fn shared_by_nodes(node: Option<&str>) -> String {
+    node.map_or_else(String::new, |node| {
+        format!(
+            " (made on {node}, which has the same place for containers: set ENROOT_DATA_PATH, or data in [paths] of pyxis.toml, to one \
+             that each node has for itself)"
+        )
+    })
 }

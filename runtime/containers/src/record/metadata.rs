@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use linux::file_error::FileError;
+use nix::unistd::gethostname;
 use serde::{Deserialize, Serialize};
 
 use super::error::ContainerError;
@@ -34,6 +35,23 @@ pub struct Metadata {
     /// any more. Containers made before there was one have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     image_tables: Option<String>,
+    /// Where it was made: nodes may share the place for containers, by mistake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+}
+
+/// The name of this node.
+fn own_node() -> Option<String> {
+    gethostname().ok()?.into_string().ok()
+}
+
+impl ContainerError {
+    /// There is a container at `path` already, of this node or another one.
+    pub fn exists(path: PathBuf) -> ContainerError {
+        let made = Metadata::read(&path).ok().flatten();
+        let node = made.and_then(|made| made.node).filter(|node| Some(node) != own_node().as_ref());
+        ContainerError::Exists { path, node }
+    }
 }
 
 impl Metadata {
@@ -51,6 +69,7 @@ impl Metadata {
             image_mtime: image.mtime(),
             image_mtime_nsec: image.mtime_nsec(),
             image_tables: tables,
+            node: own_node(),
         })
     }
 

@@ -57,7 +57,7 @@ impl DataPath {
         let hold = Hold::begin().map_err(|error| FileError::new("create", &place, error))?;
         if place.symlink_metadata().is_ok() && !force {
             unfinished.discard();
-            return Err(ContainerError::Exists { path: place });
+            return Err(ContainerError::exists(place));
         }
         let made = unfinished.fill(&file, image, &hold, host).and_then(|rootfs| {
             // Read now: somebody may remove the container as soon as it is there.
@@ -237,7 +237,7 @@ fn publish(data: &Path, rootfs: &Path, place: &Path, force: bool) -> Result<(), 
         match renameat2(AT_FDCWD, rootfs, AT_FDCWD, place, RenameFlags::RENAME_NOREPLACE) {
             Ok(()) => return Ok(()),
             Err(Errno::EEXIST) if force => to_trash(data, place)?,
-            Err(Errno::EEXIST) => return Err(ContainerError::Exists { path: place.to_owned() }),
+            Err(Errno::EEXIST) => return Err(ContainerError::exists(place.to_owned())),
             // NFS and others know no flags; a container is never empty, so rename(2) refuses too.
             Err(Errno::EINVAL | Errno::ENOSYS) => match fs::rename(rootfs, place) {
                 Ok(()) => return Ok(()),
@@ -245,7 +245,7 @@ fn publish(data: &Path, rootfs: &Path, place: &Path, force: bool) -> Result<(), 
                     to_trash(data, place).map_err(|_| FileError::new("replace", place, error))?;
                 }
                 Err(_) if place.is_dir() => {
-                    return Err(ContainerError::Exists { path: place.to_owned() });
+                    return Err(ContainerError::exists(place.to_owned()));
                 }
                 Err(error) => return Err(FileError::new("create", place, error).into()),
             },

@@ -38,7 +38,7 @@ impl LoadArgs {
         // Known before anything is fetched.
         let place = data.place(&name);
         if !force && place.symlink_metadata().is_ok() {
-            return Err(ContainerError::Exists { path: place }.into());
+            return Err(ContainerError::exists(place).into());
         }
         let importer = importer(settings, self.arch.as_deref(), progress::for_stderr())?;
         let image = importer.pull(&uri, settings.pull_policy)?;

@@ -199,6 +199,31 @@ fn an_image_changed_in_place_is_noticed() {
     place.ok(&["remove", "-f", "c"]);
 }
 
+/// A home that all nodes share is the usual place of mistake.
+#[test]
+fn a_name_that_another_node_has_taken_says_which_setting_is_to_change() {
+    let place = place();
+    let description = place.path("data/c/container.toml");
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let own = place.run(&["create", "-n", "c", "image.sqsh"]).fails(1);
+    assert!(own.trim_end().ends_with("data/c"), "{own}");
+    let text = fs::read_to_string(&description).unwrap();
+    let line = text.lines().find(|line| line.starts_with("node = ")).unwrap();
+    fs::write(&description, text.replace(line, "node = \"n77\"")).unwrap();
+    for again in [&["create", "-n", "c", "image.sqsh"][..], &["load", "-n", "c", "docker://x"]] {
+        let others = place.run(again).fails(1);
+        assert!(
+            others.contains("made on n77") && others.contains("set ENROOT_DATA_PATH"),
+            "{others}"
+        );
+    }
+    // One that says nothing of its node, as those of before, is as any other.
+    fs::write(&description, text.replace(line, "")).unwrap();
+    let none = place.run(&["create", "-n", "c", "image.sqsh"]).fails(1);
+    assert!(none.trim_end().ends_with("data/c"), "{none}");
+    place.ok(&["remove", "-f", "c"]);
+}
+
 /// Scratch file systems purge what nobody touches; store, import and containers are links to one
 /// file.
 #[test]
