@@ -77,6 +77,16 @@ pub struct Index {
     pub bytes: u64,
     /// What its memory was charged with.
     pub(super) memory: u64,
+    /// What passing over the layer costs, whatever of it matters.
+    passing: Passing,
+}
+
+/// A layer that is read to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Passing {
+    /// Bytes, as they are decompressed, and of holes.
+    bytes: u64,
+    entries: u64,
 }
 
 impl Index {
@@ -89,7 +99,7 @@ impl Index {
         meter: &Meter,
         how: Interpretation,
     ) -> Result<Index, LayerError> {
-        let mut reader = Reader::new(Counted { input: archive, meter, refused: None });
+        let mut reader = Reader::new(Counted { input: archive, meter, count: 0, refused: None });
         let mut index = Index::default();
         let mut ordinal = 0u32;
         loop {
@@ -105,7 +115,10 @@ impl Index {
             index.bytes = index.bytes.saturating_add(header.size);
             meter.charge(Quantity::Entries, 1)?;
             // Its bytes are counted as they come, its holes are not.
-            meter.charge(Quantity::Bytes, header.size.saturating_sub(reader.stored()))?;
+            let holes = header.size.saturating_sub(reader.stored());
+            meter.charge(Quantity::Bytes, holes)?;
+            index.passing.bytes = index.passing.bytes.saturating_add(holes);
+            index.passing.entries += 1;
             if let Some(entry) = entry(&header, ordinal, how, meter.limits())? {
                 index.charge(&entry, meter)?;
                 // Those of files are passed on only; whoever writes the image has them in memory.
@@ -120,6 +133,7 @@ impl Index {
                 .ok_or(LayerError::Limit { limit: u32::MAX.into(), what: "entries" })?;
         }
         index.entries.shrink_to_fit();
+        index.passing.bytes = index.passing.bytes.saturating_add(reader.into_inner().count);
         Ok(index)
     }
 
@@ -130,8 +144,8 @@ impl Index {
     /// [`LayerError::Limit`].
     pub fn again(&self, meter: &Meter) -> Result<Index, LayerError> {
         meter.charge(Quantity::Memory, self.memory)?;
-        meter.charge(Quantity::Bytes, self.bytes)?;
-        meter.charge(Quantity::Entries, self.entries.len() as u64)?;
+        meter.charge(Quantity::Bytes, self.passing.bytes)?;
+        meter.charge(Quantity::Entries, self.passing.entries)?;
         Ok(self.clone())
     }
 
@@ -215,12 +229,14 @@ fn fits(path: &[u8]) -> Result<(), LayerError> {
 struct Counted<'a, R> {
     input: R,
     meter: &'a Meter,
+    count: u64,
     refused: Option<LayerError>,
 }
 
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
+        self.count += count as u64;
         let charged = self.meter.charge(Quantity::Bytes, count as u64);
         if let Err(refused) = charged.and_then(|()| self.meter.check_time()) {
             self.refused = Some(refused);
@@ -340,4 +356,48 @@ pub(super) fn kept(xattrs: &[Xattr], path: &[u8]) -> Result<Vec<Xattr>, LayerErr
         }
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::Allowance;
+
+    fn entry(kind: u8, name: &[u8], content: &[u8]) -> Vec<u8> {
+        let mut block = [0u8; 512];
+        block[..name.len()].copy_from_slice(name);
+        block[100..107].copy_from_slice(b"0000755");
+        block[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+        block[148..156].fill(b' ');
+        block[156] = kind;
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        let mut out = [&block[..], content].concat();
+        out.resize(out.len().next_multiple_of(512), 0);
+        out
+    }
+
+    /// Comments, devices and whiteouts are read again as well.
+    #[test]
+    fn a_layer_that_an_image_has_twice_costs_all_of_it_twice() {
+        let mut archive = entry(b'g', b"pax", &vec![b'c'; 500_000]);
+        (0..300).for_each(|_| archive.extend(entry(b'5', b".wh..wh.aufs", b"")));
+        archive.extend(entry(b'0', b"file", b"text"));
+        let limits = |bytes, entries| Limits {
+            bytes: Allowance::of(bytes),
+            entries: Allowance::of(entries),
+            ..Limits::for_others()
+        };
+        for (limits, twice) in [
+            (limits(2_000_000, 1000), true),
+            (limits(1_000_000, 1000), false),
+            (limits(2_000_000, 500), false),
+        ] {
+            let meter = Meter::new(limits);
+            let index = Index::read(archive.as_slice(), &meter, Interpretation::Layer).unwrap();
+            let again = index.again(&meter);
+            assert_eq!(again.is_ok(), twice, "{again:?}");
+            assert!(again.is_ok_and(|again| again == index) || !twice);
+        }
+    }
 }
