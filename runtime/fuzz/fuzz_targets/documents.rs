@@ -12,7 +12,10 @@ fuzz_target!(|bytes: &[u8]| {
             for descriptor in image.layers.iter().chain([&image.config]) {
                 // Part of a path in the store.
                 let hex = descriptor.digest.hex();
-                assert!([64, 128].contains(&hex.len()) && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                assert!(
+                    [64, 128].contains(&hex.len())
+                        && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+                );
             }
         }
         Ok(Manifest::Index(manifests)) => {

@@ -1,6 +1,10 @@
 //! What an image of up to three layers costs: memory and work are linear in its compressed bytes,
 //! whatever is in it. Bytes are taken as an archive, compressed or not, or as a program that writes
 //! archives, so that expensive ones are found without spelling out their headers.
+//!
+//! Programs write little, so that many can be tried. Of a process's runs the first and then one in
+//! [`LARGE_EVERY`] has them write so much that what is not linear shows: a file that failed fails again
+//! when it is run alone.
 #![no_main]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -44,8 +48,24 @@ static ALLOCATOR: Counting = Counting;
 
 /// What the broker has for an image beside its process.
 const MEMORY: (u64, u64) = (48 << 20, 8);
-/// Of all threads, with the sanitizer's share.
+/// Microseconds of all threads, with the sanitizer's share: for any image, and for each byte.
 const PROCESSOR: (u64, u64) = (8_000_000, 2_000);
+/// The same for what is counted, which has limits itself: for any image, for each entry, and for each KiB of contents,
+/// names and attributes and each 64 names that are looked up.
+const COUNTED: (u64, u64, u64) = (500_000, 15, 40);
+
+/// How often programs write much, and what they write then and else.
+const LARGE_EVERY: u64 = 1024;
+const LARGE: Scale = Scale { times: 7, most: 12 << 20 };
+const SMALL: Scale = Scale { times: 0, most: 24 << 10 };
+
+#[derive(Clone, Copy)]
+struct Scale {
+    /// Powers of two by which more entries are written.
+    times: u32,
+    /// Bytes of an archive.
+    most: usize,
+}
 
 struct Layer<'a>(&'a [u8]);
 
@@ -71,20 +91,28 @@ impl Write for Sunk {
 }
 
 fuzz_target!(|bytes: &[u8]| {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
     let Some((how, bytes)) = bytes.split_first() else { return };
+    let large = RUNS.fetch_add(1, Ordering::Relaxed) % LARGE_EVERY == 0;
+    let scale = if large { LARGE } else { SMALL };
     let written;
     let layers: Vec<&[u8]> = match how % 4 {
         0 => vec![bytes],
         1 => bytes.splitn(3, |byte| *byte == 0xfe).collect(),
         _ => {
-            written = bytes.splitn(3, |byte| *byte == 0xfe).map(program).collect::<Vec<_>>();
+            let programs = bytes.splitn(3, |byte| *byte == 0xfe);
+            written = programs.map(|steps| program(steps, scale)).collect::<Vec<_>>();
             written.iter().map(Vec::as_slice).collect()
         }
     };
     let size: u64 = layers.iter().map(|layer| layer.len() as u64).sum();
+    // Layers that an image has several times.
+    let order: &[usize] = if how & 4 == 0 { &[0, 1, 2] } else { &[0, 1, 0, 2, 0, 1, 0] };
+    let order: Vec<usize> = order.iter().copied().filter(|at| *at < layers.len()).collect();
     let meter = Meter::of(Limits::for_others(), size);
-    let sunk = within_limits(size, || read(&layers, &meter)).unwrap_or(0);
-    within_limits(size, || write(&layers, &Meter::of(Limits::for_others(), size)));
+    let sunk = within_limits(size, &meter, || read(&layers, &order, &meter)).unwrap_or(0);
+    let meter_of_image = Meter::of(Limits::for_others(), size);
+    within_limits(size, &meter_of_image, || write(&layers, &order, &meter_of_image));
     // What mksquashfs would be given: contents, and a header and names for each entry.
     let parts = meter.count(Quantity::Bytes)
         + 4 * meter.count(Quantity::Names)
@@ -93,8 +121,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(sunk <= parts + (1 << 20), "{sunk} bytes written for {size}");
 });
 
-/// Does something that may cost so much for so many bytes.
-fn within_limits<T>(size: u64, what: impl FnOnce() -> T) -> T {
+/// Does something that may cost so much for so many bytes, and for what the meter counts.
+fn within_limits<T>(size: u64, meter: &Meter, what: impl FnOnce() -> T) -> T {
     let (before, clock) = (NOW.load(Ordering::Relaxed), processor());
     MOST.store(before, Ordering::Relaxed);
     let done = what();
@@ -104,25 +132,35 @@ fn within_limits<T>(size: u64, what: impl FnOnce() -> T) -> T {
     assert!(memory <= allowed, "{memory} bytes of memory for {size}");
     let allowed = PROCESSOR.0 + PROCESSOR.1 * size;
     assert!(micros <= allowed, "{micros} microseconds for {size} bytes");
+    use Quantity::{Attributes, Bytes, Entries, Names, Steps};
+    let parts =
+        [Bytes, Names, Attributes].map(|quantity| meter.count(quantity)).iter().sum::<u64>();
+    let allowed = COUNTED.0
+        + COUNTED.1 * meter.count(Entries)
+        + COUNTED.2 * (parts / 1024 + meter.count(Steps) / 64);
+    assert!(micros <= allowed, "{micros} microseconds, {allowed} for what was counted");
+    if std::env::var_os("COSTS").is_some() {
+        eprintln!("{micros} of {allowed} microseconds, {memory} bytes of memory for {size}");
+    }
     done
 }
 
 /// As an archive: its size.
-fn read(layers: &[&[u8]], meter: &Meter) -> Option<u64> {
+fn read(layers: &[&[u8]], order: &[usize], meter: &Meter) -> Option<u64> {
     let mut sink = ArchiveSink::new(Sunk::default());
-    merge(layers, meter, &mut sink).ok()?;
+    merge(layers, order, meter, &mut sink).ok()?;
     Some(sink.finish().ok()?.0)
 }
 
 /// As an image, by our own writer.
-fn write(layers: &[&[u8]], meter: &Meter) -> Option<()> {
+fn write(layers: &[&[u8]], order: &[usize], meter: &Meter) -> Option<()> {
     let output = memfd_create(c"image", MFdFlags::MFD_CLOEXEC).expect("a file in memory").into();
     let mut program = Program::new("", Packing::default(), 2);
     program.save_memory();
     let squash = Squash { program, mtime: 0, one_time: false };
     let root = Meta { mode: 0o755, mtime: 0, xattrs: Vec::new() };
     let written = squash.write(&output, u64::MAX, &root, &std::env::temp_dir(), |sink| {
-        merge(layers, meter, sink)
+        merge(layers, order, meter, sink)
     });
     written.ok()
 }
@@ -146,13 +184,26 @@ impl From<SquashError> for Refused {
     }
 }
 
-fn merge(layers: &[&[u8]], meter: &Meter, sink: &mut dyn Sink) -> Result<(), Refused> {
+fn merge(
+    layers: &[&[u8]],
+    order: &[usize],
+    meter: &Meter,
+    sink: &mut dyn Sink,
+) -> Result<(), Refused> {
+    let indices = layers
+        .iter()
+        .map(|layer| Index::read(decoder(*layer)?, meter, Interpretation::Layer))
+        .collect::<Result<Vec<Index>, LayerError>>()?;
+    let mut indices: Vec<Option<Index>> = indices.into_iter().map(Some).collect();
     let mut tree = Tree::default();
-    for layer in layers {
-        let index = Index::read(decoder(*layer)?, meter, Interpretation::Layer)?;
-        tree.apply(index, meter)?;
+    for (place, at) in order.iter().enumerate() {
+        let index = match order[place + 1..].contains(at) {
+            true => indices[*at].as_ref().map(|index| index.again(meter)).transpose()?,
+            false => indices[*at].take(),
+        };
+        tree.apply(index.expect("taken at its last place"), meter)?;
     }
-    let layers: Vec<Layer> = layers.iter().map(|layer| Layer(layer)).collect();
+    let layers: Vec<Layer> = order.iter().map(|at| Layer(layers[*at])).collect();
     let sources: Vec<&dyn Source> = layers.iter().map(|layer| layer as &dyn Source).collect();
     let own = OwnFiles::default();
     let written = layers::write(&tree, &sources, &own, 0, sink, meter, &mut |_| {});
@@ -165,15 +216,15 @@ fn processor() -> Duration {
 }
 
 /// A compressed archive that a few bytes describe: each step is a kind, how often, and how long.
-fn program(steps: &[u8]) -> Vec<u8> {
+fn program(steps: &[u8], scale: Scale) -> Vec<u8> {
     let mut out = Vec::new();
     for step in steps.chunks_exact(4).take(6) {
         let [kind, times, length, seed] = [step[0], step[1], step[2], step[3]];
-        let times = 1usize << (times % 9);
+        let times = 1usize << (u32::from(times % 9) + scale.times);
         for at in 0..times {
             let number = if seed & 1 == 0 { at } else { at % 7 };
             one(&mut out, kind, number, 1 << (length % 12), seed);
-            if out.len() > 512 << 10 {
+            if out.len() > scale.most {
                 break;
             }
         }

@@ -41,22 +41,19 @@ impl Raw {
     }
 
     pub(super) fn is_zero(&self) -> bool {
-        self.0.iter().all(|byte| *byte == 0)
+        self.0 == [0; BLOCK]
     }
 
     /// Whether the checksum fits, summed as unsigned or, as some old tars did, signed bytes.
     pub(super) fn checksum_fits(&self) -> bool {
         let Some(stated) = number(&self.0[148..156]) else { return false };
-        let bytes = || {
-            self.0.iter().enumerate().map(
-                |(at, byte)| {
-                    if (148..156).contains(&at) { b' ' } else { *byte }
-                },
-            )
-        };
-        let unsigned: u64 = bytes().map(u64::from).sum();
-        let signed: i64 = bytes().map(|byte| i64::from(byte as i8)).sum();
-        stated == unsigned || i64::try_from(stated) == Ok(signed)
+        // Its own field counts as blanks.
+        let (before, after) = (&self.0[..148], &self.0[156..]);
+        let blanks = 8 * u32::from(b' ');
+        let parts = before.iter().chain(after);
+        let unsigned = parts.clone().map(|byte| u32::from(*byte)).sum::<u32>() + blanks;
+        let signed = parts.map(|byte| i32::from(*byte as i8)).sum::<i32>() + blanks as i32;
+        stated == u64::from(unsigned) || i32::try_from(stated) == Ok(signed)
     }
 }
 
