@@ -103,6 +103,11 @@ pub fn make_writable(mount: BorrowedFd<'_>) -> nix::Result<()> {
     set_attributes(mount.as_raw_fd(), c"", false, (0, libc::MOUNT_ATTR_RDONLY, 0))
 }
 
+/// From now on nobody follows a symbolic link in this mount; kernels before 5.14 cannot.
+pub fn follow_no_links(mount: BorrowedFd<'_>) -> nix::Result<()> {
+    set_attributes(mount.as_raw_fd(), c"", false, (libc::MOUNT_ATTR_NOSYMFOLLOW, 0, 0))
+}
+
 /// Makes the mount at `path`, which is in the tree, and all mounts below read-only.
 pub fn make_readonly_recursively(path: &Path) -> nix::Result<()> {
     let path = terminated(path.as_os_str().as_bytes())?;

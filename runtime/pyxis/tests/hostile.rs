@@ -3,8 +3,9 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -138,5 +139,42 @@ fn an_images_fstab_gets_nothing_of_the_host() {
         let mut allowed = place.pyxis(["start", "./asking.sqsh", "cat", "/h1/secret"]);
         let done = allowed.env(name, value).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&done.stdout), "of the host\n", "{done:?}");
+    }
+}
+
+/// A program of the container's may put a link in the place of a file that mksquashfs, which goes by
+/// paths, is about to read.
+#[test]
+fn mksquashfs_reads_nothing_of_the_host_by_a_link() {
+    let place = Place::new();
+    let secret = place.path("home/secret");
+    fs::write(&secret, "of the host").unwrap();
+    let image = place.image("image", |root| {
+        fs::write(root.join("file"), "its own").unwrap();
+        symlink(&secret, root.join("link")).unwrap();
+        symlink(place.path("home"), root.join("way")).unwrap();
+    });
+    let tools = place.path("tools");
+    fs::create_dir(&tools).unwrap();
+    let tool = tools.join("mksquashfs");
+    let script = "#!/bin/sh\ncd /; for file in file link way/secret; do cat \"$1/$file\"; echo; done >&2\nexit 1\n";
+    fs::write(&tool, script).unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    place.ok(&["create", "-n", "layered", image.to_str().unwrap()]);
+    // As enroot makes it.
+    let plain = place.path("data/plain");
+    let unpacked = Command::new("unsquashfs")
+        .args(["-quiet", "-no-progress", "-dest"])
+        .args([&plain, &image])
+        .status();
+    assert!(unpacked.unwrap().success());
+    place.give(&plain);
+    for name in ["layered", "plain"] {
+        let mut command = place.pyxis(["export", "-o", "x.sqsh", name]);
+        command.env("PATH", format!("{}:/usr/bin:/bin:/sbin:/usr/sbin", tools.display()));
+        let output = command.env("ENROOT_SQUASH_OPTIONS", "-comp gzip").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("its own"), "{name}: {said}");
+        assert!(!said.contains("of the host"), "{name}: {said}");
     }
 }

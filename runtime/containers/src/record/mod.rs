@@ -23,6 +23,7 @@ mod metadata;
 mod name;
 pub(crate) mod pinned;
 mod place;
+pub(crate) mod removal;
 pub(crate) mod running;
 pub(crate) mod scratch;
 pub(crate) mod trash;

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use super::place;
-use super::trash::{LAYER, discard_layer, remove_tree};
+use super::removal::remove_tree;
+use super::trash::{LAYER, discard_layer};
 use super::usage::is_at;
 use linux::sys::{FlockKind, flock};
 

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::error::ContainerError;
+use super::removal::{remove_tree, remove_tree_until};
 use super::running;
 use super::usage::is_at;
 use linux::file_error::FileError;
@@ -126,57 +127,6 @@ fn open_existing(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
 }
 
-/// Deletes a tree, whatever the modes of its directories are, on one file system only.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    remove_tree_until(path, None)
-}
-
-/// The same; when it takes longer, a part of the tree stays.
-fn remove_tree_until(path: &Path, end: Option<Instant>) -> io::Result<()> {
-    let stat = match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        result => result?,
-    };
-    remove_on(path, &stat, stat.dev(), end)
-}
-
-fn remove_on(
-    path: &Path,
-    stat: &fs::Metadata,
-    device: u64,
-    end: Option<Instant>,
-) -> io::Result<()> {
-    if end.is_some_and(|end| Instant::now() > end) {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    if stat.dev() != device {
-        return Err(io::Error::other("another file system is mounted there"));
-    }
-    let gone = |result: io::Result<()>| match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    };
-    if !stat.is_dir() {
-        return gone(fs::remove_file(path));
-    }
-    if stat.mode() & 0o700 != 0o700 {
-        gone(fs::set_permissions(path, Permissions::from_mode(0o700)))?;
-    }
-    match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => {
-            for entry in entries? {
-                let entry = entry?;
-                match entry.metadata() {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    stat => remove_on(&entry.path(), &stat?, device, end)?,
-                }
-            }
-        }
-    }
-    gone(fs::remove_dir(path))
-}
-
 /// Lets the owner read everything and write to all directories: some images rely on root's
 /// capabilities for that.
 pub(crate) fn make_accessible(path: &Path) -> io::Result<()> {
@@ -199,25 +149,4 @@ pub(crate) fn make_accessible(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn removes_what_modes_protect() {
-        let temp = tempfile::tempdir().unwrap();
-        let top = temp.path().join("tree");
-        fs::create_dir_all(top.join("a/b")).unwrap();
-        fs::write(top.join("a/b/file"), "x").unwrap();
-        std::os::unix::fs::symlink("/", top.join("a/link")).unwrap();
-        fs::set_permissions(top.join("a/b"), Permissions::from_mode(0o000)).unwrap();
-        fs::set_permissions(top.join("a"), Permissions::from_mode(0o000)).unwrap();
-        let past = Instant::now() - Duration::from_secs(1);
-        assert!(remove_tree_until(&top, Some(past)).is_err());
-        remove_tree(&top).unwrap();
-        assert!(!top.exists() && Path::new("/etc").exists());
-        remove_tree(&top).unwrap();
-    }
 }

@@ -16,7 +16,8 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::hold::Hold;
 use crate::HostSide;
-use crate::record::trash::{UNFINISHED, make_accessible, remove_tree, sweep, to_trash};
+use crate::record::removal::remove_tree;
+use crate::record::trash::{UNFINISHED, make_accessible, sweep, to_trash};
 use crate::record::usage::{is_at, open};
 use crate::record::{Container, ContainerError, DataPath, Metadata, Name};
 use crate::start;

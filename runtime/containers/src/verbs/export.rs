@@ -15,7 +15,7 @@ use nix::fcntl::{AT_FDCWD, FcntlArg, FdFlag, RenameFlags, fcntl, renameat2};
 
 use crate::HostSide;
 use crate::record::Container;
-use linux::phases;
+use linux::{detached, phases};
 use squashfs::mksquashfs::Mksquashfs;
 use squashfs::program::{OwnWriter, Program};
 use squashfs::write::{WriteError, Writer};
@@ -108,7 +108,11 @@ impl Export {
         let excluded = excluded(&made, &tree);
         let written = match &self.program {
             Program::Own(own) => self.write(own, merged.tree.as_fd(), &partial, &excluded),
-            Program::Mksquashfs(program) => self.squash(program, &tree, &partial, &excluded),
+            Program::Mksquashfs(program) => {
+                // It goes by paths, and programs of the container may change the tree meanwhile.
+                let _ = detached::follow_no_links(merged.tree.as_fd());
+                self.squash(program, &tree, &partial, &excluded)
+            }
         };
         let result = written.and_then(|()| publish(&partial, &output, self.force));
         if result.is_err() {
