@@ -191,6 +191,8 @@ struct Manner {
     most: usize,
     /// So many pieces are cut off half-way, without an answer.
     cuts: usize,
+    /// Every second one is, and then it has nothing of what it had taken.
+    forgets: bool,
     /// What it says to a manifest.
     refusal: Option<&'static str>,
 }
@@ -256,7 +258,7 @@ fn converse(
         let mut body = vec![0; length];
         let cut = words[0] == "PATCH" && {
             let mut cuts = cuts.lock().unwrap();
-            let cut = *cuts > 0;
+            let cut = if manner.forgets { *cuts % 2 == 1 } else { *cuts > 0 };
             *cuts = cuts.saturating_sub(1);
             cut
         };
@@ -274,7 +276,12 @@ fn converse(
                 answer("202 Accepted", place, "")?;
             }
             ("DELETE", _) => answer("204 No Content", "", "")?,
-            ("GET", _) => answer("204 No Content", &(place.to_owned() + &done(&upload)), "")?,
+            ("GET", _) => {
+                if manner.forgets {
+                    upload.clear();
+                }
+                answer("204 No Content", &(place.to_owned() + &done(&upload)), "")?;
+            }
             ("PATCH", _) => {
                 if range.unwrap_or(0) != upload.len() {
                     answer("416 Range Not Satisfiable", &done(&upload), "")?;
@@ -319,6 +326,19 @@ fn a_registry_that_takes_little_at_once_gets_pieces() {
         }
         place.assert_clean();
     }
+}
+
+/// Who takes it after sixty pieces all the same is not waited for so long.
+#[test]
+fn a_registry_that_never_gets_on_is_given_up() {
+    let mut place = Place::new();
+    place.set("ENROOT_TRANSFER_RETRIES", "1");
+    squash(&place);
+    let forgets = Manner { most: 200_000, cuts: 60, forgets: true, ..Manner::default() };
+    let registry = picky(forgets);
+    let error = place.fails(&["push", "./image.sqsh", &format!("docker://{}#a:1", registry.host)]);
+    assert!(error.contains("cannot send"), "{error}");
+    place.assert_clean();
 }
 
 #[test]

@@ -179,9 +179,8 @@ impl Client {
     ) -> Result<Pushed, RegistryError> {
         let what = &blob.digest;
         let Some(mut upload) = self.begin(blob, from)? else { return Ok(Pushed::Mounted) };
-        let mut attempt = 0;
+        let (mut attempt, mut furthest) = (0, 0);
         while upload.done < blob.size {
-            let before = upload.done;
             match self.send_piece(&mut upload, blob, tell) {
                 Ok(()) => {}
                 // More than a registry, or a proxy before it, takes at once: they may say so, or cut
@@ -198,8 +197,9 @@ impl Client {
                 }
                 Err(error) => return Err(error),
             }
-            if upload.done > before {
-                attempt = 0;
+            // Who takes back what it had does not get on.
+            if upload.done > furthest {
+                (attempt, furthest) = (0, upload.done);
             }
         }
         let separator = if upload.at.query().is_some() { '&' } else { '?' };
@@ -256,7 +256,7 @@ impl Client {
         upload.done = match end {
             // Of nothing, too, registries say so.
             None | Some(0) => 0,
-            Some(end) => end + 1,
+            Some(end) => end.saturating_add(1),
         };
         if answer.headers().contains_key(LOCATION) {
             upload.at = self.location(&upload.at, &answer, what)?;
