@@ -10,9 +10,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 
+const NO_WAY_OUT: ResolveFlag = ResolveFlag::RESOLVE_NO_MAGICLINKS;
 /// More than any such file has; an image cannot fill the node's memory with one.
 pub(super) const LARGEST: u64 = 16 << 20;
 
@@ -59,14 +60,47 @@ pub(super) fn open_path(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
+/// Makes a file, if there is none, by the way of which [`refuse_magic_links`] tells, whoever changes that
+/// meanwhile.
+pub(super) fn create(path: &Path, mode: Mode) -> io::Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(NO_WAY_OUT);
+    match openat2(AT_FDCWD, path, how) {
+        Err(Errno::ELOOP) => Err(loops()),
+        Err(Errno::ENOSYS) => Ok(nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, mode).map(drop)?),
+        opened => Ok(opened.map(drop)?),
+    }
+}
+
+/// Makes a directory likewise; that there is something is an error.
+pub(super) fn create_directory(path: &Path, mode: Mode) -> io::Result<()> {
+    let Some(name) = path.file_name() else { return Err(io::ErrorKind::AlreadyExists.into()) };
+    Ok(mkdirat(&open_path(parent(path))?, name, mode)?)
+}
+
+/// Makes a directory and what is missing above it. The new one, unless it was there.
+pub(super) fn new_directory(path: &Path, mode: Mode) -> io::Result<OwnedFd> {
+    let Some(name) = path.file_name() else { return Err(io::ErrorKind::AlreadyExists.into()) };
+    let above = match open_path(parent(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => new_directory(parent(path), mode)?,
+        opened => opened?,
+    };
+    mkdirat(&above, name, mode)?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(&above, name, flags, Mode::empty())?)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn loops() -> io::Error {
     let text = "a link there leads out of the container, by /proc, or to itself";
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 fn open(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
-    let how =
-        OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(NO_WAY_OUT);
     openat2(AT_FDCWD, path, how)
 }
 
@@ -96,6 +130,18 @@ mod tests {
         for way in ["magic", "magic/file", "magic/absent"] {
             assert!(refuse_magic_links(&top.join(way)).is_err(), "{way}");
         }
+        let all = Mode::S_IRWXU;
+        assert!(create(&top.join("magic/new"), all).is_err());
+        assert!(create_directory(&top.join("magic/new"), all).is_err());
+        assert!(new_directory(&top.join("magic/new/below"), all).is_err());
+        assert!(new_directory(&top.join("magic/new"), all).is_err());
+        assert!(top.join("new").symlink_metadata().is_err(), "made by way of a link");
+        create(&top.join("made"), all).unwrap();
+        create(&top.join("made"), all).unwrap();
+        create_directory(&top.join("new"), all).unwrap();
+        assert!(create_directory(&top.join("new"), all).is_err());
+        new_directory(&top.join("new/one/two"), all).unwrap();
+        assert!(top.join("new/one/two").is_dir() && top.join("made").is_file());
         assert!(refuse_magic_links(&top.join("absent/magic")).is_ok());
         assert!(refuse_magic_links(Path::new("/proc/self/status")).is_ok());
         assert_eq!(read(top.join("absent")).unwrap_err().kind(), io::ErrorKind::NotFound);

@@ -3,12 +3,17 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use crate::HostSide;
 
+use crate::start::files;
 use crate::start::process::identity::{Account, Identity};
 use crate::start::rootfs::tree::Tree;
 use linux::environ::Environ;
@@ -157,22 +162,30 @@ pub(in crate::start) fn add_login_defaults(
 }
 
 /// Makes the home directory that the environment names, if nothing is there. In a container that
-/// can be written to, it gets what the image has for new users.
+/// can be written to, it gets what the image has for new users. `/proc` is there by now, and programs
+/// of a container that runs may change what a path leads to at any time: all is made below what has been opened.
 pub(in crate::start) fn create_home(environ: &Environ, writable: bool) {
     let Some(home) = environ.get(OsStr::new("HOME")).map(Path::new) else { return };
-    if !home.is_absolute()
-        || crate::start::files::refuse_magic_links(home).is_err()
-        || home.exists()
-    {
+    if !home.is_absolute() || home.exists() {
         return;
     }
-    if fs::DirBuilder::new().recursive(true).mode(0o700).create(home).is_err() || !writable {
-        return;
+    let Ok(made) = files::new_directory(home, Mode::S_IRWXU) else { return };
+    if writable {
+        fill_home(&made, Path::new("/etc/skel"));
     }
-    for entry in fs::read_dir("/etc/skel").into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            let _ = fs::copy(entry.path(), home.join(entry.file_name()));
-        }
+}
+
+fn fill_home(home: &OwnedFd, skeleton: &Path) {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    for entry in fs::read_dir(skeleton).into_iter().flatten().flatten() {
+        let Ok(stat) = entry.metadata() else { continue };
+        let Some(text) = stat.is_file().then(|| files::read(entry.path()).ok()).flatten() else {
+            continue;
+        };
+        let made = openat(home, entry.file_name().as_os_str(), flags, Mode::S_IRUSR);
+        let Ok(mut file) = made.map(fs::File::from) else { continue };
+        let mode = fs::Permissions::from_mode(stat.permissions().mode() & 0o777);
+        let _ = file.write_all(&text).and_then(|()| file.set_permissions(mode));
     }
 }
 
@@ -187,6 +200,30 @@ pub(in crate::start) fn home_to_enter(environ: &Environ) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A program of a container that runs puts a link in its place meanwhile.
+    #[test]
+    fn a_new_home_is_filled_wherever_its_path_leads_by_then() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        for directory in ["skel", "skel/below", "precious"] {
+            fs::create_dir(at(directory)).unwrap();
+        }
+        fs::write(at("skel/keys"), "of the image").unwrap();
+        fs::set_permissions(at("skel/keys"), fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", at("skel/link")).unwrap();
+        fs::write(at("precious/keys"), "of the host").unwrap();
+        let made = files::new_directory(&at("a/home"), Mode::S_IRWXU).unwrap();
+        assert!(files::new_directory(&at("a/home"), Mode::S_IRWXU).is_err(), "it is there");
+        fs::rename(at("a/home"), at("a/moved")).unwrap();
+        std::os::unix::fs::symlink(at("precious"), at("a/home")).unwrap();
+        fill_home(&made, &at("skel"));
+        assert_eq!(fs::read_to_string(at("precious/keys")).unwrap(), "of the host");
+        assert_eq!(fs::read_dir(at("a/moved")).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(at("a/moved/keys")).unwrap(), "of the image");
+        let mode = fs::metadata(at("a/moved/keys")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
 
     #[test]
     fn a_shell_that_the_image_lacks_is_none() {

@@ -4,14 +4,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use hygiene::console;
 use linux::file_error::FileError;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, fchdir};
 
@@ -163,20 +162,13 @@ fn create_target(
         create_directory(parent)?;
     }
     if directory && fs::symlink_metadata(target).is_err() {
-        return fs::DirBuilder::new()
-            .mode(MOUNT_POINT)
-            .create(target)
+        return files::create_directory(target, Mode::from_bits_truncate(MOUNT_POINT))
             .map_err(|error| FileError::new("create", target, error).into());
     }
     if directory {
         return create_directory(target);
     }
-    fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(MOUNT_POINT)
-        .open(target)
-        .map(drop)
+    files::create(target, Mode::from_bits_truncate(MOUNT_POINT))
         .map_err(|error| FileError::new("create", target, error).into())
 }
 
@@ -194,7 +186,7 @@ fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         create_directory_below(parent, links)?;
     }
-    match fs::create_dir(path) {
+    match files::create_directory(path, Mode::from_bits_truncate(0o777)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && links > 0 => {
             let link = fs::read_link(path).map_err(|_| error)?;
             let parent = path.parent().unwrap_or(Path::new("/"));
