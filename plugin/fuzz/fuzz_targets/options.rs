@@ -83,7 +83,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         }
         check(&options);
     }
-    repeats.hand_on(&|_| None, &mut |_, list| {
+    repeats.hand_on(false, &|_| None, &mut |_, list| {
         assert!(list.contains(&b','), "two arguments at least");
     });
     Ok(())
