@@ -229,6 +229,12 @@ pub(crate) fn doctor(run: &mut Run<'_>) -> Done {
     run.tap("", &bats.by_root().with_own_mounts())
 }
 
+/// As remapped root, with what a distribution's mirror has.
+pub(crate) fn package_managers(run: &mut Run<'_>) -> Done {
+    run.need(&cmd(["cargo", "build", "-q", "--release", "--locked", "-p", "pyxis"]))?;
+    run.tap("", &cmd(["bats", "--tap", "tests/package-managers.bats"]).by_root())
+}
+
 pub(crate) fn nix(run: &mut Run<'_>) -> Done {
     run.tap("", &cmd(["bats", "--tap", "tests/nix/flake.bats"]))
 }

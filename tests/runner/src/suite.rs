@@ -197,6 +197,11 @@ pub(crate) static SUITES: &[Suite] = &[
             &[Check("what containers get of real drivers", &["tests/drivers"])],
         )
     },
+    // It downloads a Debian of 60 MB, and packages into it.
+    Suite {
+        only_named: true,
+        ..on_slurm("package-managers", 40, &[Compiler], &[Code(bodies::package_managers)])
+    },
     // It downloads 900 MB, the standard library for that processor.
     Suite {
         only_named: true,
