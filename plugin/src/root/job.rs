@@ -52,6 +52,11 @@ impl Job {
         self.total_tasks <= 1
     }
 
+    /// Whether all tasks are on this node, so that what one of them says is said once.
+    pub(crate) fn is_on_one_node(&self) -> bool {
+        self.total_tasks <= self.local_tasks.max(1)
+    }
+
     /// `JOBID.STEPID`, as in the names of unnamed containers.
     pub(crate) fn step_name(&self) -> String {
         format!("{}.{}", self.job_id, self.step_id)
@@ -67,6 +72,33 @@ fn is_yes(value: &CStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_on_one_node_has_all_its_tasks_there() {
+        let job = |local_tasks, total_tasks| Job {
+            user: Credentials { uid: 1, gid: 1, groups: vec![] },
+            job_id: 1,
+            step_id: StepId(0),
+            local_tasks,
+            total_tasks,
+            pinned: None,
+            privileged: false,
+        };
+        for (local, total, one, talkative) in [
+            (1, 1, true, true),
+            (8, 8, true, false),
+            (4, 8, false, false),
+            (1, 2, false, false),
+            (0, 0, true, true),
+        ] {
+            let job = job(local, total);
+            assert_eq!(
+                (job.is_on_one_node(), job.is_talkative()),
+                (one, talkative),
+                "{local}/{total}"
+            );
+        }
+    }
 
     #[test]
     fn superuser_needs_a_yes() {

@@ -110,7 +110,8 @@ impl Step {
             let environ = self.environ(spank, config, options)?;
             let patience = Patience::OfUser;
             let caller = Caller { user: &job.user, environ: &environ, patience, cgroup: None };
-            let context = Context { config, plan, caller, talkative: job.is_talkative() };
+            let (talkative, one_node) = (job.is_talkative(), job.is_on_one_node());
+            let context = Context { config, plan, caller, talkative, one_node };
             launch::launch(context, runtime, &self.shared, channels)
         })?;
         // Not before: what the container is started by has it, too.

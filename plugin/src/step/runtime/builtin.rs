@@ -71,7 +71,7 @@ pub(super) fn pull(
     let request = request.file().map_err(StepError::Process)?;
     // Between its words and our lock the garbage collector may have taken it.
     for _ in 0..3 {
-        let outcome = run_pull(command, context, &request, broker)?;
+        let outcome = run_pull(command, context, &request, broker, shown)?;
         if !outcome.success() {
             command.report(&outcome, &format!("failed to import docker image: {shown}"));
             return Err(match outcome.code() {
@@ -145,18 +145,28 @@ fn run_pull(
     context: Context<'_>,
     request: &OwnedFd,
     socket: Option<BorrowedFd<'_>>,
+    shown: &str,
 ) -> Result<Outcome, StepError> {
     let with_broker = ["pull", "--broker=3", "--request=4"].map(OsStr::new);
     let without = ["pull", "--request=3"].map(OsStr::new);
     let arguments = if socket.is_some() { &with_broker[..] } else { &without };
     let mut command = context.caller.command(&command.program, arguments, [socket, None]);
     command.request = Some(request.as_fd());
-    if !context.talkative {
+    if !context.one_node {
         return command.run_for_output();
     }
-    command.run_and_tell(|line| {
+    command.run_and_tell(teller(context.talkative, shown))
+}
+
+/// Tells how an import goes on. Of several tasks one gets the image, and says so if the others have to
+/// wait for long.
+fn teller(mut announced: bool, shown: &str) -> impl FnMut(&str) {
+    move |line| {
+        if !std::mem::replace(&mut announced, true) {
+            log::spank_log!("pyxis: importing docker image: {shown}");
+        }
         log::spank_log!("pyxis: {}", line.strip_prefix("[INFO] ").unwrap_or(line));
-    })
+    }
 }
 
 /// Opens an image and keeps the garbage collector from it; `None` if it is gone.

@@ -16,6 +16,8 @@ pub(crate) struct Context<'a> {
     pub(crate) caller: Caller<'a>,
     /// Whether somebody may be watching.
     pub(crate) talkative: bool,
+    /// Whether what is said here is said once for the whole step.
+    pub(crate) one_node: bool,
 }
 
 /// What to start.

@@ -66,7 +66,7 @@ fn with_context<T>(options: &[(Valued, &str)], run: impl FnOnce(Context<'_>) -> 
     let user = user();
     let caller =
         Caller { user: &user, environ: &environ, patience: Patience::OfUser, cgroup: None };
-    run(Context { config: &config, plan: &plan, caller, talkative: false })
+    run(Context { config: &config, plan: &plan, caller, talkative: false, one_node: true })
 }
 
 const OPTIONS: [(Valued, &str); 3] = [
@@ -124,6 +124,20 @@ fn nor_is_it_of_a_pull() {
         let bytes = noted.request();
         assert_eq!(Request::parse(&bytes).unwrap(), Request::Pull { uri, digest: None });
     }
+}
+
+#[test]
+fn who_gets_the_image_for_others_says_once_which() {
+    use spank_bindings::mock;
+    let told = |announced: bool| {
+        mock::take_lines();
+        let mut tell = teller(announced, "ubuntu");
+        ["[INFO] 5 % of 1.00 GiB", "odd"].into_iter().for_each(&mut tell);
+        mock::take_lines().into_iter().map(|(_, line)| line).collect::<Vec<_>>()
+    };
+    let which = "pyxis: importing docker image: ubuntu";
+    assert_eq!(told(false), [which, "pyxis: 5 % of 1.00 GiB", "pyxis: odd"]);
+    assert_eq!(told(true), ["pyxis: 5 % of 1.00 GiB", "pyxis: odd"]);
 }
 
 /// As the argument parser of a command without requests ends.
