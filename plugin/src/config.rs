@@ -46,6 +46,8 @@ pub struct Config {
     pub importer: Option<PathBuf>,
     /// The store that all users' images are fetched to, by the account that owns it.
     pub shared_store: Option<PathBuf>,
+    /// Whether root has the kernel mount what is in that store.
+    pub kernel_mounts: bool,
     /// Start unnamed containers from the squashfs file (the built-in runtime always does).
     pub use_squashfuse: bool,
     /// Container runtime.
@@ -66,6 +68,7 @@ impl Default for Config {
             use_enroot_load: false,
             importer: None,
             shared_store: None,
+            kernel_mounts: true,
             use_squashfuse: false,
             runtime: RuntimeChoice::default(),
             drop_env: DROPPED.into(),
@@ -129,6 +132,7 @@ impl Config {
             b"execute_entrypoint" => (Some(&mut self.execute_entrypoint), None, None),
             b"sbatch_support" => (Some(&mut self.sbatch_support), None, None),
             b"use_enroot_load" => (Some(&mut self.use_enroot_load), None, None),
+            b"kernel_mounts" => (Some(&mut self.kernel_mounts), None, None),
             b"use_squashfuse" => (Some(&mut self.use_squashfuse), None, None),
             b"runtime_path" => (None, Some(&mut self.runtime_path), None),
             b"pyxis_path" => (None, Some(&mut self.pyxis_path), None),
@@ -195,7 +199,7 @@ mod tests {
     fn every_key_is_read() {
         let config = parse(
             "runtime_path=/a execute_entrypoint=1 container_scope=job sbatch_support=no \
-             use_enroot_load=true importer=/b shared_store=/s use_squashfuse=y runtime=pyxis pyxis_path=/c/pyxis drop_env=A,B",
+             use_enroot_load=true importer=/b shared_store=/s kernel_mounts=0 use_squashfuse=y runtime=pyxis pyxis_path=/c/pyxis drop_env=A,B",
         )
         .unwrap();
         assert_eq!(
@@ -208,6 +212,7 @@ mod tests {
                 use_enroot_load: true,
                 importer: Some("/b".into()),
                 shared_store: Some("/s".into()),
+                kernel_mounts: false,
                 use_squashfuse: true,
                 runtime: RuntimeChoice::Pyxis,
                 drop_env: "A,B".into(),

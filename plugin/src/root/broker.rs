@@ -4,19 +4,24 @@
 //! slurmstepd forks a process that becomes the account and waits for the request. Most
 //! steps have none, for the image is there: nothing is executed then. It ends with the step.
 //!
+//! Another such process stays root. Asked for a digest, it executes `pyxis mount-image`, which has the kernel mount
+//! what that account has published. Of the user it takes nothing but that digest.
+//!
 //! Its memory and processors are to be those of the job that asks. So it is forked as late as
 //! slurmstepd can, when Slurm has put that into the step's cgroups (`task_g_pre_setuid`), which is before
 //! `user_init` and after the hooks that run before.
 
 use super::child::{Caller, Patience};
+use super::runtime::{find_in, own_path};
+use super::shared::{Shared, pair};
 use super::trusted_path;
 use super::user::Credentials;
 use crate::config::Config;
 use crate::step::error::in_words;
 use crate::step::image::Image;
 use nix::fcntl::{OFlag, open};
+use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::PassCred;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair};
 use nix::sys::stat::{Mode, fstat};
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
@@ -44,9 +49,13 @@ const HANDED_ON: [&str; 9] = [
 pub(crate) struct Broker {
     store: PathBuf,
     account: Credentials,
-    ours: OwnedFd,
-    theirs: OwnedFd,
+    fetcher: Way,
+    /// What root executes to mount what is there.
+    mounter: Option<(Way, PathBuf)>,
 }
+
+/// A socket, ours and the process's.
+type Way = (OwnedFd, OwnedFd);
 
 impl Broker {
     /// As root: prepares for a request, if this image may lead to one. What is wrong with the store is
@@ -66,28 +75,51 @@ impl Broker {
         }
         let account = owner(store).map_err(|problem| unused(store, &problem)).ok()?;
         // Made here, for with `contain_spank` the hook that forks has descriptors of its own.
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-                // The kernel notes with each message who sent it, from the first one on: the broker
-                // takes on the limits of that process.
-                .and_then(|pair| setsockopt(&pair.1, PassCred, &true).map(|()| pair))
-                .map_err(|errno| unused(store, &in_words(errno)))
-                .ok()?;
-        Some(Broker { store: store.to_owned(), account, ours, theirs })
+        let fetcher = way().map_err(|errno| unused(store, &in_words(errno))).ok()?;
+        let program = if config.kernel_mounts { own_program(config) } else { None };
+        let mounter = program.and_then(|program| Some((way().ok()?, program)));
+        Some(Broker { store: store.to_owned(), account, fetcher, mounter })
     }
 
-    /// In `user_init`: forks the process. The way to it.
-    pub(crate) fn start(self, program: &Path) -> Option<OwnedFd> {
-        let store = &self.store;
-        let environ = environ(store);
-        let patience = Patience::OfUser;
-        let caller = Caller { user: &self.account, environ: &environ, patience, cgroup: None };
-        let given = [Some(self.theirs.as_fd()), None];
-        let arguments = ["broker".as_ref()];
-        let command = caller.command(program, &arguments, given);
-        command.spawn_on_demand().map_err(|error| unused(store, &error.to_string())).ok()?;
-        Some(self.ours)
+    /// In `user_init`: forks the processes. The ways to them.
+    pub(crate) fn start(self, program: &Path, shared: &mut Shared) {
+        let Broker { store, account, fetcher, mounter } = self;
+        shared.broker = wait(&store, &account, &environ(&store), (program, "broker"), fetcher);
+        shared.mounter = mounter.and_then(|(way, program)| {
+            wait(&store, &Credentials::ROOT, &[], (&program, "mount-image"), way)
+        });
     }
+}
+
+/// Forks the process behind that way.
+#[inline(never)]
+fn wait(
+    store: &Path,
+    user: &Credentials,
+    environ: &[CString],
+    (program, verb): (&Path, &str),
+    (ours, theirs): Way,
+) -> Option<OwnedFd> {
+    let caller = Caller { user, environ, patience: Patience::OfUser, cgroup: None };
+    let words = [verb.as_ref(), store.as_os_str()];
+    // The account's process knows from its environment where the store is.
+    let words = if environ.is_empty() { &words[..] } else { &words[..1] };
+    let command = caller.command(program, words, [Some(theirs.as_fd()), None]);
+    let forked = command.spawn_on_demand();
+    forked.map_err(|error| unused(store, &error.to_string())).ok().map(|()| ours)
+}
+
+/// The kernel notes with each message who sent it, from the first one on: the broker takes on the limits of that
+/// process, and root mounts for that user.
+#[inline(never)]
+fn way() -> nix::Result<Way> {
+    pair().and_then(|pair| setsockopt(&pair.1, PassCred, &true).map(|()| pair))
+}
+
+/// The `pyxis` command, if root can execute it: nobody else could have put anything in its place.
+fn own_program(config: &Config) -> Option<PathBuf> {
+    let program = find_in(&own_path(), &config.pyxis_path)?;
+    (program.is_absolute() && trusted_path::check(&program, 0).is_ok()).then_some(program)
 }
 
 fn unused(store: &Path, problem: &str) {
@@ -144,6 +176,39 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    /// It is root who executes it.
+    #[test]
+    #[ignore = "needs root: an ordinary user can give nothing to another"]
+    fn a_command_that_others_could_have_put_there_is_not_roots_to_execute() {
+        // Not below /tmp, where a file of root's would do.
+        let base = PathBuf::from(format!("/run/pyxis-command-{}", std::process::id()));
+        fs::create_dir(&base).unwrap();
+        let program = base.join("pyxis");
+        fs::write(&program, "").unwrap();
+        let config = Config { pyxis_path: program.clone(), ..Config::default() };
+        let believed = |mode: u32, owner: u32, of_directory: u32| {
+            chown(&program, Some(owner), Some(owner)).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
+            fs::set_permissions(&base, fs::Permissions::from_mode(of_directory)).unwrap();
+            own_program(&config).is_some()
+        };
+        assert!(believed(0o755, 0, 0o755));
+        for (mode, owner, of_directory) in
+            [(0o755, 4242, 0o755), (0o775, 0, 0o755), (0o757, 0, 0o755), (0o755, 0, 0o777)]
+        {
+            assert!(!believed(mode, owner, of_directory), "{mode:o} {owner} {of_directory:o}");
+        }
+        assert!(believed(0o755, 0, 0o755));
+        // By a link of somebody else's.
+        let link = base.join("link");
+        symlink(&program, &link).unwrap();
+        let by_link = Config { pyxis_path: link.clone(), ..Config::default() };
+        assert!(own_program(&by_link).is_some());
+        std::os::unix::fs::lchown(&link, Some(4242), Some(4242)).unwrap();
+        assert!(own_program(&by_link).is_none());
+        fs::remove_dir_all(base).unwrap();
+    }
 
     /// A directory of everybody's, in which the store has not been made yet.
     #[test]

@@ -23,12 +23,13 @@ impl Runtime {
     /// The runtime that the configuration chooses on this node, where programs are looked for in
     /// `path`. Where there is enroot, `caller` asks whether the built-in one can take its place.
     pub(crate) fn choose(config: &Config, path: &OsStr, caller: Caller<'_>) -> Runtime {
+        let enroot = Path::new("enroot");
         let enroot = match config.runtime {
             RuntimeChoice::Pyxis => None,
-            RuntimeChoice::Auto => find_in(path, "enroot")
+            RuntimeChoice::Auto => find_in(path, enroot)
                 .filter(|enroot| !is_builtin(enroot, config, path) && !fits(config, caller)),
             // By name: the attempt to run it says what is wrong.
-            RuntimeChoice::Enroot => Some(find_in(path, "enroot").unwrap_or("enroot".into())),
+            RuntimeChoice::Enroot => Some(find_in(path, enroot).unwrap_or(enroot.into())),
         };
         match enroot {
             Some(program) => Runtime::Enroot(RuntimeCommand { name: "enroot", program }),
@@ -160,10 +161,7 @@ pub(crate) fn remove_partial(caller: Caller<'_>, file: &Path, pid: u32) {
 /// choose, and the question would take longer than a start.
 fn is_builtin(enroot: &Path, config: &Config, path: &OsStr) -> bool {
     let file = |program: &Path| stat(program).ok().map(|status| (status.st_dev, status.st_ino));
-    let pyxis = match config.pyxis_path.is_absolute() {
-        true => file(&config.pyxis_path),
-        false => config.pyxis_path.to_str().and_then(|name| file(&find_in(path, name)?)),
-    };
+    let pyxis = find_in(path, &config.pyxis_path).and_then(|program| file(&program));
     pyxis.is_some() && file(enroot) == pyxis
 }
 
@@ -179,7 +177,8 @@ fn fits(config: &Config, caller: Caller<'_>) -> bool {
     false
 }
 
-fn find_in(path: &OsStr, program: &str) -> Option<PathBuf> {
+/// A program in `path`, or where it is.
+pub(super) fn find_in(path: &OsStr, program: &Path) -> Option<PathBuf> {
     std::env::split_paths(path)
         .map(|directory| directory.join(program))
         .find(|file| nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok())

@@ -45,6 +45,8 @@ pub(crate) struct Channels<'a> {
     /// The keeper's end of the step socket. The farewell comes from here when the step ends; if it closes without
     /// one, slurmstepd is dead.
     pub(crate) step_socket: BorrowedFd<'a>,
+    /// Where to ask for the image's mount.
+    pub(crate) mounter: Option<BorrowedFd<'a>>,
 }
 
 /// What the tasks of a step share.
@@ -59,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) keeper_end: OwnedFd,
     /// The way to the shared image store.
     pub(crate) broker: Option<OwnedFd>,
+    /// The way to who has the kernel mount what is there.
+    pub(crate) mounter: Option<OwnedFd>,
 }
 
 impl Shared {
@@ -70,7 +74,7 @@ impl Shared {
         shutdown(step_socket.as_raw_fd(), Shutdown::Read).map_err(failed)?;
         let state = File::from(state);
         state.write_all_at(&[FRESH; 16], 0).map_err(StepError::Shared)?;
-        Ok(Shared { state, sender, queue, step_socket, keeper_end, broker: None })
+        Ok(Shared { state, sender, queue, step_socket, keeper_end, broker: None, mounter: None })
     }
 
     /// Whether an image was being got.

@@ -16,7 +16,7 @@ const MOUNTS: usize = 1 << 20;
 
 /// Refuses a path that others than root and `owner` could make lead elsewhere: each directory on the
 /// way belongs to them and is writable by its owner alone, or keeps the entries of others (sticky),
-/// and each symbolic link belongs to them. What is `owner`'s is nowhere where anybody could have made
+/// each symbolic link belongs to them, and so does a file at its end. What is `owner`'s is nowhere where anybody could have made
 /// it: there a sticky directory is not enough.
 pub(crate) fn check(path: &Path, owner: u32) -> Result<(), Fault> {
     let mut rest = path.to_owned();
@@ -33,9 +33,10 @@ pub(crate) fn check(path: &Path, owner: u32) -> Result<(), Fault> {
         }
         let stat = look(&entry)?.1;
         let kind = stat.st_mode & SFlag::S_IFMT.bits();
-        let loose = kind == SFlag::S_IFDIR.bits()
-            && stat.st_mode & 0o022 != 0
-            && stat.st_mode & Mode::S_ISVTX.bits() == 0;
+        let is_directory = kind == SFlag::S_IFDIR.bits();
+        let keeps = kind == SFlag::S_IFLNK.bits()
+            || is_directory && stat.st_mode & Mode::S_ISVTX.bits() != 0;
+        let loose = stat.st_mode & 0o022 != 0 && !keeps;
         let trusted = [0, geteuid().as_raw()].contains(&stat.st_uid);
         let anybodys = !trusted && (stat.st_uid != owner || look(&at)?.1.st_mode & 0o022 != 0);
         if anybodys || loose {

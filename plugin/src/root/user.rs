@@ -13,6 +13,10 @@ pub(crate) struct Credentials {
     pub(crate) groups: Vec<u32>,
 }
 
+impl Credentials {
+    pub(crate) const ROOT: Credentials = Credentials { uid: 0, gid: 0, groups: Vec::new() };
+}
+
 /// Where the user database says that the user is at home: in a job without HOME, and in the epilog.
 pub(crate) fn home_of(uid: u32) -> Option<OsString> {
     let mut texts = vec![0; 16 << 10];

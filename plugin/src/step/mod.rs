@@ -80,7 +80,7 @@ impl Step {
         let runtime = Runtime::choose(config, &own_path(), caller);
         log::verbose!("pyxis: container runtime: {}", runtime.command().name);
         if let Some(broker) = self.broker.take().filter(|_| runtime.has_store()) {
-            self.shared.broker = broker.start(&runtime.command().program);
+            broker.start(&runtime.command().program, &mut self.shared);
         }
         self.planned = Some(Planned {
             configuration_file: runtime.configuration_file(&plan),

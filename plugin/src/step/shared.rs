@@ -52,7 +52,9 @@ impl Shared {
         start: impl FnOnce(Channels<'_>) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         let (socket, own) = pair().map_err(|errno| StepError::Shared(errno.into()))?;
-        start(Channels { socket: socket.as_fd(), step_socket: self.keeper_end.as_fd() })?;
+        let (mounter, step_socket) =
+            (self.mounter.as_ref().map(AsFd::as_fd), self.keeper_end.as_fd());
+        start(Channels { socket: socket.as_fd(), step_socket, mounter })?;
         let message = Handover::dequeue(own.as_fd()).map_err(StepError::Odd)?;
         let message = message.ok_or(StepError::NoContainer)?;
         if !matches!(Handover::dequeue(own.as_fd()), Ok(None)) {

@@ -8,6 +8,7 @@ pub mod devices;
 pub mod fstab;
 mod hint;
 mod host_side;
+pub mod kernel_mount;
 pub mod launch;
 pub mod record;
 pub mod start;

@@ -66,6 +66,11 @@ impl Squash {
         self.program.save_memory();
     }
 
+    /// Whether our own writer is what writes.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.program, Program::Own(_))
+    }
+
     /// Whether mksquashfs can be run at all, if it is wanted.
     ///
     /// # Errors

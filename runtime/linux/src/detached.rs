@@ -98,6 +98,13 @@ impl Change {
     }
 }
 
+/// Shows the files of a mount that is in no tree as those of others: as the user namespace maps them, which
+/// is not kept.
+pub fn map_owners(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> nix::Result<()> {
+    let users = users.as_raw_fd() as u64;
+    change_attributes(mount.as_raw_fd(), c"", false, (libc::MOUNT_ATTR_IDMAP, 0, 0), users)
+}
+
 /// Takes read-only off a mount.
 pub fn make_writable(mount: BorrowedFd<'_>) -> nix::Result<()> {
     set_attributes(mount.as_raw_fd(), c"", false, (0, libc::MOUNT_ATTR_RDONLY, 0))
@@ -119,9 +126,19 @@ fn set_attributes(
     fd: i32,
     path: &CStr,
     recursive: bool,
-    (attr_set, attr_clr, propagation): (u64, u64, u64),
+    changes: (u64, u64, u64),
 ) -> nix::Result<()> {
-    let attributes = libc::mount_attr { attr_set, attr_clr, propagation, userns_fd: 0 };
+    change_attributes(fd, path, recursive, changes, 0)
+}
+
+fn change_attributes(
+    fd: i32,
+    path: &CStr,
+    recursive: bool,
+    (attr_set, attr_clr, propagation): (u64, u64, u64),
+    userns_fd: u64,
+) -> nix::Result<()> {
+    let attributes = libc::mount_attr { attr_set, attr_clr, propagation, userns_fd };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is NUL-terminated, the structure lives through the call and its size is
     // given.

@@ -9,6 +9,7 @@ pub mod detached;
 pub mod environ;
 pub mod file_error;
 pub mod home;
+pub mod loop_device;
 pub mod phases;
 pub mod processes;
 pub mod sys;

@@ -35,6 +35,10 @@ fn run() -> Exit {
     if cli::called_as("enroot-mount") {
         return cli::mount::run();
     }
+    // It is root who runs it: nothing is read that would steer it.
+    if cli::mount_image::is_asked_for() {
+        return cli::mount_image::run();
+    }
     // Images and layers are written by this process.
     linux::sys::survive_file_size_limit();
     let as_enroot = cli::as_enroot();

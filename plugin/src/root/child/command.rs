@@ -41,7 +41,7 @@ impl<'a> Caller<'a> {
             program.display(),
             Path::new(&arguments.join(OsStr::new(" "))).display()
         );
-        Command { program, arguments, given, request: None, caller: self }
+        Command { program, arguments, given, request: None, mounter: None, caller: self }
     }
 }
 
@@ -54,6 +54,8 @@ pub(crate) struct Command<'a> {
     pub(crate) given: [Option<BorrowedFd<'a>>; 2],
     /// What it is asked for, where that is not for everybody to read: inherited after those given.
     pub(crate) request: Option<BorrowedFd<'a>>,
+    /// Who has the kernel mount images: inherited after all others.
+    pub(crate) mounter: Option<BorrowedFd<'a>>,
     pub(crate) caller: Caller<'a>,
 }
 

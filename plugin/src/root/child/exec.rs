@@ -70,9 +70,9 @@ impl Command<'_> {
             arguments.push(c_string(argument)?);
         }
         let (arguments, environ) = (pointers(&arguments), pointers(self.caller.environ));
-        let mut given = [-1; 3];
-        for (place, fd) in given.iter_mut().zip(self.given.iter().chain([&self.request]).flatten())
-        {
+        let mut given = [-1; 4];
+        let last = [&self.request, &self.mounter];
+        for (place, fd) in given.iter_mut().zip(self.given.iter().chain(last).flatten()) {
             *place = fd.as_raw_fd();
         }
         fork(&Exec {
@@ -108,7 +108,7 @@ struct Exec<'a> {
     environ: &'a [*const c_char],
     user: &'a Credentials,
     /// From the first on; -1 where there is none.
-    given: [RawFd; 3],
+    given: [RawFd; 4],
     output: RawFd,
     log: RawFd,
     cgroup: RawFd,
@@ -169,9 +169,9 @@ impl Exec<'_> {
     /// # Safety
     /// As [`Exec::run`].
     unsafe fn redirect(&self) -> bool {
-        // SAFETY: the descriptors are open; those moved out of the way leave 0 to 5 free.
+        // SAFETY: the descriptors are open; those moved out of the way leave 0 to 6 free.
         unsafe {
-            let above = |fd: c_int| libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, GIVEN + 3);
+            let above = |fd: c_int| libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, GIVEN + 4);
             let (given, output, log) = (self.given.map(above), above(self.output), above(self.log));
             let null = above(libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY));
             if self.cgroup >= 0 {

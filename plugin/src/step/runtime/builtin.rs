@@ -109,10 +109,11 @@ fn hand_over(
     let request = Request::Start(request(context, target, joining));
     let request = request.file().map_err(StepError::Process)?;
     log::verbose!("pyxis: asking for {} {joining:?}", target.argument().display());
-    let arguments = ["start", "--handover=3", "--lease=4", "--request=5"].map(OsStr::new);
+    let arguments = ["start", "--handover=3", "--lease=4", "--request=5", "--lender=6"];
+    let arguments = &arguments.map(OsStr::new)[..4 + usize::from(channels.mounter.is_some())];
     let given = [Some(channels.socket), Some(channels.step_socket)];
-    let mut command = context.caller.command(&command.program, &arguments, given);
-    command.request = Some(request.as_fd());
+    let mut command = context.caller.command(&command.program, arguments, given);
+    (command.request, command.mounter) = (Some(request.as_fd()), channels.mounter);
     let outcome = command.run()?;
     let resumed = match outcome.code() {
         Some(0) => Resumed::Started,

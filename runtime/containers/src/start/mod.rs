@@ -51,6 +51,7 @@ pub use environment::site::{Site, SiteFile, Standard};
 pub use error::StartError;
 pub use mounts::enroot_mount::enroot_mount;
 pub use plan::{Namespaces, Plan, Root};
+pub(crate) use process::child::exit_now;
 pub(crate) use process::supervise::supervise;
 pub(crate) use rootfs::layers::can_layer;
 pub(crate) use rootfs::merged::merged;
@@ -89,13 +90,19 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let image_path = source.image_path().map(Path::to_owned);
     let of_sif = source.is_sif(&plan.root);
     let damaged = |error: StartError| error.of_image(image_path.as_deref());
+    // Root answers while this process prepares.
+    let asked = plan.lender.zip(image_path.as_deref()).and_then(|(lender, path)| lender.ask(path));
     let log = helper_log()?;
-    let source = source.prepare(&identity, plan.writable, &plan.host, &log)?;
+    let mut source = source.prepare(&identity, plan.writable, &plan.host, &log)?;
     let data_images = DataImages::open(&plan, &identity, &log)?;
     // This process looks into the image itself. The server is forked from it, and has unpacked
     // already what it will be asked for first.
     let image = source.readable_image();
     let probe = image.map(|image| ImageProbe::of(Tree::Image(image), &plan.host, of_sif));
+
+    if let Some(asked) = asked {
+        source.take_kernel_mount(asked);
+    }
 
     phases::begin("namespaces");
     // Fork the helpers: they stay in the namespaces that this process leaves next.

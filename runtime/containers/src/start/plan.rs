@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::HostSide;
 use crate::devices::Wanted;
 use crate::fstab::Entry;
+use crate::kernel_mount::Lender;
 use crate::record;
 use crate::start::environment::site::Site;
 
@@ -77,4 +78,6 @@ pub struct Plan {
     pub host: HostSide,
     /// A configuration script: bash with functions `environ`, `mounts`, `hooks` and `rc`.
     pub conf: Option<PathBuf>,
+    /// Who may have the kernel mount the image.
+    pub lender: Option<Lender>,
 }

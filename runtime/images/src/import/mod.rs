@@ -302,6 +302,7 @@ impl Importer {
             layers: resolved.image.layers.iter().map(|layer| layer.digest.clone()).collect(),
             private: resolved.origin.used_credentials(),
             created: created.map_or(0, |time| time.as_secs()),
+            writer: self.squash.is_own().then(|| Record::OWN_WRITER.to_owned()),
         })
     }
 

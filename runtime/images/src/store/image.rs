@@ -30,6 +30,14 @@ pub struct Record {
     pub private: bool,
     /// When it was made: seconds since the epoch.
     pub created: u64,
+    /// What has written the squashfs file: [`Record::OWN_WRITER`], or nothing that root's kernel is to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
+}
+
+impl Record {
+    /// Our own writer.
+    pub const OWN_WRITER: &str = "pyxis";
 }
 
 /// An image in a store, opened.

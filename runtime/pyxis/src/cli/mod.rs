@@ -16,6 +16,7 @@ pub(crate) mod import;
 pub(crate) mod list;
 pub(crate) mod load;
 pub(crate) mod mount;
+pub(crate) mod mount_image;
 pub(crate) mod push;
 pub(crate) mod remove;
 mod request;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use containers::fstab::{Entry, FstabError};
+use containers::kernel_mount::Lender;
 use containers::launch::{Launch, run_entrypoint};
 use containers::record::{ContainerError, Name};
 use containers::start::{Namespaces, Plan, Root, Standard, StartError, start};
@@ -67,6 +68,9 @@ pub(crate) struct StartArgs {
     /// --handover; with --request only
     #[arg(long, hide = true, value_name = "FD", requires = "handover")]
     lease: Option<RawFd>,
+    /// Where root's process waits that may have the kernel mount the image; with --request only
+    #[arg(long, hide = true, value_name = "FD", requires = "request")]
+    lender: Option<RawFd>,
     /// What the plugin asks for, in place of all other arguments
     #[arg(long, hide = true, value_name = "FD", requires = "handover")]
     request: Option<RawFd>,
@@ -140,6 +144,7 @@ impl StartArgs {
             site,
             host: host(settings),
             conf: self.conf.clone(),
+            lender: self.lender.map(super::descriptor::given).transpose()?.map(Lender::new),
             label: self.label.as_ref().and_then(|label| Name::new(label).ok()),
             root,
         })
@@ -200,6 +205,7 @@ impl StartArgs {
         Ok(StartArgs {
             handover: self.handover,
             lease: self.lease,
+            lender: self.lender,
             join: start.joining != Joining::Never,
             no_start: start.joining == Joining::OnlyRunning,
             label,

@@ -77,7 +77,8 @@ const OPTIONS: [(Valued, &str); 3] = [
 
 fn started(noted: &Noted, target: Target<'_>) -> Result<(), StepError> {
     let (socket, step_socket) = pair().unwrap();
-    let channels = Channels { socket: socket.as_fd(), step_socket: step_socket.as_fd() };
+    let (socket, step_socket) = (socket.as_fd(), step_socket.as_fd());
+    let channels = Channels { socket, step_socket, mounter: None };
     with_context(&OPTIONS, |context| start(&noted.command, context, target, channels))
 }
 

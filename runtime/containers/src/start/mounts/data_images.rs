@@ -52,7 +52,7 @@ impl DataImages {
 
     /// What the forked servers run.
     pub(in crate::start) fn serve(&self) -> impl Iterator<Item = Serve<'_>> {
-        self.0.iter().filter_map(|(_, server)| Some(server.as_ref().ok()?.serve()))
+        self.0.iter().filter_map(|(_, server)| server.as_ref().ok()?.serve())
     }
 
     /// Mounts the one of this number; `None` if there is none.

@@ -13,7 +13,7 @@ pub(in crate::start) fn fail(mut log: &File, error: &dyn std::fmt::Display) -> !
 }
 
 /// Leaves a forked child without running the parent's destructors or atexit handlers.
-pub(in crate::start) fn exit_now(code: i32) -> ! {
+pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit never returns and touches no memory.
     unsafe { nix::libc::_exit(code) }
 }

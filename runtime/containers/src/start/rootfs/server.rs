@@ -9,22 +9,25 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use hygiene::console;
 use hygiene::unsecure;
+use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
+use nix::sys::stat::Mode;
 
 use crate::HostSide;
+use crate::kernel_mount::Asked;
 use crate::start::process::child::{exit_now, fail, inherit};
 
 use crate::record;
 use crate::start::error::StartError;
 use crate::start::process::cores;
 use crate::start::process::identity::Identity;
-use linux::{channel, sys};
+use linux::{channel, detached, sys};
 use squashfs::{self, SquashfsError, fuse, sif};
 
 /// What is needed to serve an image: found before anything is forked.
@@ -38,6 +41,8 @@ pub(in crate::start) struct Server {
     ours: OwnedFd,
     theirs: OwnedFd,
     held: Option<File>,
+    /// The image's mount by the kernel, in place of one that is answered for here.
+    by_kernel: Option<OwnedFd>,
     /// Of the step on this node.
     cpus: Option<usize>,
 }
@@ -159,6 +164,7 @@ impl Server {
             ours,
             theirs,
             held,
+            by_kernel: None,
             cpus: host.variable("SLURM_CPUS_ON_NODE").and_then(|n| n.to_str()?.parse().ok()),
         }))
     }
@@ -171,9 +177,15 @@ impl Server {
         }
     }
 
-    /// What the forked server runs.
-    pub(in crate::start) fn serve(&self) -> Serve<'_> {
-        Serve(self)
+    /// Waits for the kernel's mount of the image, which then needs no server.
+    pub(in crate::start) fn take_kernel_mount(&mut self, asked: Asked) -> io::Result<()> {
+        self.by_kernel = Some(asked.mount(&self.image)?);
+        Ok(())
+    }
+
+    /// What the forked server runs, if there is to be one.
+    pub(in crate::start) fn serve(&self) -> Option<Serve<'_>> {
+        self.by_kernel.is_none().then_some(Serve(self))
     }
 
     /// Mounts the image at `target`, with which the server starts to answer. Inside the
@@ -182,6 +194,12 @@ impl Server {
         self,
         target: &str,
     ) -> Result<Result<Mounted, Unserved>, StartError> {
+        if let Some(mount) = &self.by_kernel {
+            open(target, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+                .and_then(|target| detached::attach(mount.as_fd(), target.as_fd()))
+                .map_err(|errno| StartError::mount("the image", target, errno))?;
+            return Ok(Ok(Mounted { file: self.image, image: self.path, log: self.log }));
+        }
         match device() {
             Ok(fuse) => self.mount_device(fuse, target.as_ref(), MsFlags::empty()).map(Ok),
             Err(reason) => {

@@ -14,7 +14,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
 
+use hygiene::console;
+
 use crate::HostSide;
+use crate::kernel_mount::Asked;
 use crate::record::scratch::ScratchLayer;
 use crate::record::trash;
 use crate::record::{Claim, ContainerError, State};
@@ -201,6 +204,19 @@ impl RootfsSource<Layers<Server>> {
         }
     }
 
+    /// Has the kernel read the image, where root mounts it for us. No process holds what then stands for changes
+    /// that are kept: those that are have a server.
+    pub(in crate::start) fn take_kernel_mount(&mut self, asked: Asked) {
+        let RootfsSource::Image(Layers { lower: Lower::Served(server), upper: Upper::InMemory }) =
+            self
+        else {
+            return;
+        };
+        if let Err(error) = server.take_kernel_mount(asked) {
+            console::tell(format_args!("pyxis: the kernel does not mount the image: {error}"));
+        }
+    }
+
     /// Forks the helpers that the container needs, before there are namespaces: a mount namespace
     /// they must not keep, and within the user namespace they would be the container's prey.
     ///
@@ -213,9 +229,7 @@ impl RootfsSource<Layers<Server>> {
         log: &File,
     ) -> Result<Helpers, StartError> {
         let server = match self {
-            RootfsSource::Image(Layers { lower: Lower::Served(server), .. }) => {
-                Some(server.serve())
-            }
+            RootfsSource::Image(Layers { lower: Lower::Served(server), .. }) => server.serve(),
             _ => None,
         };
         let servers: Vec<_> = server.into_iter().chain(others.serve()).collect();
