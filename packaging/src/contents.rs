@@ -161,7 +161,9 @@ fn common(
     format: Format,
     lib: &str,
 ) -> Vec<Entry> {
-    let conf = format!("required /{lib}/slurm/spank_pyxis.so pyxis_path=/usr/bin/pyxis\n");
+    let conf = format!(
+        "required /{lib}/slurm/spank_pyxis.so pyxis_path=/usr/bin/pyxis shared_store=/var/cache/pyxis\n"
+    );
     let mut files = vec![
         file("usr/bin/pyxis".into(), built.command.split.stripped.clone(), 0o755),
         file(format!("{lib}/slurm/spank_pyxis.so"), loaded.split.stripped.clone(), 0o644),

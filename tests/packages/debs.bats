@@ -25,6 +25,10 @@ installs() {
     # What is installed is what the packages say.
     run inside dpkg --verify
     [[ $output != *pyxis* ]]
+    # The store of all users is there, and its account, which has no shell.
+    [ "$(inside stat -c '%U %G %a' /var/cache/pyxis)" = 'pyxis pyxis 755' ]
+    [[ $(inside getent passwd pyxis) == *:/var/cache/pyxis:/usr/sbin/nologin ]]
+    grep -w 'shared_store=/var/cache/pyxis' "$root/usr/share/pyxis/pyxis.conf"
     # The settings that are shipped can be read.
     inside pyxis config > /dev/null
     # Slurm says which options it has: the plugin is loaded.
@@ -41,6 +45,7 @@ installs() {
     grep '# changed' "$root/etc/pyxis/pyxis.toml"
     apt_inside purge 'pyxis*'
     files | diff "$BATS_TEST_TMPDIR/before" -
+    [ ! -e "$root/var/cache/pyxis" ]
     [ ! -e "$root/daemons" ]
 }
 

@@ -75,7 +75,7 @@ number() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '
     rpm --root "$root" --initdb
     rpm --root "$root" --nodeps --noscripts -i "${rpms[0]}"
     [ "$(number "$root/usr/lib64/slurm/spank_pyxis.so")" = 0x180b63 ]
-    [ "$(cat "$root/usr/share/pyxis/pyxis.conf")" = 'required /usr/lib64/slurm/spank_pyxis.so pyxis_path=/usr/bin/pyxis' ]
+    [ "$(cat "$root/usr/share/pyxis/pyxis.conf")" = 'required /usr/lib64/slurm/spank_pyxis.so pyxis_path=/usr/bin/pyxis shared_store=/var/cache/pyxis' ]
     run rpm --root "$root" --nodeps --noscripts --test -i "$dist/pyxis-$version-1.x86_64.rpm"
     [ "$status" -ne 0 ]
 }
