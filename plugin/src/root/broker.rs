@@ -140,18 +140,18 @@ fn trusted(store: &Path) -> Result<(), String> {
 }
 
 fn environ(store: &Path) -> Vec<CString> {
-    let mut environ: Vec<CString> = HANDED_ON
-        .iter()
-        .filter_map(|name| Some((OsStr::new(*name).to_owned(), std::env::var_os(name)?)))
-        .chain([
-            ("HOME".into(), store.as_os_str().to_owned()),
-            ("PYXIS_STORE_PATH".into(), store.as_os_str().to_owned()),
-        ])
-        .filter_map(|(name, value)| {
-            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
-        })
-        .collect();
-    environ.push(c"LANG=C.UTF-8".to_owned());
+    let mut environ = Vec::new();
+    let mut add = |name: &str, value: &OsStr| {
+        environ.extend(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()));
+    };
+    for name in HANDED_ON {
+        if let Some(value) = std::env::var_os(name) {
+            add(name, &value);
+        }
+    }
+    add("HOME", store.as_os_str());
+    add("PYXIS_STORE_PATH", store.as_os_str());
+    add("LANG", "C.UTF-8".as_ref());
     environ
 }
 
