@@ -49,7 +49,7 @@ all: | need-cargo
 	rm -rf $(built)
 	$(matrix) build $(SLURM) $(if $(slurm),--slurm $(slurm)) --out $(built)
 	$(CARGO) build --release -p pyxis
-	ln -f $(built)/*/spank_pyxis.so spank_pyxis.so
+	ln -f $(built)/*/spank_pyxis.so spank_pyxis.so 2> /dev/null || cp -f $(built)/*/spank_pyxis.so spank_pyxis.so
 
 # `sudo make install` after `make` compiles nothing: root often has no Rust toolchain.
 install:

@@ -37,7 +37,7 @@ END
         for ((i = 0; i < 600; i++)); do
             kill -0 $! 2> /dev/null || continue 2
             # Somebody else's would not have this process listen.
-            if grep -q "listening on $address" "$work/$name.log" && curl -s -o /dev/null "http://$address/v2/"; then return; fi
+            if grep -q "listening on $address" "$work/$name.log" 2> /dev/null && curl -s -o /dev/null "http://$address/v2/"; then return; fi
             sleep 0.1
         done
         echo "the registry does not answer" >&2
