@@ -232,7 +232,7 @@ pub(crate) fn doctor(run: &mut Run<'_>) -> Done {
 /// As remapped root, with what a distribution's mirror has.
 pub(crate) fn package_managers(run: &mut Run<'_>) -> Done {
     run.need(&cmd(["cargo", "build", "-q", "--release", "--locked", "-p", "pyxis"]))?;
-    run.tap("", &cmd(["bats", "--tap", "tests/package-managers.bats"]).by_root())
+    run.tap("", &cmd(["bats", "--tap", "tests/package-managers"]).by_root())
 }
 
 pub(crate) fn nix(run: &mut Run<'_>) -> Done {

@@ -7,7 +7,7 @@ user=61957
 
 setup_file() {
     export work=$BATS_FILE_TMPDIR
-    export command=${PYXIS_COMMAND:-$BATS_TEST_DIRNAME/../target/release/pyxis}
+    export command=${PYXIS_COMMAND:-$BATS_TEST_DIRNAME/../../target/release/pyxis}
     chmod 755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/file" "$work"
     cp "$command" "$work/pyxis"
     if [ -n "${PYXIS_TEST_DEBIAN:-}" ]; then
