@@ -2,12 +2,12 @@
 //! the end.
 //!
 //! ```no_run
-//! # use squashfs::write::{Attributes, Options, What, Writer};
+//! # use squashfs::write::{Attributes, Options, NewFile, Writer};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let file = std::fs::File::options().read(true).write(true).create_new(true).open("x.sqsh")?;
 //! let mut image = Writer::new(file, Options::default())?;
 //! let attributes = Attributes { mode: 0o644, ..Attributes::default() };
-//! image.add(b"etc/hostname", &attributes, What::File(&mut &b"node\n"[..]))?;
+//! image.add(b"etc/hostname", &attributes, NewFile::File(&mut &b"node\n"[..]))?;
 //! image.finish()?;
 //! # Ok(())
 //! # }
