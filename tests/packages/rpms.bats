@@ -50,6 +50,8 @@ rpm_root() {
         echo /bin/sh
         echo ca-certificates
         echo 'libc.so.6(GLIBC_2.28)(64bit)'
+        # The plugin: the unwinder of the process that it is loaded into.
+        echo 'libgcc_s.so.1()(64bit)'
         echo squashfs-tools
     )
 }
