@@ -2,7 +2,6 @@
 
 mod fixtures;
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
-use fixtures::{Image, Layer, Place, hex, text};
+use fixtures::{Image, Layer, Place, headers, hex, text};
 use sha2::{Digest, Sha512};
 
 /// A request, as far as it matters.
@@ -95,13 +94,7 @@ fn serve(
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
         let path = line.split(' ').nth(1)?.to_owned();
-        let mut headers = HashMap::new();
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let Some((name, value)) = line.trim().split_once(": ") else { break };
-            headers.insert(name.to_ascii_lowercase(), value.to_owned());
-        }
+        let mut headers = headers(&mut reader)?;
         let authorization = headers.remove("authorization").unwrap_or_default();
         let before = log.lock().unwrap().iter().filter(|known| known.path == path).count();
         let request = Request { path, authorization, before };

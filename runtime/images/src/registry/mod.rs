@@ -1,5 +1,6 @@
 //! A client of container registries (the OCI distribution API, version 2).
 
+mod answers;
 mod auth;
 mod authorities;
 mod certificates;

@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use ureq::BodyReader;
 use ureq::http::{Method, StatusCode};
 
-use super::client::{backoff, content_type};
+use super::answers::content_type;
+use super::client::backoff;
 use super::paced::Measure;
 use super::{Client, Descriptor, RegistryError};
 

@@ -1,6 +1,5 @@
 //! A registry of one image with faults of its own, and an import from it.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use images::tarball::Kind;
 
-use crate::fixtures::{Image, Layer, Place, noise};
+use crate::fixtures::{Image, Layer, Place, headers, noise};
 
 /// A request, as far as it matters.
 pub(crate) struct Request {
@@ -89,13 +88,7 @@ pub(crate) fn serve(
             }
         }
         let path = line.split(' ').nth(1)?.to_owned();
-        let mut headers = HashMap::new();
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let Some((name, value)) = line.trim().split_once(": ") else { break };
-            headers.insert(name.to_ascii_lowercase(), value.to_owned());
-        }
+        let headers = headers(&mut reader)?;
         let before = {
             let mut log = log.lock().unwrap();
             log.push(path.clone());
