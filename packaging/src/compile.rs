@@ -5,8 +5,8 @@
 
 use crate::debug::{self, Split};
 use crate::error::Error;
+use crate::kinds::Arch;
 use crate::unwinder::unwinder;
-use crate::verb::Arch;
 use build_matrix::build::Target;
 use build_matrix::cargo::{self, Cargo, FRAME_POINTERS};
 use build_matrix::error::Error as Building;

@@ -3,9 +3,9 @@
 use crate::compile::{Built, Main, Part};
 use crate::error::Error;
 use crate::facts::{Facts, Release, Words};
+use crate::kinds::{Arch, Format};
 use crate::package::{Entry, EntryKind, Package, Relations};
 use crate::relations::{self, build_name};
-use crate::verb::{Arch, Format};
 use flate2::{Compression, GzBuilder};
 use slurm_releases::elf::numbers;
 use std::fs;

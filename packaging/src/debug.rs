@@ -1,7 +1,7 @@
 //! Debug symbols, split off what is shipped.
 
 use crate::error::Error;
-use crate::verb::Arch;
+use crate::kinds::Arch;
 use build_matrix::workspace;
 use slurm_releases::elf::Elf;
 use std::path::{Path, PathBuf};

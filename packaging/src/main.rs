@@ -7,6 +7,7 @@ mod deb;
 mod debug;
 mod error;
 mod facts;
+mod kinds;
 mod package;
 mod page;
 mod relations;
@@ -14,6 +15,7 @@ mod repo;
 mod rpm;
 mod sbom;
 mod summary;
+mod table;
 mod unwinder;
 mod verb;
 

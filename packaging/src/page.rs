@@ -1,6 +1,6 @@
 //! Tables as one HTML page that needs nothing else, and as markdown.
 
-use crate::summary::{Cell, Mark, Table};
+use crate::table::{Cell, Mark, Table};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--dim:#5b6470;--line:#d8dee4;--head:#f3f5f7;--good:#116329;\

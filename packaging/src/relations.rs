@@ -1,7 +1,7 @@
 //! How the packages relate to each other, to Slurm and to the original pyxis.
 
+use crate::kinds::Format;
 use crate::package::Relations;
-use crate::verb::Format;
 use build_matrix::lists;
 use build_matrix::workspace::Known;
 use slurm_releases::RELEASES;

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::page;
+use crate::table::{Cell, Table};
 use build_matrix::report::Report;
 use build_matrix::results;
 use build_matrix::workspace;
@@ -20,49 +21,6 @@ const SUITES: [(&str, &str); 7] = [
     ("resolute", "25.11"),
     ("forky", "26.05"),
 ];
-
-/// How a check went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
-    Good,
-    Bad,
-    /// Not run.
-    None,
-}
-
-/// A cell of a table.
-#[derive(Debug, Clone)]
-pub(crate) struct Cell {
-    pub(crate) mark: Mark,
-    pub(crate) text: String,
-    /// More of it, for those who point at it.
-    pub(crate) more: String,
-}
-
-impl Cell {
-    fn text(text: impl Into<String>) -> Cell {
-        Cell { mark: Mark::None, text: text.into(), more: String::new() }
-    }
-
-    fn mark(good: bool, text: impl Into<String>) -> Cell {
-        let mark = if good { Mark::Good } else { Mark::Bad };
-        Cell { mark, text: text.into(), more: String::new() }
-    }
-
-    fn none() -> Cell {
-        Cell::text("\u{2013}")
-    }
-}
-
-/// A table, ready to be written in either form.
-#[derive(Debug)]
-pub(crate) struct Table {
-    pub(crate) title: &'static str,
-    /// What its figures are.
-    pub(crate) note: &'static str,
-    pub(crate) head: Vec<&'static str>,
-    pub(crate) rows: Vec<Vec<Cell>>,
-}
 
 /// Writes `index.html` and `report.md` to `out`.
 pub(crate) fn report(report: &Report, out: &Path) -> Result<(), Error> {

@@ -5,7 +5,7 @@
 //! wherever Slurm is; only its names are needed here.
 
 use crate::error::Error;
-use crate::verb::Arch;
+use crate::kinds::Arch;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;

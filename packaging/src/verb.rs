@@ -3,6 +3,7 @@
 use crate::compile::{self, Main};
 use crate::contents::{self, Documents};
 use crate::error::Error;
+use crate::kinds::{Arch, Format};
 use crate::package::{EntryKind, Package, Written};
 use crate::{deb, facts, rpm, sbom};
 use build_matrix::build::{self, Target};
@@ -10,7 +11,6 @@ use build_matrix::diff;
 use build_matrix::report::Report;
 use build_matrix::results;
 use build_matrix::workspace;
-use clap::ValueEnum;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::PermissionsExt;
@@ -18,58 +18,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 use std::{fs, thread};
-
-/// A format of packages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    Deb,
-    Rpm,
-}
-
-impl Format {
-    /// Where libraries are, without the slash at the beginning.
-    pub(crate) fn libdir(self, arch: Arch) -> &'static str {
-        match (self, arch) {
-            (Format::Deb, Arch::X86_64) => "usr/lib/x86_64-linux-gnu",
-            (Format::Deb, Arch::Aarch64) => "usr/lib/aarch64-linux-gnu",
-            (Format::Rpm, _) => "usr/lib64",
-        }
-    }
-}
-
-/// A processor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Arch {
-    #[value(name = "x86_64")]
-    X86_64,
-    Aarch64,
-}
-
-impl Arch {
-    /// As rpm calls it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "x86_64",
-            Arch::Aarch64 => "aarch64",
-        }
-    }
-
-    /// As Debian calls it.
-    fn debian(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "amd64",
-            Arch::Aarch64 => "arm64",
-        }
-    }
-
-    /// As Rust calls it.
-    pub(crate) fn target(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "x86_64-unknown-linux-gnu",
-            Arch::Aarch64 => "aarch64-unknown-linux-gnu",
-        }
-    }
-}
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use crate::doctor::{first_failure, owner};
+use crate::doctor::first_failure;
+use crate::owner;
 use crate::settings::Settings;
 
 /// What of enroot's configuration would not do here what it does there.

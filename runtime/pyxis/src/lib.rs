@@ -5,6 +5,8 @@
 pub mod directives;
 pub mod doctor;
 pub mod fits;
+pub(crate) mod owner;
 pub mod progress;
 pub mod settings;
+mod shell;
 pub mod site;

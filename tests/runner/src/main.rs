@@ -14,6 +14,7 @@ mod run;
 mod schedule;
 mod shared;
 mod signals;
+mod steps;
 mod suite;
 mod tally;
 

@@ -5,9 +5,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::command::{Cmd, Ended, cmd, run};
+use crate::command::{Cmd, Ended, run};
 use crate::shared::Shared;
-use crate::suite::{Resource, Step, Suite};
 use crate::tally::{self, Tally, Test};
 
 /// Ends a suite before its last step.
@@ -16,7 +15,9 @@ pub(crate) struct Stop;
 
 pub(crate) struct Run<'a> {
     pub(crate) shared: &'a Shared,
-    suite: &'static Suite,
+    suite: &'static str,
+    /// Whether it has the compiler all the time.
+    compiles: bool,
     log: File,
     deadline: Instant,
     pub(crate) tally: Tally,
@@ -26,48 +27,30 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(shared: &'a Shared, suite: &'static Suite) -> std::io::Result<Run<'a>> {
-        let path = shared.log_of(suite.name);
+    /// A suite that has so many minutes, and whether it compiles all the time.
+    pub(crate) fn new(
+        shared: &'a Shared,
+        suite: &'static str,
+        minutes: u64,
+        compiles: bool,
+    ) -> std::io::Result<Run<'a>> {
+        let path = shared.log_of(suite);
         let log = File::options().create(true).truncate(true).write(true).open(&path)?;
         drop(log);
         // Programs and this one write at its end.
         let log = File::options().append(true).read(true).open(path)?;
-        let time = Duration::from_secs(suite.minutes * 60).mul_f64(shared.patience);
+        let time = Duration::from_secs(minutes * 60).mul_f64(shared.patience);
         let deadline = Instant::now() + time;
         Ok(Run {
             shared,
             suite,
+            compiles,
             log,
             deadline,
             tally: Tally::default(),
             tests: vec![],
             timed_out: false,
         })
-    }
-
-    /// All of it. Afterwards it has counted something.
-    pub(crate) fn all(&mut self) {
-        let done = self.suite.steps.iter().try_for_each(|step| self.step(step));
-        // Whatever it counted before, it did not end as it should.
-        if done.is_err() && self.tally.failed == 0 {
-            self.tally.failed = 1;
-        }
-        if self.tally.passed + self.tally.failed == 0 {
-            self.say("the suite counted no test");
-            self.tally.failed = 1;
-        }
-    }
-
-    fn step(&mut self, step: &Step) -> Result<(), Stop> {
-        match step {
-            Step::Check(text, words) => self.check(text, &cmd(*words)),
-            Step::Tap(words) => self.tap("", &cmd(*words).by_root().with_own_mounts()),
-            Step::ClusterTap(file) => {
-                self.cluster()?;
-                self.cluster_tap(file, &[], None)
-            }
-            Step::Code(code) => code(self),
-        }
     }
 
     /// A line of the log.
@@ -143,7 +126,7 @@ impl<'a> Run<'a> {
 
     fn execute(&mut self, cmd: &Cmd) -> Result<bool, Stop> {
         let is_over = || self.shared.is_over();
-        match run(cmd, &self.shared.mark(self.suite.name), &self.log, self.deadline, &is_over) {
+        match run(cmd, &self.shared.mark(self.suite), &self.log, self.deadline, &is_over) {
             Ended::Well => Ok(true),
             Ended::Badly(why) => {
                 self.say(&why);
@@ -162,7 +145,7 @@ impl<'a> Run<'a> {
         &mut self,
         work: impl FnOnce(&mut Run<'a>) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
-        if self.suite.holds.contains(&Resource::Compiler) {
+        if self.compiles {
             return work(self);
         }
         let begin = Instant::now();
@@ -176,7 +159,7 @@ impl<'a> Run<'a> {
 
     /// A place of the suite's own below the folder of logs.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.shared.logs.join(format!("{}.{name}", self.suite.name))
+        self.shared.logs.join(format!("{}.{name}", self.suite))
     }
 
     /// Counts a file of TAP that a command has left.

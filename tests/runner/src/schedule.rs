@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::report::Outcome;
 use crate::run::Run;
 use crate::shared::{Shared, lock};
+use crate::steps;
 use crate::suite::{Resource, Suite};
 
 /// What is left to do, and what is held by the suites that run.
@@ -78,10 +79,8 @@ fn one(shared: &Shared, suite: &'static Suite) -> Outcome {
         shared.wait_for_roots();
     }
     // A cluster that is being booted may compile just now.
-    let _turn = suite
-        .holds
-        .contains(&Resource::Compiler)
-        .then(|| shared.compiler.lock(&|| shared.is_over()));
+    let compiles = suite.holds.contains(&Resource::Compiler);
+    let _turn = compiles.then(|| shared.compiler.lock(&|| shared.is_over()));
     let begin = Instant::now();
     let mut outcome = Outcome {
         suite: suite.name,
@@ -92,10 +91,10 @@ fn one(shared: &Shared, suite: &'static Suite) -> Outcome {
         tests: vec![],
         log: String::new(),
     };
-    match Run::new(shared, suite) {
+    match Run::new(shared, suite.name, suite.minutes, compiles) {
         Err(error) => outcome.log = format!("FAILED: no log: {error}\n"),
         Ok(mut run) => {
-            run.all();
+            steps::all(&mut run, suite);
             if run.timed_out && suite.holds.contains(&Resource::Cluster) {
                 // What hung there may hang still.
                 shared.end_cluster();

@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use linux::file_error::FileError;
 use serde::Deserialize;
 
-use super::blobs::Slice;
-use super::layout::{DOCUMENT_LIMIT, layout_error};
+use super::slice::Slice;
 use super::{ImportError, Importer};
 use crate::bounded::list;
 use crate::digest::{Digest, Hasher};
@@ -100,7 +99,8 @@ impl Archive {
         let file = self.file.try_clone().map_err(failed)?;
         let input = Slice::new(file, 0, self.length);
         let mut reader = Reader::new(BufReader::new(input.reader()));
-        let malformed = |error| layout_error(&self.path, format!("it is no archive: {error}"));
+        let malformed =
+            |error| ImportError::layout(&self.path, format!("it is no archive: {error}"));
         while let Some(header) = reader.next().map_err(malformed)? {
             meter.charge(Quantity::Entries, 1)?;
             meter.charge(Quantity::Memory, 200 + 2 * header.path.len() as u64)?;
@@ -148,7 +148,7 @@ impl Archive {
         }
         if self.files.contains_key("manifest.json") && !self.has_root {
             let problem = |error| {
-                layout_error(&self.path, format!("its manifest.json is malformed: {error}"))
+                ImportError::layout(&self.path, format!("its manifest.json is malformed: {error}"))
             };
             let bytes = self.read("manifest.json")?;
             return serde_json::from_slice(&bytes).map(Content::Saved).map_err(problem);
@@ -156,7 +156,7 @@ impl Archive {
         if self.has_root {
             return Ok(Content::Root);
         }
-        Err(layout_error(
+        Err(ImportError::layout(
             &self.path,
             "it is neither an OCI layout (it has no index.json), nor what docker saves or exports, \
              nor a root file system (it has no bin, etc or usr)"
@@ -185,18 +185,12 @@ impl Archive {
             let folder = at.rsplit_once('/').map_or("", |(folder, _)| folder);
             at = joined(folder, target);
         }
-        Err(layout_error(&self.path, format!("it has no {name}")))
+        Err(ImportError::layout(&self.path, format!("it has no {name}")))
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, ImportError> {
-        let mut content = Vec::new();
         let failed = |source| FileError::new("read", self.path.join(name), source);
-        self.slice(name)?
-            .reader()
-            .take(DOCUMENT_LIMIT)
-            .read_to_end(&mut content)
-            .map_err(failed)?;
-        Ok(content)
+        Ok(self.slice(name)?.document().map_err(failed)?)
     }
 
     /// The image that docker has saved by this name.
@@ -219,7 +213,10 @@ impl Archive {
                 || "several images, name one (PATH:TAG)".to_owned(),
                 |tag| format!("no image {tag}, or several; there is"),
             );
-            return Err(layout_error(&self.path, format!("it has {what}: {}", all.join(", "))));
+            return Err(ImportError::layout(
+                &self.path,
+                format!("it has {what}: {}", all.join(", ")),
+            ));
         };
         let config = self.read(&saved.config)?;
         let layers = saved.layers.iter().flatten().map(|name| self.find(name));

@@ -1,8 +1,6 @@
 //! Layers: fetched once per store, checked against their digest by everyone who reads them.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use linux::file_error::FileError;
@@ -10,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
 use super::resolve::{Origin, Resolved};
+use super::slice::Slice;
 use super::{ImportError, Importer};
 use crate::digest::Hasher;
 use crate::layers::{Index, Interpretation, LayerError, Meter, decoder};
@@ -19,52 +18,6 @@ use crate::store::{LockOutcome, Pending, Space, StoreError};
 
 /// How the layers of registries are read.
 const LAYER: Interpretation = Interpretation::Layer;
-
-/// A part of a file, which can be read from several places at once.
-#[derive(Debug)]
-pub(super) struct Slice {
-    file: File,
-    offset: u64,
-    length: u64,
-}
-
-impl Slice {
-    pub(super) fn new(file: File, offset: u64, length: u64) -> Slice {
-        Slice { file, offset, length }
-    }
-
-    pub(super) fn whole(file: File) -> io::Result<Slice> {
-        let length = file.metadata()?.len();
-        Ok(Slice { file, offset: 0, length })
-    }
-
-    pub(super) fn reader(&self) -> SliceReader<'_> {
-        SliceReader { slice: self, at: 0 }
-    }
-}
-
-/// Reads a [`Slice`] from its beginning.
-#[derive(Debug)]
-pub(super) struct SliceReader<'a> {
-    slice: &'a Slice,
-    at: u64,
-}
-
-impl SliceReader<'_> {
-    pub(super) fn len(&self) -> u64 {
-        self.slice.length
-    }
-}
-
-impl Read for SliceReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.slice.length - self.at;
-        let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let count = self.slice.file.read_at(&mut buffer[..count], self.slice.offset + self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
 
 /// What all threads that read layers share.
 pub(super) struct Shared<'a> {
@@ -222,19 +175,6 @@ impl Importer {
             Ok(client) => client,
         };
         self.small_blob(client, descriptor)
-    }
-
-    pub(super) fn small_blob(
-        &self,
-        client: &Client,
-        descriptor: &Descriptor,
-    ) -> Result<Vec<u8>, ImportError> {
-        if let Some(document) = self.store.small_blob(&descriptor.digest) {
-            return Ok(document.bytes);
-        }
-        let bytes = client.small_blob(descriptor)?;
-        self.store.put_blob(&descriptor.digest, &bytes, client.used_credentials())?;
-        Ok(bytes)
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use linux::phases;
 
-use super::blobs::{Shared, Slice};
+use super::blobs::Shared;
 use super::resolve::Resolved;
+use super::slice::Slice;
 use super::{ImportError, Importer};
 use crate::imageconf::ImageConfig;
 use crate::layers::{self, Index, LayerError, Meta, Meter, OwnFiles, Sink, Source, Tree, decoder};

@@ -9,8 +9,8 @@ use linux::file_error::FileError;
 
 use linux::phases;
 
-use super::blobs::Slice;
 use super::build::Merged;
+use super::slice::Slice;
 use super::{ImportError, Importer};
 use crate::imageconf::ImageConfig;
 use crate::layers::{Index, Interpretation, Meter};

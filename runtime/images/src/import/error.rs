@@ -1,6 +1,6 @@
 //! Why an image cannot be imported.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use linux::file_error::FileError;
 
@@ -95,4 +95,11 @@ pub enum ImportError {
     /// Not in the store, and not to be fetched.
     #[error("{0} is not in the image store, and is not to be pulled")]
     NotStored(String),
+}
+
+impl ImportError {
+    /// What is wrong with a layout or an archive.
+    pub(super) fn layout(path: &Path, problem: String) -> ImportError {
+        ImportError::Layout { path: path.to_owned(), problem }
+    }
 }

@@ -2,23 +2,20 @@
 //! write them. Archives are read in place.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use linux::file_error::FileError;
 use serde::Deserialize;
 
 use super::archive::{Archive, Content, SyntheticImage};
-use super::blobs::Slice;
 use super::choose::{Documents, image_among, image_for};
+use super::slice::Slice;
 use super::{ImportError, Importer};
 use crate::bounded::list;
 use crate::digest::Digest;
 use crate::layers::Interpretation;
 use crate::registry::{Descriptor, Document, Image, Machine};
 
-/// No honest manifest is larger.
-pub(super) const DOCUMENT_LIMIT: u64 = 8 << 20;
 /// The annotations that name an image of a layout; the second one is containerd's and docker's.
 const NAMES: [&str; 2] = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
 /// No list is read any further.
@@ -67,7 +64,7 @@ impl Layout {
             (Content::Root, None) => archive.root()?,
             (Content::Root, Some(tag)) => {
                 let problem = format!("it is a root file system, and has no image {tag}");
-                return Err(layout_error(&self.path, problem));
+                return Err(ImportError::layout(&self.path, problem));
             }
         };
         self.made = made;
@@ -79,7 +76,7 @@ impl Layout {
         tag: Option<&str>,
         machine: &Machine,
     ) -> Result<(Document, Image), ImportError> {
-        let problem = |text: String| layout_error(&self.path, text);
+        let problem = |text: String| ImportError::layout(&self.path, text);
         let index: Index = serde_json::from_slice(&self.read("index.json")?)
             .map_err(|error| problem(format!("its index.json is malformed: {error}")))?;
         let manifests = index.manifests.unwrap_or_default();
@@ -138,14 +135,8 @@ impl Layout {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, ImportError> {
-        let slice = self.slice(name)?;
-        let mut content = Vec::new();
-        slice
-            .reader()
-            .take(DOCUMENT_LIMIT)
-            .read_to_end(&mut content)
-            .map_err(|source| FileError::new("read", self.path.join(name), source))?;
-        Ok(content)
+        let failed = |source| FileError::new("read", self.path.join(name), source);
+        Ok(self.slice(name)?.document().map_err(failed)?)
     }
 
     fn slice(&self, name: &str) -> Result<Slice, ImportError> {
@@ -154,8 +145,7 @@ impl Layout {
                 let path = self.path.join(name);
                 let failed = |source| FileError::new("open", &path, source);
                 let file = File::open(&path).map_err(failed)?;
-                let length = file.metadata().map_err(failed)?.len();
-                Ok(Slice::new(file, 0, length))
+                Ok(Slice::whole(file).map_err(failed)?)
             }
             Some(archive) => archive.slice(name),
         }
@@ -165,10 +155,6 @@ impl Layout {
 /// The file of a layout that has the content with this digest.
 fn name_of(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.hex())
-}
-
-pub(super) fn layout_error(path: &Path, problem: String) -> ImportError {
-    ImportError::Layout { path: path.to_owned(), problem }
 }
 
 impl Documents for Layout {

@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod layout;
 mod resolve;
+mod slice;
 
 pub use error::ImportError;
 

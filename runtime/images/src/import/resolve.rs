@@ -8,7 +8,7 @@ use super::choose::{Documents, image_for};
 use super::layout::Layout;
 use super::{ImportError, Importer, PullPolicy};
 use crate::digest::Digest;
-use crate::registry::{Client, Document, Endpoint, Image, RegistryError};
+use crate::registry::{Client, Descriptor, Document, Endpoint, Image, RegistryError};
 use crate::uri::{Reference, Uri};
 
 /// Where an image's blobs are.
@@ -194,6 +194,19 @@ impl Importer {
         let document = self.stored_document(digest)?;
         let (document, image) = image_for(&self.machine, &StoredDocuments(self), document).ok()?;
         Some((document.digest, image))
+    }
+
+    pub(super) fn small_blob(
+        &self,
+        client: &Client,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<u8>, ImportError> {
+        if let Some(document) = self.store.small_blob(&descriptor.digest) {
+            return Ok(document.bytes);
+        }
+        let bytes = client.small_blob(descriptor)?;
+        self.store.put_blob(&descriptor.digest, &bytes, client.used_credentials())?;
+        Ok(bytes)
     }
 
     fn stored_document(&self, digest: &Digest) -> Option<Document> {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use slurm_releases::stamp::Stamp;
 
 use super::file::{Plugin, PluginFileError, look};
-use super::owner;
-pub use super::owner::Untrusted;
+use crate::owner;
+pub use crate::owner::Untrusted;
 
 /// More builds than there will ever be releases.
 const MOST: usize = 200;

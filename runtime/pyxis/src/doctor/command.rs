@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use super::ask;
 use super::conf::SlurmConf;
 use super::lines::PyxisLine;
-use super::owner;
 use super::report::Report;
-use super::shell::{quoted, replacement};
 use super::slurm::Slurm;
+use crate::owner;
+use crate::shell::{quoted, replacement};
 
 /// The file of a program in PATH.
 #[expect(clippy::disallowed_methods, reason = "the doctor looks where Slurm would")]

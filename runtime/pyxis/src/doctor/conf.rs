@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use linux::bounded::CONFIGURATION;
 
-use super::owner::{self, Unread};
 use super::report::Report;
-use super::shell::quoted;
 use super::slurm::Slurm;
+use crate::owner::{self, Unread};
+use crate::shell::quoted;
 
 /// Where it is looked for, as distributions and clouds have it; the last ones are a slurmd's that gets it from slurmctld.
 const PLACES: [&str; 11] = [

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::file::{Plugin, look};
 use super::lines::PyxisLine;
-use super::owner;
 use super::packages::Package;
 use super::report::Report;
-use super::shell::quoted;
 use super::slurm::Slurm;
+use crate::owner;
+use crate::shell::quoted;
 
 /// Where copies of the plugin have been seen.
 const PATTERNS: [&str; 11] = [

@@ -15,9 +15,9 @@ use linux::bounded;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
-use super::owner::{self, Untrusted};
 use super::report::Report;
-use super::shell::quoted;
+use crate::owner::{self, Untrusted};
+use crate::shell::quoted;
 
 /// What the kernel puts behind the path of a file that is gone.
 const DELETED: &str = " (deleted)";

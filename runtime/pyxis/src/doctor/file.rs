@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 use slurm_releases::elf::{AARCH64, Elf, X86_64};
 use slurm_releases::stamp::{SECTION, Stamp, StampError};
 
-use super::owner::{self, Untrusted};
+use crate::owner::{self, Untrusted};
 
 /// No Slurm plugin is larger: what is there instead must not fill the memory.
 const MOST: u64 = 64 << 20;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use linux::bounded::{self, CONFIGURATION, OF_PROCESS};
 
 use super::ask;
-use super::owner;
 use super::probe::{self, Step};
 use super::report::Report;
-use super::shell::quoted;
+use crate::owner;
+use crate::shell::quoted;
 
 /// Settings that forbid user namespaces: name, what forbids, what allows.
 const SETTINGS: [(&str, &str, &str); 3] = [

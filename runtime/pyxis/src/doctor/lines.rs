@@ -7,8 +7,8 @@ use super::builds::{self, Build, Choice};
 use super::file::{Plugin, PluginFileError, dotted, look};
 use super::plugstack::{Line, Plugstack};
 use super::report::{LineSeen, Report};
-use super::shell::quoted;
 use super::slurm::Slurm;
+use crate::shell::quoted;
 
 /// A line about pyxis.
 #[derive(Debug)]

@@ -14,11 +14,11 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use slurm_releases::header::{release_name, version_number};
 
 use super::lines::PyxisLine;
-use super::owner::{self, Unread, Untrusted};
 use super::report::Report;
-use super::shell::quoted;
 use super::slurm::Slurm;
+use crate::owner::{self, Unread, Untrusted};
 use crate::settings::{FILE, Settings, Shell, User, variables};
+use crate::shell::quoted;
 
 /// Less than this is not enough for an image that is imported.
 const LITTLE: u64 = 64 << 20;

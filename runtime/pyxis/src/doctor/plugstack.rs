@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use linux::bounded::CONFIGURATION;
 
 use super::conf::SlurmConf;
-use super::owner::{self, Unread};
 use super::report::Report;
-use super::shell::quoted;
+use crate::owner::{self, Unread};
+use crate::shell::quoted;
 
 /// Deeper than any site includes.
 const DEEPEST: usize = 16;

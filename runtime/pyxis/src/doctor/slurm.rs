@@ -12,8 +12,8 @@ use slurm_releases::Release;
 use slurm_releases::elf::Elf;
 
 use super::file::{Plugin, bytes_of, dotted, look};
-use super::owner;
 use super::report::{Report, SlurmSeen};
+use crate::owner;
 
 /// Programs that load plugins of SPANK.
 const PROGRAMS: [&str; 5] = ["slurmd", "slurmstepd", "srun", "sbatch", "salloc"];

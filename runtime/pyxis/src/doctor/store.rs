@@ -14,9 +14,9 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
 use nix::unistd::{geteuid, linkat};
 
-use super::owner;
 use super::report::Report;
-use super::shell::quoted;
+use crate::owner;
+use crate::shell::quoted;
 
 /// A server's clock that is further away makes what is fresh look abandoned.
 const CLOCK: Duration = Duration::from_secs(30);

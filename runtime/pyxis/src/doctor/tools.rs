@@ -11,8 +11,8 @@ use super::ask;
 use super::command::in_path;
 use super::file::bytes_of;
 use super::lines::PyxisLine;
-use super::owner;
 use super::report::Report;
+use crate::owner;
 
 /// The first squashfuse that can be built with FUSE 3, which takes an open device.
 const SQUASHFUSE: [u32; 3] = [0, 1, 103];

@@ -12,42 +12,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::SettingsError;
 use super::layers::{Layer, Origin};
-use super::table::{SETTINGS, place};
+use super::places::place;
+use super::table::SETTINGS;
+use super::user::User;
 use super::variables;
 
 /// Read unless `PYXIS_CONFIG` names another.
 pub const FILE: &str = "/etc/pyxis/pyxis.toml";
 /// The table of recipes, whose names are the site's.
 const INJECT: &str = "inject";
-
-/// For whom templates of paths are filled in.
-#[derive(Clone, Debug)]
-pub struct User {
-    /// Number.
-    pub uid: u32,
-    /// Number of the primary group.
-    pub gid: u32,
-    /// Login name by number; asked for only where a template wants it.
-    pub name: fn(u32) -> String,
-    /// Home directory.
-    pub home: Option<PathBuf>,
-}
-
-impl User {
-    /// The calling user, whose home directory is what `HOME` says.
-    pub fn caller(environ: &Environ) -> User {
-        let name = |uid: u32| {
-            let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-            user.map_or_else(|| uid.to_string(), |user| user.name)
-        };
-        User {
-            uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
-            name,
-            home: place(environ, variables::HOME),
-        }
-    }
-}
 
 /// Reads the file that `PYXIS_CONFIG` names, or [`FILE`], which need not exist.
 ///

@@ -6,7 +6,9 @@ pub mod enroot;
 mod error;
 mod file;
 mod layers;
+mod places;
 mod table;
+mod user;
 mod value;
 pub mod variables;
 
@@ -23,16 +25,18 @@ use images::store::StoreConfig;
 use linux::environ::Environ;
 use squashfs::program::Program;
 
-use crate::doctor::owner::{self, Untrusted};
+use crate::owner::{self, Untrusted};
 
 pub use enroot::{EnrootConf, Remark, Shell};
 pub use error::SettingsError;
-pub use file::{FILE, User, parse};
+pub use file::{FILE, parse};
 pub use layers::{Layer, Origin, Resolved};
 pub use table::{DefaultValue, SETTINGS, Setting};
+pub use user::User;
 pub use value::{Kind, Value, is_yes};
 
-use table::{Id, base, place};
+use places::{base, place};
+use table::Id;
 use variables as v;
 
 /// Everything that a verb may be told, but for its arguments.
@@ -199,7 +203,7 @@ impl Settings {
         for (name, value) in resolved.variables() {
             host.insert(name, value);
         }
-        let sysconf = resolved.path(Id::Sysconf).unwrap_or_else(|| enroot::SYSCONF.into());
+        let sysconf = resolved.path(Id::Sysconf).unwrap_or_else(|| places::SYSCONF.into());
         Ok(Settings {
             paths: paths(&resolved),
             container: container(&resolved),

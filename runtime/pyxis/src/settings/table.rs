@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use linux::environ::Environ;
 
+use super::places;
 use super::value::{Kind, Value};
 use super::variables as v;
 
@@ -80,15 +81,15 @@ use DefaultValue::{Is, Place, Unset};
 
 settings! {
     ["paths"]
-    Data "data" Path v::DATA_PATH, Place(data, "$XDG_DATA_HOME/enroot, or ~/.local/share/enroot"),
+    Data "data" Path v::DATA_PATH, Place(places::data, "$XDG_DATA_HOME/enroot, or ~/.local/share/enroot"),
         "Containers of a user.";
-    Cache "cache" Path v::CACHE_PATH, Place(cache, "$XDG_CACHE_HOME, or ~/.cache"),
+    Cache "cache" Path v::CACHE_PATH, Place(places::cache, "$XDG_CACHE_HOME, or ~/.cache"),
         "What imports keep: the image store is pyxis in it.";
-    UserConfig "config" Path v::CONFIG_PATH, Place(config, "$XDG_CONFIG_HOME/enroot, or ~/.config/enroot"),
+    UserConfig "config" Path v::CONFIG_PATH, Place(places::config, "$XDG_CONFIG_HOME/enroot, or ~/.config/enroot"),
         "A user's credentials and folders of mounts, variables and hooks.";
-    Runtime "runtime" Path v::RUNTIME_PATH, Place(runtime, "$XDG_RUNTIME_DIR/enroot, or /run/enroot"),
+    Runtime "runtime" Path v::RUNTIME_PATH, Place(places::runtime, "$XDG_RUNTIME_DIR/enroot, or /run/enroot"),
         "Where hooks see a container that is being started.";
-    Temp "temp" Path v::TEMP_PATH, Place(temp, "$TMPDIR, or /tmp"),
+    Temp "temp" Path v::TEMP_PATH, Place(places::temp, "$TMPDIR, or /tmp"),
         "Temporary files.";
     Layers "layers" Path v::LAYER_PATH, Unset("the temporary files' place, /var/tmp or the containers'"),
         "Where changes of containers without a name are kept if memory cannot, before Linux 6.6.";
@@ -128,7 +129,7 @@ settings! {
         "Say where the time went when a container was started, an image fetched or written.";
 
     ["enroot"]
-    Sysconf "sysconf" Path v::SYSCONF_PATH, Place(super::enroot::default_sysconf, "/etc/enroot, or /usr/local/etc/enroot"),
+    Sysconf "sysconf" Path v::SYSCONF_PATH, Place(places::sysconf, "/etc/enroot, or /usr/local/etc/enroot"),
         "enroot's configuration: enroot.conf and enroot.conf.d, which hold for us too.";
     Mounts "mounts" Paths v::MOUNTS_PATH, Unset("mounts.d in sysconf"),
         "Folders of *.fstab files, the mounts of every container.";
@@ -182,36 +183,6 @@ settings! {
         "Seconds without a byte; 0 for ever.";
     TransferTimeout "transfer_timeout" Number v::TRANSFER_TIMEOUT, Is("0"),
         "Seconds for one request; 0 for ever.";
-}
-
-/// A variable's value as a path, unless it is empty.
-pub(super) fn place(environ: &Environ, variable: &str) -> Option<PathBuf> {
-    environ.get(OsStr::new(variable)).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
-/// `variable`, or `otherwise` in the home directory.
-pub(super) fn base(environ: &Environ, variable: &str, otherwise: &str) -> Option<PathBuf> {
-    place(environ, variable).or_else(|| Some(place(environ, v::HOME)?.join(otherwise)))
-}
-
-fn data(environ: &Environ) -> Option<PathBuf> {
-    Some(base(environ, v::XDG_DATA_HOME, ".local/share")?.join("enroot"))
-}
-
-fn cache(environ: &Environ) -> Option<PathBuf> {
-    base(environ, v::XDG_CACHE_HOME, ".cache")
-}
-
-fn config(environ: &Environ) -> Option<PathBuf> {
-    Some(base(environ, v::XDG_CONFIG_HOME, ".config")?.join("enroot"))
-}
-
-fn runtime(environ: &Environ) -> Option<PathBuf> {
-    Some(place(environ, v::XDG_RUNTIME_DIR).unwrap_or_else(|| "/run".into()).join("enroot"))
-}
-
-fn temp(environ: &Environ) -> Option<PathBuf> {
-    Some(place(environ, v::TMPDIR).unwrap_or_else(|| "/tmp".into()))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use linux::environ::Environ;
 use linux::file_error::FileError;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid};
 
-use crate::doctor::owner::{Untrusted, faults};
+use crate::owner::{Untrusted, faults};
 use crate::settings::{Settings, variables};
 use known::Kind;
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use linux::environ::Environ;
 
-use super::super::file::User;
+use super::super::user::User;
 
 /// Variables that a shell sets or changes by itself.
 const OF_THE_SHELL: [&str; 25] = [

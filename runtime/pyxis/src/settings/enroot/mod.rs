@@ -21,22 +21,17 @@ use std::path::{Path, PathBuf};
 use linux::bounded;
 use linux::environ::Environ;
 
-use super::file::User;
 use super::layers::{Layer, Origin};
-use super::table::{SETTINGS, place};
+use super::places::{self, ENROOT_CONF as FILE, place};
+use super::table::SETTINGS;
+use super::user::User;
 use super::value::{Kind, is_yes};
 use super::variables as v;
-use crate::doctor::owner;
+use crate::owner;
 
 pub use effect::{Effect, effect_of};
 use line::{Line, LineProblem};
 
-/// Where enroot's packages have its configuration.
-pub const SYSCONF: &str = "/etc/enroot";
-/// Where `make install` has it, unless it was told another place.
-const SYSCONF_LOCAL: &str = "/usr/local/etc/enroot";
-/// The file in it.
-const FILE: &str = "enroot.conf";
 /// More drop-ins than any node has.
 const DROP_INS: usize = 1000;
 
@@ -97,12 +92,6 @@ pub enum Shell {
     Never,
 }
 
-/// Where enroot's configuration is, unless somebody says otherwise.
-pub(super) fn default_sysconf(_: &Environ) -> Option<PathBuf> {
-    let there = |path: &&str| Path::new(path).join(FILE).exists();
-    Some([SYSCONF, SYSCONF_LOCAL].iter().find(|path| there(path)).unwrap_or(&SYSCONF).into())
-}
-
 impl EnrootConf {
     /// Reads what is in the directory that `ENROOT_SYSCONF_PATH` names, if there is something; else
     /// in the one that the site's file or nobody names.
@@ -121,7 +110,7 @@ impl EnrootConf {
                 if named.starts_with("/etc") { Trusted::Roots } else { Trusted::CallersToo };
             return EnrootConf::of_directory(&named, whose, environ, user, shell);
         }
-        let directory = site.or_else(|| default_sysconf(environ)).unwrap_or_default();
+        let directory = site.or_else(|| places::sysconf(environ)).unwrap_or_default();
         EnrootConf::of_directory(&directory, Trusted::Roots, environ, user, shell)
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use hygiene::text::is_harmless;
 
 /// One word of a shell's, whatever it is; what a terminal would obey stands in it as an escape.
-pub(super) fn quoted(word: impl AsRef<OsStr>) -> String {
+pub(crate) fn quoted(word: impl AsRef<OsStr>) -> String {
     let bytes = word.as_ref().as_bytes();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:,@%=".contains(byte);
     let text = std::str::from_utf8(bytes);
@@ -29,7 +29,7 @@ pub(super) fn quoted(word: impl AsRef<OsStr>) -> String {
 }
 
 /// What `s|...|TEXT|` of sed puts in, as it is.
-pub(super) fn replacement(text: &str) -> String {
+pub(crate) fn replacement(text: &str) -> String {
     text.chars().fold(String::new(), |mut out, c| {
         if matches!(c, '\\' | '&' | '|' | '\n') {
             out.push('\\');

@@ -18,7 +18,7 @@ use nix::fcntl::{OFlag, open, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::geteuid;
 
-use super::shell::quoted;
+use crate::shell::quoted;
 
 /// More links than this the kernel does not follow either.
 const LINKS: usize = 40;
