@@ -38,7 +38,7 @@ start_machine() {
     local unshare_pid=$!
     disown
     machine_ready() { exists "$state/machine.ready" || ! kill -0 "$unshare_pid" 2> /dev/null; }
-    wait_for 30 machine_ready || die "process 1 of the cluster does not start, see $state/log/machine.out"
+    wait_for 180 machine_ready || die "process 1 of the cluster does not start, see $state/log/machine.out"
     exists "$state/machine.ready" || die "the cluster's namespaces: $(tail -n 3 "$state/log/machine.out")"
     alive "$state" || die "process 1 of the cluster has ended, see $state/log/machine.out"
     machine=$pid
@@ -112,5 +112,5 @@ answers_again() {
 }
 
 wait_until_idle() {
-    wait_for 60 answering || die "the nodes do not become idle: $(as_root login sinfo -h -N -o '%N %T %E' 2>&1 | tr '\n' ';')"
+    wait_for 180 answering || die "the nodes do not become idle: $(as_root login sinfo -h -N -o '%N %T %E' 2>&1 | tr '\n' ';')"
 }
