@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use nix::fcntl::{Flock, FlockArg};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -78,6 +79,11 @@ fn latest_micro(text: &str, release: &str) -> Option<u32> {
 pub fn bindings(root: &Path, release: &str) -> Result<Vec<u8>, Error> {
     let path = root.join("spank-bindings").join(slurm_releases::bindings_file(release));
     fs::read(&path).map_err(Error::io("read", &path))
+}
+
+/// The file of a program in the directories of `path`, a value of `PATH`.
+pub fn find_in_path(path: &OsStr, program: &str) -> Option<PathBuf> {
+    std::env::split_paths(path).map(|directory| directory.join(program)).find(|file| file.is_file())
 }
 
 /// In hexadecimal.

@@ -288,11 +288,10 @@ fn setup<'a>(root: &'a Path, arch: Arch, floor: &'a str) -> Result<Setup<'a>, Er
     let place = path::absolute(&cache).unwrap_or(cache).join("zig");
     // First: it looks for zig beside the first python3 of PATH.
     dirs.insert(0, place.join("bin"));
-    let mut programs = dirs.iter().map(|dir| dir.join("cargo-zigbuild"));
-    let zig = programs.find(|program| program.is_file()).ok_or(Error::NoZig)?;
+    let path = env::join_paths(dirs).unwrap_or(old);
+    let zig = workspace::find_in_path(&path, "cargo-zigbuild").ok_or(Error::NoZig)?;
     let pins = fs::read(place.join("packages")).unwrap_or_default();
     let linker = format!("{floor}-{}", &workspace::hex(&Sha256::digest(pins))[..6]);
-    let path = env::join_paths(dirs).unwrap_or(old);
     let dir = Path::new("target/package").join(format!("{}-{linker}", arch.name()));
     let unwinder = unwinder(root, &dir, arch, &zig, &path)?;
     Ok(Setup { root, arch, floor, path, zig: Some(zig), linker, unwinder: Some(unwinder) })

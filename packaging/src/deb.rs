@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::facts::Release;
 use crate::package::{Entry, EntryKind, Package, Relations};
+use build_matrix::workspace;
 use flate2::{Compression, GzBuilder};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -174,8 +175,5 @@ fn fields(relations: &Relations, version: &str, field: &mut impl FnMut(&str, &st
 /// In hexadecimal; dpkg compares files with it.
 fn md5(bytes: &[u8]) -> String {
     use md5::{Digest, Md5};
-    Md5::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    workspace::hex(&Md5::digest(bytes))
 }

@@ -4,6 +4,7 @@
 
 use crate::error::Error;
 use build_matrix::report::Report;
+use build_matrix::workspace;
 use serde_json::json;
 use std::env;
 use std::ffi::OsStr;
@@ -109,9 +110,7 @@ fn dnf(dir: &Path, rpms: &[PathBuf], sign: Option<&str>) -> Result<(), Error> {
     if let Some(key) = sign {
         let name = format!("_gpg_name {key}");
         // rpm wants its path, and not every distribution's default is right.
-        let gpg = env::split_paths(&env::var_os("PATH").unwrap_or_default())
-            .map(|dir| dir.join("gpg"))
-            .find(|gpg| gpg.is_file())
+        let gpg = workspace::find_in_path(&env::var_os("PATH").unwrap_or_default(), "gpg")
             .ok_or(Error::NoTool { program: "gpg", package: "gpg" })?;
         let gpg = format!("__gpg {}", gpg.display());
         let rpms = rpms.iter().filter_map(|rpm| rpm.file_name()?.to_str());

@@ -1,6 +1,7 @@
 //! Entries of `--container-mounts`.
 
 use super::error::{OptionError, lossy};
+use hygiene::fstab;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -100,9 +101,9 @@ impl Mount {
 
     /// As a line of fstab(5), its paths escaped.
     pub fn fstab_line(&self) -> OsString {
-        let mut line = escape(self.source.as_bytes());
+        let mut line = fstab::escape(self.source.as_bytes());
         line.push(b' ');
-        line.extend(escape(self.target.as_bytes()));
+        line.extend(fstab::escape(self.target.as_bytes()));
         line.push(b' ');
         line.extend_from_slice(self.flags.as_bytes());
         OsString::from_vec(line)
@@ -181,22 +182,4 @@ fn unescaped(path: &[u8]) -> Vec<u8> {
         name.push(named.unwrap_or(byte));
     }
     name
-}
-
-/// White space and backslashes as octal escapes, as fstab(5) has them.
-fn escape(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    for &byte in path {
-        if byte.is_ascii_whitespace() || byte == b'\\' {
-            out.extend_from_slice(&[
-                b'\\',
-                b'0' + (byte >> 6),
-                b'0' + (byte >> 3 & 7),
-                b'0' + (byte & 7),
-            ]);
-        } else {
-            out.push(byte);
-        }
-    }
-    out
 }

@@ -2,6 +2,7 @@
 
 use super::user::Credentials;
 use crate::step::error::StepError;
+use hygiene::text::is_yes;
 use spank_bindings::{Spank, StepId};
 use std::ffi::{CStr, CString};
 
@@ -42,7 +43,7 @@ impl Job {
             local_tasks: spank.job_local_task_count()?,
             total_tasks: spank.job_total_task_count()?,
             pinned,
-            privileged: user.uid == 0 && allowed.is_some_and(|value| is_yes(&value)),
+            privileged: user.uid == 0 && allowed.is_some_and(|value| is_yes(value.to_bytes())),
             user,
         })
     }
@@ -61,12 +62,6 @@ impl Job {
     pub(crate) fn step_name(&self) -> String {
         format!("{}.{}", self.job_id, self.step_id)
     }
-}
-
-/// enroot takes anything but a "no" for a yes.
-fn is_yes(value: &CStr) -> bool {
-    let value = value.to_bytes().to_ascii_lowercase();
-    !matches!(value.as_slice(), b"" | b"n" | b"no" | b"f" | b"false")
 }
 
 #[cfg(test)]
@@ -105,7 +100,7 @@ mod tests {
         for (value, yes) in
             [(c"y", true), (c"1", true), (c"No", false), (c"", false), (c"F", false)]
         {
-            assert_eq!(is_yes(value), yes, "{value:?}");
+            assert_eq!(is_yes(value.to_bytes()), yes, "{value:?}");
         }
     }
 }

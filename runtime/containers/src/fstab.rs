@@ -355,46 +355,13 @@ fn looks_like_options(field: &str) -> bool {
         || PROPAGATION.iter().any(|(name, _)| *name == field)
 }
 
-/// `\040` and its like, as getmntent(3) reads them.
 fn unescape(field: &[u8]) -> OsString {
-    let mut out = Vec::with_capacity(field.len());
-    let mut at = 0;
-    while at < field.len() {
-        let octal = field
-            .get(at..at + 4)
-            .filter(|four| four[0] == b'\\')
-            .and_then(|four| std::str::from_utf8(&four[1..]).ok())
-            .filter(|digits| digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit)))
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match octal {
-            Some(byte) => {
-                out.push(byte);
-                at += 4;
-            }
-            None if field[at] == b'\\' && field.get(at + 1) == Some(&b'\\') => {
-                out.push(b'\\');
-                at += 2;
-            }
-            None => {
-                out.push(field[at]);
-                at += 1;
-            }
-        }
-    }
-    OsString::from_vec(out)
+    OsString::from_vec(hygiene::fstab::unescape(field))
 }
 
-/// The other way: white space and backslashes as octal escapes.
+/// A path as a field of a line.
 pub fn escape(field: &OsStr) -> OsString {
-    let mut out = Vec::with_capacity(field.len());
-    for &byte in field.as_bytes() {
-        if byte.is_ascii_whitespace() || byte == b'\\' {
-            out.extend_from_slice(format!("\\{byte:03o}").as_bytes());
-        } else {
-            out.push(byte);
-        }
-    }
-    OsString::from_vec(out)
+    OsString::from_vec(hygiene::fstab::escape(field.as_bytes()))
 }
 
 #[cfg(test)]

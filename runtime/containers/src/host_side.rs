@@ -1,9 +1,9 @@
 //! What a container goes by of the host: handed down by the command, read nowhere else.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use linux::environ::Environ;
+use linux::environ::{Environ, find_in_path};
 use squashfs::image::InUse;
 
 /// The host as the command knows it.
@@ -27,8 +27,6 @@ impl HostSide {
 
     /// The program `name` of `PATH`.
     pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
-        std::env::split_paths(self.variable("PATH")?)
-            .map(|directory| directory.join(name))
-            .find(|program| program.is_file())
+        find_in_path(self.variable("PATH")?, name, Path::is_file)
     }
 }

@@ -92,6 +92,12 @@ fn push(out: &mut String, c: char) {
     out.push_str(escape);
 }
 
+/// Whether a word of enroot's turns something on: anything but nothing and a "no" does.
+pub fn is_yes(word: &[u8]) -> bool {
+    let no = [&b""[..], b"n", b"no", b"f", b"false"];
+    !no.iter().any(|no| word.eq_ignore_ascii_case(no))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

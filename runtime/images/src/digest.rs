@@ -1,8 +1,9 @@
 //! Digests of content: sha256, and sha512 as the image specification has it beside.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::ops::Deref;
 
+use linux::hex::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -132,14 +133,6 @@ impl Hasher {
             Hasher::Sha512(hash) => format!("{SHA512}:{}", hex(&hash.finalize())),
         })
     }
-}
-
-/// Bytes in hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

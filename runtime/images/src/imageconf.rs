@@ -158,7 +158,8 @@ fn environment(variables: &[String]) -> String {
 fn fstab(volumes: impl Iterator<Item = String>) -> String {
     let mut out = String::new();
     for volume in volumes.filter(|path| path.starts_with('/') && !path.contains(char::is_control)) {
-        let path = volume.replace('\\', "\\134").replace(' ', "\\040");
+        let path = hygiene::fstab::escape(volume.as_bytes());
+        let path = String::from_utf8_lossy(&path);
         out.push_str(&format!(
             "${{ENROOT_ROOTFS}}{path} {path} none x-create=dir,bind,rw,nosuid,nodev\n"
         ));

@@ -10,11 +10,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
-use hygiene::unsecure;
 use linux::file_error::FileError;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use squashfs::mksquashfs::Mksquashfs;
+use squashfs::mksquashfs::{self, Mksquashfs};
 use squashfs::program::Program;
 use squashfs::write::WriteError;
 
@@ -78,7 +77,9 @@ impl Squash {
     pub fn check(&self) -> Result<(), SquashError> {
         match self.program {
             Program::Own(_) => Ok(()),
-            Program::Mksquashfs(_) => reads_archives().map(drop).map_err(SquashError::Tool),
+            Program::Mksquashfs(_) => {
+                mksquashfs::reads_archives().map(drop).map_err(SquashError::Tool)
+            }
         }
     }
 
@@ -98,7 +99,7 @@ impl Squash {
         match &self.program {
             Program::Own(own) => self.pack(own, output, limit, root, fill),
             Program::Mksquashfs(program) => {
-                if reads_archives().map_err(SquashError::Tool)? {
+                if mksquashfs::reads_archives().map_err(SquashError::Tool)? {
                     self.feed_archive(program, output, limit, root, fill)
                 } else {
                     self.read_directory(program, output, limit, root, scratch, fill)
@@ -326,34 +327,4 @@ fn end_of(mut output: impl Read) -> String {
         kept.drain(..kept.len().saturating_sub(LOG_LIMIT));
     }
     String::from_utf8_lossy(kept.make_contiguous()).into_owned()
-}
-
-/// Whether mksquashfs knows `-tar`.
-fn reads_archives() -> io::Result<bool> {
-    static KNOWN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    if let Some(known) = KNOWN.get() {
-        return Ok(*known);
-    }
-    let output = unsecure::command("mksquashfs").arg("-version").stdin(Stdio::null()).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(*KNOWN.get_or_init(|| version(&text).is_some_and(|version| version >= (4, 5))))
-}
-
-/// Of `mksquashfs version 4.5.1 (2022/03/17)`.
-fn version(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.split_whitespace().nth(2)?.split(['.', '-']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_versions() {
-        assert_eq!(version("mksquashfs version 4.5.1 (2022/03/17)\ncopyright"), Some((4, 5)));
-        assert_eq!(version("mksquashfs version 4.3 (2014/05/12)"), Some((4, 3)));
-        assert_eq!(version("mksquashfs version 4.6.1-e2b4c0 (2023)"), Some((4, 6)));
-        assert_eq!(version("no"), None);
-    }
 }

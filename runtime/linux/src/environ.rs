@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 /// Environment variables by name.
 pub type Environ = BTreeMap<OsString, OsString>;
@@ -11,6 +12,11 @@ pub type Environ = BTreeMap<OsString, OsString>;
 /// What begins a comment that has the line before it as it was, where a line cannot say it. To enroot
 /// it is a comment.
 const NOTE: &[u8] = b"#pyxis: ";
+
+/// The file of a program in the directories of `path`, a value of `PATH`: the first that `is` one.
+pub fn find_in_path(path: &OsStr, program: &str, is: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    std::env::split_paths(path).map(|directory| directory.join(program)).find(|file| is(file))
+}
 
 /// Reads lines of `NAME=VALUE` as enroot's importer writes them, with `${NAME}` replaced by its
 /// value in `host` (nothing, where it has none). As [`entries`] otherwise.

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod detached;
 pub mod environ;
 pub mod file_error;
+pub mod hex;
 pub mod home;
 pub mod loop_device;
 pub mod phases;

@@ -101,7 +101,8 @@ pub fn flock(file: &File, how: FlockKind) -> io::Result<bool> {
     }
 }
 
-/// A descriptor that stands for one process, whoever gets its number later.
+/// A descriptor that stands for one process, whoever gets its number later; readable when it has ended
+/// (Linux 5.3).
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: takes numbers only.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
@@ -209,17 +210,6 @@ fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
-/// A descriptor of a child, readable when it has ended (Linux 5.3).
-pub fn process_fd(child: nix::unistd::Pid) -> io::Result<OwnedFd> {
-    // SAFETY: numbers only.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.as_raw(), 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: just made for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// The name that ps(1) shows, at most 15 bytes.

@@ -5,14 +5,11 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use linux::hex::hex;
 use sha2::{Digest, Sha256};
 
 use crate::sif::{Extent, HEADER, SifError};
-
-/// First bytes of every squashfs file (little endian `0x73717368`).
-const SQUASHFS_MAGIC: [u8; 4] = *b"hsqs";
-/// Size of the superblock; its last eight-byte field we read ends before.
-const SUPERBLOCK: usize = 96;
+use crate::superblock::{MAGIC, SIZE, Superblock};
 
 /// Is told of each squashfs file that is opened: the store in which it may lie keeps what is in use.
 pub type InUse = fn(&Path, &File);
@@ -99,17 +96,15 @@ impl Image {
         let read = file.read_at(&mut head, 0).map_err(open)?;
         let extent = Extent::in_file(&file, &head[..read])
             .map_err(|source| ImageError::Sif { path: shown.clone(), source })?;
-        if extent.start == 0 && (read < 4 || head[..4] != SQUASHFS_MAGIC) {
+        if extent.start == 0 && (read < 4 || head[..4] != MAGIC) {
             return Err(ImageError::NotSquashfs { path: shown });
         }
         let actual = metadata.len().min(extent.length);
-        let mut superblock = [0u8; SUPERBLOCK];
-        let expected = match file.read_exact_at(&mut superblock, extent.start) {
-            Ok(()) => {
-                // bytes_used, at offset 40 of the superblock
-                u64::from_le_bytes(superblock[40..48].try_into().expect("eight bytes"))
-            }
-            Err(_) => SUPERBLOCK as u64,
+        let mut head = [0; SIZE];
+        let expected = match file.read_exact_at(&mut head, extent.start) {
+            // Of a SIF file it is no matter yet what its image is.
+            Ok(()) => Superblock::of(&head).tables.bytes_used,
+            Err(_) => SIZE as u64,
         };
         if actual < expected {
             return Err(ImageError::Truncated { path: shown, expected, actual });
@@ -122,17 +117,14 @@ impl Image {
 /// The digest of everything in a squashfs file but the files' data: the superblock, and from the
 /// inode table to the end, with each file's size, time, place and block sizes. An image of another
 /// content has another one. `None` for a file that is too short for what its superblock says.
-///
-/// Layout: Documentation/filesystems/squashfs.rst of Linux and `squashfs_fs.h`.
 pub fn tables_digest(file: &File) -> io::Result<Option<String>> {
     let Ok(Extent { start, length }) = Extent::of(file) else { return Ok(None) };
-    let mut superblock = [0u8; SUPERBLOCK];
-    if file.read_at(&mut superblock, start)? < SUPERBLOCK {
+    let mut superblock = [0; SIZE];
+    if file.read_at(&mut superblock, start)? < SIZE {
         return Ok(None);
     }
     let length = file.metadata()?.len().min(length);
-    // inode_table_start
-    let at = u64::from_le_bytes(superblock[64..72].try_into().expect("eight bytes"));
+    let at = Superblock::of(&superblock).tables.inodes;
     if at >= length {
         return Ok(None);
     }
@@ -152,7 +144,7 @@ pub fn tables_digest(file: &File) -> io::Result<Option<String>> {
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok(Some(hex(&digest.finalize())))
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ mod metadata;
 pub mod mksquashfs;
 pub mod program;
 pub mod sif;
+mod superblock;
 mod unpack;
+pub mod unsquashfs;
 mod walk;
 pub mod write;
 mod xattr;
@@ -37,13 +39,8 @@ use cache::Cache;
 use data::Blocks;
 use metadata::{Metadata, Position};
 use sif::{Extent, SifError};
+use superblock::{NO_TABLE, SIZE, Superblock, Tables, VERSION};
 
-/// First bytes of every squashfs file (little endian `0x73717368`).
-pub const MAGIC: [u8; 4] = *b"hsqs";
-/// Bytes of the superblock.
-const SUPERBLOCK: usize = 96;
-/// What a table that is not there begins at.
-const NO_TABLE: u64 = u64::MAX;
 /// Bytes of unpacked metadata and of unpacked data that are kept.
 const KEPT_METADATA: usize = 4 << 20;
 const KEPT_DATA: usize = 16 << 20;
@@ -97,41 +94,38 @@ impl Image {
         let mut head = [0; sif::HEADER];
         let count = file.read_at(&mut head, 0).map_err(SquashfsError::Read)?;
         let extent = Extent::in_file(&file, &head[..count])?;
-        if extent.start > 0 || count < SUPERBLOCK {
-            let head = &mut head[..SUPERBLOCK];
-            file.read_exact_at(head, extent.start).map_err(SquashfsError::Read)?;
+        let mut superblock = *head.first_chunk::<SIZE>().expect("a header is longer");
+        if extent.start > 0 || count < SIZE {
+            file.read_exact_at(&mut superblock, extent.start).map_err(SquashfsError::Read)?;
         }
-        let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
-        let word = |at: usize| u32::from(short(at)) | u32::from(short(at + 2)) << 16;
-        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-        if head[..4] != MAGIC {
-            return Err(SquashfsError::Damaged("no squashfs"));
-        }
-        if (short(28), short(30)) != (4, 0) {
-            let version = format!("version {}.{}", short(28), short(30));
+        let superblock =
+            Superblock::parse(&superblock).ok_or(SquashfsError::Damaged("no squashfs"))?;
+        let Superblock { version, block_size, tables, .. } = superblock;
+        if version != VERSION {
+            let version = format!("version {}.{}", version.0, version.1);
             return Err(SquashfsError::Unsupported(version));
         }
-        let codec = Codec::of(short(20))?;
-        let block_size = word(12);
+        let codec = Codec::of(superblock.codec)?;
         if !block_size.is_power_of_two() || !(4096..=1 << 20).contains(&block_size) {
             return Err(SquashfsError::Damaged("its block size"));
         }
+        let Tables { bytes_used, xattrs, inodes, directories, fragments, .. } = tables;
         let mut image = Image {
             file,
             extent,
             codec,
             block_size,
-            counts: (word(4), long(40)),
-            root: long(32),
-            inodes: long(64),
-            directories: long(72),
-            fragments: (long(80), word(16)),
+            counts: (superblock.inode_count, bytes_used),
+            root: superblock.root,
+            inodes,
+            directories,
+            fragments: (fragments, superblock.fragment_count),
             xattrs: None,
             metadata: Cache::new(KEPT_METADATA),
             data: Cache::new(KEPT_DATA),
             blocks: Cache::new(KEPT_BLOCKS),
         };
-        image.xattrs = match long(56) {
+        image.xattrs = match xattrs {
             NO_TABLE => None,
             start => xattr::Table::read(&image, start)?,
         };

@@ -57,7 +57,7 @@ impl Extent {
 
     /// The same, of a file that begins so: [`HEADER`] bytes, or all that there are.
     pub(crate) fn in_file(file: &File, head: &[u8]) -> Result<Extent, SifError> {
-        if head.len() < HEADER || head.starts_with(&super::MAGIC) || !is_sif(head) {
+        if head.len() < HEADER || head.starts_with(&crate::superblock::MAGIC) || !is_sif(head) {
             return Ok(Extent::WHOLE);
         }
         if !head[42..].starts_with(VERSION) {
@@ -142,7 +142,7 @@ fn root(file: &File, head: &[u8]) -> Result<Extent, SifError> {
     }
     let mut magic = [0; 4];
     let begins = extent.length >= 4 && file.read_exact_at(&mut magic, extent.start).is_ok();
-    if !begins || magic != super::MAGIC {
+    if !begins || magic != crate::superblock::MAGIC {
         return Err(SifError::Damaged("its partition does not begin as a squashfs"));
     }
     Ok(extent)

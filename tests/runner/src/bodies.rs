@@ -17,13 +17,15 @@ fn here() -> &'static Path {
     Path::new(".")
 }
 
-/// A lint of our own: its findings are in the log.
-fn lint(run: &mut Run<'_>, text: &str, found: Result<Vec<String>, String>) {
-    let faults = found.unwrap_or_else(|error| vec![error]);
-    for fault in &faults {
-        run.say(fault);
+/// The lints of our own that a suite has, or all: their findings are in the log.
+pub(crate) fn lints(run: &mut Run<'_>, suite: Option<&str>) {
+    for lint in lint::LINTS.iter().filter(|lint| suite.is_none_or(|suite| lint.suite == suite)) {
+        let faults = (lint.check)(here()).unwrap_or_else(|error| vec![error]);
+        for fault in &faults {
+            run.say(fault);
+        }
+        run.verdict(lint.says, faults.is_empty());
     }
-    run.verdict(text, faults.is_empty());
 }
 
 pub(crate) fn shell(run: &mut Run<'_>) -> Done {
@@ -32,10 +34,7 @@ pub(crate) fn shell(run: &mut Run<'_>) -> Done {
         let shellcheck = cmd(["shellcheck", "-x", "-P", "SCRIPTDIR", "-P", ".", file]);
         run.check(&format!("shellcheck {file}"), &shellcheck)?;
     }
-    lint(run, "every assertion of the bats files can fail", lint::bats::check(here()));
-    lint(run, "no Rust test ends before it has tested", lint::rust::check(here()));
-    let text = "each test that SECURITY.md and SAFETY.md name exists, and each attack is named";
-    lint(run, text, lint::claims::check(here()));
+    lints(run, Some("shell"));
     Ok(())
 }
 
@@ -50,8 +49,7 @@ pub(crate) fn is_shell(file: &str) -> bool {
 }
 
 pub(crate) fn sizes(run: &mut Run<'_>) -> Done {
-    lint(run, "every public function has a caller", lint::callers::check(here()));
-    lint(run, "every clippy.toml has the thresholds", lint::sizes::check(here()));
+    lints(run, Some("clippy"));
     Ok(())
 }
 

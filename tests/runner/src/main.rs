@@ -29,17 +29,16 @@ use suite::Suite;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let here = Path::new(".");
+    let known = |name: &str| lint::LINTS.iter().find(|lint| lint.name == name);
     match words[..] {
         ["run", "--help" | "-h", ..] => help(),
         ["run", ..] => run_suites(&arguments[1..]),
-        ["lint", "bats"] => lint_result(lint::bats::check(here)),
-        ["lint", "claims"] => lint_result(lint::claims::check(here)),
-        ["lint", "rust"] => lint_result(lint::rust::check(here)),
-        ["lint", "callers"] => lint_result(lint::callers::check(here)),
-        ["lint", "sizes"] => lint_result(lint::sizes::check(here)),
+        ["lint", name] if known(name).is_some() => {
+            lint_result(known(name).map_or_else(|| Ok(vec![]), |lint| (lint.check)(Path::new("."))))
+        }
         _ => {
-            eprintln!("usage: runner run [SUITE...] | lint bats|callers|claims|rust|sizes");
+            let lints: Vec<&str> = lint::LINTS.iter().map(|lint| lint.name).collect();
+            eprintln!("usage: runner run [SUITE...] | lint {}", lints.join("|"));
             ExitCode::from(2)
         }
     }

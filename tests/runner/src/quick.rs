@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::bodies::is_shell;
+use crate::bodies::{self, is_shell};
 use crate::command::cmd;
 use crate::lint;
 use crate::run::{Run, Stop};
@@ -101,18 +101,7 @@ fn changed_files(run: &mut Run<'_>) -> Result<Vec<String>, Stop> {
 }
 
 fn lints(run: &mut Run<'_>, changed: &[String]) -> Result<(), Stop> {
-    let here = Path::new(".");
-    for (text, found) in [
-        ("every assertion of the bats files can fail", lint::bats::check(here)),
-        ("no Rust test ends before it has tested", lint::rust::check(here)),
-        ("every public function has a caller", lint::callers::check(here)),
-        ("every clippy.toml has the thresholds", lint::sizes::check(here)),
-        ("each test that is named in documents exists", lint::claims::check(here)),
-    ] {
-        let faults = found.unwrap_or_else(|error| vec![error]);
-        faults.iter().for_each(|fault| run.say(fault));
-        run.verdict(text, faults.is_empty());
-    }
+    bodies::lints(run, None);
     let scripts: Vec<&String> =
         changed.iter().filter(|file| Path::new(file).is_file() && is_shell(file)).collect();
     if !run.listen(&cmd(["sh", "-c", "command -v shellcheck"]))?.0 {

@@ -1,7 +1,7 @@
 //! What a container's directory says about itself.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -57,13 +57,11 @@ impl ContainerError {
 impl Metadata {
     /// Describes a new container over `image`.
     pub(crate) fn new(origin: &Path, image: &File) -> io::Result<Metadata> {
-        let mut random = [0u8; 16];
-        File::open("/dev/urandom")?.read_exact(&mut random)?;
         let tables = tables_digest(image)?;
         let image = image.metadata()?;
         Ok(Metadata {
             format: FORMAT,
-            id: random.iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: linux::hex::random::<16>()?,
             image: origin.to_string_lossy().into_owned(),
             image_size: image.size(),
             image_mtime: image.mtime(),

@@ -6,7 +6,7 @@
 //! server deletes it. What a server that was killed leaves is free, and goes with the next sweep.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ impl ScratchLayer {
     pub(crate) fn make(place: &Path) -> io::Result<ScratchLayer> {
         let place = trusted(place)?;
         for _ in 0..ATTEMPTS {
-            let path = place.join(format!("{LAYER}{}", random()?));
+            let path = place.join(format!("{LAYER}{}", linux::hex::random::<8>()?));
             DirBuilder::new().mode(0o700).create(&path)?;
             match fill(&path) {
                 Ok(Some(layer)) => return Ok(layer),
@@ -115,12 +115,6 @@ fn trusted(place: &Path) -> io::Result<PathBuf> {
         })?;
     }
     Ok(path)
-}
-
-fn random() -> io::Result<String> {
-    let mut random = [0u8; 8];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

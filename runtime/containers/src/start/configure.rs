@@ -49,7 +49,7 @@ pub(super) struct Configuration<'a> {
     pub(super) identity: &'a Identity,
     pub(super) facts: HostFacts,
     /// Whether the image is that of a SIF file.
-    pub(super) of_sif: bool,
+    pub(super) is_sif: bool,
     /// The node's switches are hidden by [`crate::start::process::guard`].
     pub(super) guarded: bool,
     /// Mounts that have been made already.
@@ -71,7 +71,7 @@ impl Configuration<'_> {
             Some(PrefilledUpper { image, has_account }) => (image, has_account),
             None => {
                 roots.container()?;
-                (ImageFiles::read(Tree::Root, self.of_sif), false)
+                (ImageFiles::read(Tree::Root, self.is_sif), false)
             }
         };
         let home = Home::of(&self);

@@ -4,6 +4,10 @@
 //! container: it may exec the user's program itself or hand the container's descriptors over to
 //! others ([`Container::hand_over`]).
 //!
+//! No program is trusted with this: the process unshares its namespaces, mounts a tmpfs and makes it its
+//! root, puts the container's tree together on that, and at last makes this tree its root. An image is a
+//! squashfs file, which the kernel reads by FUSE from a process of ours (its server), below an overlay.
+//!
 //! [`start`] is to be read from top to bottom: its phases stand in the order in which they happen.
 //!
 //! | in | is |
@@ -21,10 +25,15 @@
 //! | word | is |
 //! |---|---|
 //! | source | what the root file system is made from; it is opened, prepared (who will read the image is decided), served, assembled |
+//! | helpers | the processes that stay beside the container, in the namespaces that it leaves: servers of images, and the keeper, which kills the container when slurmstepd is gone |
+//! | lender | a process of root's beside a step, which has the kernel itself mount an image of the shared store |
+//! | data image | a squashfs file that is mounted at a directory of the container, beside the image that is its root |
+//! | entry | a line of mounts as fstab(5) has them, read |
 //! | mark | the source of the container's root mount, as `/proc/PID/mountinfo` shows it: by this others find the container while it runs |
 //! | claim | the right to start a named container; others who want it wait until it runs |
 //! | probe | what the image has in the places where every container gets something, looked at before there is a mount |
 //! | prefilled | the layer above the image, with that in it before the overlay is mounted |
+//! | SIF | an image file of Apptainer's, a squashfs file with a head; its variables stand in other places |
 //! | guarded | a container of root's that is not privileged: it may not write to the node's switches in `/proc` and `/sys` |
 //! | stage | a tmpfs of this process's own, the root between the host's tree and the container's |
 //! | detached | mounts that are made and are in no tree yet |
@@ -80,7 +89,9 @@ use roots::{Roots, Stage};
 /// [`StartError`]; the process is then in no usable state and should exit. Nothing is left
 /// behind: all mounts are in a namespace that goes with the process.
 pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartError> {
+    // What a phase is called is for `pyxis start` with PYXIS_TIMING, which says how long each took.
     phases::begin("open");
+    // What is made for the container has the modes that it is to have, whatever the user's mask is.
     let umask = sys::Umask::ours();
     let identity = Identity::of_caller(plan.remap_root);
     let mark = plan.root.mark(plan.label.as_ref());
@@ -88,18 +99,21 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     // Open what the root file system is made from, and prepare who is to read it.
     let Opened { source, claim } = RootfsSource::open(&plan.root, plan.host.in_use)?;
     let image_path = source.image_path().map(Path::to_owned);
-    let of_sif = source.is_sif(&plan.root);
-    let damaged = |error: StartError| error.of_image(image_path.as_deref());
-    // Root answers while this process prepares.
+    let is_sif = source.is_sif(&plan.root);
+    // An error while files of the image are read may be the image's, which is then named.
+    let blame_image = |error: StartError| error.of_image(image_path.as_deref());
+    // The lender, if there is one, is asked for the kernel's own mount of the image, and answers while this
+    // process prepares.
     let asked = plan.lender.zip(image_path.as_deref()).and_then(|(lender, path)| lender.ask(path));
     let log = helper_log()?;
     let mut source = source.prepare(&identity, plan.writable, &plan.host, &log)?;
     let data_images = DataImages::open(&plan, &identity, &log)?;
-    // This process looks into the image itself. The server is forked from it, and has unpacked
-    // already what it will be asked for first.
+    // Look into the image, by reading the file. The server is forked from this process afterwards, and so
+    // has unpacked already what the kernel will ask it for first.
     let image = source.readable_image();
-    let probe = image.map(|image| ImageProbe::of(Tree::Image(image), &plan.host, of_sif));
+    let probe = image.map(|image| ImageProbe::of(Tree::Image(image), &plan.host, is_sif));
 
+    // The answer: with the kernel's mount there is no server to be forked.
     if let Some(asked) = asked {
         source.take_kernel_mount(asked);
     }
@@ -110,35 +124,39 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
 
     // Enter the namespaces, the user namespace first: the others then belong to it.
     let guarded = enter_namespaces(&plan, &identity, &mut helpers)?;
+    // And a mount namespace, with the stage on /tmp, which is to become the root.
     let stage = Stage::enter()?;
 
     phases::begin("mount");
-    // Serve the image: its mount is sent to the server, which needs a while. What does not need
-    // the image is done meanwhile: looking at the host, the pivot, mounts in no tree yet.
+    // Serve the image: it is mounted on the stage by FUSE, and the server, which has waited for that, needs
+    // a while for the first answer. What does not need the image is done meanwhile: looking at the host, the
+    // pivot (IPC, UTS and network namespaces, then pivot_root(2) to the stage), mounts in no tree yet.
     let source = source.serve()?;
     let facts = HostFacts::look(&identity, &plan);
     let mut roots = stage.pivot(&plan.unshare)?;
-    let known = system::known_entries(&plan, guarded).chain(facts.cgroups.iter().cloned());
-    let detached = DetachedMounts::make(&mut roots, known)?;
+    let without_image = system::entries_without_image(&plan, guarded);
+    let without_image = without_image.chain(facts.cgroups.iter().cloned());
+    let detached = DetachedMounts::make(&mut roots, without_image)?;
 
-    // Assemble the root file system, and configure what is to be a container.
-    let filling = Filling { of_sif, probe, identity: &identity, plan: &plan, facts: &facts };
+    // Assemble the root file system, the overlay above the image, in the container's tree: what every
+    // container gets is put into the upper layer before. Then configure it: mounts, files, variables, hooks.
+    let filling = Filling { is_sif, probe, identity: &identity, plan: &plan, facts: &facts };
     let assembly =
         Assembly { host: &plan.host, mark: &mark, writable: plan.writable, filling: Some(filling) };
-    let prefilled = assembly.assemble(&mut roots, source).map_err(damaged)?;
+    let prefilled = assembly.assemble(&mut roots, source).map_err(blame_image)?;
     phases::begin("configure");
     let configuration = Configuration {
         plan: &plan,
         identity: &identity,
         facts,
-        of_sif,
+        is_sif,
         guarded,
         detached,
         data_images,
     };
-    let configured = configuration.configure(&mut roots, prefilled).map_err(damaged)?;
+    let configured = configuration.configure(&mut roots, prefilled).map_err(blame_image)?;
 
-    // Finish: nothing of the host's tree is left, and no child that would have to be waited for.
+    // Finish: the container's tree is the root, nothing of the host's tree is left, and no child that would have to be waited for.
     let cgroup = leave_host(&plan, roots)?;
     helpers.reap_intermediate();
     let Configured { environ, launched, home, cwd, script } = configured;
@@ -158,17 +176,19 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     })
 }
 
-/// Enters the container's user and PID namespaces. Root's container that is not privileged is
-/// guarded: it is kept from the node's switches, which it says by returning `true`.
+/// Enters the container's user and PID namespaces. Returns whether the container is guarded: root's is,
+/// unless it is privileged, which means that it has no user namespace.
 fn enter_namespaces(
     plan: &Plan,
     identity: &Identity,
     helpers: &mut Helpers,
 ) -> Result<bool, StartError> {
     let guarded = geteuid().is_root() && !plan.privileged;
+    // Before the user namespace, in which nobody could undo it: so the PID namespace, whose /proc is to be
+    // guarded, comes first as well. Nobody but root may make that one without a user namespace.
     if guarded {
         if plan.unshare.pid {
-            own_processes()?;
+            enter_pid_namespace()?;
         }
         guard::hide_switches(plan.unshare.pid)?;
     }
@@ -177,7 +197,7 @@ fn enter_namespaces(
         helpers.send_user_namespace_to_keeper().map_err(StartError::Process)?;
     }
     if plan.unshare.pid && !guarded {
-        own_processes()?;
+        enter_pid_namespace()?;
     }
     Ok(guarded)
 }
@@ -195,8 +215,9 @@ fn leave_host(plan: &Plan, mut roots: Roots) -> Result<bool, StartError> {
     Ok(cgroup)
 }
 
-/// Goes on as the first process of a new PID namespace.
-fn own_processes() -> Result<(), StartError> {
+/// Goes on as the first process of a new PID namespace: a child of this process, which waits for it and
+/// ends as it does.
+fn enter_pid_namespace() -> Result<(), StartError> {
     let failed = |source| StartError::namespace(Namespace::Pid, source);
     Namespace::Pid.unshare().map_err(|errno| failed(errno.into()))?;
     supervise().map_err(failed)

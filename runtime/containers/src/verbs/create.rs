@@ -6,10 +6,8 @@ use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use hygiene::console;
-use hygiene::unsecure;
 use linux::file_error::FileError;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -24,7 +22,7 @@ use crate::start;
 use crate::unpack::unpack;
 use linux::sys::{FlockKind, Umask, flock, memory_file};
 use squashfs::image::Image;
-use squashfs::sif;
+use squashfs::unsquashfs::{self, UNSQUASHFS};
 
 /// A container being made. Its lock is the container's own: those who start it wait for us.
 struct Unfinished {
@@ -214,21 +212,16 @@ fn extract_by_program(
     hold: &Hold,
 ) -> Result<(), ContainerError> {
     let failed = |problem| ContainerError::Extract { image: image.to_owned(), problem };
-    let log = memory_file("unsquashfs", b"").and_then(|log| Ok((log.try_clone()?, log)));
+    let log = memory_file(UNSQUASHFS, b"").and_then(|log| Ok((log.try_clone()?, log)));
     let (theirs, log) = log.map_err(|error| FileError::new("extract", image, error))?;
-    let mut unsquashfs = unsecure::command("unsquashfs");
-    unsquashfs.args(["-no-progress", "-user-xattrs"]).args(sif::arguments_of_unsquashfs(file));
-    unsquashfs.arg("-dest");
-    unsquashfs.args([rootfs, image]);
-    unsquashfs.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);
+    let mut program = unsquashfs::command(Path::new(UNSQUASHFS), (file, image), rootfs, false);
     let status = hold
-        .run(&mut unsquashfs)
-        .map_err(|error| failed(format!("unsquashfs: {error}; install squashfs-tools")))?;
-    // 2: some attributes (device nodes, foreign xattrs) could not be restored.
-    if !matches!(status.code(), Some(0 | 2)) {
-        let (mut log, mut text) = (File::from(log), String::new());
-        let _ = log.rewind().and_then(|()| log.read_to_string(&mut text));
-        return Err(failed(text.lines().last().unwrap_or("was killed").trim().to_owned()));
+        .run(program.stderr(theirs))
+        .map_err(|error| failed(format!("{UNSQUASHFS}: {error}; install squashfs-tools")))?;
+    if !unsquashfs::succeeded(status) {
+        let (mut log, mut text) = (File::from(log), Vec::new());
+        let _ = log.rewind().and_then(|()| log.read_to_end(&mut text));
+        return Err(failed(unsquashfs::last_words(&text)));
     }
     Ok(())
 }

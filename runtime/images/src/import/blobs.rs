@@ -181,7 +181,7 @@ impl Importer {
 /// A registry as part of a lock's name: nobody waits for what somebody else has chosen to fetch from
 /// a registry of theirs.
 pub(super) fn key(host: &str) -> String {
-    crate::digest::hex(&Sha256::digest(host.as_bytes())[..8])
+    linux::hex::hex(&Sha256::digest(host.as_bytes())[..8])
 }
 
 /// Reads a compressed layer to its end, checking it against its descriptor.

@@ -265,7 +265,7 @@ impl Store {
     fn reference_path(&self, reference: &str) -> PathBuf {
         use sha2::{Digest, Sha256};
         let hash = Sha256::digest(reference.as_bytes());
-        self.root.join(REFERENCES).join(crate::digest::hex(&hash))
+        self.root.join(REFERENCES).join(linux::hex::hex(&hash))
     }
 }
 

@@ -4,6 +4,8 @@ use std::env;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use linux::environ::find_in_path;
+
 use super::ask;
 use super::conf::SlurmConf;
 use super::lines::PyxisLine;
@@ -15,9 +17,7 @@ use crate::shell::{quoted, replacement};
 /// The file of a program in PATH.
 #[expect(clippy::disallowed_methods, reason = "the doctor looks where Slurm would")]
 pub(super) fn in_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    let mut candidates = env::split_paths(&path).map(|directory| directory.join(name));
-    candidates.find(|file| executable(file))
+    find_in_path(&env::var_os("PATH")?, name, executable)
 }
 
 pub(super) fn executable(file: &Path) -> bool {

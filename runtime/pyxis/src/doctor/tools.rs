@@ -12,6 +12,8 @@ use super::command::in_path;
 use super::file::bytes_of;
 use super::lines::PyxisLine;
 use super::report::Report;
+use squashfs::unsquashfs::UNSQUASHFS;
+
 use crate::owner;
 
 /// The first squashfuse that can be built with FUSE 3, which takes an open device.
@@ -62,7 +64,7 @@ fn builtin(report: &mut Report) {
             "no squashfuse in PATH: only images packed with xz or lzma would want it",
         ),
     }
-    if in_path("unsquashfs").is_none() {
+    if in_path(UNSQUASHFS).is_none() {
         report.warning(
             "squashfs-tools-missing",
             "no unsquashfs in PATH: an image is not started where FUSE or overlays are not to be had",

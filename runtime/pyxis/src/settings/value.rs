@@ -57,10 +57,9 @@ pub enum Value {
     Lists(Vec<(String, String)>),
 }
 
-/// Whether a word of enroot's turns something on: anything but nothing and a "no" does.
+/// [`hygiene::text::is_yes`] of a variable's value.
 pub fn is_yes(value: &OsStr) -> bool {
-    let value = value.as_bytes().to_ascii_lowercase();
-    !matches!(value.as_slice(), b"" | b"n" | b"no" | b"f" | b"false")
+    hygiene::text::is_yes(value.as_bytes())
 }
 
 impl Kind {

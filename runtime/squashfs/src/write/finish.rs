@@ -10,8 +10,8 @@ use super::output::Placed;
 use super::tables::{Chain, End, Place};
 use super::tree::{Body, ROOT, Tree};
 use super::xattrs::Sets;
-use super::{Compression, Options, SUPERBLOCK, Tails, WriteError};
-use crate::{MAGIC, NO_TABLE};
+use super::{Compression, Options, Tails, WriteError};
+use crate::superblock::{NO_TABLE, Superblock, Tables, VERSION};
 
 /// All that was added.
 pub(super) struct Image<'a> {
@@ -20,16 +20,6 @@ pub(super) struct Image<'a> {
     pub(super) ids: Ids,
     pub(super) sets: Sets,
     pub(super) placed: Placed,
-}
-
-/// What the superblock says.
-struct Layout {
-    /// Inodes, fragments.
-    counts: (u32, u32),
-    ids: u16,
-    root: Place,
-    /// Bytes of the image, and where each table is, as the superblock has them.
-    places: [u64; 7],
 }
 
 /// Inodes and directories on their way.
@@ -54,7 +44,8 @@ impl Image<'_> {
         let inodes = end.at();
         let Written { mut end, listings, root, lookups } =
             Nodes::write(options, &tree, &placed, end)?;
-        let counts = (tree.inodes.len() as u32, placed.fragments.len() as u32);
+        let (inode_count, fragment_count) =
+            (tree.inodes.len() as u32, placed.fragments.len() as u32);
         drop(tree);
         let directories = end.at();
         end.put(&listings)?;
@@ -66,13 +57,32 @@ impl Image<'_> {
         let lookups = end.table(&lookups, bare, "bytes of the table of inodes")?;
         let ids_start = end.table(&ids.bytes(), bare, "bytes of the table of ids")?;
         let xattrs = sets.finish(&mut end)?.unwrap_or(NO_TABLE);
-        let bytes = end.at();
-        let places = [bytes, ids_start, xattrs, inodes, directories, fragments, lookups];
+        let bytes_used = end.at();
         end.pad()?;
+        let superblock = Superblock {
+            inode_count,
+            made: seconds(options.made),
+            block_size: options.block_size,
+            fragment_count,
+            codec: options.number(),
+            block_log: options.block_size.trailing_zeros() as u16,
+            flags: options.flags(),
+            id_count: ids.count(),
+            version: VERSION,
+            root: root.reference(),
+            tables: Tables {
+                bytes_used,
+                ids: ids_start,
+                xattrs,
+                inodes,
+                directories,
+                fragments,
+                exports: lookups,
+            },
+        };
         // Last of all: what is given up before is no image.
-        let ids = ids.count();
-        end.head(&options.superblock(&Layout { counts, ids, root, places }))?;
-        Ok(bytes)
+        end.head(&superblock.to_bytes())?;
+        Ok(bytes_used)
     }
 }
 
@@ -87,22 +97,6 @@ impl Options {
     /// How tables are packed.
     pub(super) fn for_tables(&self) -> Compression {
         if self.packed_tables { self.compression } else { Compression::None }
-    }
-
-    fn superblock(&self, layout: &Layout) -> Vec<u8> {
-        let mut head = Vec::with_capacity(SUPERBLOCK as usize);
-        head.extend(MAGIC);
-        let (inodes, fragments) = layout.counts;
-        for word in [inodes, seconds(self.made), self.block_size, fragments] {
-            head.extend(word.to_le_bytes());
-        }
-        let log = self.block_size.trailing_zeros() as u16;
-        for short in [self.number(), log, self.flags(), layout.ids, 4, 0] {
-            head.extend(short.to_le_bytes());
-        }
-        head.extend(layout.root.reference().to_le_bytes());
-        layout.places.iter().for_each(|place| head.extend(place.to_le_bytes()));
-        head
     }
 
     /// The compression's number; that of zstd where nothing is packed.

@@ -39,6 +39,7 @@ pub use directory::Found;
 pub use error::WriteError;
 pub use options::{Compression, Options, Packing, PackingError, Tails, Times, XattrPrefixes};
 
+use crate::superblock;
 use block::Buffer;
 use finish::Image;
 use ids::Ids;
@@ -48,8 +49,6 @@ use tails::SharedBlocks;
 use tree::{Body, Content, Inode, Tree};
 use xattrs::Sets;
 
-/// Bytes of the superblock; data comes behind it.
-const SUPERBLOCK: u64 = 96;
 /// In the size of a block: it is not packed.
 const PLAIN: u32 = 1 << 24;
 /// Longer than the kernel's `PATH_MAX`, with the zero behind it, no link's target can be.
@@ -143,7 +142,7 @@ impl Writer {
             ids,
             sets: Sets::new(&options)?,
             tails: SharedBlocks::new(options.block_size, options.duplicates),
-            blocks: Some(Pipeline::new(output, SUPERBLOCK, &options)?),
+            blocks: Some(Pipeline::new(output, superblock::SIZE as u64, &options)?),
             file,
             options,
         })

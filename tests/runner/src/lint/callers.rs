@@ -27,19 +27,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
 /// Place and name of each public function whose name nothing but tests and definitions has. A name that two
 /// functions have is called where either is: what is found is certain, not all is found.
 fn uncalled(sources: &[(String, String)]) -> Vec<String> {
-    let in_tests: Vec<String> =
-        sources.iter().flat_map(|(name, text)| test_modules(name, text)).collect();
-    let is_test = |name: &str| {
-        let parts = ["/tests/", "/fuzz/", "/benches/", "/examples/"];
-        parts.iter().any(|part| name.contains(part))
-            || name.ends_with("/tests.rs")
-            || in_tests.iter().any(|test| name == test)
-    };
-    let code: Vec<(&str, Vec<(usize, &str)>)> = sources
-        .iter()
-        .filter(|(name, _)| !is_test(name))
-        .map(|(name, text)| (name.as_str(), lines(text)))
-        .collect();
+    let code = super::code::without_tests(sources);
     let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, line) in code.iter().flat_map(|(_, lines)| lines) {
         let mut before = "";
@@ -59,42 +47,6 @@ fn uncalled(sources: &[(String, String)]) -> Vec<String> {
                 format!("{name}:{number}: {function} has no caller but tests: remove it")
             }));
         }
-    }
-    found
-}
-
-/// The files of modules that are there for tests only: `#[cfg(test)]` before `mod NAME;`.
-fn test_modules(name: &str, text: &str) -> Vec<String> {
-    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-    let stem = file.trim_end_matches(".rs");
-    let below = if ["mod", "lib", "main"].contains(&stem) {
-        folder.to_owned()
-    } else {
-        format!("{folder}/{stem}")
-    };
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let modules = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]");
-    let modules = modules.filter_map(|pair| {
-        let module = pair[1].trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
-        module.strip_prefix("mod ")?.strip_suffix(';')
-    });
-    modules.map(|module| format!("{below}/{module}.rs")).collect()
-}
-
-/// Numbered lines without comments, up to the module of tests, and without functions that are for tests only.
-fn lines(text: &str) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    let mut before = "";
-    for (number, line) in (1..).zip(text.lines()) {
-        let code = line.split("//").next().unwrap_or_default();
-        let is_for_tests = before.trim() == "#[cfg(test)]";
-        if is_for_tests && line.starts_with("mod ") && line.ends_with('{') {
-            break;
-        }
-        if !is_for_tests && !code.trim().is_empty() {
-            found.push((number, code));
-        }
-        before = line;
     }
     found
 }

@@ -4,13 +4,55 @@
 pub(crate) mod bats;
 pub(crate) mod callers;
 pub(crate) mod claims;
+pub(crate) mod code;
 pub(crate) mod mask;
+pub(crate) mod once;
 pub(crate) mod rust;
 pub(crate) mod script;
 pub(crate) mod sizes;
 
 use std::path::Path;
 use std::process::Command;
+
+/// A lint of our own.
+pub(crate) struct Lint {
+    /// `runner lint NAME`.
+    pub(crate) name: &'static str,
+    /// What holds where it finds nothing.
+    pub(crate) says: &'static str,
+    /// One line for each fault of the checkout that is there.
+    pub(crate) check: fn(&Path) -> Result<Vec<String>, String>,
+    /// The suite that has it; `quick` has all.
+    pub(crate) suite: &'static str,
+}
+
+const fn lint(
+    name: &'static str,
+    says: &'static str,
+    check: fn(&Path) -> Result<Vec<String>, String>,
+    suite: &'static str,
+) -> Lint {
+    Lint { name, says, check, suite }
+}
+
+pub(crate) static LINTS: &[Lint] = &[
+    lint("bats", "every assertion of the bats files can fail", bats::check, "shell"),
+    lint("rust", "no Rust test ends before it has tested", rust::check, "shell"),
+    lint(
+        "claims",
+        "each test that SECURITY.md and SAFETY.md name exists, and each attack is named",
+        claims::check,
+        "shell",
+    ),
+    lint("callers", "every public function has a caller", callers::check, "clippy"),
+    lint(
+        "sizes",
+        "no file is too long, and every clippy.toml has the thresholds",
+        sizes::check,
+        "clippy",
+    ),
+    lint("once", "what has one place is written down there only", once::check, "clippy"),
+];
 
 /// Every file of the checkout, committed or about to be, below one of the places.
 pub(crate) fn files(root: &Path, places: &[&str]) -> Result<Vec<String>, String> {

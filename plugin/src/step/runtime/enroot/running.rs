@@ -4,6 +4,7 @@
 use crate::root::child::output::some_of;
 use crate::step::error::StepError;
 use handover::inside::open_in_root;
+use handover::namespaces::Namespace;
 use handover::{Handover, MAX_ENVIRON, Part, environ_file};
 use nix::fcntl::{OFlag, openat};
 use nix::libc;
@@ -49,16 +50,6 @@ impl Joinable {
     }
 }
 
-/// Part, name below `ns/`, and whether it is joined even if it is our own.
-const NAMESPACES: [(Part, &str, bool); 6] = [
-    (Part::User, "user", true),
-    (Part::Cgroup, "cgroup", false),
-    (Part::Mount, "mnt", true),
-    (Part::Ipc, "ipc", false),
-    (Part::Uts, "uts", false),
-    (Part::Net, "net", false),
-];
-
 impl Process {
     /// A process of the caller's own: what others run could have been made to look like a
     /// container's, and root can look into all of them.
@@ -90,7 +81,10 @@ impl Process {
 
     fn namespaces(&self) -> Result<Vec<(Part, OwnedFd)>, StepError> {
         let mut found = Vec::new();
-        for (part, name, always) in NAMESPACES {
+        for namespace in Namespace::ALL {
+            let (name, Some(part)) = (namespace.file(), namespace.part()) else { continue };
+            // These even if they are our own.
+            let always = matches!(namespace, Namespace::User | Namespace::Mount);
             let own = std::fs::metadata(format!("/proc/self/ns/{name}"));
             let fd = match self.open_below(Path::new("ns").join(name), OFlag::O_RDONLY) {
                 Ok(fd) => File::from(fd),

@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use hygiene::text::is_yes;
 use hygiene::unsecure;
 use linux::bounded;
 use linux::environ::{self, Environ};
@@ -219,10 +220,7 @@ impl HookDirectory {
         path.push(self.environ.get(OsStr::new("PATH")).map_or(OsStr::new(""), |path| path));
         let mut command = unsecure::command(program);
         // As enroot has it: what is off is not set.
-        let off = |value: &OsStr| {
-            let value = value.as_bytes().to_ascii_lowercase();
-            matches!(value.as_slice(), b"n" | b"no" | b"f" | b"false")
-        };
+        let off = |value: &OsStr| !value.is_empty() && !is_yes(value.as_bytes());
         let kept = |(name, value): &(&OsString, &OsString)| {
             let name = name.as_bytes();
             let is_off = name.starts_with(b"ENROOT_") && off(value);

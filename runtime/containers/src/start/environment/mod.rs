@@ -1,4 +1,7 @@
 //! What a program finds: variables, the user's account, files, and what hooks add.
+//!
+//! The host is looked at once ([`host_facts`]), what a site's folders have is read ([`site`]); the order in which all
+//! of it is applied is [`configure`](crate::start::configure)'s.
 
 pub(in crate::start) mod account;
 pub(in crate::start) mod fixes;

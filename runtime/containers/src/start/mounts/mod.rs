@@ -1,4 +1,7 @@
 //! Mounts: lines and who they are of, and how one is carried out.
+//!
+//! [`lines`] carries out any line. The others say who has some: every container ([`system`], [`cgroups`]), the image
+//! ([`of_image`]), devices, data images, hooks of enroot's ([`enroot_mount`]).
 
 pub(in crate::start) mod cgroups;
 pub(in crate::start) mod data_images;

@@ -83,8 +83,11 @@ pub(in crate::start) fn host_files() -> impl Iterator<Item = &'static str> {
     CONFIG.iter().filter_map(|line| line.strip_prefix("/etc/")?.split(' ').next())
 }
 
-/// Those that do not depend on the image.
-pub(in crate::start) fn known_entries(plan: &Plan, guarded: bool) -> impl Iterator<Item = Entry> {
+/// Those that do not depend on the image: they can be mounted before anybody has looked into it.
+pub(in crate::start) fn entries_without_image(
+    plan: &Plan,
+    guarded: bool,
+) -> impl Iterator<Item = Entry> {
     let own = &plan.unshare;
     let least = has_least_dev(plan);
     let first = [proc(plan, guarded), if own.net { OWN_SYS } else { SYS }];

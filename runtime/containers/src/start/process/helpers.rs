@@ -148,7 +148,7 @@ fn keep(step_socket: RawFd, namespace_socket: RawFd, serving: &[Pid]) {
 /// Waits for the end of the server. Returns `false` if the socket's other end is closed before.
 fn wait_for_server(serving: Pid, step_socket: BorrowedFd<'_>) -> bool {
     let running = || waitpid(serving, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
-    let Ok(server) = sys::process_fd(serving) else {
+    let Ok(server) = sys::pidfd_open(serving.as_raw()) else {
         // Kernels before 5.3.
         while running() {
             let mut gone = [PollFd::new(step_socket, PollFlags::empty())];

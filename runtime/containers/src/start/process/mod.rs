@@ -1,4 +1,5 @@
-//! Processes: who the caller is inside, the helpers beside a container, and what is kept from it.
+//! Processes: who the caller is inside ([`identity`]), the helpers beside a container ([`helpers`]), and what is
+//! kept from one of root's ([`guard`]).
 
 pub(in crate::start) mod child;
 pub(in crate::start) mod cores;

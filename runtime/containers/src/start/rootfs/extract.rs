@@ -1,11 +1,10 @@
 //! An image that nothing can serve, or that can have no layer above it, is unpacked into memory.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
-use std::process::Stdio;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 
-use hygiene::{console, unsecure};
+use hygiene::console;
 use linux::file_error::FileError;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::mount::{MsFlags, mount};
@@ -16,7 +15,7 @@ use crate::start::error::StartError;
 use crate::start::rootfs::server::Unserved;
 use crate::start::roots::Roots;
 use crate::unpack::unpack;
-use squashfs::sif;
+use squashfs::unsquashfs::{self, UNSQUASHFS};
 
 /// Unpacks the image to a file system in memory at `/lower` of the stage, whose source is `mark`, and
 /// tells the user so.
@@ -57,25 +56,19 @@ fn by_program(
     impossible: &dyn Fn(String) -> StartError,
 ) -> Result<(), StartError> {
     let program = host
-        .program("unsquashfs")
-        .ok_or_else(|| impossible("unsquashfs is not installed (not in PATH)".to_owned()))?;
+        .program(UNSQUASHFS)
+        .ok_or_else(|| impossible(format!("{UNSQUASHFS} is not installed (not in PATH)")))?;
     fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))
         .map_err(|errno| FileError::new("inherit", image, errno))?;
-    let output = unsecure::command(program)
-        .args(["-no-progress", "-user-xattrs", "-force"])
-        .args(sif::arguments_of_unsquashfs(file))
-        .args(["-dest", &format!("/proc/self/fd/{}", lower.as_raw_fd())])
-        .arg(format!("/proc/self/fd/{}", file.as_raw_fd()))
-        .stdin(Stdio::null())
+    let of = |fd: RawFd| PathBuf::from(format!("/proc/self/fd/{fd}"));
+    let (from, to) = (of(file.as_raw_fd()), of(lower.as_raw_fd()));
+    let output = unsquashfs::command(&program, (file, &from), &to, true)
         .output()
         .map_err(|error| impossible(error.to_string()))?;
-    // 2: some attributes (device nodes, foreign xattrs) could not be restored.
-    match output.status.code() {
-        Some(0 | 2) => Ok(()),
-        _ => {
-            let log = String::from_utf8_lossy(&output.stderr);
-            let last = log.lines().last().unwrap_or("was killed").trim().to_owned();
-            Err(impossible(format!("unsquashfs: {last}")))
+    match unsquashfs::succeeded(output.status) {
+        true => Ok(()),
+        false => {
+            Err(impossible(format!("{UNSQUASHFS}: {}", unsquashfs::last_words(&output.stderr))))
         }
     }
 }

@@ -21,10 +21,10 @@ pub(in crate::start) struct ImageFiles {
 }
 
 impl ImageFiles {
-    /// `of_sif`: the image is that of a SIF file.
-    pub(in crate::start) fn read(tree: Tree<'_>, of_sif: bool) -> ImageFiles {
+    /// `is_sif`: the image is that of a SIF file.
+    pub(in crate::start) fn read(tree: Tree<'_>, is_sif: bool) -> ImageFiles {
         let mut environment = tree.read("/etc/environment").unwrap_or_default();
-        if let Some(Ok(script)) = of_sif.then(|| tree.read(OF_APPTAINER)) {
+        if let Some(Ok(script)) = is_sif.then(|| tree.read(OF_APPTAINER)) {
             environment.push(b'\n');
             environment.extend(exported(&script));
         }

@@ -1,4 +1,5 @@
-//! The root file system: what it is made from, who serves an image, and how it is put together.
+//! The root file system: what it is made from ([`source`]), who serves an image ([`server`]), where its changes are
+//! kept ([`scratch`]), and how it is put together ([`assemble`]).
 
 pub(in crate::start) mod assemble;
 pub(in crate::start) mod extract;

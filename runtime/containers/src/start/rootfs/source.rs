@@ -241,7 +241,7 @@ impl RootfsSource<Layers<Server>> {
         Ok(match fork_helpers(&servers, step_socket, &running, log)? {
             // Kernels before 5.3 have no descriptor of a process: the pipe is nearly as good.
             Child::Keeper(keeper, its_socket) => Helpers {
-                ended: Some(sys::process_fd(keeper).unwrap_or(alive)),
+                ended: Some(sys::pidfd_open(keeper.as_raw()).unwrap_or(alive)),
                 intermediate: None,
                 keeper: Some(its_socket),
             },

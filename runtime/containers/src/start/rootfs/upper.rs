@@ -50,7 +50,7 @@ pub(in crate::start) struct ImageProbe {
 }
 
 impl ImageProbe {
-    pub(in crate::start) fn of(tree: Tree<'_>, host: &HostSide, of_sif: bool) -> ImageProbe {
+    pub(in crate::start) fn of(tree: Tree<'_>, host: &HostSide, is_sif: bool) -> ImageProbe {
         let directories = directories(tree);
         // Where nothing hinders.
         let free = |path: &&str| {
@@ -69,7 +69,7 @@ impl ImageProbe {
             links: links
                 .filter_map(|link| Some((link, tree.link(&Path::new("/").join(link)).ok()?)))
                 .collect(),
-            image: ImageFiles::read(tree, of_sif),
+            image: ImageFiles::read(tree, is_sif),
             accounts: account::AccountFiles::of(tree, host),
             directories,
         }
@@ -113,7 +113,7 @@ fn is_directory(mode: u32) -> bool {
 /// What goes into a new layer.
 pub(in crate::start) struct Filling<'a> {
     /// Whether the image is that of a SIF file.
-    pub(in crate::start) of_sif: bool,
+    pub(in crate::start) is_sif: bool,
     /// If the image has been looked at already.
     pub(in crate::start) probe: Option<ImageProbe>,
     pub(in crate::start) identity: &'a Identity,
@@ -132,7 +132,7 @@ impl Filling<'_> {
             Some(probe) => probe,
             None => {
                 roots.image()?;
-                ImageProbe::of(Tree::Root, &self.plan.host, self.of_sif)
+                ImageProbe::of(Tree::Root, &self.plan.host, self.is_sif)
             }
         };
         let executable =
