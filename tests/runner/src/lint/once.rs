@@ -35,6 +35,7 @@ const ONCE: &[Knowledge] = &[
                 "runtime/handover/src/message.rs",
                 "the words of a message, which are not the kernel's",
             ),
+            ("plugin/src/options/values.rs", "the words of --container-unshare"),
         ],
     ),
     known(
