@@ -337,6 +337,41 @@ fn what_root_runs_is_in_its_folder() {
     }
 }
 
+/// What only runs a command, such as removing a container, is told who runs it and needs no step: no other place
+/// makes a plan of a step or a job than the one that reads them of Slurm.
+#[test]
+fn plans_and_jobs_are_made_in_one_place() {
+    let sources = Sources::read();
+    for (made, place) in [("Plan {", "step::plan"), ("Job {", "root::job")] {
+        let makes = |text: &str| {
+            text.match_indices(made).any(|(at, _)| {
+                let before = text[..at].trim_end();
+                let is_type =
+                    ["struct", "impl", "for", "->"].iter().any(|word| before.ends_with(word));
+                !is_type && text[..at].ends_with([' ', '(', '{', '\n'])
+            })
+        };
+        let makers: Vec<&String> =
+            sources.0.iter().filter(|(_, text)| makes(text)).map(|(module, _)| module).collect();
+        assert_eq!(makers, [place], "{made}");
+    }
+}
+
+/// A runtime's name is for messages: what one can do is asked by a method.
+#[test]
+fn the_name_of_a_runtime_decides_nothing() {
+    let sources = Sources::read();
+    for (module, text) in &sources.0 {
+        for line in text.lines() {
+            let compares =
+                ["== \"", "!= \"", "\" ==", "\" !=", "\" =>"].iter().any(|op| line.contains(op));
+            let names = ["\"enroot\"", "\"pyxis\""].iter().any(|name| line.contains(name));
+            let asked = line.contains("b\"");
+            assert!(!(compares && names) || asked, "{module}: {line}");
+        }
+    }
+}
+
 #[test]
 fn the_folder_of_root_has_nothing_that_root_does_not_run() {
     let sources = Sources::read();

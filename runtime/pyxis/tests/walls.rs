@@ -105,6 +105,21 @@ fn what_slurms_daemons_load_links_next_to_nothing() {
     }
 }
 
+/// Where features choose what is compiled, building one crate changes what another is built of.
+#[test]
+fn no_crate_of_the_runtime_has_features_or_optional_dependencies() {
+    let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for name in ["hygiene", "handover", "linux", "squashfs", "images", "containers", "pyxis"] {
+        let manifest = fs::read_to_string(runtime.join(name).join("Cargo.toml")).unwrap();
+        let chooses = |line: &str| line.trim() == "[features]" || line.contains("optional");
+        assert!(!manifest.lines().any(chooses), "{name}/Cargo.toml");
+        for path in sources(&runtime.join(name).join("src")) {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("cfg(feature"), "{}", path.display());
+        }
+    }
+}
+
 #[test]
 fn what_makes_namespaces_speaks_to_nobody() {
     let graph = graph();

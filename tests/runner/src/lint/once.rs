@@ -98,6 +98,23 @@ const ONCE: &[Knowledge] = &[
         ],
     ),
     known(
+        "the moves between the trees of a starting container (start::roots)",
+        &["chroot(", "pivot_root("],
+        &[
+            ("runtime/containers/src/start/roots.rs", ""),
+            ("runtime/pyxis/src/cli/doctor.rs", "the doctor looks at a node's image"),
+        ],
+    ),
+    known(
+        "copies of this process (handover::fork)",
+        &["unistd::fork(", "ForkResult, Pid, fork}", "ForkResult, chdir, fork", "libc::fork("],
+        &[
+            ("runtime/handover/src/fork.rs", ""),
+            ("plugin/src/root/child/exec.rs", "executes another program at once"),
+            ("runtime/containers/src/start/rootfs/layers.rs", "tries something and ends"),
+        ],
+    ),
+    known(
         "what is a yes (hygiene::text::is_yes)",
         &["b\"false\"", "\"false\" |", "| \"false\"", "\"no\" |"],
         &[
