@@ -91,6 +91,42 @@ brokers() { root pgrep -f 'pyxis broker' || (($? == 1)); }
     [ -z "$left" ]
 }
 
+@test "the account's process ends with the step, whoever else has kept the way to it" {
+    local round
+    make_image kept
+    # The attacker's, beside Slurm: it is not ended with the step.
+    install -m 755 "$here/keep.py" "$work/keep"
+    attacker_on_node "$work/keep" hold "$work/way" > "$work/held" 3>&- &
+    for ((i = 0; i < 600; i++)); do
+        if [[ -S $work/way ]]; then break; fi
+        sleep 0.1
+    done
+    # What the runtime does to itself, its user could do to the real one.
+    cat > "$work/runtime" << END
+#!/bin/sh
+[ "\$1" != pull ] || "$work/keep" give "$work/way"
+exec '$PYXIS_TEST_COMMAND' "\$@"
+END
+    chmod 755 "$work/runtime"
+    # Of two, the later one counts.
+    cluster plugstack "$PYXIS_TEST_LINE shared_store=$shared pyxis_path=$work/runtime"
+    # One that fetches, and one that finds everything there.
+    for round in 1 2; do
+        step --container-image="$good#kept" echo it runs
+        [ "$status" -eq 0 ]
+        [[ $output == *"it runs"* ]]
+        [ "$(grep -c held "$work/held")" -eq "$round" ]
+    done
+    for ((i = 0; i < 150; i++)); do
+        left=$(brokers; root pgrep -x pyxis-broker || (($? == 1)))
+        if [[ -z $left ]]; then break; fi
+        sleep 0.1
+    done
+    root pkill -f "$work/[k]eep hold"
+    echo "left: $left"
+    [ -z "$left" ]
+}
+
 @test "the account's process has limits of its own" {
     local limits=
     make_image limited

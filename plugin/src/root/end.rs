@@ -22,7 +22,7 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
     }
     let Planned { plan, runtime, environ, .. } = &*planned;
     // Their processes end before Slurm looks at what is left in the step's cgroups.
-    (shared.broker, shared.mounter) = (None, None);
+    shared.hang_up();
     // enroot leaves nothing that stands for its helpers. A container in use cannot be removed.
     let (ended, mounts) = shared.release();
     if !ended || plan.named.is_some() || shared.created() {

@@ -77,6 +77,13 @@ impl Shared {
         Ok(Shared { state, sender, queue, step_socket, keeper_end, broker: None, mounter: None })
     }
 
+    /// Ends the processes behind the ways to the store, also where somebody else has kept such a way.
+    pub(crate) fn hang_up(&mut self) {
+        for way in [self.broker.take(), self.mounter.take()].into_iter().flatten() {
+            let _ = shutdown(way.as_raw_fd(), Shutdown::Both);
+        }
+    }
+
     /// Whether an image was being got.
     pub(crate) fn fetched(&self) -> bool {
         self.noted(FETCHED)

@@ -34,7 +34,7 @@ impl Command<'_> {
     }
 
     /// Forks a process that becomes the user and waits; only when something is sent to the socket
-    /// is the program executed. It ends when the socket's other end is closed, and is nobody's
+    /// is the program executed. It ends when the socket's other end is closed or shut down, and is nobody's
     /// child: slurmstepd waits for its tasks only.
     pub(crate) fn spawn_on_demand(&self) -> Result<(), StepError> {
         let null = File::options().write(true).open("/dev/null").map_err(StepError::Process)?;
@@ -154,7 +154,8 @@ impl Exec<'_> {
                 libc::sigprocmask(libc::SIG_SETMASK, self.signals.as_ref(), std::ptr::null_mut());
                 let mut request = libc::pollfd { fd: GIVEN, events: libc::POLLIN, revents: 0 };
                 while libc::poll(&mut request, 1, -1) < 0 {}
-                if request.revents & libc::POLLIN != 0 {
+                // The end is something to be read, too.
+                if request.revents == libc::POLLIN {
                     libc::execvpe(
                         self.program.as_ptr(),
                         self.arguments.as_ptr(),
