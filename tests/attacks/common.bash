@@ -8,7 +8,14 @@
 #   PYXIS_TEST_LINE     the line of plugstack.conf that the cluster has
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cluster() { "$here/../cluster/cluster" "$@"; }
+# Whatever line of ours a test gives, Slurm has the two plugins around it that tell of root's time and memory.
+cluster() {
+    if [[ $1 == plugstack ]]; then
+        "$here/../cluster/cluster" plugstack "optional $watch/before.so $watch/lines" "${@:2}" "optional $watch/after.so $watch/lines"
+    else
+        "$here/../cluster/cluster" "$@"
+    fi
+}
 root() { cluster node 1 -- "$@"; }
 attacker() { cluster run --user pyxistest -- "$@"; }
 victim() { cluster run --user pyxistest2 -- "$@"; }
@@ -18,7 +25,47 @@ victim_on_node() { root setpriv --reuid pyxistest2 --regid pyxistest2 --init-gro
 # A step of the attacker's that is stopped when it hangs; sets $status and $output, and prints both.
 step() { run timeout "${STEP_LIMIT:-120}" "$here/../cluster/cluster" run --user pyxistest -- srun -w n1 "$@"; echo "$status: $output"; }
 
+# Of root, and below what is every user's: nobody else can change it.
+watch=$CLUSTER_STATE/watch
+# Begins to watch what must hold of root in each test.
+watch_begin() {
+    if [[ ! -e $watch/lines ]]; then
+        mkdir -p "$watch"
+        local where version
+        version=$(root slurmd -V | sed 's/[^0-9]*\([0-9]*\)\.\([0-9]*\)\.\([0-9]*\).*/(\1 << 16) | (\2 << 8) | \3/; s/\<0\([0-9]\)/\1/g')
+        for where in before after; do
+            gcc -O -shared -fPIC -DWHERE="\"$where\"" -DVERSION="($version)" -o "$watch/$where.so" "$here/watch.c"
+        done
+        install -m 600 /dev/null "$watch/lines"
+        cluster plugstack "$PYXIS_TEST_LINE"
+        attacker srun -w n1 true
+        # Slurm passes over a plugin that it cannot load.
+        for _ in $(seq 300); do
+            if [[ $(grep -c ' exit ' "$watch/lines") -eq 2 ]]; then break; fi
+            sleep 0.1
+        done
+        [[ $(grep -c ' exit ' "$watch/lines") -eq 2 ]]
+    fi
+    if ! root grep -q "$watch" "$CLUSTER_STATE/etc/plugstack.conf"; then cluster plugstack "$PYXIS_TEST_LINE"; fi
+    : > "$watch/completing"
+    rm -f "$watch/over"
+    watched_from=$(($(wc -l < "$watch/lines") + 1))
+    # shellcheck disable=SC2016
+    root sh -c 'until test -e "$1/over"; do squeue -h -t COMPLETING -o "$(date +%s) %A" >> "$1/completing"; sleep 1; done' \
+        sh "$watch" > "$watch/words" 2>&1 3>&- &
+    watcher=$!
+}
+
+# What must hold after every attack: memory, and waits, of root's.
+watch_end() {
+    touch "$watch/over"
+    wait "$watcher" || true
+    tail -n "+$watched_from" "$watch/lines" > "$watch/now"
+    python3 "$here/watched.py" "$watch/now" "$watch/completing"
+}
+
 attacks_setup() {
+    watch_begin
     work=$(mktemp -d "$CLUSTER_STATE/work/attacks.XXXXXX")
     chmod 777 "$work"
 }
@@ -28,6 +75,7 @@ attacks_teardown() {
     # One at a time: Slurm 22.05 takes a list of users for the name of one.
     for user in pyxistest pyxistest2; do root scancel -u "$user"; done
     no_node_is_lost
+    watch_end
     rm -rf "$work"
 }
 

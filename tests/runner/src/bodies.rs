@@ -272,10 +272,13 @@ fn mpi_tests(run: &mut Run<'_>, runtime: &str) -> Done {
 
 pub(crate) fn attacks(run: &mut Run<'_>) -> Done {
     run.cluster()?;
-    for file in bats_files(Path::new("tests/attacks")) {
-        run.cluster_tap(&file.to_string_lossy(), &[], None)?;
-    }
-    Ok(())
+    let files = bats_files(Path::new("tests/attacks"));
+    let done =
+        files.iter().try_for_each(|file| run.cluster_tap(&file.to_string_lossy(), &[], None));
+    // Whatever came of it, the next suite is not watched.
+    let include = run.plugin_include();
+    run.need(&run.cluster_verb(["plugstack", &include]))?;
+    done
 }
 
 /// The code path of enroot: the pyxis command, which takes enroot's arguments, stands in under its name. Containers are
@@ -289,7 +292,7 @@ pub(crate) fn enroot(run: &mut Run<'_>) -> Done {
     let clean = "rm -rf /etc/pyxis";
     run.need(&run.cluster_verb(["login", "--", "sh", "-c", clean]))?;
     run.need(&cmd(["rm", "-f"]).arg(link).by_root())?;
-    let include = format!("include {}", state.join("prefix/share/pyxis/pyxis.conf").display());
+    let include = run.plugin_include();
     run.need(&run.cluster_verb(["plugstack", &include]))?;
     done
 }

@@ -136,6 +136,11 @@ impl Run<'_> {
         self.tap("", &bats)
     }
 
+    /// What plugstack.conf has between suites.
+    pub(crate) fn plugin_include(&self) -> String {
+        format!("include {}", self.state().join("prefix/share/pyxis/pyxis.conf").display())
+    }
+
     /// What `make install` has written for plugstack.conf.
     pub(crate) fn plugin_line(&mut self) -> Result<String, Stop> {
         let file = self.state().join("prefix/share/pyxis/pyxis.conf");
