@@ -330,6 +330,12 @@ impl Entry {
         Ok(())
     }
 
+    /// Whether this mounts a file system that is new.
+    pub fn is_new(&self) -> bool {
+        let changes = self.flags.intersects(MsFlags::MS_BIND | MsFlags::MS_REMOUNT);
+        self.fstype != "none" && !changes && !self.detach
+    }
+
     /// Whether this is a bind mount of a host path.
     pub fn is_bind(&self) -> bool {
         self.flags.contains(MsFlags::MS_BIND) && !self.flags.contains(MsFlags::MS_REMOUNT)

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::MsFlags;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 /// Of `enum fsconfig_command` in linux/mount.h.
 const SET_FLAG: libc::c_uint = 0;
@@ -20,6 +21,17 @@ pub fn copy(path: &OsStr, recursive: bool) -> nix::Result<OwnedFd> {
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | below;
     // SAFETY: the path is NUL-terminated.
     owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+}
+
+/// A copy of what has been opened, and with `recursive` of the mounts below.
+pub fn copy_of(opened: BorrowedFd<'_>, recursive: bool) -> nix::Result<OwnedFd> {
+    let below = if recursive { libc::AT_RECURSIVE } else { 0 };
+    let flags = libc::OPEN_TREE_CLONE
+        | libc::OPEN_TREE_CLOEXEC
+        | (below | libc::AT_EMPTY_PATH) as libc::c_uint;
+    let here = c"".as_ptr();
+    // SAFETY: the path is NUL-terminated.
+    owned(unsafe { libc::syscall(libc::SYS_open_tree, opened.as_raw_fd(), here, flags) })
 }
 
 /// A new file system; `data` are its options as mount(2) takes them. The mount has the flags of
@@ -96,6 +108,45 @@ impl Change {
         }
         set_attributes(mount.as_raw_fd(), c"", recursive, (add, 0, propagation))
     }
+}
+
+/// Adds to an opened mount, wherever it is, what mount(2) would add by a bind that is mounted anew: flags of a whole
+/// file system mean nothing to it. Read-only is so for all mounts below too if `recursive`.
+pub fn restrict(mount: BorrowedFd<'_>, flags: MsFlags, recursive: bool) -> nix::Result<()> {
+    let of_mount = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let none = MsFlags::empty();
+    let adding = |flags| Change::adding(flags, none).ok_or(Errno::EINVAL);
+    let Change { mut add, .. } = adding(flags & of_mount)?;
+    let mut take = 0;
+    if flags.contains(MsFlags::MS_NODIRATIME) {
+        add |= libc::MOUNT_ATTR_NODIRATIME;
+    }
+    let has = |flag| fstatvfs(mount).is_ok_and(|stat| stat.flags().contains(flag));
+    let time = match flags {
+        _ if flags.contains(MsFlags::MS_STRICTATIME) => Some(libc::MOUNT_ATTR_STRICTATIME),
+        _ if flags.contains(MsFlags::MS_NOATIME) => Some(libc::MOUNT_ATTR_NOATIME),
+        _ if flags.contains(MsFlags::MS_RELATIME) && !has(FsFlags::ST_NOATIME) => {
+            Some(libc::MOUNT_ATTR_RELATIME)
+        }
+        _ => None,
+    };
+    if let Some(time) = time {
+        (add, take) = (add | time, libc::MOUNT_ATTR__ATIME);
+    }
+    if recursive {
+        adding(flags & MsFlags::MS_RDONLY)?.apply(mount, true)?;
+    }
+    match (add, take) {
+        (0, 0) => Ok(()),
+        _ => set_attributes(mount.as_raw_fd(), c"", false, (add, take, 0)),
+    }
+}
+
+/// Says how an opened mount, and with `MS_REC` those below, takes part in what is mounted elsewhere.
+pub fn propagate(mount: BorrowedFd<'_>, how: MsFlags) -> nix::Result<()> {
+    let recursive = how.contains(MsFlags::MS_REC);
+    let propagation = (how - MsFlags::MS_REC).bits();
+    set_attributes(mount.as_raw_fd(), c"", recursive, (0, 0, propagation))
 }
 
 /// Shows the files of a mount that is in no tree as those of others: as the user namespace maps them, which

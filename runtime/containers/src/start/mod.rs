@@ -71,7 +71,7 @@ use handover::namespaces::Namespace;
 use linux::{phases, sys};
 use mounts::data_images::DataImages;
 use mounts::detached::DetachedMounts;
-use mounts::{lines, system};
+use mounts::{change, system};
 use process::guard;
 use process::identity::Identity;
 use rootfs::assemble::Assembly;
@@ -206,7 +206,7 @@ fn enter_namespaces(
 /// whether there is a cgroup namespace.
 fn leave_host(plan: &Plan, mut roots: Roots) -> Result<bool, StartError> {
     if !plan.writable {
-        lines::make_root_readonly(&mut roots)?;
+        change::make_root_readonly(&mut roots)?;
     }
     // Made late, so that the view starts at the step's own cgroup; and before the host is left:
     // whoever then takes this process for the container must not join the node's namespace.

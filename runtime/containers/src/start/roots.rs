@@ -9,7 +9,7 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::file_error::FileError;
@@ -21,7 +21,7 @@ use nix::unistd::{chdir, chroot, fchdir, mkdir, pivot_root};
 use crate::start::error::StartError;
 use crate::start::plan::Namespaces;
 use handover::namespaces::Namespace;
-use linux::sys;
+use linux::{detached, sys};
 
 /// Where the stage is mounted before it becomes the root. The directory shows again afterwards.
 const MOUNT_POINT: &str = "/tmp";
@@ -76,7 +76,14 @@ impl Stage {
         chdir("/").map_err(failed)?;
         let base = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| FileError::new("open", Path::new("/"), errno))?;
-        Ok(Roots { base, cwd: self.cwd, host: "host".into(), tree: TREE.into(), uncovered: None })
+        Ok(Roots {
+            base,
+            cwd: self.cwd,
+            host: "host".into(),
+            tree: None,
+            uncovered: None,
+            made: Vec::new(),
+        })
     }
 }
 
@@ -99,11 +106,15 @@ pub(super) struct Roots {
     base: OwnedFd,
     /// The caller's working directory.
     cwd: OwnedFd,
-    /// The host's and the container's tree, seen from the stage.
+    /// The host's tree, seen from the stage.
     host: PathBuf,
-    tree: PathBuf,
+    /// The container's, which is opened when it is entered first: where it is shown to hooks, a path could come to
+    /// lead elsewhere.
+    tree: Option<OwnedFd>,
     /// The host's tree as it was before something was mounted in it.
     uncovered: Option<PathBuf>,
+    /// The mounts that mount lines have made in the container's tree, and where that was then.
+    made: Vec<(PathBuf, OwnedFd)>,
 }
 
 /// The process's root is the stage.
@@ -124,8 +135,8 @@ impl Roots {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let base = open("/", flags, Mode::empty())?;
         let cwd = open(".", flags, Mode::empty())?;
-        let tree = std::path::absolute(tree)?;
-        Ok(Roots { base, cwd, host: ".".into(), tree, uncovered: None })
+        let tree = Some(open(tree, flags, Mode::empty())?);
+        Ok(Roots { base, cwd, host: ".".into(), tree, uncovered: None, made: Vec::new() })
     }
 
     /// Makes the stage the process's root.
@@ -142,7 +153,7 @@ impl Roots {
 
     /// Makes the container's tree the process's root.
     pub(super) fn container(&mut self) -> Result<ContainerRoot<'_>, StartError> {
-        self.switch(&self.tree).map_err(not_entered)?;
+        self.open_tree().and_then(enter).map_err(not_entered)?;
         Ok(ContainerRoot(PhantomData))
     }
 
@@ -167,9 +178,36 @@ impl Roots {
         Ok(found()?)
     }
 
+    /// Keeps what a mount line has mounted at `target`, for later lines that change it: by then a program of a
+    /// container that runs may have had the path lead elsewhere.
+    pub(super) fn keep_mount(&mut self, target: PathBuf, mount: OwnedFd) {
+        self.made.push((target, mount));
+    }
+
+    /// What a line has mounted there last.
+    pub(super) fn kept_mount(&self, target: &Path) -> Option<BorrowedFd<'_>> {
+        let found = self.made.iter().rev().find(|(at, _)| at == target);
+        found.map(|(_, mount)| mount.as_fd())
+    }
+
+    /// Forgets what a line has mounted there last.
+    pub(super) fn forget_mount(&mut self, target: &Path) {
+        if let Some(at) = self.made.iter().rposition(|(made, _)| made == target) {
+            self.made.remove(at);
+        }
+    }
+
+    fn open_tree(&mut self) -> nix::Result<&OwnedFd> {
+        if self.tree.is_none() {
+            self.switch(".")?;
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            self.tree = Some(open(TREE, flags, Mode::empty())?);
+        }
+        self.tree.as_ref().ok_or(nix::Error::ENOENT)
+    }
+
     fn switch(&self, directory: impl AsRef<Path>) -> nix::Result<()> {
-        fchdir(&self.base)?;
-        chroot(".")?;
+        enter(&self.base)?;
         if directory.as_ref() != Path::new(".") {
             chdir(directory.as_ref())?;
             chroot(".")?;
@@ -178,15 +216,21 @@ impl Roots {
     }
 
     /// Makes the container's tree the root for good and lets go of the host's.
-    pub(super) fn leave_host(self) -> Result<(), StartError> {
+    pub(super) fn leave_host(mut self) -> Result<(), StartError> {
         let failed = |errno| StartError::mount("the container's root", "/", errno);
         self.switch(".").map_err(failed)?;
-        chdir(&self.tree).map_err(failed)?;
+        self.open_tree().and_then(fchdir).map_err(failed)?;
         // The old root is stacked on the new one and taken off again.
         pivot_root(".", ".").map_err(failed)?;
         umount2(".", MntFlags::MNT_DETACH).map_err(failed)?;
         chdir("/").map_err(failed)
     }
+}
+
+/// Makes an opened directory the process's root and working directory.
+fn enter(directory: &OwnedFd) -> nix::Result<()> {
+    fchdir(directory)?;
+    chroot(".")
 }
 
 fn not_entered(errno: nix::Error) -> StartError {
@@ -195,8 +239,8 @@ fn not_entered(errno: nix::Error) -> StartError {
 
 impl StageRoot<'_> {
     /// The container's tree.
-    pub(super) fn tree(&self) -> &Path {
-        &self.0.tree
+    pub(super) fn tree(&mut self) -> nix::Result<&OwnedFd> {
+        self.0.open_tree()
     }
 
     /// Keeps the host's tree as it is for [`Roots::open_on_host`], whatever is mounted in it from
@@ -214,10 +258,15 @@ impl StageRoot<'_> {
     pub(super) fn show_tree_on_host(&mut self, directory: &Path) -> Result<(), StartError> {
         let relative = directory.strip_prefix("/").unwrap_or(directory);
         let target = Path::new("/host").join(relative);
-        mount(Some(self.tree()), &target, NONE, MsFlags::MS_MOVE, NONE).map_err(|errno| {
-            StartError::mount("the container", &target.to_string_lossy(), errno)
-        })?;
-        self.0.tree = target;
-        Ok(())
+        let moved = match self.tree().and_then(|tree| move_to(tree, &target)) {
+            Err(nix::Error::ENOSYS) => mount(Some(TREE), &target, NONE, MsFlags::MS_MOVE, NONE),
+            moved => moved,
+        };
+        moved.map_err(|errno| StartError::mount("the container", &target.to_string_lossy(), errno))
     }
+}
+
+fn move_to(mount: &OwnedFd, target: &Path) -> nix::Result<()> {
+    let target = open(target, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    detached::attach(mount.as_fd(), target.as_fd())
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::mount::MsFlags;
 use nix::sys::stat::stat;
+use nix::unistd::{chdir, fchdir};
 
 use crate::fstab::Entry;
 use crate::start::error::StartError;
@@ -15,6 +16,7 @@ use crate::start::plan::Plan;
 use crate::start::process::identity::Identity;
 use crate::start::rootfs::server::{Serve, Server, device};
 use crate::start::roots::Roots;
+use linux::file_error::FileError;
 use squashfs::image::{Image, ImageError};
 
 /// Each is a process, with threads.
@@ -92,9 +94,11 @@ fn mount(roots: &mut Roots, entry: &Entry, server: Server) -> Result<(), StartEr
         log: reason.to_string(),
     })?;
     let root = roots.container()?;
-    lines::prepare_target(&root, entry, None, &target)?;
+    let there = lines::open_target(&root, entry, None, &target)?;
     let flags = entry.flags - MsFlags::MS_RDONLY;
-    let mut mounted = server.mount_device(fuse, &target, flags)?;
+    fchdir(&there).map_err(|errno| FileError::new("enter", &target, errno))?;
+    let mut mounted = server.mount_device(fuse, (Path::new("."), &target), flags)?;
+    chdir("/").map_err(|errno| FileError::new("enter", "/", errno))?;
     // The first request: one that cannot be answered is told here.
     stat(&target).map(drop).map_err(|errno| mounted.failure(&errno))
 }

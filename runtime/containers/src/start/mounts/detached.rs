@@ -38,9 +38,7 @@ impl DetachedMounts {
         entry: &Entry,
     ) -> Result<(), StartError> {
         match self.0.iter().position(|(made, _)| made == entry) {
-            Some(at) => {
-                lines::unless_nofail(entry, attach(roots, entry, &self.0.swap_remove(at).1))
-            }
+            Some(at) => lines::unless_nofail(entry, attach(roots, entry, self.0.swap_remove(at).1)),
             None => lines::apply(roots, entry),
         }
     }
@@ -68,10 +66,13 @@ fn make(entry: &Entry) -> nix::Result<OwnedFd> {
     Ok(mount)
 }
 
-fn attach(roots: &mut Roots, entry: &Entry, mount: &OwnedFd) -> Result<(), StartError> {
+fn attach(roots: &mut Roots, entry: &Entry, mount: OwnedFd) -> Result<(), StartError> {
     let target = Path::new("/").join(&entry.target);
-    let opened = lines::open_target(&roots.container()?, entry, &target)?;
-    let attached = detached::attach(mount.as_fd(), opened.as_fd()).is_ok();
-    // What the kernel has against it is said of the usual way, or it has nothing against that one.
-    if attached { Ok(()) } else { lines::apply_strictly(roots, entry) }
+    let opened = lines::open_target(&roots.container()?, entry, None, &target)?;
+    if detached::attach(mount.as_fd(), opened.as_fd()).is_err() {
+        // What the kernel has against it is said of the usual way, or it has nothing against that one.
+        return lines::apply_strictly(roots, entry);
+    }
+    roots.keep_mount(target, mount);
+    Ok(())
 }

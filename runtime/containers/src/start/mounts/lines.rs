@@ -3,24 +3,21 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use hygiene::console;
 use linux::file_error::FileError;
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir};
 
 use crate::fstab::{Create, Entry, FstabError};
 use crate::start::error::StartError;
 use crate::start::files;
+use crate::start::mounts::change::{self, is_directory};
 use crate::start::roots::{ContainerRoot, Roots};
-use linux::detached;
-
-const NONE: Option<&str> = None;
 
 /// Carries out one mount line; a failure that the line calls unimportant is passed over.
 pub(in crate::start) fn apply(roots: &mut Roots, entry: &Entry) -> Result<(), StartError> {
@@ -57,11 +54,7 @@ pub(in crate::start) fn apply_strictly(roots: &mut Roots, entry: &Entry) -> Resu
         return Err(StartError::mount(entry.source.to_string_lossy(), &shown, Errno::EXDEV));
     }
     if entry.detach {
-        roots.container()?;
-        check_target_path(&target)?;
-        return umount2(&target, MntFlags::MNT_DETACH).map_err(|errno| {
-            StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno)
-        });
+        return detach(roots, &target);
     }
     if entry.squashfs {
         // Whoever serves it was forked before there was a container.
@@ -73,19 +66,33 @@ pub(in crate::start) fn apply_strictly(roots: &mut Roots, entry: &Entry) -> Resu
     }
     let source = open_source(roots, entry)?;
     let root = roots.container()?;
-    prepare_target(&root, entry, source.as_ref(), &target)?;
-    mount_entry(&root, entry, source.as_ref(), &target)
+    let there = open_target(&root, entry, source.as_ref(), &target)?;
+    let failed = |errno| failed(entry, &target, errno);
+    if source.is_none() && !entry.is_new() {
+        let kept = roots.kept_mount(&target);
+        return change::change(entry, kept.unwrap_or(there.as_fd()), &target).map_err(failed);
+    }
+    let mount = change::mount(entry, source.as_ref(), &there, &target).map_err(failed)?;
+    if let Some(mount) = mount {
+        roots.keep_mount(target, mount);
+    }
+    Ok(())
 }
 
-/// Makes the target, if that is asked for, and looks at the way to it.
-pub(in crate::start) fn prepare_target(
-    root: &ContainerRoot<'_>,
-    entry: &Entry,
-    source: Option<&OwnedFd>,
-    target: &Path,
-) -> Result<(), StartError> {
-    create_target(root, entry, source, target)?;
-    check_target_path(target)
+/// Takes off what is mounted at `target`.
+fn detach(roots: &mut Roots, target: &Path) -> Result<(), StartError> {
+    roots.container()?;
+    let failed = |errno| StartError::mount("nothing (unmount)", &target.to_string_lossy(), errno);
+    let there = files::open_path(target)
+        .map_err(|error| FileError::new("unmount what is at", target, error))?;
+    let mount = roots.kept_mount(target).unwrap_or(there.as_fd());
+    let detached = match is_directory(mount) {
+        true => fchdir(mount).and_then(|()| umount2(".", MntFlags::MNT_DETACH)),
+        false => umount2(target, MntFlags::MNT_DETACH),
+    };
+    detached.and_then(|()| chdir("/")).map_err(failed)?;
+    roots.forget_mount(target);
+    Ok(())
 }
 
 /// What is to be bound, if anything is.
@@ -110,20 +117,28 @@ fn check_target_path(path: &Path) -> Result<(), StartError> {
         .map_err(|error| FileError::new("mount something at", path, error).into())
 }
 
-/// Opens a target; what the entry says is made if there is nothing.
+/// Opens a target; what the entry says is made if there is nothing. From then on it does not matter where its path leads.
 pub(in crate::start) fn open_target(
     root: &ContainerRoot<'_>,
     entry: &Entry,
+    source: Option<&OwnedFd>,
     target: &Path,
 ) -> Result<OwnedFd, StartError> {
-    let failed = |error| FileError::new("mount something at", target, error);
-    match files::open_path(target) {
+    let opened = match files::open_path(target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && entry.create.is_some() => {
-            create_target(root, entry, None, target)?;
-            Ok(files::open_path(target).map_err(failed)?)
+            create_target(root, entry, source, target)?;
+            files::open_path(target)
         }
-        opened => Ok(opened.map_err(failed)?),
-    }
+        opened => opened,
+    };
+    opened.map_err(|error| match error.raw_os_error() {
+        Some(errno) => failed(entry, target, Errno::from_raw(errno)),
+        None => FileError::new("mount something at", target, error).into(),
+    })
+}
+
+fn failed(entry: &Entry, target: &Path, errno: Errno) -> StartError {
+    StartError::mount(entry.source.to_string_lossy(), &target.to_string_lossy(), errno)
 }
 
 /// Whether a path has more `..` than parts for them: a mistake, though nothing could come of it.
@@ -152,7 +167,7 @@ fn create_target(
         None => return Ok(()),
         Some(Create::Directory) => true,
         Some(Create::File) => false,
-        Some(Create::LikeSource) => source.is_none_or(is_directory),
+        Some(Create::LikeSource) => source.is_none_or(|source| is_directory(source.as_fd())),
     };
     check_target_path(target)?;
     if fs::metadata(target).is_ok() {
@@ -194,120 +209,6 @@ fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {
         }
         result => result,
     }
-}
-
-fn mount_entry(
-    _: &ContainerRoot<'_>,
-    entry: &Entry,
-    source: Option<&OwnedFd>,
-    target: &Path,
-) -> Result<(), StartError> {
-    let failed =
-        |errno| StartError::mount(entry.source.to_string_lossy(), &target.to_string_lossy(), errno);
-    let per_mount = entry.flags - MsFlags::MS_BIND - MsFlags::MS_REC;
-    match source {
-        Some(source) => {
-            let flags = entry.flags & (MsFlags::MS_BIND | MsFlags::MS_REC);
-            let recursive = bind(source, target, flags).map_err(failed)?;
-            if !per_mount.is_empty() {
-                restrict(target, per_mount, recursive).map_err(failed)?;
-            }
-        }
-        None if entry.flags.contains(MsFlags::MS_REMOUNT) => {
-            restrict(target, per_mount, false).map_err(failed)?;
-        }
-        None if entry.fstype == "none" => {}
-        None => {
-            let data = (!entry.data.is_empty()).then_some(entry.data.as_str());
-            let (source, fstype) = (Some(entry.source.as_os_str()), Some(entry.fstype.as_str()));
-            mount(source, target, fstype, entry.flags, data).map_err(failed)?;
-        }
-    }
-    if !entry.propagation.is_empty() {
-        mount(NONE, target, NONE, entry.propagation, NONE).map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// Binds an opened path, whatever tree it is in, to `target` in the present root. A file is found by
-/// that root's `/proc`. Returns whether what is mounted below came along: in a user namespace the kernel
-/// has no directory without (`EINVAL`), since that would show what the mounts cover.
-fn bind(source: &OwnedFd, target: &Path, flags: MsFlags) -> nix::Result<bool> {
-    if is_directory(source) {
-        fchdir(source)?;
-        let bind = |flags| mount(Some("."), target, NONE, flags, NONE);
-        let bound = match bind(flags) {
-            Err(Errno::EINVAL) if !flags.contains(MsFlags::MS_REC) => {
-                bind(flags | MsFlags::MS_REC).map(|()| true)
-            }
-            bound => bound.map(|()| flags.contains(MsFlags::MS_REC)),
-        };
-        chdir("/")?;
-        return bound;
-    }
-    let path = format!("/proc/self/fd/{}", source.as_raw_fd());
-    mount(Some(path.as_str()), target, NONE, flags, NONE).map(|()| false)
-}
-
-/// Binds an opened directory to a path of the present root.
-pub(in crate::start) fn bind_directory(
-    source: &OwnedFd,
-    target: &str,
-    recursive: bool,
-) -> Result<(), StartError> {
-    let mut flags = MsFlags::MS_BIND;
-    flags.set(MsFlags::MS_REC, recursive);
-    bind(source, Path::new(target), flags)
-        .map(drop)
-        .map_err(|errno| StartError::mount("a directory", target, errno))
-}
-
-/// Adds `flags` to a mount. In a user namespace the flags it has are locked and must be repeated.
-fn restrict(target: &Path, flags: MsFlags, recursive: bool) -> nix::Result<()> {
-    if recursive && flags.contains(MsFlags::MS_RDONLY) {
-        // Without this, file systems mounted below a read-only source would stay writable.
-        // Kernels before 5.12 cannot; there the top mount alone is read-only, as with enroot.
-        let _ = detached::make_readonly_recursively(target);
-    }
-    let have = statvfs(target)?.flags();
-    let mut all = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
-    for (has, flag) in [
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
-        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
-    ] {
-        all.set(flag, all.contains(flag) || have.contains(has));
-    }
-    mount(NONE, target, NONE, all, NONE)
-}
-
-/// Makes the mount at a path of the present root read-only, and those below, one by one.
-pub(in crate::start) fn readonly_below(path: &Path) -> nix::Result<()> {
-    let table = fs::read_to_string("/proc/self/mountinfo").map_err(|_| Errno::EIO)?;
-    let targets = table.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
-    // Where one cannot be reached, it is below another one.
-    targets
-        .filter(|target| target.starts_with(path))
-        .map(|target| restrict(target, MsFlags::MS_RDONLY, false))
-        .filter(|done| *done != Err(Errno::ENOENT))
-        .collect()
-}
-
-/// Makes the container's root read-only.
-pub(in crate::start) fn make_root_readonly(roots: &mut Roots) -> Result<(), StartError> {
-    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    let stage = roots.stage()?;
-    restrict(stage.tree(), flags, false)
-        .map_err(|errno| StartError::mount("the root filesystem read-only", "/", errno))
-}
-
-fn is_directory(fd: &OwnedFd) -> bool {
-    fstat(fd)
-        .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
 }
 
 /// A path without `.` and `..`, by its text alone.

@@ -4,6 +4,7 @@
 //! ([`of_image`]), devices, data images, hooks of enroot's ([`enroot_mount`]).
 
 pub(in crate::start) mod cgroups;
+pub(in crate::start) mod change;
 pub(in crate::start) mod data_images;
 pub(in crate::start) mod detached;
 pub(in crate::start) mod devices;

@@ -13,7 +13,7 @@ use linux::file_error::FileError;
 use nix::mount::{MsFlags, mount};
 
 use crate::start::error::StartError;
-use crate::start::mounts::lines;
+use crate::start::mounts::change;
 use handover::namespaces::Namespace;
 use linux::detached;
 
@@ -62,5 +62,5 @@ fn protect(path: &Path) -> Result<(), StartError> {
         return Ok(());
     }
     // Kernels before 5.12: mount by mount.
-    lines::readonly_below(path).map_err(failed)
+    change::readonly_below(path).map_err(failed)
 }

@@ -16,7 +16,7 @@ use nix::sys::stat::{Mode, fstat, stat};
 
 use crate::HostSide;
 use crate::start::error::StartError;
-use crate::start::mounts::lines;
+use crate::start::mounts::change;
 use crate::start::rootfs::extract::extract;
 use crate::start::rootfs::server::{Mounted, Unavailable, Unserved};
 use crate::start::rootfs::source::{Layers, Lower, RootfsSource, Upper};
@@ -193,7 +193,7 @@ pub(in crate::start) fn bind_host_directory(
         .open_on_host(path)
         .map_err(|source| StartError::Source(FileError::new("mount", path, source)))?;
     roots.stage()?;
-    lines::bind_directory(&directory, target, true)
+    change::bind_directory(&directory, target, true)
 }
 
 /// The first request to the server: one that cannot answer fails here.
@@ -215,7 +215,7 @@ fn bind_new_directory(roots: &mut Roots, path: &Path, id: (u64, u64)) -> Result<
         return Err(FileError::new("use", path, nix::Error::ESTALE).into());
     }
     roots.stage()?;
-    lines::bind_directory(&directory, "/data", false)
+    change::bind_directory(&directory, "/data", false)
 }
 
 /// Kernels before 5.11 know no overlay in user namespaces, and one to which a distribution has added it

@@ -201,7 +201,10 @@ impl Server {
             return Ok(Ok(Mounted { file: self.image, image: self.path, log: self.log }));
         }
         match device() {
-            Ok(fuse) => self.mount_device(fuse, target.as_ref(), MsFlags::empty()).map(Ok),
+            Ok(fuse) => {
+                let target = Path::new(target);
+                self.mount_device(fuse, (target, target), MsFlags::empty()).map(Ok)
+            }
             Err(reason) => {
                 let Server { image, path, .. } = self;
                 Ok(Err(Unserved { file: image, path, reason }))
@@ -209,11 +212,11 @@ impl Server {
         }
     }
 
-    /// The same with a connection, and more flags.
+    /// The same with a connection, and more flags; the target as it is now, and as it is called.
     pub(in crate::start) fn mount_device(
         self,
         fuse: OwnedFd,
-        target: &Path,
+        (target, shown): (&Path, &Path),
         flags: MsFlags,
     ) -> Result<Mounted, StartError> {
         let (user, group) = self.ids;
@@ -223,7 +226,7 @@ impl Server {
         );
         let flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
         mount(Some("pyxis-image"), target, Some("fuse.squashfs"), flags, Some(data.as_str()))
-            .map_err(|errno| StartError::mount("the image", &target.to_string_lossy(), errno))?;
+            .map_err(|errno| StartError::mount("the image", &shown.to_string_lossy(), errno))?;
         // With our copy closed, the server's death fails every request instead of hanging it.
         channel::send(&self.ours, &fuse).map_err(StartError::Process)?;
         Ok(Mounted { file: self.image, image: self.path, log: self.log })
