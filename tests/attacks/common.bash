@@ -47,21 +47,20 @@ watch_begin() {
         [[ $(grep -c ' exit ' "$watch/lines") -eq 2 ]]
     fi
     if ! root grep -q "$watch" "$CLUSTER_STATE/etc/plugstack.conf"; then cluster plugstack "$PYXIS_TEST_LINE"; fi
-    : > "$watch/completing"
-    rm -f "$watch/over"
     watched_from=$(($(wc -l < "$watch/lines") + 1))
+    watched=$(mktemp -d "$watch/test.XXXXXX")
+    : > "$watched/completing"
+    # No child of this shell's: tests wait for all that they have.
     # shellcheck disable=SC2016
-    root sh -c 'until test -e "$1/over"; do squeue -h -t COMPLETING -o "$(date +%s) %A" >> "$1/completing"; sleep 1; done' \
-        sh "$watch" > "$watch/words" 2>&1 3>&- &
-    watcher=$!
+    (root sh -c 'until test -e "$1/over"; do squeue -h -t COMPLETING -o "$(date +%s) %A" >> "$1/completing"; sleep 1; done' \
+        sh "$watched" > "$watched/words" 2>&1 3>&- &)
 }
 
 # What must hold after every attack: memory, and waits, of root's.
 watch_end() {
-    touch "$watch/over"
-    wait "$watcher" || true
-    tail -n "+$watched_from" "$watch/lines" > "$watch/now"
-    python3 "$here/watched.py" "$watch/now" "$watch/completing"
+    touch "$watched/over"
+    tail -n "+$watched_from" "$watch/lines" > "$watched/lines"
+    python3 "$here/watched.py" "$watched/lines" "$watched/completing"
 }
 
 attacks_setup() {
