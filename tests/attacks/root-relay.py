@@ -30,13 +30,14 @@ def fuse_file(path):
 
 
 # The plugin's socket stays here, out of the way; the runtime's is a new one.
-plugin = socket.socket(fileno=os.dup(3))
+given = [int(number) for number in arguments[1].removeprefix("--request=").split(",")]
+handover = given[1]
+plugin = socket.socket(fileno=os.dup(handover))
 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-os.dup2(theirs.fileno(), 3, inheritable=True)
+os.dup2(theirs.fileno(), handover, inheritable=True)
 theirs.close()
-given = [int(word.split("=")[1]) for word in arguments if word.startswith(("--handover=", "--lease=", "--request="))]
 done = subprocess.run([command, *arguments], pass_fds=given)
-os.close(3)
+os.close(handover)
 if done.returncode:
     sys.exit(done.returncode)
 words, fds = take(ours)

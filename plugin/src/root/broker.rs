@@ -104,7 +104,7 @@ fn wait(
     let words = [verb.as_ref(), store.as_os_str()];
     // The account's process knows from its environment where the store is.
     let words = if environ.is_empty() { &words[..] } else { &words[..1] };
-    let command = caller.command(program, words, [Some(theirs.as_fd()), None]);
+    let command = caller.command(program, words, [Some(theirs.as_fd()), None, None, None]);
     let forked = command.spawn_on_demand();
     forked.map_err(|error| unused(store, &error.to_string())).ok().map(|()| ours)
 }

@@ -4,13 +4,12 @@ use super::cgroup;
 use super::child::{Caller, LIMIT, Patience};
 use super::importer;
 use super::leftovers::{self, StepIdentity};
-use super::runtime::{not_exported, remove_partial};
+use super::runtime::not_exported;
 use super::shared::{SAVED, Shared};
 use crate::config::Config;
 use crate::step::error::StepError;
 use crate::step::{Planned, Step};
 use spank_bindings::log;
-use std::path::Path;
 use std::time::Instant;
 
 /// In slurmstepd, after each task's end.
@@ -37,11 +36,11 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
     let saved = match (save, shared.saving()) {
         (None, _) | (_, SAVED) => Ok(()),
         // No task got that far.
-        (Some(file), 0) => runtime.command().export(caller, &plan.name, file, &|_| {}),
+        (Some(file), 0) => runtime.export(caller, &plan.name, file, &|_| {}),
         // It was killed with the task that waited for it.
         (Some(file), pid) => {
             log::error!("pyxis: {}", not_exported(&plan.name, file));
-            remove_partial(caller, file, pid);
+            runtime.remove_partial(caller, file, pid);
             Err(StepError::NotSaved)
         }
     };
@@ -56,31 +55,22 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
 fn clean_up(planned: &Planned, shared: &Shared, config: &Config, caller: Caller<'_>) {
     let Planned { plan, runtime, configuration_file, .. } = planned;
     if let Some(file) = configuration_file {
-        remove_file(caller, file);
+        runtime.discard(caller, file);
     }
     if shared.fetched() {
         match &config.importer {
             Some(program) => importer::release(caller, program),
-            None => {
-                remove_file(caller, &plan.squashfs);
-            }
+            None => runtime.discard(caller, &plan.squashfs),
         }
     }
     if shared.making() && plan.named.is_some() {
         // Killed in the middle of it: what has no name yet goes when the runtime looks around.
-        let _ = runtime.command().names(caller);
+        let _ = runtime.names(caller);
     }
     if plan.named.is_none() && shared.created() {
         log::info!("pyxis: removing container filesystem: {}", plan.name);
-        if runtime.command().remove(caller, &plan.name).is_err() {
+        if runtime.remove(caller, &plan.name).is_err() {
             log::info!("pyxis: failed to remove container filesystem: {}", plan.name);
         }
     }
-}
-
-/// Removes a file in the user's directory, as the user: by now a file system of the user's may be
-/// mounted there.
-fn remove_file(caller: Caller<'_>, file: &Path) {
-    let arguments = ["-f".as_ref(), "--".as_ref(), file.as_os_str()];
-    let _ = caller.command(Path::new("rm"), &arguments, [None; 2]).run();
 }

@@ -28,18 +28,17 @@ pub(crate) fn remove_containers_of_job(
     let patience = Patience::Until(Instant::now() + LIMIT);
     let caller = Caller { user: &user, environ: &environ, patience, cgroup: None };
     let runtime = Runtime::choose(config, &path, caller);
-    let command = runtime.command();
     let prefix = format!("pyxis_{job}_");
     let of_job = |names: Vec<String>| {
         let ours = |name: &String| name.starts_with(&prefix) && !name.contains(char::is_whitespace);
         names.into_iter().filter(ours).collect::<Vec<_>>()
     };
-    for name in of_job(command.names(caller)?) {
+    for name in of_job(runtime.names(caller)?) {
         log::verbose!("pyxis: epilog: removing container {name}");
         // Another node of a shared file system may be faster.
-        let _ = command.remove(caller, &name);
+        let _ = runtime.remove(caller, &name);
     }
-    match of_job(command.names(caller)?).first() {
+    match of_job(runtime.names(caller)?).first() {
         None => Ok(()),
         Some(name) => Err(StepError::NotRemoved(name.clone())),
     }

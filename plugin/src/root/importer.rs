@@ -21,7 +21,7 @@ pub(crate) fn command<'a>(
     program: &'a Path,
     arguments: &'a [&'a OsStr],
 ) -> Command<'a> {
-    caller.command(program, arguments, [None; 2])
+    caller.command(program, arguments, [None; 4])
 }
 
 /// What it was doing when it failed, and all that it said.

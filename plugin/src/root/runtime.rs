@@ -1,10 +1,11 @@
-//! The two container runtimes: what each can do, and the command of either, which takes enroot's verbs: how it is
-//! run and reported, and the verbs that root has run at the end of a step and of a job.
+//! The two container runtimes: what each can do, how the command of either is asked for something and reported,
+//! and what root asks for at the end of a step and of a job.
 
 use super::child::{Caller, LIMIT, Outcome, Patience};
 use super::text::after;
 use crate::config::{Config, RuntimeChoice};
 use crate::step::error::StepError;
+use handover::request::Request;
 use nix::sys::stat::stat;
 use spank_bindings::log;
 use std::ffi::{OsStr, OsString};
@@ -71,26 +72,115 @@ pub(crate) struct RuntimeCommand {
     pub(crate) program: PathBuf,
 }
 
-impl RuntimeCommand {
-    /// Runs a verb. `failing` says what failed if it does; the verb's own words follow.
-    pub(crate) fn verb(
+impl Runtime {
+    /// Has its command do what is asked for: the built-in one's by the request itself, enroot's by the words that
+    /// enroot takes for it. `failing` says what failed if it does; the command's own words follow.
+    pub(crate) fn ask(
         &self,
         caller: Caller<'_>,
-        arguments: &[&OsStr],
+        request: &Request<'_>,
         failing: &str,
     ) -> Result<Outcome, StepError> {
-        let outcome = self.run(caller, arguments)?;
+        let outcome = self.run(caller, request, &|_| {})?;
         if outcome.success() {
             return Ok(outcome);
         }
-        self.report(&outcome, failing);
+        self.command().report(&outcome, failing);
         Err(StepError::Reported)
     }
 
-    fn run(&self, caller: Caller<'_>, arguments: &[&OsStr]) -> Result<Outcome, StepError> {
-        caller.command(&self.program, arguments, [None; 2]).run()
+    fn run(
+        &self,
+        caller: Caller<'_>,
+        request: &Request<'_>,
+        begun: &dyn Fn(u32),
+    ) -> Result<Outcome, StepError> {
+        match self {
+            Runtime::Builtin(command) => {
+                caller.ask(&command.program, request, &[], &mut |command| command.run_noted(begun))
+            }
+            Runtime::Enroot(command) => {
+                let words = enroot_words(request);
+                let program = match request {
+                    Request::Discard { .. } => Path::new("rm"),
+                    _ => &command.program,
+                };
+                caller.command(program, &words, [None; 4]).run_noted(begun)
+            }
+        }
     }
 
+    /// The names of all containers.
+    pub(crate) fn names(&self, caller: Caller<'_>) -> Result<Vec<String>, StepError> {
+        let list = self.ask(caller, &Request::List, "couldn't get list of existing containers")?;
+        Ok(list.lines().map(str::to_owned).collect())
+    }
+
+    /// Saves a container to a squashfs file; `begun` gets the number of the process that does.
+    pub(crate) fn export(
+        &self,
+        caller: Caller<'_>,
+        name: &str,
+        file: &Path,
+        begun: &dyn Fn(u32),
+    ) -> Result<(), StepError> {
+        let request = Request::Export { name: name.as_ref(), to: file.as_os_str() };
+        let outcome = self.run(caller, &request, begun)?;
+        if outcome.success() {
+            log::spank_log!("pyxis: exported container {name} to {}", file.display());
+            return Ok(());
+        }
+        self.command().report(&outcome, &not_exported(name, file));
+        if outcome.code().is_none() {
+            self.remove_partial(caller, file, outcome.pid.as_raw().unsigned_abs());
+        }
+        Err(StepError::Reported)
+    }
+
+    /// Removes what an export by process `pid`, which was killed, had written.
+    pub(crate) fn remove_partial(&self, caller: Caller<'_>, file: &Path, pid: u32) {
+        let mut partial = OsString::from(format!(".pyxis.{pid}."));
+        partial.push(file.file_name().unwrap_or_default());
+        let patience = Patience::Until(Instant::now() + LIMIT);
+        self.discard(Caller { patience, ..caller }, &file.parent().unwrap_or(file).join(partial));
+    }
+
+    /// Removes a container.
+    pub(crate) fn remove(&self, caller: Caller<'_>, name: &str) -> Result<(), StepError> {
+        let failing = format!("failed to remove container filesystem: {name}");
+        self.ask(caller, &Request::Remove { name: name.as_ref() }, &failing).map(drop)
+    }
+
+    /// Removes a file as the user: where it is, a file system of the user's may be mounted.
+    pub(crate) fn discard(&self, caller: Caller<'_>, file: &Path) {
+        let _ = self.run(caller, &Request::Discard { file: file.as_os_str() }, &|_| {});
+    }
+}
+
+/// What enroot takes for it, or `rm`. (How it starts a container is in `step/runtime/enroot`.)
+fn enroot_words<'a>(request: &Request<'a>) -> Vec<&'a OsStr> {
+    let (verb, texts) = match *request {
+        Request::Import { uri, file } => ("import --output", [Some(file), Some(uri)]),
+        Request::Load { uri, name } => ("load --name", [Some(name), Some(uri)]),
+        Request::Create { file, name } => ("create --name", [Some(name), Some(file)]),
+        Request::Export { name, to } => ("export -f -o", [Some(to), Some(name)]),
+        Request::MayPush { uri } => ("push --may", [Some(uri), None]),
+        Request::Remove { name } => ("remove -f", [Some(name), None]),
+        Request::Discard { file } => ("-f --", [Some(file), None]),
+        Request::Processes => ("list -f", [None; 2]),
+        Request::List => ("list", [None; 2]),
+        // It is not asked for these.
+        Request::Start(_) | Request::Pull { .. } | Request::Digest { .. } => ("", [None; 2]),
+    };
+    let mut words = Vec::new();
+    for word in verb.split(' ') {
+        words.push(word.as_ref());
+    }
+    words.extend(texts.into_iter().flatten());
+    words
+}
+
+impl RuntimeCommand {
     /// The cause first, then all that the runtime said.
     pub(crate) fn report(&self, outcome: &Outcome, failing: &str) {
         let lines: Vec<&str> = outcome.lines().collect();
@@ -105,56 +195,11 @@ impl RuntimeCommand {
         }
         outcome.print_log(self.name);
     }
-
-    /// The names of all containers.
-    pub(crate) fn names(&self, caller: Caller<'_>) -> Result<Vec<String>, StepError> {
-        let failing = "couldn't get list of existing containers";
-        let list = self.verb(caller, &["list".as_ref()], failing)?;
-        Ok(list.lines().map(str::to_owned).collect())
-    }
-
-    /// Saves a container to a squashfs file; `begun` gets the number of the process that does.
-    pub(crate) fn export(
-        &self,
-        caller: Caller<'_>,
-        name: &str,
-        file: &Path,
-        begun: &dyn Fn(u32),
-    ) -> Result<(), StepError> {
-        let arguments = ["export", "-f", "-o"].map(OsStr::new);
-        let arguments = [&arguments[..], &[file.as_ref(), name.as_ref()]].concat();
-        let outcome = caller.command(&self.program, &arguments, [None; 2]).run_noted(begun)?;
-        if outcome.success() {
-            log::spank_log!("pyxis: exported container {name} to {}", file.display());
-            return Ok(());
-        }
-        self.report(&outcome, &not_exported(name, file));
-        if outcome.code().is_none() {
-            remove_partial(caller, file, outcome.pid.as_raw().unsigned_abs());
-        }
-        Err(StepError::Reported)
-    }
-
-    /// Removes a container.
-    pub(crate) fn remove(&self, caller: Caller<'_>, name: &str) -> Result<(), StepError> {
-        let failing = format!("failed to remove container filesystem: {name}");
-        self.verb(caller, &["remove", "-f", name].map(OsStr::new), &failing).map(drop)
-    }
 }
 
 /// What failed.
 pub(crate) fn not_exported(name: &str, file: &Path) -> String {
     format!("failed to export container {name} to {}", file.display())
-}
-
-/// Removes what an export by process `pid`, which was killed, had written.
-pub(crate) fn remove_partial(caller: Caller<'_>, file: &Path, pid: u32) {
-    let mut partial = OsString::from(format!(".pyxis.{pid}."));
-    partial.push(file.file_name().unwrap_or_default());
-    let partial = file.parent().unwrap_or(file).join(partial);
-    let arguments = ["-f".as_ref(), "--".as_ref(), partial.as_os_str()];
-    let patience = Patience::Until(Instant::now() + LIMIT);
-    let _ = Caller { patience, ..caller }.command(Path::new("rm"), &arguments, [None; 2]).run();
 }
 
 /// Whether `enroot` is the built-in runtime's command, as the package `pyxis-enroot` has it: there is nothing to
@@ -168,7 +213,7 @@ fn is_builtin(enroot: &Path, config: &Config, path: &OsStr) -> bool {
 /// Whether the built-in runtime understands what the node has of enroot's configuration, and has what it
 /// needs.
 fn fits(config: &Config, caller: Caller<'_>) -> bool {
-    let why = match caller.command(&config.pyxis_path, &[OsStr::new("fits")], [None; 2]).run() {
+    let why = match caller.command(&config.pyxis_path, &[OsStr::new("fits")], [None; 4]).run() {
         Ok(outcome) if outcome.success() => return true,
         Ok(outcome) => outcome.last_words(),
         Err(error) => error.to_string(),
@@ -201,6 +246,26 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         std::fs::write(path, text).unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// These are its interface.
+    #[test]
+    fn enroot_is_asked_in_its_own_words() {
+        let text = OsStr::new;
+        let (uri, name, file) = (text("docker://x"), text("pyxis_c"), text("/a b.sqsh"));
+        for (request, words) in [
+            (Request::Import { uri, file }, &["import", "--output", "/a b.sqsh", "docker://x"][..]),
+            (Request::Load { uri, name }, &["load", "--name", "pyxis_c", "docker://x"]),
+            (Request::Create { file, name }, &["create", "--name", "pyxis_c", "/a b.sqsh"]),
+            (Request::Export { name, to: file }, &["export", "-f", "-o", "/a b.sqsh", "pyxis_c"]),
+            (Request::MayPush { uri }, &["push", "--may", "docker://x"]),
+            (Request::Remove { name }, &["remove", "-f", "pyxis_c"]),
+            (Request::List, &["list"]),
+            (Request::Processes, &["list", "-f"]),
+            (Request::Discard { file }, &["-f", "--", "/a b.sqsh"]),
+        ] {
+            assert_eq!(enroot_words(&request), words);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::options::NameFlag;
 use crate::root::importer::release;
 use crate::root::runtime::Runtime;
 use crate::root::shared::{Channels, Shared};
+use handover::request::Request;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
 use spank_bindings::log;
@@ -29,9 +30,8 @@ pub(crate) fn launch(
     let plan = context.plan;
     save::check(plan.save.as_deref(), None)?;
     if let Some(to) = plan.save.as_deref().filter(|path| save::is_push(path)) {
-        let arguments = ["push".as_ref(), "--may".as_ref(), to.as_os_str()];
         let failing = format!("--container-save: cannot save to {}", to.display());
-        runtime.command().verb(context.caller, &arguments, &failing)?;
+        runtime.ask(context.caller, &Request::MayPush { uri: to.as_os_str() }, &failing)?;
     }
     let Some(flag) = plan.named else {
         check_sources(plan)?;
@@ -130,7 +130,7 @@ fn named_target<'a>(
     flag: NameFlag,
 ) -> Result<Target<'a>, StepError> {
     let name = &context.plan.name;
-    let existing = runtime.command().find(context.caller, name)?;
+    let existing = runtime.find(context.caller, name)?;
     match (flag, existing) {
         (NameFlag::Create, Some(_)) => Err(StepError::Exists(name.clone())),
         (NameFlag::Exec, None | Some(Existing::Stopped)) => {
@@ -201,7 +201,7 @@ fn fetch_and_create(
         && !runtime.has_store()
     {
         announce(context, image);
-        let load = || runtime.command().load(context.caller, image, &plan.name);
+        let load = || runtime.load(context.caller, image, &plan.name);
         creating(shared, || load().inspect_err(|_| hint(image)))?;
         announce_done(image);
         return Ok(None);
@@ -212,7 +212,7 @@ fn fetch_and_create(
         return Ok(Some(file));
     }
     log::info!("pyxis: creating container filesystem: {}", plan.name);
-    let create = || runtime.command().create(context.caller, image, &file.path, &plan.name);
+    let create = || runtime.create(context.caller, image, &file.path, &plan.name);
     let created = creating(shared, create);
     file.release(context);
     created.map(|()| None)
@@ -272,7 +272,7 @@ fn fetch(
         }
         None => {
             let path = context.plan.squashfs.clone();
-            runtime.command().import(context.caller, image, &path).inspect_err(|_| hint(image))?;
+            runtime.import(context.caller, image, &path).inspect_err(|_| hint(image))?;
             Squashfs { path, origin: Origin::Imported }
         }
     };

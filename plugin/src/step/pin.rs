@@ -14,7 +14,6 @@ use hygiene::userinfo::{digest_at, without_password};
 use nix::unistd::{getegid, geteuid, getgroups};
 use spank_bindings::log;
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -78,11 +77,9 @@ impl SrunCaller {
 }
 
 fn ask(caller: Caller<'_>, program: &Path, uri: &OsStr) -> Result<String, String> {
-    let request = Request::Digest { uri }.file().map_err(|error| error.to_string())?;
-    let arguments = ["digest", "--index", "--request=3"].map(OsStr::new);
-    let mut command = caller.command(program, &arguments, [None; 2]);
-    command.request = Some(request.as_fd());
-    let outcome = command.run_for_output().map_err(|error| error.to_string())?;
+    let asked =
+        caller.ask(program, &Request::Digest { uri }, &[], &mut |command| command.run_for_output());
+    let outcome = asked.map_err(|error| error.to_string())?;
     let digest = String::from_utf8_lossy(outcome.output.trim_ascii());
     if outcome.success() && is_digest(digest.as_bytes()) {
         return Ok(digest.into_owned());

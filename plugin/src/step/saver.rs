@@ -94,7 +94,7 @@ impl Saver<'_> {
         let begun = |pid| {
             let _ = shared.note_saving(pid);
         };
-        let saved = runtime.command().export(caller, &plan.name, file, &begun);
+        let saved = runtime.export(caller, &plan.name, file, &begun);
         match &saved {
             Ok(()) | Err(StepError::Reported) => {}
             Err(error) => log::error!("pyxis: {error}"),

@@ -1,5 +1,6 @@
-//! Any request in the descriptor that `pyxis start`, `pull` and `digest` are given. It is refused, or read
-//! as what would be written for it, and takes no more room than it has.
+//! Any request in the descriptor that `pyxis` is given by the plugin, whatever its verb. It is refused, or read
+//! as what would be written for it, and takes no more room than it has. Half of what comes has a request's first line, or
+//! nearly nothing would get further.
 #![no_main]
 
 use handover::request::{MAX_REQUEST, Request};
@@ -8,7 +9,15 @@ use std::fs::File;
 use std::io::Read;
 
 fuzz_target!(|data: &[u8]| {
+    let with_header = |data: &[u8]| [b"pyxis-request-2\n", data].concat();
+    check(data);
+    check(&with_header(data));
+});
+
+fn check(data: &[u8]) {
     let Ok(request) = Request::parse(data) else { return };
+    let verb = request.verb();
+    assert!(!verb.is_empty() && verb.bytes().all(|byte| byte.is_ascii_lowercase()), "{verb}");
     if let Request::Start(start) = &request {
         assert!(start.mounts.len() + start.env.len() <= data.len() / 4, "more than there is");
     }
@@ -18,4 +27,4 @@ fuzz_target!(|data: &[u8]| {
     std::io::Seek::rewind(&mut file).unwrap();
     file.read_to_end(&mut written).unwrap();
     assert_eq!(written, data, "read as something else than it is");
-});
+}

@@ -24,14 +24,14 @@ use crate::namespaces::{Namespace, owner, same};
 
 /// First word of every message; another word means another version of this protocol.
 const MAGIC: &str = "pyxis-container-1";
-/// How `pyxis start --handover` ends, for whoever asked. Beside these: 0, it was started, and any
+/// How a start that was asked for ends, for whoever asked. Beside these: 0, it was started, and any
 /// other, with words about it on stderr.
 pub mod ending {
-    /// It was running, and is what was handed over (`--join`).
+    /// It was running, and is what was handed over.
     pub const JOINED: u8 = 10;
     /// There is no container of this name (any more).
     pub const ABSENT: u8 = 11;
-    /// It does not run, and was not to be started (`--join --no-start`).
+    /// It does not run, and was not to be started.
     pub const NOT_RUNNING: u8 = 12;
 }
 

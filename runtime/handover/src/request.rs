@@ -1,6 +1,6 @@
-//! What the plugin asks the `pyxis` command for: one request, in a sealed memory file whose number is an
-//! argument (`--request=FD`). So the command's arguments, which everybody on the node can read, have
-//! nothing of the user's in them.
+//! What the plugin asks the `pyxis` command for: one request, in a sealed memory file. The command's arguments,
+//! which everybody on the node can read, are a verb and the numbers of descriptors (`pyxis create --request=3`),
+//! with nothing of the user's in them. All that the plugin has the command do for a step goes this way.
 //!
 //! The plugin and the command come of one package; where they do not, the first line says so, and
 //! nothing after it is looked at. So the layout is fixed: numbers of 32 bits in the order of the
@@ -15,17 +15,23 @@ use crate::MISMATCH;
 use crate::message::{bad, sealed_file};
 
 /// How every request begins; another line means another version of what follows.
-const HEADER: &[u8] = b"pyxis-request-1\n";
+const HEADER: &[u8] = b"pyxis-request-2\n";
 
 /// The largest request: as much as the kernel takes as a program's arguments.
 pub const MAX_REQUEST: u64 = 2 << 20;
 
+/// How the argument begins that says where the request is. The descriptor's number follows, and after commas those of
+/// what comes with it.
+pub const ARGUMENT: &str = "--request=";
+
 /// What the command is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request<'a> {
-    /// Start a container, or join it, and hand it over.
+    /// Start a container, or join it, and hand it over. With it come the socket to hand it over to, the keeper's end of
+    /// the step socket and, where there is one, the socket to who has the kernel mount images.
     Start(Start<'a>),
-    /// Fetch an image into the store.
+    /// Fetch an image into the store, and print where it is. With it comes, where there is one, the socket to who
+    /// fills the shared store.
     Pull {
         /// Of the image, as `pyxis pull` takes it.
         uri: &'a OsStr,
@@ -36,6 +42,53 @@ pub enum Request<'a> {
     Digest {
         /// Of the image, as `pyxis digest` takes it.
         uri: &'a OsStr,
+    },
+    /// Make a squashfs file of an image.
+    Import {
+        /// Of the image, as `pyxis import` takes it.
+        uri: &'a OsStr,
+        /// The file.
+        file: &'a OsStr,
+    },
+    /// Make a named container of an image.
+    Load {
+        /// Of the image, as `pyxis load` takes it.
+        uri: &'a OsStr,
+        /// Of the container.
+        name: &'a OsStr,
+    },
+    /// Make a named container of a squashfs file.
+    Create {
+        /// The file.
+        file: &'a OsStr,
+        /// Of the container.
+        name: &'a OsStr,
+    },
+    /// Save a named container, in place of what may be there.
+    Export {
+        /// Of the container.
+        name: &'a OsStr,
+        /// A file, or an image of a registry.
+        to: &'a OsStr,
+    },
+    /// Say whether something may be pushed to a registry.
+    MayPush {
+        /// Of what is to be pushed, as `pyxis push` takes it.
+        uri: &'a OsStr,
+    },
+    /// Remove a named container without a question.
+    Remove {
+        /// Of the container.
+        name: &'a OsStr,
+    },
+    /// Print the names of containers.
+    List,
+    /// Print them with their processes.
+    Processes,
+    /// Remove a file, if it is there.
+    Discard {
+        /// The file.
+        file: &'a OsStr,
     },
 }
 
@@ -94,8 +147,27 @@ const START_FILE: u32 = 1;
 const START_NAME: u32 = 2;
 const PULL: u32 = 3;
 const DIGEST: u32 = 4;
+const IMPORT: u32 = 5;
+const LOAD: u32 = 6;
+const CREATE: u32 = 7;
+const EXPORT: u32 = 8;
+const MAY_PUSH: u32 = 9;
+const REMOVE: u32 = 10;
+const LIST: u32 = 11;
+const PROCESSES: u32 = 12;
+const DISCARD: u32 = 13;
 
-impl Request<'_> {
+/// What each is as the command's first argument, in the order of their numbers.
+const VERBS: &str =
+    "start start pull digest import load create export push remove list list discard";
+
+impl<'a> Request<'a> {
+    /// What the command is called with.
+    pub fn verb(&self) -> &'static str {
+        let number = self.parts().0 as usize;
+        VERBS.split(' ').nth(number - 1).unwrap_or_default()
+    }
+
     /// The request as a file that can be passed on: nobody can change it any more.
     ///
     /// # Errors
@@ -108,19 +180,38 @@ impl Request<'_> {
         sealed_file("pyxis-request", &bytes)
     }
 
+    /// Its number, and its first texts.
+    fn parts(&self) -> (u32, [Option<&'a OsStr>; 2]) {
+        match *self {
+            Request::Start(Start { target: Target::File { path, label }, .. }) => {
+                (START_FILE, [Some(path), Some(label)])
+            }
+            Request::Start(Start { target: Target::Name(name), .. }) => {
+                (START_NAME, [Some(name), None])
+            }
+            Request::Pull { uri, digest } => (PULL, [Some(uri), Some(digest.unwrap_or_default())]),
+            Request::Digest { uri } => (DIGEST, [Some(uri), None]),
+            Request::Import { uri, file } => (IMPORT, [Some(uri), Some(file)]),
+            Request::Load { uri, name } => (LOAD, [Some(uri), Some(name)]),
+            Request::Create { file, name } => (CREATE, [Some(file), Some(name)]),
+            Request::Export { name, to } => (EXPORT, [Some(name), Some(to)]),
+            Request::MayPush { uri } => (MAY_PUSH, [Some(uri), None]),
+            Request::Remove { name } => (REMOVE, [Some(name), None]),
+            Request::List => (LIST, [None; 2]),
+            Request::Processes => (PROCESSES, [None; 2]),
+            Request::Discard { file } => (DISCARD, [Some(file), None]),
+        }
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = HEADER.to_vec();
-        match self {
-            Request::Start(start) => start.write(&mut bytes),
-            Request::Pull { uri, digest } => {
-                number(&mut bytes, PULL);
-                text(&mut bytes, uri);
-                text(&mut bytes, digest.unwrap_or_default());
-            }
-            Request::Digest { uri } => {
-                number(&mut bytes, DIGEST);
-                text(&mut bytes, uri);
-            }
+        let (verb, texts) = self.parts();
+        number(&mut bytes, verb);
+        for part in texts.into_iter().flatten() {
+            text(&mut bytes, part);
+        }
+        if let Request::Start(start) = self {
+            start.write(&mut bytes);
         }
         bytes
     }
@@ -138,18 +229,8 @@ impl Request<'_> {
 }
 
 impl Start<'_> {
+    /// What follows its target.
     fn write(&self, bytes: &mut Vec<u8>) {
-        match self.target {
-            Target::File { path, label } => {
-                number(bytes, START_FILE);
-                text(bytes, path);
-                text(bytes, label);
-            }
-            Target::Name(name) => {
-                number(bytes, START_NAME);
-                text(bytes, name);
-            }
-        }
         number(bytes, self.joining as u32);
         number(bytes, self.entrypoint.into());
         number(bytes, self.mounts.len() as u32);
@@ -193,6 +274,15 @@ impl<'a> Reader<'a> {
                 Request::Pull { uri, digest: (!digest.is_empty()).then_some(digest) }
             }
             DIGEST => Request::Digest { uri: self.text()? },
+            IMPORT => Request::Import { uri: self.text()?, file: self.text()? },
+            LOAD => Request::Load { uri: self.text()?, name: self.text()? },
+            CREATE => Request::Create { file: self.text()?, name: self.text()? },
+            EXPORT => Request::Export { name: self.text()?, to: self.text()? },
+            MAY_PUSH => Request::MayPush { uri: self.text()? },
+            REMOVE => Request::Remove { name: self.text()? },
+            LIST => Request::List,
+            PROCESSES => Request::Processes,
+            DISCARD => Request::Discard { file: self.text()? },
             _ => return None,
         })
     }
@@ -239,6 +329,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn requests() -> Vec<Request<'static>> {
         let text = OsStr::new;
@@ -262,7 +353,35 @@ mod tests {
             Request::Pull { uri: text("docker://a"), digest: None },
             Request::Pull { uri: text("docker://a"), digest: Some(text("sha256:12")) },
             Request::Digest { uri: text("docker://b#c:1") },
+            Request::Import { uri: text("dockerd://a"), file: text("/run/1.squashfs") },
+            Request::Load { uri: text("docker://a"), name: text("pyxis_c") },
+            Request::Create { file: text("/a b.sqsh"), name: text("pyxis_c") },
+            Request::Export { name: text("pyxis_c"), to: OsStr::from_bytes(b"/\xfe.sqsh") },
+            Request::MayPush { uri: text("docker://a") },
+            Request::Remove { name: text("pyxis_c") },
+            Request::List,
+            Request::Processes,
+            Request::Discard { file: text("/run/1.squashfs") },
         ]
+    }
+
+    #[test]
+    fn each_has_a_number_and_a_verb() {
+        let parts = requests().iter().map(|request| request.parts().0).collect::<Vec<_>>();
+        let mut numbers = parts.clone();
+        numbers.dedup();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers, (START_FILE..=DISCARD).collect::<Vec<_>>(), "of {parts:?}");
+        assert_eq!(VERBS.split(' ').count(), DISCARD as usize);
+        for (request, verb) in [
+            (Request::Create { file: OsStr::new("f"), name: OsStr::new("c") }, "create"),
+            (Request::MayPush { uri: OsStr::new("x") }, "push"),
+            (Request::Processes, "list"),
+            (Request::Discard { file: OsStr::new("f") }, "discard"),
+        ] {
+            assert_eq!(request.verb(), verb);
+        }
     }
 
     #[test]
@@ -292,7 +411,8 @@ mod tests {
         let (one, most) = (count(1), count(u32::MAX));
         let cases = [
             of(&[&count(0)]),
-            of(&[&count(5)]),
+            of(&[&count(DISCARD + 1)]),
+            of(&[&most]),
             // A NUL, and lengths that nothing has.
             of(&[&count(DIGEST), &one, b"\0"]),
             of(&[&count(DIGEST), &most, b"a"]),
@@ -307,10 +427,47 @@ mod tests {
         }
     }
 
+    /// A change of some bytes: a place, what is taken away there, and what comes in its stead.
+    fn change() -> impl Strategy<Value = (prop::sample::Index, usize, Vec<u8>)> {
+        let number =
+            prop_oneof![0..20u32, any::<u32>()].prop_map(|count| count.to_ne_bytes().into());
+        let bytes = prop_oneof![number, prop::collection::vec(any::<u8>(), 0..6)];
+        (any::<prop::sample::Index>(), 0..6usize, bytes)
+    }
+
+    proptest! {
+        /// Whatever comes is refused with one of two lines, or is exactly what would be written for it.
+        #[test]
+        fn what_is_read_is_what_would_be_written(
+            which in any::<prop::sample::Index>(),
+            changes in prop::collection::vec(change(), 0..4),
+        ) {
+            let mut bytes = requests()[which.index(requests().len())].to_bytes();
+            for (at, taken, new) in changes {
+                let at = at.index(bytes.len() + 1);
+                let end = bytes.len().min(at + taken);
+                bytes.splice(at..end, new);
+            }
+            match Request::parse(&bytes) {
+                Ok(request) => {
+                    if let Request::Start(start) = &request {
+                        prop_assert!(start.mounts.len() + start.env.len() <= bytes.len() / 4);
+                    }
+                    prop_assert_eq!(request.to_bytes(), bytes);
+                }
+                Err(error) => {
+                    let damaged = bytes.starts_with(HEADER);
+                    let line = if damaged { "the plugin's request is damaged" } else { MISMATCH };
+                    prop_assert_eq!(error.to_string(), line);
+                }
+            }
+        }
+    }
+
     #[test]
     fn another_version_is_said_to_be_one() {
         let body = &requests()[0].to_bytes()[HEADER.len()..];
-        for header in ["pyxis-request-0\n", "pyxis-request-2\n", "pyxis-request-10\n", "", "x"] {
+        for header in ["pyxis-request-1\n", "pyxis-request-3\n", "pyxis-request-20\n", "", "x"] {
             let error = Request::parse(&[header.as_bytes(), body].concat()).unwrap_err();
             assert_eq!(error.to_string(), MISMATCH, "{header}");
         }

@@ -46,12 +46,15 @@ fn run() -> Exit {
         let _ = console::print(cli::version::ENROOT);
         return Exit::SUCCESS;
     }
-    let cli = cli::quickly().map_or_else(Cli::try_parse, Ok).unwrap_or_else(|error| {
-        cli::show(&error);
-        // clap's own code for a usage error is 2, enroot's is 1.
-        std::process::exit(if as_enroot && error.use_stderr() { 1 } else { error.exit_code() })
+    let verb = cli::request::asked_for().unwrap_or_else(|| {
+        let cli = cli::quickly().map_or_else(Cli::try_parse, Ok).unwrap_or_else(|error| {
+            cli::show(&error);
+            // clap's own code for a usage error is 2, enroot's is 1.
+            std::process::exit(if as_enroot && error.use_stderr() { 1 } else { error.exit_code() })
+        });
+        Ok(cli.verb)
     });
-    cli.verb.run(begun).unwrap_or_else(|error| {
+    verb.and_then(|verb| verb.run(begun)).unwrap_or_else(|error| {
         console::tell(error.line());
         Exit(error.exit_code())
     })

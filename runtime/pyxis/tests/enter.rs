@@ -2,9 +2,10 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use common::asked::{file, plain};
 use common::{Place, next_uid};
+use handover::request::{Joining, Start, Target};
 use handover::{Handover, Part, ending};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 const WAIT: &str = "echo ready; read x; true";
 
@@ -93,18 +94,16 @@ fn whoever_enters_a_running_container_is_out_of_its_reach() {
     assert!(spy.finish());
 }
 
-/// The container of `pyxis start --entrypoint`, and what its entrypoint said.
-fn entrypoint(place: &Place, options: &[&str]) -> (Option<Handover>, String) {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
-    fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-    let fd = format!("--handover={}", theirs.as_raw_fd());
-    let arguments = [&["start", &fd, "--entrypoint"], options, &["./image.sqsh"]].concat();
-    let done = place.run(&arguments);
-    drop(theirs);
-    let words = String::from_utf8(done.0.stderr.clone()).unwrap();
-    (Handover::dequeue(ours.as_fd()).unwrap(), words)
+/// The container that was started after its entrypoint, and what that said.
+fn entrypoint(place: &Place, variables: &[(&str, &str)]) -> (Option<Handover>, String) {
+    let start = Start { entrypoint: true, ..plain(file("./image.sqsh")) };
+    let (output, container) = place.started(start, variables);
+    (container, String::from_utf8(output.stderr).unwrap())
 }
+
+/// Root inside, and a root file system that can be written.
+const REMAPPED: (&str, &str) = ("ENROOT_REMAP_ROOT", "y");
+const WRITABLE: (&str, &str) = ("ENROOT_ROOTFS_WRITABLE", "y");
 
 #[test]
 fn an_entrypoint_takes_nothing_of_who_waits_for_it() {
@@ -114,9 +113,9 @@ fn an_entrypoint_takes_nothing_of_who_waits_for_it() {
         fs::copy(&steal, root.join("bin/steal")).unwrap();
         fs::write(root.join("etc/rc"), "exec /bin/steal \"$@\"\n").unwrap();
     });
-    for options in [&["-r"][..], &[], &["-r", "-w"]] {
-        let (container, words) = entrypoint(&place, options);
-        assert_eq!(words, "looked yes, took 0\n", "{options:?}");
+    for variables in [&[REMAPPED][..], &[], &[REMAPPED, WRITABLE]] {
+        let (container, words) = entrypoint(&place, variables);
+        assert_eq!(words, "looked yes, took 0\n", "{variables:?}");
         assert!(container.is_some());
     }
 }
@@ -133,7 +132,7 @@ fn what_is_handed_over_is_not_the_entrypoints_to_choose() {
         std::os::unix::fs::symlink("busybox", root.join("bin/cp")).unwrap();
         fs::write(root.join("etc/rc"), script).unwrap();
     });
-    let (container, words) = entrypoint(&place, &["-r"]);
+    let (container, words) = entrypoint(&place, &[REMAPPED]);
     if let Some(container) = container {
         for part in [Part::User, Part::Mount] {
             let given = format!("/proc/self/fd/{}", container.get(part).unwrap().as_raw_fd());
@@ -187,15 +186,12 @@ impl Drop for Forgery {
     }
 }
 
-/// Looks for the running container `name`; what `start --join` ended with, and what came of it.
+/// Looks for the running container `name`; what the command ended with, and what came of it.
 fn join(place: &Place, name: &str) -> (i32, Option<Handover>) {
-    let (ours, theirs) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
-    fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-    let fd = format!("--handover={}", theirs.as_raw_fd());
-    let done = place.run(&["start", "--join", "--no-start", &fd, "--", name]);
-    drop(theirs);
-    (done.0.status.code().unwrap(), Handover::dequeue(ours.as_fd()).unwrap())
+    let target = Target::Name(OsStr::new(name));
+    let (output, container) =
+        place.started(Start { joining: Joining::OnlyRunning, ..plain(target) }, &[]);
+    (output.status.code().unwrap(), container)
 }
 
 /// A place of root's own.

@@ -2,15 +2,16 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use common::Place;
+use common::asked::{file, plain};
+use handover::request::Start;
 use handover::{Handover, Part};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 fn script(root: &Path, directory: &str, with: &str, without: &str) {
     let text = format!(
@@ -160,15 +161,13 @@ fn a_running_container_takes_more_programs() {
 }
 
 fn entrypoint(place: &Place) -> (Result<Handover, String>, String) {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
-    fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-    let fd = format!("--handover={}", theirs.as_raw_fd());
-    let done = place.run(&["start", &fd, "--entrypoint", "-e", "GIVEN=1", "./image.sqsh"]);
-    let words = String::from_utf8(done.0.stdout.clone()).unwrap();
-    match Handover::dequeue(ours.as_fd()).unwrap() {
+    let start =
+        Start { entrypoint: true, env: vec![OsStr::new("GIVEN=1")], ..plain(file("./image.sqsh")) };
+    let (output, container) = place.started(start, &[]);
+    let words = String::from_utf8(output.stdout).unwrap();
+    match container {
         Some(container) => (Ok(container), words),
-        None => (Err(done.fails(1)), words),
+        None => (Err(String::from_utf8(output.stderr).unwrap()), words),
     }
 }
 

@@ -2,13 +2,16 @@
 
 use super::wait::{Ending, Patience};
 use crate::root::user::Credentials;
+use crate::step::error::StepError;
+use handover::MISMATCH;
+use handover::request::Request;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use spank_bindings::log;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -34,28 +37,55 @@ impl<'a> Caller<'a> {
         self,
         program: &'a Path,
         arguments: &'a [&'a OsStr],
-        given: [Option<BorrowedFd<'a>>; 2],
+        given: Given<'a>,
     ) -> Command<'a> {
         log::verbose!(
             "pyxis: running {} {}",
             program.display(),
             Path::new(&arguments.join(OsStr::new(" "))).display()
         );
-        Command { program, arguments, given, request: None, mounter: None, caller: self }
+        Command { program, arguments, given, caller: self }
+    }
+
+    /// Asks the `pyxis` command for something, by a request and these descriptors; `run` has it run. Nothing of
+    /// the user's is among its arguments.
+    pub(crate) fn ask(
+        self,
+        program: &Path,
+        request: &Request<'_>,
+        with: &[BorrowedFd<'_>],
+        run: &mut dyn FnMut(Command<'_>) -> Result<Outcome, StepError>,
+    ) -> Result<Outcome, StepError> {
+        let file = request.file().map_err(StepError::Process)?;
+        let mut given = [Some(file.as_fd()), None, None, None];
+        for (place, fd) in given[1..].iter_mut().zip(with) {
+            *place = Some(*fd);
+        }
+        let length = DESCRIPTORS.len() - 2 * (given.len() - 1 - with.len());
+        let words = [request.verb(), &DESCRIPTORS[..length]].map(OsStr::new);
+        let outcome = run(self.command(program, &words, given))?;
+        if outcome.code() == Some(USAGE) {
+            return Err(StepError::Start(MISMATCH.to_owned()));
+        }
+        Ok(outcome)
     }
 }
+
+/// What the command exits with where it does not know an argument, as one without requests does, or a verb.
+const USAGE: u8 = 2;
+
+/// Where a request is, and what comes with it.
+const DESCRIPTORS: &str = "--request=3,4,5,6";
+
+/// Descriptors that a program inherits, from [`GIVEN`] on; every other one is closed.
+pub(crate) type Given<'a> = [Option<BorrowedFd<'a>>; 4];
 
 /// What to run. It does not outlive the process that runs it.
 pub(crate) struct Command<'a> {
     /// Looked for in PATH.
     pub(crate) program: &'a Path,
     pub(crate) arguments: &'a [&'a OsStr],
-    /// Inherited from [`GIVEN`] on; every other descriptor is closed.
-    pub(crate) given: [Option<BorrowedFd<'a>>; 2],
-    /// What it is asked for, where that is not for everybody to read: inherited after those given.
-    pub(crate) request: Option<BorrowedFd<'a>>,
-    /// Who has the kernel mount images: inherited after all others.
-    pub(crate) mounter: Option<BorrowedFd<'a>>,
+    pub(crate) given: Given<'a>,
     pub(crate) caller: Caller<'a>,
 }
 

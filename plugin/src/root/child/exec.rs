@@ -70,17 +70,12 @@ impl Command<'_> {
             arguments.push(c_string(argument)?);
         }
         let (arguments, environ) = (pointers(&arguments), pointers(self.caller.environ));
-        let mut given = [-1; 4];
-        let last = [&self.request, &self.mounter];
-        for (place, fd) in given.iter_mut().zip(self.given.iter().chain(last).flatten()) {
-            *place = fd.as_raw_fd();
-        }
         fork(&Exec {
             program: &name,
             arguments: &arguments,
             environ: &environ,
             user: self.caller.user,
-            given,
+            given: self.given.map(|fd| fd.map_or(-1, |fd| fd.as_raw_fd())),
             output: output.as_raw_fd(),
             log: log.as_raw_fd(),
             cgroup: self.caller.cgroup.map_or(-1, |file| file.as_raw_fd()),

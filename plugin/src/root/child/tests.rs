@@ -25,7 +25,7 @@ fn command<'a>(
     user: &'a Credentials,
 ) -> Command<'a> {
     let caller = Caller { user, environ, patience: Patience::OfUser, cgroup: None };
-    caller.command(Path::new("sh"), arguments, [None; 2])
+    caller.command(Path::new("sh"), arguments, [None; 4])
 }
 
 fn environ() -> [CString; 2] {
@@ -35,7 +35,7 @@ fn environ() -> [CString; 2] {
 fn shell(script: &str, apart: bool) -> Outcome {
     let (socket, other) = UnixStream::pair().unwrap();
     let (environ, user, arguments) = (environ(), root(), of(script));
-    let given = [Some(socket.as_fd()), Some(other.as_fd())];
+    let given = [Some(socket.as_fd()), Some(other.as_fd()), None, None];
     let command = Command { given, ..command(&arguments, &environ, &user) };
     if apart { command.run_for_output().unwrap() } else { command.run().unwrap() }
 }
@@ -202,7 +202,7 @@ fn the_oom_score_of_slurmstepd_is_not_inherited() {
     let at_once = command(&of("cat /proc/self/oom_score_adj"), &environ, &user).run().unwrap().log;
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let script = "head -c 1 <&3; cat /proc/self/oom_score_adj >&3; id -u >&3; id -G >&3";
-    let given = [Some(theirs.as_fd()), None];
+    let given = [Some(theirs.as_fd()), None, None, None];
     // In user_init root is the user for a while.
     // SAFETY: this thread alone, as Slurm's main one.
     unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, -1, 4545, -1) };

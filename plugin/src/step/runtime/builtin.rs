@@ -1,20 +1,20 @@
 //! The built-in runtime: the `pyxis` command hands the container over by itself.
 
 use super::context::{Context, Resumed, StoredImage, Target};
+use super::verbs::not_imported;
 use crate::options::{Mount, NameFlag};
-use crate::root::child::Outcome;
 use crate::root::runtime::RuntimeCommand;
 use crate::root::shared::Channels;
 use crate::step::error::StepError;
 use crate::step::image::Image;
+use handover::ending;
 use handover::request::{self, Joining, Request, Start};
-use handover::{MISMATCH, ending};
 use nix::errno::Errno;
 use nix::libc;
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -68,16 +68,19 @@ pub(super) fn pull(
         return Ok(None);
     }
     let request = Request::Pull { uri, digest: context.plan.digest.as_deref() };
-    let request = request.file().map_err(StepError::Process)?;
+    let with = broker.as_slice();
     // Between its words and our lock the garbage collector may have taken it.
     for _ in 0..3 {
-        let outcome = run_pull(command, context, &request, broker, shown)?;
+        // Where somebody may be watching, told how it goes on.
+        let outcome = context.caller.ask(&command.program, &request, with, &mut |command| {
+            if !context.one_node {
+                return command.run_for_output();
+            }
+            command.run_and_tell(teller(context.talkative, shown))
+        })?;
         if !outcome.success() {
-            command.report(&outcome, &format!("failed to import docker image: {shown}"));
-            return Err(match outcome.code() {
-                Some(USAGE) => StepError::Start(MISMATCH.to_owned()),
-                _ => StepError::Reported,
-            });
+            command.report(&outcome, &not_imported(shown));
+            return Err(StepError::Reported);
         }
         let path = outcome.path();
         if let Some(stored) = open(path.to_owned()) {
@@ -87,10 +90,7 @@ pub(super) fn pull(
     Err(StepError::ImageVanished(shown.clone()))
 }
 
-/// What the command exits with where it does not know an argument.
-const USAGE: u8 = 2;
-
-/// How `pyxis start --handover` ended.
+/// How a start ended.
 enum HandoverOutcome {
     Done(Resumed),
     Absent,
@@ -107,14 +107,12 @@ fn hand_over(
 ) -> Result<HandoverOutcome, StepError> {
     let plan = context.plan;
     let request = Request::Start(request(context, target, joining));
-    let request = request.file().map_err(StepError::Process)?;
     log::verbose!("pyxis: asking for {} {joining:?}", target.argument().display());
-    let arguments = ["start", "--handover=3", "--lease=4", "--request=5", "--lender=6"];
-    let arguments = &arguments.map(OsStr::new)[..4 + usize::from(channels.mounter.is_some())];
-    let given = [Some(channels.socket), Some(channels.step_socket)];
-    let mut command = context.caller.command(&command.program, arguments, given);
-    (command.request, command.mounter) = (Some(request.as_fd()), channels.mounter);
-    let outcome = command.run()?;
+    let mounter = channels.mounter;
+    let with = [channels.socket, channels.step_socket, mounter.unwrap_or(channels.socket)];
+    let with = &with[..2 + usize::from(mounter.is_some())];
+    let outcome =
+        context.caller.ask(&command.program, &request, with, &mut |command| command.run())?;
     let resumed = match outcome.code() {
         Some(0) => Resumed::Started,
         Some(ending::JOINED) => Resumed::Joined,
@@ -122,10 +120,7 @@ fn hand_over(
         Some(ending::NOT_RUNNING) => return Ok(HandoverOutcome::NotRunning),
         _ => {
             let lines = outcome.lines().map(|line| line.strip_prefix("pyxis: ").unwrap_or(line));
-            let mut lines: Vec<&str> = lines.collect();
-            if outcome.code() == Some(USAGE) {
-                lines.insert(0, MISMATCH);
-            }
+            let lines: Vec<&str> = lines.collect();
             let words = if lines.is_empty() { outcome.ending() } else { lines.join("; ") };
             return Err(StepError::Start(words));
         }
@@ -138,25 +133,6 @@ fn hand_over(
         }
     }
     Ok(HandoverOutcome::Done(resumed))
-}
-
-/// Runs it, and where somebody may be watching tells how it goes on.
-fn run_pull(
-    command: &RuntimeCommand,
-    context: Context<'_>,
-    request: &OwnedFd,
-    socket: Option<BorrowedFd<'_>>,
-    shown: &str,
-) -> Result<Outcome, StepError> {
-    let with_broker = ["pull", "--broker=3", "--request=4"].map(OsStr::new);
-    let without = ["pull", "--request=3"].map(OsStr::new);
-    let arguments = if socket.is_some() { &with_broker[..] } else { &without };
-    let mut command = context.caller.command(&command.program, arguments, [socket, None]);
-    command.request = Some(request.as_fd());
-    if !context.one_node {
-        return command.run_for_output();
-    }
-    command.run_and_tell(teller(context.talkative, shown))
 }
 
 /// Tells how an import goes on. Of several tasks one gets the image, and says so if the others have to

@@ -1,5 +1,5 @@
-//! The two container runtimes. Both take enroot's verbs; they differ in what else they can do, in how a
-//! container is started and in how its namespaces become known.
+//! The two container runtimes. They differ in what they can do, in how they are asked, in how a container is
+//! started and in how its namespaces become known.
 
 mod builtin;
 pub(crate) mod context;
@@ -34,7 +34,7 @@ impl Runtime {
     ) -> Result<(), StepError> {
         match self {
             Runtime::Builtin(command) => builtin::start(command, context, target, channels),
-            Runtime::Enroot(command) => enroot::start(command, context, target, channels),
+            Runtime::Enroot(_) => enroot::start(self, context, target, channels),
         }
     }
 

@@ -1,10 +1,10 @@
-//! The verbs of a runtime's command that a task has run, before a container is started.
+//! What a task asks a runtime's command for, before a container is started.
 
 use crate::root::child::Caller;
-use crate::root::runtime::RuntimeCommand;
+use crate::root::runtime::Runtime;
 use crate::step::error::StepError;
 use crate::step::image::Image;
-use std::ffi::OsStr;
+use handover::request::Request;
 use std::path::Path;
 
 /// A container of the runtime's list.
@@ -16,18 +16,15 @@ pub(crate) enum Existing {
     Running(i32),
 }
 
-impl RuntimeCommand {
+impl Runtime {
     /// The container of that name, if there is one.
     pub(crate) fn find(
         &self,
         caller: Caller<'_>,
         name: &str,
     ) -> Result<Option<Existing>, StepError> {
-        let list = self.verb(
-            caller,
-            &["list", "-f"].map(OsStr::new),
-            "couldn't get list of existing container filesystems",
-        )?;
+        let failing = "couldn't get list of existing container filesystems";
+        let list = self.ask(caller, &Request::Processes, failing)?;
         Ok(parse_list(&list.log).find(|(have, _)| *have == name).map(|(_, existing)| existing))
     }
 
@@ -39,8 +36,8 @@ impl RuntimeCommand {
         file: &Path,
     ) -> Result<(), StepError> {
         let Image::Remote { uri, shown } = image else { return Ok(()) };
-        let arguments = ["import".as_ref(), "--output".as_ref(), file.as_os_str(), uri];
-        self.verb(caller, &arguments, &format!("failed to import docker image: {shown}")).map(drop)
+        let request = Request::Import { uri, file: file.as_os_str() };
+        self.ask(caller, &request, &not_imported(shown)).map(drop)
     }
 
     /// Makes a container of a remote image.
@@ -51,8 +48,8 @@ impl RuntimeCommand {
         name: &str,
     ) -> Result<(), StepError> {
         let Image::Remote { uri, shown } = image else { return Ok(()) };
-        let arguments = ["load".as_ref(), "--name".as_ref(), name.as_ref(), uri.as_os_str()];
-        self.verb(caller, &arguments, &format!("failed to import docker image: {shown}")).map(drop)
+        let request = Request::Load { uri, name: name.as_ref() };
+        self.ask(caller, &request, &not_imported(shown)).map(drop)
     }
 
     /// Makes a container of the squashfs file that `image` is in.
@@ -64,9 +61,14 @@ impl RuntimeCommand {
         name: &str,
     ) -> Result<(), StepError> {
         let failing = format!("failed to create container filesystem for image: {}", image.shown());
-        let arguments = ["create".as_ref(), "--name".as_ref(), name.as_ref(), file.as_os_str()];
-        self.verb(caller, &arguments, &failing).map(drop)
+        let request = Request::Create { file: file.as_os_str(), name: name.as_ref() };
+        self.ask(caller, &request, &failing).map(drop)
     }
+}
+
+/// What failed.
+pub(crate) fn not_imported(shown: &str) -> String {
+    format!("failed to import docker image: {shown}")
 }
 
 /// Names and states from the table of `list -f`: a line of headers, then name and, of running

@@ -14,12 +14,12 @@ use super::{CliError, Exit, data_path, host, name_of, wording};
 pub(crate) struct CreateArgs {
     /// Name of the container [default: the image's]
     #[arg(short, long)]
-    name: Option<OsString>,
+    pub(super) name: Option<OsString>,
     /// Replace a container that exists
     #[arg(short, long)]
-    force: bool,
+    pub(super) force: bool,
     /// Squashfs file
-    image: PathBuf,
+    pub(super) image: PathBuf,
 }
 
 impl CreateArgs {

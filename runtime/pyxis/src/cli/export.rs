@@ -17,12 +17,12 @@ use super::{CliError, Exit, data_path, host, importer, push, wording};
 pub(crate) struct ExportArgs {
     /// Squashfs file to make [default: NAME.sqsh], or docker://[REGISTRY#]IMAGE[:TAG] to push to
     #[arg(short, long, value_name = "FILE|URI")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
     /// Replace a file that exists
     #[arg(short, long)]
-    force: bool,
+    pub(super) force: bool,
     /// Name of the container
-    name: OsString,
+    pub(super) name: OsString,
 }
 
 impl ExportArgs {

@@ -1,10 +1,10 @@
 //! The image store's verbs: `pyxis pull`, `images`, `gc`, `du`.
 
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
-use handover::request::Request;
 use hygiene::console;
 use hygiene::userinfo::redacted;
 use images::import::{ImportError, PullPolicy};
@@ -16,32 +16,28 @@ use serde_json::json;
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, Exit, importer, request};
+use super::{CliError, Exit, importer};
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
     /// Architecture of the image [default: the host's]
     #[arg(short, long)]
-    arch: Option<String>,
+    pub(super) arch: Option<String>,
     /// When to ask the registry which image a tag names [default: the site's, or always]
     #[arg(long, value_enum)]
-    policy: Option<PullWhen>,
+    pub(super) policy: Option<PullWhen>,
     /// The digest that the tag has been found to name: it is not looked up again
     #[arg(long, value_name = "DIGEST")]
-    resolved: Option<String>,
-    /// A socket to who fills the shared store
-    #[arg(long, hide = true, value_name = "FD")]
-    broker: Option<i32>,
-    /// What the plugin asks for, in place of arguments
-    #[arg(long, hide = true, value_name = "FD")]
-    request: Option<i32>,
+    pub(super) resolved: Option<String>,
+    /// A socket to who fills the shared store, which the plugin passes on.
+    #[arg(skip)]
+    pub(super) broker: Option<BorrowedFd<'static>>,
     /// An image, as for import
-    #[arg(required_unless_present = "request")]
-    uri: Option<String>,
+    pub(super) uri: String,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum PullWhen {
+pub(super) enum PullWhen {
     Always,
     Missing,
     Never,
@@ -81,29 +77,17 @@ impl PullArgs {
     /// Fetches an image into the store and prints where it is.
     pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let policy = policy(self.policy, settings);
-        let (uri, resolved) = match self.request {
-            Some(fd) => asked(fd)?,
-            None => (self.uri.unwrap_or_default(), self.resolved),
-        };
-        let mut uri: Uri = uri.parse().map_err(ImportError::from)?;
-        if let Some(digest) = &resolved {
+        let mut uri: Uri = self.uri.parse().map_err(ImportError::from)?;
+        if let Some(digest) = &self.resolved {
             uri.resolve_to(digest).map_err(ImportError::from)?;
         }
         let mut importer = importer(settings, self.arch.as_deref(), progress::for_stderr())?;
-        if let Some(fd) = self.broker {
-            importer.set_broker(super::descriptor::given(fd)?);
+        if let Some(socket) = self.broker {
+            importer.set_broker(socket);
         }
         let image = importer.pull(&uri, policy)?.path;
         console::print_bytes([image.as_os_str().as_bytes()]).map_err(CliError::Output)?;
         Ok(Exit::SUCCESS)
-    }
-}
-
-/// The image that the plugin asks for, and what its tag has been found to name.
-fn asked(fd: i32) -> Result<(String, Option<String>), CliError> {
-    match request::parse(&request::read(fd)?)? {
-        Request::Pull { uri, digest } => Ok((request::text(uri), digest.map(request::text))),
-        _ => Err(request::wrong(request::OTHER_VERB)),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use handover::request::Request;
 use hygiene::console;
 use images::import::ImportError;
 use images::progress::Progress;
@@ -12,36 +11,32 @@ use images::uri::Uri;
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, Exit, importer, request};
+use super::{CliError, Exit, importer};
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
     /// Architecture of the image [default: the host's]
     #[arg(short, long)]
-    arch: Option<String>,
+    pub(super) arch: Option<String>,
     /// Name of the output image file [default: "URI.sqsh"]
     #[arg(short, long)]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
     /// docker://[USER@][REGISTRY#]IMAGE[:TAG], dockerd://IMAGE[:TAG], podman://IMAGE[:TAG],
     /// oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]
-    uri: String,
+    pub(super) uri: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DigestArgs {
     /// Architecture of the image [default: the host's]
     #[arg(short, long)]
-    arch: Option<String>,
+    pub(super) arch: Option<String>,
     /// The digest that the tag itself names: where images for several architectures have the same
     /// tag, that of their index
     #[arg(long)]
-    index: bool,
-    /// What the plugin asks for, in place of the image
-    #[arg(long, hide = true, value_name = "FD")]
-    request: Option<i32>,
+    pub(super) index: bool,
     /// docker://[USER@][REGISTRY#]IMAGE[:TAG], or a layout as for import
-    #[arg(required_unless_present = "request")]
-    uri: Option<String>,
+    pub(super) uri: String,
 }
 
 impl ImportArgs {
@@ -58,11 +53,7 @@ impl ImportArgs {
 impl DigestArgs {
     /// Prints the digest of an image.
     pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
-        let uri = match self.request {
-            Some(fd) => asked(fd)?,
-            None => self.uri.unwrap_or_default(),
-        };
-        let uri: Uri = uri.parse().map_err(ImportError::from)?;
+        let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
         let importer = importer(settings, self.arch.as_deref(), Progress::SILENT)?;
         let digest = if self.index {
             importer.tag_digest(&uri, settings.pull_policy)?
@@ -71,14 +62,6 @@ impl DigestArgs {
         };
         console::print(digest).map_err(CliError::Output)?;
         Ok(Exit::SUCCESS)
-    }
-}
-
-/// The image that the plugin asks for.
-fn asked(fd: i32) -> Result<String, CliError> {
-    match request::parse(&request::read(fd)?)? {
-        Request::Digest { uri } => Ok(request::text(uri)),
-        _ => Err(request::wrong(request::OTHER_VERB)),
     }
 }
 

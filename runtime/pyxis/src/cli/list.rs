@@ -18,7 +18,7 @@ use super::{CliError, Exit, data_path};
 pub(crate) struct ListArgs {
     /// Show the processes of running containers too
     #[arg(short, long)]
-    fancy: bool,
+    pub(super) fancy: bool,
 }
 
 const HEADER: [&str; 9] =

@@ -17,15 +17,15 @@ use super::{CliError, Exit, data_path, host, import, importer, name_of};
 pub(crate) struct LoadArgs {
     /// Architecture of the image [default: the host's]
     #[arg(short, long)]
-    arch: Option<String>,
+    pub(super) arch: Option<String>,
     /// Name of the container [default: the image's]
     #[arg(short, long)]
-    name: Option<OsString>,
+    pub(super) name: Option<OsString>,
     /// Replace a container that exists
     #[arg(short, long)]
-    force: bool,
+    pub(super) force: bool,
     /// An image, as for import
-    uri: String,
+    pub(super) uri: String,
 }
 
 impl LoadArgs {

@@ -19,7 +19,7 @@ pub(crate) mod mount;
 pub(crate) mod mount_image;
 pub(crate) mod push;
 pub(crate) mod remove;
-mod request;
+pub(crate) mod request;
 pub(crate) mod start;
 mod timing;
 pub(crate) mod version;
@@ -77,6 +77,9 @@ pub(crate) enum Verb {
     Import(import::ImportArgs),
     /// Make a container of an image of a registry, a local engine or an OCI layout
     Load(load::LoadArgs),
+    /// Of the plugin's requests alone
+    #[command(skip)]
+    Discard(PathBuf),
     /// Put an image file or a container into a registry
     Push(push::PushArgs),
     /// Print the digest of an image
@@ -173,6 +176,7 @@ impl Verb {
             Verb::Export(args) => args.run(settings),
             Verb::List(args) => args.run(settings),
             Verb::Remove(args) => args.run(settings),
+            Verb::Discard(file) => remove::discard(&file),
             Verb::Import(args) => args.run(settings),
             Verb::Load(args) => args.run(settings),
             Verb::Push(args) => args.run(settings),

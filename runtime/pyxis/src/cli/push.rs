@@ -8,6 +8,7 @@ use std::process::Stdio;
 use clap::Args;
 use containers::launch;
 use containers::record::Name;
+use handover::request::{ARGUMENT, Request};
 use hygiene::{console, unsecure};
 use images::import::{ImportError, Importer};
 use images::push::Execution;
@@ -29,16 +30,16 @@ const LARGEST: u64 = 1 << 20;
 pub(crate) struct PushArgs {
     /// Architecture of the image [default: the host's]
     #[arg(short, long)]
-    arch: Option<String>,
+    pub(super) arch: Option<String>,
     /// Only ask whether something may be pushed there.
     #[arg(long, hide = true, value_name = "URI", exclusive = true)]
-    may: Option<String>,
+    pub(super) may: Option<String>,
     /// A squashfs or SIF file (with a "/", or in the working directory), or the name of a container
     #[arg(required_unless_present = "may")]
-    source: Option<OsString>,
+    pub(super) source: Option<OsString>,
     /// docker://[USER@][REGISTRY#]IMAGE[:TAG]
     #[arg(required_unless_present = "may")]
-    uri: Option<String>,
+    pub(super) uri: Option<String>,
 }
 
 impl PushArgs {
@@ -86,10 +87,11 @@ pub(super) fn push_container(
     let failed = |source| FileError::new("create", &parent, source);
     let scratch = Scratch::new(&parent).map_err(failed)?;
     let file = scratch.path().join("container.sqsh");
-    // Who exports is in namespaces of its own afterwards.
+    let request = Request::Export { name, to: file.as_os_str() };
+    // Who exports is in namespaces of its own afterwards. Nobody reads in its arguments what is exported.
     let status = unsecure::command("/proc/self/exe")
-        .args([OsStr::new("export"), "-o".as_ref(), file.as_os_str(), name])
-        .stdin(Stdio::null())
+        .args([request.verb(), &format!("{ARGUMENT}0")])
+        .stdin(Stdio::from(request.file().map_err(failed)?))
         .stdout(Stdio::null())
         .status()
         .map_err(failed)?;

@@ -1,11 +1,14 @@
 //! `pyxis remove`.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, BufRead, IsTerminal};
+use std::path::Path;
 
 use clap::Args;
 use containers::record::{Container, Name};
 use hygiene::console;
+use linux::file_error::FileError;
 
 use pyxis::settings::Settings;
 
@@ -15,10 +18,10 @@ use super::{CliError, Exit, as_enroot, data_path};
 pub(crate) struct RemoveArgs {
     /// Do not ask
     #[arg(short, long)]
-    force: bool,
+    pub(super) force: bool,
     /// Names of the containers
     #[arg(required = true, value_name = "NAME")]
-    names: Vec<OsString>,
+    pub(super) names: Vec<OsString>,
 }
 
 impl RemoveArgs {
@@ -35,6 +38,16 @@ impl RemoveArgs {
             }
         }
         Ok(Exit::SUCCESS)
+    }
+}
+
+/// Removes a file that is not wanted any more, if it is there.
+pub(super) fn discard(file: &Path) -> Result<Exit, CliError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::new("remove", file, error).into())
+        }
+        _ => Ok(Exit::SUCCESS),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pyxis start`.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -12,16 +12,15 @@ use containers::launch::{Launch, run_entrypoint};
 use containers::record::{ContainerError, Name};
 use containers::start::{Namespaces, Plan, Root, Standard, StartError, start};
 use containers::verbs::{hand_over, hand_over_labelled};
-use handover::MISMATCH;
 use handover::ending;
-use handover::request::{Joining, Request, Target};
+use handover::request::{self, Joining, Target};
 use linux::file_error::FileError;
 use linux::phases;
 use pyxis::settings::{Settings, variables};
 use pyxis::{directives, site};
 use squashfs::image::Image;
 
-use super::{CliError, Exit, as_enroot, check_variables, data_path, devices, host, request};
+use super::{CliError, Exit, as_enroot, check_variables, data_path, devices, host};
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct StartArgs {
@@ -61,31 +60,6 @@ pub(crate) struct StartArgs {
     /// A command script in place of the image's /etc/rc
     #[arg(long, value_name = "SCRIPT")]
     rc: Option<PathBuf>,
-    /// Send the container's descriptors to this socket and exit, instead of running a command
-    #[arg(long, value_name = "FD")]
-    handover: Option<RawFd>,
-    /// Kill the container when this socket's other end is closed without a word, in place of that of
-    /// --handover; with --request only
-    #[arg(long, hide = true, value_name = "FD", requires = "handover")]
-    lease: Option<RawFd>,
-    /// Where root's process waits that may have the kernel mount the image; with --request only
-    #[arg(long, hide = true, value_name = "FD", requires = "request")]
-    lender: Option<RawFd>,
-    /// What the plugin asks for, in place of all other arguments
-    #[arg(long, hide = true, value_name = "FD", requires = "handover")]
-    request: Option<RawFd>,
-    /// Send the descriptors of the container if it is running, instead of starting it again
-    #[arg(long, requires = "handover")]
-    join: bool,
-    /// Do not start a container that does not run
-    #[arg(long, requires = "join")]
-    no_start: bool,
-    /// What `list` and `--join` call the container while it runs, if it is started from a file
-    #[arg(long, value_name = "NAME", requires = "handover")]
-    label: Option<OsString>,
-    /// Run the image's entrypoint before handing over
-    #[arg(long, requires = "handover")]
-    entrypoint: bool,
     /// Start the container of this name, made from the image if there is none
     #[arg(short, long)]
     name: Option<OsString>,
@@ -96,30 +70,48 @@ pub(crate) struct StartArgs {
         allow_hyphen_values = true,
         num_args = 1..,
         value_names = ["NAME|IMAGE", "COMMAND"],
-        required_unless_present_any = ["name", "request"]
+        required_unless_present = "name"
     )]
     words: Vec<OsString>,
-    /// What no argument can say.
+    /// What the plugin asks for and no argument can say: the container is handed over, and no command is run.
     #[arg(skip)]
-    asked: Option<RequestOnly>,
+    asked: Option<Asked>,
+}
+
+/// What comes with the plugin's request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sockets {
+    /// Where the container's descriptors are sent.
+    pub(super) handover: BorrowedFd<'static>,
+    /// The container is killed when its other end is closed without a word.
+    pub(super) step: BorrowedFd<'static>,
+    /// Where root's process waits that may have the kernel mount the image.
+    pub(super) lender: Option<BorrowedFd<'static>>,
 }
 
 /// What a request asks for and the command line has no argument for.
 #[derive(Clone, Debug)]
-struct RequestOnly {
+struct Asked {
+    sockets: Sockets,
     mounts: Vec<Entry>,
     /// Whether the first word is a file's, or else a container's.
     is_file: bool,
+    /// What others call the container while it runs, if it is started from a file.
+    label: Option<OsString>,
+    joining: Joining,
+    /// Whether the image's entrypoint is run before the container is handed over.
+    entrypoint: bool,
 }
 
 impl StartArgs {
     fn plan(&self, root: Root, settings: &Settings) -> Result<Plan, CliError> {
+        let asked = self.asked.as_ref();
         let defaults = &settings.container;
         let lines = self.mounts.iter();
         let mut mounts = lines
             .filter_map(|line| Entry::parse(&spaced(line)).transpose())
             .collect::<Result<Vec<_>, FstabError>>()?;
-        mounts.extend(self.asked.iter().flat_map(|asked| asked.mounts.iter().cloned()));
+        mounts.extend(asked.iter().flat_map(|asked| asked.mounts.iter().cloned()));
         let site = site::find(settings)?;
         let mut devices = devices::wanted(&self.devices, settings)?;
         devices.nvidia &= !site.replaces(Standard::Nvidia);
@@ -144,8 +136,8 @@ impl StartArgs {
             site,
             host: host(settings),
             conf: self.conf.clone(),
-            lender: self.lender.map(super::descriptor::given).transpose()?.map(Lender::new),
-            label: self.label.as_ref().and_then(|label| Name::new(label).ok()),
+            lender: asked.and_then(|asked| asked.sockets.lender).map(Lender::new),
+            label: asked.and_then(|asked| Name::new(asked.label.as_ref()?).ok()),
             root,
         })
     }
@@ -184,16 +176,11 @@ impl StartArgs {
         Ok(Root::Container(data_path(settings)?.container(&Name::new(first)?)?))
     }
 
-    /// As the plugin has asked, where it has.
-    fn with_request(self) -> Result<StartArgs, CliError> {
-        let Some(fd) = self.request else {
-            // One that knows of no request.
-            return if self.lease.is_some() { Err(request::wrong(MISMATCH)) } else { Ok(self) };
-        };
-        let bytes = request::read(fd)?;
-        let Request::Start(start) = request::parse(&bytes)? else {
-            return Err(request::wrong(request::OTHER_VERB));
-        };
+    /// As the plugin asks.
+    pub(super) fn asked(
+        start: request::Start<'_>,
+        sockets: Sockets,
+    ) -> Result<StartArgs, CliError> {
         let (word, label, is_file) = match start.target {
             Target::File { path, label } => (path, Some(label.to_owned()), true),
             Target::Name(name) => (name, None, false),
@@ -202,17 +189,11 @@ impl StartArgs {
         let mounts = mounts
             .map(|mount| Entry::of_parts(mount.source, mount.target, mount.options))
             .collect::<Result<_, FstabError>>()?;
+        let (joining, entrypoint) = (start.joining, start.entrypoint);
         Ok(StartArgs {
-            handover: self.handover,
-            lease: self.lease,
-            lender: self.lender,
-            join: start.joining != Joining::Never,
-            no_start: start.joining == Joining::OnlyRunning,
-            label,
-            entrypoint: start.entrypoint,
             env: start.env.into_iter().map(OsStr::to_owned).collect(),
             words: vec![word.to_owned()],
-            asked: Some(RequestOnly { mounts, is_file }),
+            asked: Some(Asked { sockets, mounts, is_file, label, joining, entrypoint }),
             ..StartArgs::default()
         })
     }
@@ -224,8 +205,8 @@ impl StartArgs {
 
     /// Starts the container and runs the command in it, or hands it over.
     pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
-        let asked = self.handover.is_some();
-        self.with_request()?.start_or_join(settings).map_err(|error| match error {
+        let asked = self.asked.is_some();
+        self.start_or_join(settings).map_err(|error| match error {
             CliError::Container(absent @ ContainerError::Absent { .. })
             | CliError::Start(StartError::Container(absent @ ContainerError::Absent { .. }))
                 if asked =>
@@ -237,44 +218,41 @@ impl StartArgs {
     }
 
     fn start_or_join(self, settings: &Settings) -> Result<Exit, CliError> {
-        // Close-on-exec: no helper may hold it.
-        let socket = self.handover.map(super::descriptor::given).transpose()?;
-        let lease = self.lease.map(super::descriptor::given).transpose()?.or(socket);
         check_variables(&self.env)?;
-        let root = match (self.root(settings), socket) {
-            (Err(CliError::Container(absent @ ContainerError::Absent { .. })), Some(socket))
-                if self.join =>
-            {
+        let joining = self.asked.as_ref().filter(|asked| asked.joining != Joining::Never);
+        let root = match (self.root(settings), joining) {
+            (Err(CliError::Container(absent @ ContainerError::Absent { .. })), Some(asked)) => {
                 // It may have been started from a file.
-                let joined =
-                    hand_over_labelled(&Name::new(&self.words[0])?, &host(settings), socket)?;
+                let (name, socket) = (Name::new(&self.words[0])?, asked.sockets.handover);
+                let joined = hand_over_labelled(&name, &host(settings), socket)?;
                 return if joined { Ok(Exit(ending::JOINED)) } else { Err(absent.into()) };
             }
             (root, _) => root?,
         };
-        if let (Some(socket), Root::Container(container), true) = (socket, &root, self.join) {
-            if hand_over(container, &host(settings), socket)? {
+        if let (Some(asked), Root::Container(container)) = (joining, &root) {
+            if hand_over(container, &host(settings), asked.sockets.handover)? {
                 return Ok(Exit(ending::JOINED));
             }
-            if self.no_start {
+            if asked.joining == Joining::OnlyRunning {
                 return Err(CliError::NotRunning(container.name.clone()));
             }
         }
         let plan = self.plan(root, settings)?;
-        if plan.unshare.pid && socket.is_some() {
+        if plan.unshare.pid && self.asked.is_some() {
             return Err(CliError::PidHandover);
         }
         let script = self.script()?;
-        let mut container = start(plan, lease.map(|lease| lease.as_raw_fd()))?;
+        let step = self.asked.as_ref().map(|asked| asked.sockets.step.as_raw_fd());
+        let mut container = start(plan, step)?;
         // enroot runs a login shell unless told otherwise; it costs the start of a shell.
         let login = settings.container.login_shell.unwrap_or_else(as_enroot);
-        if self.entrypoint {
-            phases::begin("entrypoint");
-            run_entrypoint(&mut container, login)?;
-        }
-        if let Some(socket) = socket {
+        if let Some(asked) = &self.asked {
+            if asked.entrypoint {
+                phases::begin("entrypoint");
+                run_entrypoint(&mut container, login)?;
+            }
             phases::begin("hand-over");
-            container.hand_over(socket)?;
+            container.hand_over(asked.sockets.handover)?;
             return Ok(Exit::SUCCESS);
         }
         let launch = Launch {

@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test crate uses its part")]
 
+pub(crate) mod asked;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};

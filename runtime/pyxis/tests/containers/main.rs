@@ -5,19 +5,19 @@ mod common;
 
 mod enroot;
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use common::Place;
+use common::asked::{file, plain};
+use handover::request::{Joining, Start, Target};
 use handover::{Handover, Part, ending};
 use linux::sys::{FlockKind, flock};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 const WAIT: &str = "echo ready; cat >/dev/null";
 
@@ -476,17 +476,12 @@ fn a_running_container_is_exported_as_it_is() {
 fn joining_gives_the_running_containers_descriptors() {
     let place = place();
     place.ok(&["create", "-n", "c", "image.sqsh"]);
-    let join = |options: &[&str], image: &[&str]| {
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-                .unwrap();
-        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-        let fd = format!("--handover={}", theirs.as_raw_fd());
-        let arguments = [&["start", "--join", &fd], options, image].concat();
-        let code = place.run(&arguments).0.status.code().unwrap();
-        drop(theirs);
-        (code, Handover::dequeue(ours.as_fd()).unwrap())
+    let join = |target, joining| {
+        let (output, container) = place.started(Start { joining, ..plain(target) }, &[]);
+        (output.status.code().unwrap(), container)
     };
+    let named = |name: &'static str| Target::Name(OsStr::new(name));
+    let (if_running, only_running) = (Joining::IfRunning, Joining::OnlyRunning);
     let ended = |code: u8, (ended, container): (i32, Option<Handover>)| {
         assert_eq!(ended, i32::from(code));
         container
@@ -494,11 +489,11 @@ fn joining_gives_the_running_containers_descriptors() {
     let ns = |container: &Handover| {
         nix::sys::stat::fstat(container.get(Part::Mount).unwrap()).unwrap().st_ino
     };
-    assert!(ended(ending::NOT_RUNNING, join(&["--no-start"], &["c"])).is_none());
-    assert!(ended(ending::ABSENT, join(&[], &["other"])).is_none());
-    assert!(ended(1, join(&[], &["./other.sqsh"])).is_none());
+    assert!(ended(ending::NOT_RUNNING, join(named("c"), only_running)).is_none());
+    assert!(ended(ending::ABSENT, join(named("other"), if_running)).is_none());
+    assert!(ended(1, join(file("./other.sqsh"), if_running)).is_none());
     let running = place.background(&["start", "-e", "MARK=1", "c", "sh", "-c", WAIT]);
-    let joined = ended(ending::JOINED, join(&["--name", "c"], &["image.sqsh"])).unwrap();
+    let joined = ended(ending::JOINED, join(named("c"), if_running)).unwrap();
     let table = place.ok(&["list", "-f"]);
     assert!(table.contains(&ns(&joined).to_string()), "{table}");
     let mut environ = fs::File::from(joined.get(Part::Environ).unwrap().try_clone().unwrap());
@@ -510,7 +505,7 @@ fn joining_gives_the_running_containers_descriptors() {
     assert!(running.finish());
     drop(joined);
     // Nothing runs: it is started.
-    let started = ended(0, join(&["--name", "c"], &[])).unwrap();
+    let started = ended(0, join(named("c"), if_running)).unwrap();
     assert!(started.get(Part::Helpers).is_some());
 }
 

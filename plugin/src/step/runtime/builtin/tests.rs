@@ -3,20 +3,21 @@ use crate::config::Config;
 use crate::options::{Options, Valued};
 use crate::root::child::{Caller, Patience};
 use crate::root::job::Job;
+use crate::root::runtime::Runtime;
 use crate::root::shared::pair;
 use crate::root::user::Credentials;
 use crate::step::plan::Plan;
+use handover::MISMATCH;
 use spank_bindings::StepId;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Stands in for the command: leaves its arguments and its request in its directory.
 const NOTES: &str = "#!/bin/sh\n\
     cat /proc/$$/cmdline > ${0%/*}/cmdline\n\
-    for fd in 5 4 3; do\n\
-        if [ -e /proc/$$/fd/$fd ]; then cat /proc/$$/fd/$fd > ${0%/*}/request && break; fi\n\
-    done 2> /dev/null\n";
+    cat /proc/$$/fd/3 > ${0%/*}/request\n";
 
 /// A command that ends with `script`, and what the plugin says to it.
 struct Noted {
@@ -86,7 +87,7 @@ fn started(noted: &Noted, target: Target<'_>) -> Result<(), StepError> {
 fn nothing_of_the_users_is_an_argument_of_a_start() {
     let noted = Noted::new("");
     started(&noted, Target::File(Path::new("/secret image.sqsh"))).unwrap();
-    assert_eq!(noted.arguments(), "start --handover=3 --lease=4 --request=5");
+    assert_eq!(noted.arguments(), "start --request=3,4,5");
     let bytes = noted.request();
     let Request::Start(asked) = Request::parse(&bytes).unwrap() else { panic!("no start") };
     let (path, label) = (OsStr::new("/secret image.sqsh"), OsStr::new("pyxis_42.7"));
@@ -113,7 +114,7 @@ fn nor_is_it_of_a_pull() {
     let image = Image::parse(OsStr::new("user@secret.example#image:1"));
     let (socket, _other) = pair().unwrap();
     for (broker, words) in
-        [(None, "pull --request=3"), (Some(socket.as_fd()), "pull --broker=3 --request=4")]
+        [(None, "pull --request=3"), (Some(socket.as_fd()), "pull --request=3,4")]
     {
         let noted = Noted::new("echo /dev/null");
         let stored = with_context(&[(Valued::Image, "x")], |context| {
@@ -141,16 +142,95 @@ fn who_gets_the_image_for_others_says_once_which() {
     assert_eq!(told(true), ["pyxis: 5 % of 1.00 GiB", "pyxis: odd"]);
 }
 
+#[test]
+fn nor_of_anything_else_that_is_asked_for() {
+    let text = OsStr::new;
+    let (uri, name, file) = (text("docker://secret"), text("pyxis_secret"), text("/secret file"));
+    for (request, words) in [
+        (Request::Digest { uri }, "digest --request=3"),
+        (Request::Import { uri, file }, "import --request=3"),
+        (Request::Load { uri, name }, "load --request=3"),
+        (Request::Create { file, name }, "create --request=3"),
+        (Request::Export { name, to: file }, "export --request=3"),
+        (Request::MayPush { uri }, "push --request=3"),
+        (Request::Remove { name }, "remove --request=3"),
+        (Request::List, "list --request=3"),
+        (Request::Processes, "list --request=3"),
+        (Request::Discard { file }, "discard --request=3"),
+    ] {
+        let noted = Noted::new("");
+        let program = noted.command.program.clone();
+        let runtime = Runtime::Builtin(RuntimeCommand { name: "pyxis", program });
+        with_context(&[], |context| runtime.ask(context.caller, &request, "x").map(drop).unwrap());
+        assert_eq!(noted.arguments(), words);
+        assert_eq!(Request::parse(&noted.request()).unwrap(), request);
+    }
+}
+
+/// What root has done at the end, and tasks before, is asked for in full.
+#[test]
+fn each_verb_asks_for_what_it_is_given() {
+    let text = OsStr::new;
+    let asked = |run: &dyn Fn(&Runtime, Context<'_>)| {
+        let noted = Noted::new("");
+        let program = noted.command.program.clone();
+        let runtime = Runtime::Builtin(RuntimeCommand { name: "pyxis", program });
+        with_context(&[], |context| run(&runtime, context));
+        noted.request()
+    };
+    let image = Image::parse(text("dockerd://secret"));
+    let (uri, name, file) = (text("dockerd://secret"), text("c"), Path::new("/a/b.sqsh"));
+    let bytes = asked(&|runtime, context| {
+        runtime.import(context.caller, &image, file).unwrap();
+    });
+    let expected = Request::Import { uri, file: file.as_os_str() };
+    assert_eq!(Request::parse(&bytes).unwrap(), expected);
+    let bytes = asked(&|runtime, context| {
+        runtime.create(context.caller, &image, file, "c").unwrap();
+    });
+    assert_eq!(Request::parse(&bytes).unwrap(), Request::Create { file: file.as_os_str(), name });
+    let bytes = asked(&|runtime, context| {
+        runtime.export(context.caller, "c", file, &|_| {}).unwrap();
+    });
+    assert_eq!(Request::parse(&bytes).unwrap(), Request::Export { name, to: file.as_os_str() });
+    let bytes = asked(&|runtime, context| runtime.remove(context.caller, "c").unwrap());
+    assert_eq!(Request::parse(&bytes).unwrap(), Request::Remove { name });
+    let bytes = asked(&|runtime, context| runtime.remove_partial(context.caller, file, 17));
+    assert_eq!(
+        Request::parse(&bytes).unwrap(),
+        Request::Discard { file: text("/a/.pyxis.17.b.sqsh") }
+    );
+}
+
 /// As the argument parser of a command without requests ends.
 #[test]
 fn a_command_that_knows_no_request_is_said_to_be_of_another_version() {
     let old = "echo \"error: unexpected argument '--request' found\" >&2; exit 2";
     let noted = Noted::new(old);
     let error = started(&noted, Target::Name("c")).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("container start failed: {MISMATCH}; error: ")), "{error}");
+    assert_eq!(error, format!("container start failed: {MISMATCH}"));
     let image = Image::parse(OsStr::new("image"));
     let error = with_context(&[], |context| {
         pull(&noted.command, context, &image, None).map(drop).unwrap_err().to_string()
     });
     assert_eq!(error, format!("container start failed: {MISMATCH}"));
+    let (uri, name) = (OsStr::new("docker://x"), OsStr::new("c"));
+    let file = OsStr::new("/f");
+    let program = noted.command.program.clone();
+    let runtime = Runtime::Builtin(RuntimeCommand { name: "pyxis", program });
+    for request in [
+        Request::Digest { uri },
+        Request::Import { uri, file },
+        Request::Create { file, name },
+        Request::Export { name, to: file },
+        Request::MayPush { uri },
+        Request::Remove { name },
+        Request::List,
+        Request::Processes,
+    ] {
+        let error = with_context(&[], |context| {
+            runtime.ask(context.caller, &request, "x").map(drop).unwrap_err().to_string()
+        });
+        assert_eq!(error, format!("container start failed: {MISMATCH}"), "{request:?}");
+    }
 }

@@ -15,7 +15,7 @@ use super::context::{Context, Target};
 use super::verbs::Existing;
 use crate::root::child::output::{KEPT, some_of};
 use crate::root::child::{Command, print_log, terminated};
-use crate::root::runtime::RuntimeCommand;
+use crate::root::runtime::Runtime;
 use crate::root::shared::Channels;
 use crate::root::text::after;
 use crate::step::error::StepError;
@@ -44,7 +44,7 @@ const ENDED: u8 = b'-';
 
 /// Starts `target` and has its descriptors sent.
 pub(super) fn start(
-    command: &RuntimeCommand,
+    enroot: &Runtime,
     context: Context<'_>,
     target: Target<'_>,
     channels: Channels<'_>,
@@ -61,8 +61,8 @@ pub(super) fn start(
         "kill -STOP $$; exit 0".as_ref(),
     ];
     let monitor = Monitor {
-        enroot: command,
-        start: context.caller.command(&command.program, &arguments, [None; 2]),
+        enroot,
+        start: context.caller.command(&enroot.command().program, &arguments, [None; 4]),
         target,
         channels,
         log: log_file()?,
@@ -114,7 +114,7 @@ fn says_absent(log: &str, name: &str) -> bool {
 }
 
 struct Monitor<'a> {
-    enroot: &'a RuntimeCommand,
+    enroot: &'a Runtime,
     /// What starts the container.
     start: Command<'a>,
     target: Target<'a>,
