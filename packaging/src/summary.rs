@@ -51,6 +51,7 @@ fn tables(root: &Path) -> Result<Vec<Table>, Error> {
     Ok(vec![
         matrix(&builds, &verified, &packages, &suites),
         machine_table(&suites),
+        check_table(&suites),
         suite_table(&suites),
         package_table(&packages),
     ])
@@ -119,42 +120,98 @@ fn matrix(
     }
 }
 
-/// Emulated machines: kernel, Slurm, and how the checks there went. Of a machine in several suites the last run counts.
-fn machine_table(suites: &[(String, Value)]) -> Table {
-    let mut rows: Vec<(String, Vec<Cell>)> = Vec::new();
-    for (_, suite) in suites.iter().filter(|(name, _)| name.ends_with("machines")) {
-        let finished = plain(&suite["finished"]);
-        for note in suite["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let Some((machine, facts)) = note.split_once(": ") else { continue };
-            let mut facts = facts.split(", ");
-            let mut fact = || facts.next().unwrap_or_default().to_owned();
-            let (kernel, slurm) = (fact(), fact());
-            let of_it: Vec<&Value> = tests(suite).filter(|test| test["group"] == machine).collect();
-            let failing: Vec<&str> = of_it
-                .iter()
-                .filter(|test| test["ok"] != true)
-                .filter_map(|test| test["name"].as_str())
-                .collect();
-            let passed = of_it.len() - failing.len();
-            let mut checks = Cell::mark(
-                failing.is_empty() && passed > 0,
-                format!("{passed} of {}", of_it.len()),
-            );
-            checks.more = failing.join("\n");
-            let row = [machine, &kernel, &slurm].map(Cell::text);
-            let row = row.into_iter().chain([checks, Cell::text(&finished)]).collect();
-            match rows.iter_mut().find(|(_, known)| known[0].text == machine) {
-                Some(known) if known.0 < finished => *known = (finished.clone(), row),
+/// A machine as it was when it ran last.
+struct Machine {
+    name: String,
+    /// Distribution, kernel, Slurm, runtime.
+    facts: Vec<String>,
+    finished: String,
+    /// Names of checks, and whether they passed.
+    checks: Vec<(String, bool)>,
+}
+
+impl Machine {
+    /// A note of a run says `NAME: DISTRIBUTION, Linux X, SLURM, RUNTIME, ...`; other notes are of no machine.
+    fn read(suite: &Value, note: &str) -> Option<Machine> {
+        let (name, facts) = note.split_once(": ")?;
+        let facts: Vec<String> = facts.split(", ").take(4).map(str::to_owned).collect();
+        if facts.len() < 4 || !facts[1].starts_with("Linux ") {
+            return None;
+        }
+        let of_it = tests(suite).filter(|test| test["group"] == name);
+        let checks = of_it.map(|test| (plain(&test["name"]), test["ok"] == true)).collect();
+        Some(Machine { name: name.to_owned(), facts, finished: plain(&suite["finished"]), checks })
+    }
+}
+
+/// Of a machine in several suites the last run counts.
+fn machines(suites: &[(String, Value)]) -> Vec<Machine> {
+    let mut found: Vec<Machine> = Vec::new();
+    for (_, suite) in suites {
+        let notes = suite["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        for machine in notes.filter_map(|note| Machine::read(suite, note)) {
+            match found.iter_mut().find(|known| known.name == machine.name) {
+                Some(known) if known.finished < machine.finished => *known = machine,
                 Some(_) => {}
-                None => rows.push((finished.clone(), row)),
+                None => found.push(machine),
             }
         }
     }
+    found
+}
+
+/// Distribution, kernel, Slurm, runtime, and how the checks there went.
+fn machine_table(suites: &[(String, Value)]) -> Table {
+    let row = |machine: Machine| {
+        let failing: Vec<&str> = machine
+            .checks
+            .iter()
+            .filter(|(_, passed)| !passed)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let passed = machine.checks.len() - failing.len();
+        let mut checks = Cell::mark(
+            failing.is_empty() && passed > 0,
+            format!("{passed} of {}", machine.checks.len()),
+        );
+        checks.more = failing.join("\n");
+        let facts = machine.facts.iter().map(Cell::text);
+        let name = std::iter::once(Cell::text(&machine.name));
+        name.chain(facts).chain([checks, Cell::text(&machine.finished)]).collect()
+    };
     Table {
         title: "Machines",
         note: "The last run on each emulated machine, with the distribution's own kernel and systemd: tests passed.",
-        head: vec!["machine", "kernel", "Slurm", "checks", "finished"],
-        rows: rows.into_iter().map(|(_, row)| row).collect(),
+        head: vec!["machine", "distribution", "kernel", "Slurm", "runtime", "checks", "finished"],
+        rows: machines(suites).into_iter().map(row).collect(),
+    }
+}
+
+/// Where each check passed, and where it did not.
+fn check_table(suites: &[(String, Value)]) -> Table {
+    let machines = machines(suites);
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in machines.iter().flat_map(|machine| &machine.checks) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let row = |name: &str| {
+        let with = |wanted: bool| {
+            let has = |machine: &&Machine| {
+                machine.checks.iter().any(|(known, passed)| known == name && *passed == wanted)
+            };
+            let found = machines.iter().filter(has).map(|machine| machine.name.as_str());
+            let list = found.collect::<Vec<_>>().join(", ");
+            if list.is_empty() { Cell::none() } else { Cell::mark(wanted, list) }
+        };
+        vec![Cell::text(name), with(true), with(false)]
+    };
+    Table {
+        title: "Checks on machines",
+        note: "Of the same runs: on which machines each check passed, and on which it failed.",
+        head: vec!["check", "passed on", "failed on"],
+        rows: names.into_iter().map(row).collect(),
     }
 }
 

@@ -87,13 +87,14 @@ fn report_is_made_of_the_last_results() {
     write(
         "suite-machines.json",
         r#"{ "passed": 1, "failed": 0, "seconds": 900.5, "finished": "2026-01-02 03:05",
-            "notes": ["bookworm: Linux 6.1.0, slurm-wlm 22.05.8, ready after 80 s, all in 700 s", "no colon"],
+            "notes": ["bookworm: Debian 12, Linux 6.1.0, slurm-wlm 22.05.8, pyxis 0.1.0, ready after 80 s, all in 700 s", "no colon",
+                "Ubuntu cannot be had (mirror, keys): Debian 13, in its place, for once, at least"],
             "tests": [{ "group": "bookworm", "name": "it boots", "ok": true }] }"#,
     );
     write(
         "suite-all-machines.json",
         r#"{ "passed": 1, "failed": 2, "seconds": 900.5, "finished": "2026-01-01 00:00",
-            "notes": ["bookworm: Linux 6.0, old", "noble: Linux 6.8.0, slurm-wlm 23.11.4, ready"],
+            "notes": ["bookworm: Debian 12, Linux 6.0, old, older", "noble: Ubuntu 24.04, Linux 6.8.0, slurm-wlm 23.11.4, pyxis 0.1.0, ready"],
             "tests": [{ "group": "noble", "name": "a label", "ok": false }, { "group": "noble", "name": "it boots", "ok": true },
                 { "group": "bookworm", "name": "it boots", "ok": false }] }"#,
     );
@@ -105,14 +106,15 @@ fn report_is_made_of_the_last_results() {
     assert!(table.contains(row), "{table}");
     assert!(table.contains("| releases | 2 | \u{2717} 1 | 61.5 s | 2026-01-02 03:04 |"), "{table}");
     assert!(table.contains("| a.rpm | 4 KiB | bb |"), "{table}");
-    let row = "| bookworm | Linux 6.1.0 | slurm-wlm 22.05.8 | \u{2713} 1 of 1 | 2026-01-02 03:05 |";
+    let row = "| bookworm | Debian 12 | Linux 6.1.0 | slurm-wlm 22.05.8 | pyxis 0.1.0 | \u{2713} 1 of 1 | 2026-01-02 03:05 |";
     assert!(table.contains(row), "{table}");
     assert!(!table.contains("Linux 6.0 "), "{table}");
-    assert!(
-        table.contains("| noble | Linux 6.8.0 | slurm-wlm 23.11.4 | \u{2717} 1 of 2 |"),
-        "{table}"
-    );
+    let row = "| noble | Ubuntu 24.04 | Linux 6.8.0 | slurm-wlm 23.11.4 | pyxis 0.1.0 | \u{2717} 1 of 2 |";
+    assert!(table.contains(row), "{table}");
+    assert!(!table.contains("cannot be had"), "{table}");
     assert!(table.contains("- noble, checks: a label\n"), "{table}");
+    assert!(table.contains("| it boots | \u{2713} bookworm, noble | \u{2013} |"), "{table}");
+    assert!(table.contains("| a label | \u{2013} | \u{2717} noble |"), "{table}");
     assert!(table.contains("- 24.11, verify: not stripped\n"), "{table}");
     let page = fs::read_to_string(tree.path().join("r/index.html")).unwrap();
     assert!(page.contains("title=\"not stripped\""), "{page}");

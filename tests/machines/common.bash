@@ -11,7 +11,7 @@ root_sh() { root bash -c "$@"; }
 # shellcheck disable=SC2034 # used by the checks
 images=/payload/images
 
-machine_setup() { work=$(user mktemp -d); }
+machine_setup() { work=$(user mktemp -d "${shared:-/tmp}/work.XXXXXX"); }
 
 # What a test has set is put back by the test's own `undo`, also if it fails.
 machine_teardown() {
@@ -53,10 +53,10 @@ nothing_left() {
     eventually is_clean || { echo "left: $remains"; return 1; }
 }
 
-# hold OPTION...: a batch job whose step is a container that runs until `release`; returns when its program runs.
+# hold OPTION...: a batch job (on the node $where) whose step is a container that runs until `release`; returns when its program runs.
 hold() {
     user rm -f "$work/up" "$work/end"
-    held=$(user sbatch --parsable -o "$work/out" --wrap "srun --container-mounts=$work $* sh -c 'touch $work/up; while [ ! -e $work/end ]; do sleep 1; done; echo it ends'")
+    held=$(user sbatch ${where:+-w "$where"} --parsable -o "$work/out" --wrap "srun --container-mounts=$work $* sh -c 'touch $work/up; while [ ! -e $work/end ]; do sleep 1; done; echo it ends'")
     eventually begun
     user test -e "$work/up" || { user cat "$work/out"; return 1; }
 }

@@ -509,19 +509,11 @@ pub(crate) fn upgrade(run: &mut Run<'_>) -> Done {
 
 /// Kernels and service managers of distributions, emulated: two at a time.
 fn machines_of(run: &mut Run<'_>, suites: &[&str], script: &str) -> Done {
-    let is_made = lock(&run.shared.dist).is_some()
-        || std::env::var_os("PYXIS_DIST").is_some_and(|path| !path.is_empty());
-    let has_packaging = Path::new("target/release/packaging").is_file();
-    let dist = if is_made && has_packaging {
-        dist(run)?
-    } else {
-        run.compiling(|run| {
-            run.need(&build_matrix().args(["repo", "--help"]))?;
-            dist(run)
-        })?
-    };
+    run.need(&build_matrix().args(["repo", "--help"]))?;
+    let dist = dist(run)?;
     // What is downloaded once, one after the other.
     run.need(&cmd(["tests/machines/disks"]).args(suites).by_root())?;
+    run.images(&["busybox", "entrypoint", "hostile", "noshell"])?;
     side_by_side(run, suites, script, &dist)
 }
 
@@ -530,8 +522,7 @@ pub(crate) fn machines(run: &mut Run<'_>) -> Done {
     let other = if run.listen(&cmd(["tests/machines/disks", "noble"]).by_root())?.0 {
         "noble"
     } else {
-        let note =
-            "Ubuntu 24.04 cannot be had (its mirror, or ubuntu-keyring): Debian 13 in its place";
+        let note = "Ubuntu 24.04 cannot be had (its mirror, or its keys): Debian 13 in its place";
         run.tally.notes.push(note.into());
         "trixie"
     };
@@ -542,6 +533,11 @@ pub(crate) fn machines(run: &mut Run<'_>) -> Done {
 pub(crate) fn all_machines(run: &mut Run<'_>) -> Done {
     let script = "MACHINE_ALL=1 tests/machines/run \"$1\" \"$PYXIS_DIST\"";
     machines_of(run, &["bookworm", "trixie", "noble"], script)
+}
+
+/// Three that share file systems.
+pub(crate) fn shared_machines(run: &mut Run<'_>) -> Done {
+    machines_of(run, &["bookworm-nfs"], "tests/machines/run \"$1\" \"$PYXIS_DIST\"")
 }
 
 #[cfg(test)]

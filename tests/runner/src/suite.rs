@@ -58,6 +58,10 @@ const fn on_slurm(
 }
 
 use Resource::{Cluster, Compiler};
+
+/// An emulated processor takes a real one, and the machines run side by side: nothing of weight runs beside them.
+const MACHINE: &[Resource] = &[Compiler, Cluster];
+
 use Step::{Check, ClusterTap, Code, Tap};
 
 /// In the order of running: what is quick and likely to fail comes first.
@@ -168,6 +172,7 @@ pub(crate) static SUITES: &[Suite] = &[
     on_slurm("loader", 90, &[Compiler], &[Code(bodies::loader)]),
     on_slurm("releases", 180, &[Compiler], &[Code(bodies::releases)]),
     on_slurm("upgrade", 120, &[Compiler], &[Code(bodies::upgrade)]),
+    Suite { only_named: true, ..on_slurm("machines", 50, MACHINE, &[Code(bodies::machines)]) },
     Suite {
         only_named: true,
         ..on_slurm("every-recipe", 60, &[Compiler], &[Code(bodies::every_recipe)])
@@ -182,9 +187,14 @@ pub(crate) static SUITES: &[Suite] = &[
         only_named: true,
         ..on_slurm("built-recipes", 180, &[Compiler], &[Code(bodies::built_recipes)])
     },
-    // Machines wait more than they work, and share nothing.
-    Suite { only_named: true, ..on_slurm("machines", 90, &[], &[Code(bodies::machines)]) },
-    Suite { only_named: true, ..on_slurm("all-machines", 240, &[], &[Code(bodies::all_machines)]) },
+    Suite {
+        only_named: true,
+        ..on_slurm("all-machines", 240, MACHINE, &[Code(bodies::all_machines)])
+    },
+    Suite {
+        only_named: true,
+        ..on_slurm("shared-machines", 240, MACHINE, &[Code(bodies::shared_machines)])
+    },
     // Of what has changed only.
     Suite { only_named: true, ..suite("quick", 30, &[Compiler], &[Code(quick::quick)]) },
     // It downloads 200 MB of real drivers' files, as Debian packages them.
