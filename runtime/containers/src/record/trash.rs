@@ -116,6 +116,9 @@ fn discard_unless_locked(directory: &Path, lock: &str) {
         Ok(file) => {
             if matches!(flock(&file, FlockKind::TryExclusive), Ok(true)) && is_at(&file, &lock) {
                 let _ = remove_layer(directory, None);
+                // NFS keeps a directory until what was open in it is closed.
+                drop(file);
+                let _ = fs::remove_dir(directory);
             }
         }
         // Just begun, or left before it could be locked: empty, or rmdir refuses.

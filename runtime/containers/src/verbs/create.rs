@@ -201,6 +201,9 @@ impl Unfinished {
     fn discard(self) {
         if is_at(&self.lock, &self.path.join("lock")) {
             let _ = remove_tree(&self.path);
+            // NFS keeps a directory until what was open in it is closed. Who makes it anew has a file in it, or tries again.
+            drop(self.lock);
+            let _ = fs::remove_dir(&self.path);
         }
     }
 }

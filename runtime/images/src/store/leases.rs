@@ -13,10 +13,11 @@ use std::time::{Duration, SystemTime};
 use super::USES;
 use super::node::{boot_id, host};
 
+const NFS: i64 = 0x6969;
 /// File system types (from `linux/magic.h` and their own sources) of shared file systems, whose
 /// locks may not reach other nodes.
 const SHARED: [i64; 9] = [
-    0x6969,      // NFS
+    NFS,
     0x0bd0_0bd0, // Lustre
     0x4750_4653, // GPFS
     0x1983_0326, // BeeGFS
@@ -36,8 +37,18 @@ const FILES_OF_ONE: usize = if cfg!(test) { 1000 } else { 100_000 };
 const ATTEMPTS: u32 = 8;
 
 fn is_shared(file: &File) -> bool {
-    nix::sys::statfs::fstatfs(file)
-        .is_ok_and(|info| SHARED.contains(&(info.filesystem_type().0 & 0xffff_ffff)))
+    kind(file).is_some_and(|kind| SHARED.contains(&kind))
+}
+
+/// Whether a lock is a danger: when the server forgets its client (an expired lease, a fail-over), what is locked cannot be
+/// read any more.
+pub(super) fn is_nfs(file: &File) -> bool {
+    kind(file) == Some(NFS)
+}
+
+fn kind(file: &File) -> Option<i64> {
+    let info = nix::sys::statfs::fstatfs(file).ok()?;
+    Some(info.filesystem_type().0 & 0xffff_ffff)
 }
 
 /// Says that an image, which was opened, is in use on this node.

@@ -42,8 +42,11 @@ fn sum(directory: &Path) -> (u64, u64) {
 }
 
 /// Keeps the garbage collector from an image for as long as the descriptor, or one inherited
-/// from it, is open.
+/// from it, is open. On NFS leases do.
 pub(super) fn hold(file: &File) {
+    if leases::is_nfs(file) {
+        return;
+    }
     // The collector holds its lock for a moment only. A file system without locks has leases.
     for _ in 0..20 {
         match flock(file, FlockKind::TryShared) {
@@ -60,8 +63,7 @@ pub(super) fn is_free(file: &File) -> bool {
 }
 
 /// Tells the store that an image is being started: called with every opened image, does nothing
-/// for those outside of stores. There nobody collects, and on NFS a lock is a danger: when the server
-/// forgets the client's state (an expired lease, a fail-over), files with locks cannot be read any more.
+/// for those outside of stores, where nobody collects.
 pub fn mark_use(path: &Path, file: &File) {
     if is_in_store(path) {
         hold(file);

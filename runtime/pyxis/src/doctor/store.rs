@@ -93,7 +93,8 @@ impl Place {
     /// A lock of one description keeps another out, and goes with it.
     fn locks(&self) -> io::Result<()> {
         let held = self.file("lock", "")?;
-        let other = File::open(self.0.join("lock"))?;
+        // NFS gives an exclusive lock to who may write.
+        let other = File::options().read(true).write(true).open(self.0.join("lock"))?;
         if !flock(&held, FlockKind::TryExclusive)? {
             return Err(io::Error::other("a lock that nobody holds is not given"));
         }
