@@ -19,17 +19,10 @@ setup_file() {
     done
     root cp "$images"/busybox.sqsh "$images"/debian.sqsh /shared/
     eventually user pyxis push /shared/busybox.sqsh "docker://$registry#busybox"
-    user pyxis push "$images"/entrypoint.sqsh "docker://$registry#tools"
 }
 
 setup() { machine_setup; }
 teardown() { machine_teardown; }
-
-# The stores' images and layers are gone, behind the clients' backs.
-empty_store() { root sh -c 'for store in /export/cache /export/shared/images/*; do rm -rf $store/images/* $store/blobs/* $store/references/*; done'; }
-
-# How many layers and configurations the registry has been asked for: two for one image.
-layers_fetched() { root sh -c 'journalctl -q -u docker-registry -o cat | grep -c "GET /v2/[a-z]*/blobs/.*HTTP.* 200"' || true; }
 
 # On both nothing of containers, in no store what is being made, no file that is still open and has been removed.
 nothing_left_anywhere() {
@@ -71,17 +64,6 @@ nothing_left_anywhere() {
     output_has containers-network
 }
 
-@test "images, homes and saves: what one node saves another runs" {
-    run_srun -w client1 --container-image=/shared/busybox.sqsh --container-mount-home --container-save="$work/saved.sqsh" --container-writable \
-        sh -c 'echo from client1 > /made; echo "home of $(id -un)" > ~/noted'
-    [ "$status" -eq 0 ]
-    run_srun -w client2 --container-image="$work/saved.sqsh" --container-mount-home sh -c 'cat /made ~/noted'
-    [ "$status" -eq 0 ]
-    output_has "from client1"
-    output_has "home of alice"
-    nothing_left_anywhere
-}
-
 @test "a named container in a home is made by one node, changed by another, and removed by the first" {
     run on client1 user pyxis create --name pyxis_wanders /shared/busybox.sqsh
     echo "$output"
@@ -103,16 +85,6 @@ nothing_left_anywhere() {
     nothing_left_anywhere
 }
 
-@test "a container with a layer that has been moved to NFS is refused, and no program runs" {
-    on client1 user_sh "export ENROOT_DATA_PATH=\$(mktemp -d); pyxis create --name layered /shared/busybox.sqsh && chmod -R u+rwx \$ENROOT_DATA_PATH && mkdir $work/data && cp -a \$ENROOT_DATA_PATH/layered $work/data/"
-    run on client1 user env ENROOT_DATA_PATH="$work/data" pyxis start layered echo ran-anyway
-    echo "$output"
-    [ "$status" -ne 0 ]
-    output_lacks ran-anyway
-    output_has ENROOT_DATA_PATH
-    nothing_left_anywhere
-}
-
 @test "the server forgets a client: what runs there from images of NFS reads on" {
     where=client1
     for image in /shared/debian.sqsh "$registry#busybox"; do
@@ -126,85 +98,5 @@ nothing_left_anywhere() {
         [ "$output" -gt 500000 ]
         release
     done
-    nothing_left_anywhere
-}
-
-@test "what was absent on one node and is made by another is found, and not made again" {
-    empty_store
-    # A name that the second has looked for in vain, and believes to be absent as long as it caches that.
-    on client1 user pyxis pull "docker://$registry#busybox"
-    hex=$(on client1 user sh -c 'basename /shared/images/*/images/*.sqsh')
-    empty_store
-    eventually on client2 user sh -c "! stat /shared/images/*/images/$hex > /dev/null 2>&1"
-    before=$(layers_fetched)
-    on client1 user pyxis pull "docker://$registry#busybox"
-    on client2 user pyxis pull "docker://$registry#busybox"
-    fetched=$(($(layers_fetched) - before))
-    [ "$fetched" -eq 2 ]
-    # At once: one makes it.
-    empty_store
-    before=$(layers_fetched)
-    on client1 user pyxis pull "docker://$registry#tools" &
-    pid=$!
-    on client2 user pyxis pull "docker://$registry#tools"
-    wait $pid
-    fetched=$(($(layers_fetched) - before))
-    [ "$fetched" -eq 2 ]
-    nothing_left_anywhere
-}
-
-@test "two jobs on two nodes use one store and one name, 100 rounds" {
-    local failures=0 round
-    for ((round = 1; round <= ${PYXIS_ROUNDS:-100}; round++)); do
-        empty_store
-        user_sh "for client in $clients; do
-                srun -w \$client --container-image=$registry#busybox --container-name=one --container-writable sh -c 'echo \$SLURMD_NODENAME >> /who; busybox true' > $work/\$client.out 2>&1 &
-                pids=\"\$pids \$!\"
-            done
-            for pid in \$pids; do wait \$pid || exit 1; done; ! grep -i stale $work/*.out" || { failures=$((failures + 1)); echo "round $round"; user sh -c "cat $work/*.out"; }
-        # By turns.
-        on client$((round % 2 + 1)) user pyxis remove -f pyxis_one
-    done
-    [ "$failures" -eq 0 ]
-    names=$(on client1 user pyxis list)
-    [ -z "$names" ]
-    nothing_left_anywhere
-}
-
-@test "the server's power fails under running containers: they go on, and so does all else" {
-    where=client1
-    hold --container-image=/shared/debian.sqsh --container-writable
-    first=$held
-    machine reset
-    eventually user true
-    # Read from the server again, when its time of grace is over.
-    on client1 root sh -c 'echo 3 > /proc/sys/vm/drop_caches'
-    eventually user sinfo
-    run_srun -w client2 --container-image="$registry#busybox" echo runs
-    [ "$status" -eq 0 ]
-    output_has runs
-    held=$first
-    release
-    nothing_left_anywhere
-}
-
-@test "clocks an hour apart: what one node makes is not taken for abandoned by the other" {
-    undo() { on client2 root sh -c 'date -s "@$(($(date +%s) - 3600))" > /dev/null; touch /run/set-back'; undo() { :; }; }
-    on client2 root sh -c 'date -s "@$(($(date +%s) + 3600))" > /dev/null'
-    empty_store
-    before=$(layers_fetched)
-    on client1 user pyxis pull "docker://$registry#busybox" &
-    pid=$!
-    on client2 user pyxis pull "docker://$registry#busybox"
-    wait $pid
-    fetched=$(($(layers_fetched) - before))
-    [ "$fetched" -eq 2 ]
-    # Nor is what the other uses.
-    where=client1
-    hold --container-image="$registry#tools"
-    on client2 root runuser -u pyxis -- env PYXIS_STORE_PATH=/var/cache/pyxis pyxis gc --all
-    on client1 root sh -c 'echo 3 > /proc/sys/vm/drop_caches'
-    undo
-    release
     nothing_left_anywhere
 }
