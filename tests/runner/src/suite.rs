@@ -172,7 +172,7 @@ pub(crate) static SUITES: &[Suite] = &[
     on_slurm("loader", 90, &[Compiler], &[Code(bodies::loader)]),
     on_slurm("releases", 180, &[Compiler], &[Code(bodies::releases)]),
     on_slurm("upgrade", 120, &[Compiler], &[Code(bodies::upgrade)]),
-    Suite { only_named: true, ..on_slurm("machines", 50, MACHINE, &[Code(bodies::machines)]) },
+    on_slurm("machines", 50, MACHINE, &[Code(bodies::machines)]),
     Suite {
         only_named: true,
         ..on_slurm("every-recipe", 60, &[Compiler], &[Code(bodies::every_recipe)])
