@@ -40,12 +40,12 @@ pub(super) fn enter(container: Handover, workdir: Option<&OsStr>) -> Result<(), 
 
 /// Namespaces that were asked for must be the container's own, also where it was running before.
 pub(super) fn check_unshared(container: &Handover, asked: Unshare) -> Result<(), StepError> {
-    for (asked, namespace) in
-        [(asked.net, Namespace::Net), (asked.ipc, Namespace::Ipc), (asked.uts, Namespace::Uts)]
-    {
-        let own = namespace.part().and_then(|part| container.get(part));
-        if asked && own.is_none() {
-            let (option, namespace) = (namespace.file(), namespace.title());
+    for (asked, part, option, namespace) in [
+        (asked.net, Part::Net, "net", "network"),
+        (asked.ipc, Part::Ipc, "ipc", "IPC"),
+        (asked.uts, Part::Uts, "uts", "UTS"),
+    ] {
+        if asked && container.get(part).is_none() {
             return Err(StepError::NotUnshared { option, namespace });
         }
     }

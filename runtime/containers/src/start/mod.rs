@@ -4,7 +4,7 @@
 //! container: it may exec the user's program itself or hand the container's descriptors over to
 //! others ([`Container::hand_over`]).
 //!
-//! No program is trusted with this: the process unshares its namespaces, mounts a tmpfs and makes it its
+//! No other program is executed for this, as a rule: the process unshares its namespaces, mounts a tmpfs and makes it its
 //! root, puts the container's tree together on that, and at last makes this tree its root. An image is a
 //! squashfs file, which the kernel reads by FUSE from a process of ours (its server), below an overlay.
 //!
