@@ -218,19 +218,28 @@ pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult
         if !options.wants_container() {
             return;
         }
+        // Nodes find out themselves who runs their containers; here somebody has to want to know.
+        let wanted = pin::is_wanted(config, options);
+        if !wanted && !is_verbose() {
+            return;
+        }
         let user = pin::SrunCaller::new();
         let runtime = Runtime::choose(config, &own_path(), user.caller());
         let command = runtime.command();
-        // Nodes with "auto" find out themselves.
         log::verbose!("pyxis: container runtime: {} (seen from this host)", command.name);
-        if !runtime.resolves_tags() {
+        if !wanted || !runtime.resolves_tags() {
             return;
         }
-        if let Some(value) = pin::look_up(config, options, user.caller(), &command.program) {
+        if let Some(value) = pin::look_up(options, user.caller(), &command.program) {
             set(root::job::PINNED, Some(value.to_bytes()));
         }
     });
     Ok(())
+}
+
+/// Whether srun shows what is said with `log::verbose`: it tells its tasks so before this hook is called.
+fn is_verbose() -> bool {
+    std::env::var_os("SRUN_DEBUG").is_none_or(|level| level.as_bytes() > b"3".as_slice())
 }
 
 /// In slurmstepd, as the user, before the tasks are forked.

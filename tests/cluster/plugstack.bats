@@ -279,6 +279,24 @@ enroot_conf() {
     grep -q 'takes enroot: /etc/enroot/mounts.d/site.fstab: files of that folder are not used' "$work/said"
 }
 
+@test "runtime=auto beside enroot: the node asks once, srun only where somebody sees or needs the answer" {
+    enroot_notes
+    printf '%s\n' '#!/bin/bash' "[[ \$1 != fits ]] || echo \"\$*\" >> $work/asked" "exec $PYXIS_TEST_COMMAND \"\$@\"" > "$work/pyxis"
+    chmod 755 "$work/pyxis"
+    cluster plugstack "${PYXIS_TEST_LINE/"pyxis_path=$PYXIS_TEST_COMMAND"/"pyxis_path=$work/pyxis"} runtime=auto"
+    user srun -w n1 --container-image="$image" true
+    user srun -Q -w n1 --container-image="$image" true
+    user srun -Q -N2 --container-image="$image" true
+    cat "$work/asked"
+    [ "$(wc -l < "$work/asked")" -eq 4 ]
+    rm "$work/asked"
+    run user srun -v -w n1 --container-image="$image" true
+    [ "$status" -eq 0 ]
+    [[ $output == *"pyxis: container runtime: pyxis (seen from this host)"* ]]
+    [ "$(wc -l < "$work/asked")" -eq 2 ]
+    [ ! -e "$work/calls" ]
+}
+
 @test "use_enroot_load: a remote image is loaded, an imported file is not made; dockerd:// is imported" {
     enroot_notes
     cluster plugstack "$PYXIS_TEST_LINE runtime=enroot use_enroot_load=1"

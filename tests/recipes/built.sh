@@ -42,6 +42,23 @@ END
     exec 8>&-
 }
 
+# What this machine has compiled of others' crates is as good there: sources, place and compiler are the same, and the C library
+# is none older. Ours are compiled there.
+seed() {
+    local root=$1 to=$2/release from name file libc
+    from=$(realpath "$here/../..")/target/release
+    [[ ! -e $to && -d $from/deps ]] || return 0
+    libc() { chroot "$1" ldd --version | sed -n '1s/.* //p'; }
+    [[ $(printf '%s\n' "$(libc /)" "$(libc "$root")" | sort -V | tail -n 1) == "$(libc "$root")" ]] || return 0
+    rm -rf "$to.new"
+    mkdir "$to.new"
+    cp -al "$from/.fingerprint" "$from/build" "$from/deps" "$to.new/" 2> /dev/null || { rm -rf "$to.new"; return 0; }
+    while read -r name; do
+        for file in ".fingerprint/$name" "build/$name" "deps/${name//-/_}" "deps/lib${name//-/_}"; do rm -rf "$to.new/$file"-*; done
+    done < <(cd "$from/../.." && git ls-files -z '*Cargo.toml' | xargs -0 sed -n 's/^name = "\(.*\)"/\1/p')
+    mv "$to.new" "$to"
+}
+
 # Runs the recipe's `build`; what it leaves is in $state/built then, below the paths that it has.
 build_in_root() {
     local root layer repo cargo sysroot
@@ -54,6 +71,7 @@ build_in_root() {
     # One at a time compiles in a folder.
     exec 8> "$repo/target/recipes/$suite.lock"
     flock 8
+    seed "$root" "$repo/target/recipes/$suite"
     unshare --mount -- bash -euo pipefail -s "$layer:$root" "$state/built" "$state/built.work" "$repo" "$suite" "$sysroot" "$cargo" "$tree" \
         "$(declare -f build); build" << 'END' > "$state/build.out" 2>&1 || { tail -n 30 "$state/build.out" >&2; return 1; }
 lower=$1 upper=$2 work=$3 repo=$4 suite=$5 sysroot=$6 cargo=$7 tree=$8 script=$9
@@ -64,16 +82,16 @@ mount -t proc proc /mnt/root/proc
 mount --rbind /dev /mnt/root/dev
 # Nothing of these is what the recipe installs.
 for place in mnt tmp; do mount -t tmpfs -o mode=1777 tmpfs "/mnt/root/$place"; done
-mkdir -p "/mnt/root$tree/target" /mnt/root/mnt/rust /mnt/root/mnt/cargo /mnt/root/mnt/changes/upper /mnt/root/mnt/changes/work
+mkdir -p "/mnt/root$tree/target" /mnt/root/mnt/rust "/mnt/root$cargo" /mnt/root/mnt/changes/upper /mnt/root/mnt/changes/work
 (cd "$repo" && git ls-files -z | xargs -0 tar -c --ignore-failed-read 2> /dev/null) | tar -x -C "/mnt/root$tree"
 mount --bind "$repo/target/recipes/$suite" "/mnt/root$tree/target"
 mount --rbind "$sysroot" /mnt/root/mnt/rust
-# It locks files there.
-mount -t overlay -o "lowerdir=$cargo,upperdir=/mnt/root/mnt/changes/upper,workdir=/mnt/root/mnt/changes/work" overlay /mnt/root/mnt/cargo
+# It locks files there. The place is the same, or what is compiled would not be.
+mount -t overlay -o "lowerdir=$cargo,upperdir=/mnt/root/mnt/changes/upper,workdir=/mnt/root/mnt/changes/work" overlay "/mnt/root$cargo"
 profile=()
 while read -r name; do profile+=("$name=${!name}"); done < <(compgen -e CARGO_PROFILE_ || true)
 chroot /mnt/root env -i PATH=/mnt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
-    CARGO_HOME=/mnt/cargo CARGO_NET_OFFLINE=true "${profile[@]}" bash -euxc "cd $tree; $script"
+    CARGO_HOME="$cargo" CARGO_NET_OFFLINE=true "${profile[@]}" bash -euxc "cd $tree; $script"
 END
     exec 8>&-
 }

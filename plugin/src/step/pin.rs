@@ -21,26 +21,24 @@ use std::path::Path;
 const LIMITS: [&CStr; 3] =
     [c"ENROOT_CONNECT_TIMEOUT=5", c"ENROOT_TRANSFER_TIMEOUT=10", c"ENROOT_TRANSFER_RETRIES=0"];
 
-/// In srun, before the tasks are launched: the variable's value, where there is something to agree
-/// on.
-pub(crate) fn look_up(
-    config: &Config,
-    options: &Options,
-    caller: Caller<'_>,
-    program: &Path,
-) -> Option<CString> {
+/// In srun, before the tasks are launched: whether there is something for the nodes to agree on.
+pub(crate) fn is_wanted(config: &Config, options: &Options) -> bool {
     let nodes = ["SLURM_STEP_NUM_NODES", "SLURM_NNODES"].iter().find_map(std::env::var_os);
-    let asked = options.image.as_ref()?;
+    let Some(asked) = options.image.as_ref() else { return false };
     let image = Image::parse(asked);
-    let Image::Remote { uri, .. } = &image else { return None };
-    if nodes.is_some_and(|nodes| nodes == "1")
+    let Image::Remote { uri, .. } = &image else { return false };
+    !(nodes.is_some_and(|nodes| nodes == "1")
         || config.importer.is_some()
         || image.is_daemon()
         || image.is_archive()
-        || digest_at(uri.as_bytes()).is_some()
-    {
-        return None;
-    }
+        || digest_at(uri.as_bytes()).is_some())
+}
+
+/// The variable's value, where that is so.
+pub(crate) fn look_up(options: &Options, caller: Caller<'_>, program: &Path) -> Option<CString> {
+    let asked = options.image.as_ref()?;
+    let image = Image::parse(asked);
+    let Image::Remote { uri, .. } = &image else { return None };
     let digest = ask(caller, program, uri).map_err(|why| {
         log::verbose!("pyxis: {}: each node looks it up: {why}", image.shown());
     });

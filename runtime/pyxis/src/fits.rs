@@ -1,5 +1,5 @@
-//! Whether the built-in runtime can take enroot's place on this node: it understands all that the
-//! node has of enroot's configuration, and the kernel lets it start containers.
+//! Whether the built-in runtime understands all that this node has of enroot's configuration. (Whether the
+//! kernel lets it start containers, the doctor's `Attempt` tries.)
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use crate::doctor::first_failure;
 use crate::owner;
 use crate::settings::Settings;
 
@@ -38,12 +37,6 @@ pub fn not_understood(settings: &Settings) -> Vec<String> {
         all.extend(others.map(|(path, why)| format!("{} is left out: {why}", path.display())));
     }
     all
-}
-
-/// What the node lacks, if anything. To be called in a process that does nothing else: it is another
-/// one afterwards, in namespaces of its own.
-pub fn lacking() -> Option<String> {
-    first_failure().map(|(what, why)| format!("users cannot {what} on this node: {why}"))
 }
 
 /// What a shell would list.

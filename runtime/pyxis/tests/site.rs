@@ -156,6 +156,34 @@ fn it_does_not_take_enroots_place_where_users_make_no_namespaces() {
     assert!(why.starts_with("users cannot make user namespaces on this node: "), "{why}");
 }
 
+/// It is asked at every step, and the kernel takes longer to take namespaces down than all the rest takes.
+#[test]
+fn who_asks_whether_it_fits_does_not_wait_for_the_end_of_namespaces() {
+    let place = Place::new();
+    let pyxis = place.path("pyxis");
+    let calls = "trace=execve,unshare,?dup2,dup3";
+    let strace = ["-f", "-qq", "-e", calls, "-o", "trace", pyxis.to_str().unwrap(), "fits"];
+    let done = place.command("/usr/bin/strace", strace).output().unwrap();
+    assert_eq!((done.status.code(), done.stdout), (Some(0), Vec::new()));
+    let trace = place.read("work/trace");
+    let who = |call: &str| -> Vec<&str> {
+        let lines = trace.lines().filter(|line| line.contains(call));
+        lines.filter_map(|line| Some(line.split_once(' ')?.0)).collect()
+    };
+    let asked = who(" execve(")[0];
+    let tried = who("unshare(CLONE_NEWUSER");
+    assert_eq!(tried.len(), 1, "{trace}");
+    assert_ne!(tried[0], asked, "{trace}");
+    assert_eq!(who("unshare(CLONE_NEWNS"), tried, "{trace}");
+    // Nor does anybody wait for its output to be closed.
+    for standard in [", 0", ", 1", ", 2"] {
+        let replaced = |line: &&str| {
+            line.starts_with(tried[0]) && line.contains("dup") && line.contains(standard)
+        };
+        assert!(trace.lines().any(|line| replaced(&line)), "{standard}: {trace}");
+    }
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "one set of folders, seen from every verb")]
 fn enroots_folders_work() {

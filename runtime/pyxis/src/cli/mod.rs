@@ -138,6 +138,9 @@ impl Verb {
         if let Verb::Generate(args) = self {
             return args.run();
         }
+        if let Verb::Fits = self {
+            return fits::run();
+        }
         // A configuration script has settings of its own.
         let script = match &self {
             Verb::Start(args) => args.script_settings()?,
@@ -145,9 +148,6 @@ impl Verb {
             _ => Vec::new(),
         };
         let settings = Settings::of_process(script)?;
-        if let Verb::Fits = self {
-            return fits::run(&settings);
-        }
         // None of them stops anything.
         for remark in &settings.enroot.remarks {
             console::tell(format_args!(
@@ -295,12 +295,15 @@ pub(crate) fn show(error: &clap::Error) {
     }
 }
 
-/// What containers are started with, without the definitions of all other verbs: they take longer
-/// than all of the parsing. `None` for everything else, and for what is wrong: the whole
+/// What containers are started with and the plugin's question, without the definitions of all other verbs:
+/// they take longer than all of the parsing. `None` for everything else, and for what is wrong: the whole
 /// definition words that.
 pub(crate) fn quickly() -> Option<Cli> {
     let mut words = std::env::args_os();
     let (name, verb) = (words.next()?, words.next()?);
+    if verb == "fits" && words.len() == 0 {
+        return Some(Cli { verb: Verb::Fits });
+    }
     if verb != "start" {
         return None;
     }

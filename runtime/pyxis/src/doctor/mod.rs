@@ -30,7 +30,7 @@ use crate::settings::Settings;
 
 pub use file::{Plugin, PluginFileError, dotted, look};
 pub use image::examine_image;
-pub use probe::{first_failure, run as probe};
+pub use probe::{Attempt, run as probe};
 pub use report::{Finding, Level, LineSeen, Report, SlurmSeen};
 pub use store::examine_store;
 

@@ -1,14 +1,20 @@
 //! The child process that tries what a container's start does, each step in the namespaces of the
 //! one before it, and prints how far it came.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use handover::fork::fork;
 use handover::namespaces::{Namespace, NewUser};
 use hygiene::console;
+use linux::{bounded, sys};
+use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
-use nix::unistd::{chdir, getegid, geteuid};
+use nix::unistd::{
+    ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, getegid, geteuid, pipe2,
+};
 
 /// One thing tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +95,54 @@ pub fn run() {
     }
 }
 
-/// What cannot be done of all that a start of an image needs, an overlay excepted (without one the
-/// image is extracted), and why; as [`run`], to be called in a process that does nothing else.
-pub fn first_failure() -> Option<(&'static str, io::Error)> {
+/// A process that tries what a start of an image needs, an overlay excepted (without one the image is
+/// extracted). Nobody waits for its end: the kernel takes longer to take its namespaces down than for all
+/// the rest.
+pub struct Attempt(File);
+
+impl Attempt {
+    /// Begins it, in a process that has one thread.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn begin() -> io::Result<Attempt> {
+        let (answer, said) = pipe2(OFlag::O_CLOEXEC)?;
+        if let ForkResult::Parent { .. } = fork()? {
+            return Ok(Attempt(answer.into()));
+        }
+        let _ = answer_with(File::from(said));
+        std::process::exit(0)
+    }
+
+    /// What cannot be done, in words.
+    pub fn failure(self) -> Option<String> {
+        let mut words = String::new();
+        match self.0.take(bounded::OF_PROCESS).read_to_string(&mut words) {
+            Ok(_) if words == ALL => None,
+            Ok(0) => Some("what tries what users can do on this node has died".to_owned()),
+            Ok(_) => Some(words),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+/// What is said where nothing failed.
+const ALL: &str = "yes";
+
+/// Tries everything, and says what came of it.
+fn answer_with(mut said: File) -> io::Result<()> {
+    // Who has asked waits for what it says, and for nothing else that it holds: not for its output.
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    drop(null);
+    sys::close_all_but(&[said.as_raw_fd()]);
     let needed = [Step::Namespace, Step::Mounts, Step::Fuse];
-    needed.into_iter().find_map(|step| Some((step.what(), step.attempt().err()?)))
+    match needed.into_iter().find_map(|step| Some((step.what(), step.attempt().err()?))) {
+        None => said.write_all(ALL.as_bytes()),
+        Some((what, why)) => write!(said, "users cannot {what} on this node: {why}"),
+    }
 }
 
 fn namespace() -> io::Result<()> {
@@ -125,7 +174,6 @@ fn layer() -> io::Result<()> {
 
 /// Nobody serves it; that the kernel mounts it is what is asked.
 fn fuse() -> io::Result<()> {
-    use std::os::fd::AsRawFd;
     let device = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse");
     let device = device.map_err(|error| io::Error::other(format!("/dev/fuse: {error}")))?;
     let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());

@@ -243,3 +243,97 @@ proptest! {
         let _ = settings(&format!("[paths]\n{key} = {text}"), &[]);
     }
 }
+
+/// What a node was told for enroot, in enroot.conf alone.
+fn told(line: &str) -> Settings {
+    let path = Path::new("/etc/enroot/enroot.conf");
+    let conf = EnrootConf::parse(format!("{line}\n").as_bytes(), path, &environ(&[]), &user());
+    let settings = Settings::new(environ(&[(v::HOME, "/h")]), conf, None).unwrap();
+    assert_eq!(settings.enroot.remarks, [], "{line}");
+    settings
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn every_key_of_enroot_conf_arrives_where_it_is_used() {
+    let library = tempfile::tempdir().unwrap();
+    std::fs::write(library.path().join("common.sh"), "").unwrap();
+    let library = format!("ENROOT_LIBRARY_PATH {}", library.path().display());
+    type Arrived = fn(&Settings) -> bool;
+    let path = Path::new("/p");
+    assert_eq!(told("ENROOT_SYSCONF_PATH /p").sysconf, path);
+    let all: &[(&str, Arrived)] = &[
+        ("ENROOT_DATA_PATH /p", |s| s.paths.data == Some("/p".into())),
+        ("ENROOT_CACHE_PATH /p", |s| s.store.as_ref().unwrap().path == Path::new("/p/pyxis")),
+        ("ENROOT_RUNTIME_PATH /p", |s| s.paths.runtime == ("/p".into(), true)),
+        ("ENROOT_TEMP_PATH /p", |s| s.paths.temp == Path::new("/p")),
+        ("ENROOT_CONFIG_PATH /p", |s| {
+            s.credentials.netrc == Some("/p/.credentials".into())
+                && s.folders.hooks.last() == Some(&"/p/hooks.d".into())
+                && s.folders.mounts.last() == Some(&"/p/mounts.d".into())
+                && s.folders.environ.last() == Some(&"/p/environ.d".into())
+        }),
+        (&library, |s| s.folders.library.is_some()),
+        ("ENROOT_SQUASH_OPTIONS -comp lz4 -noD", |s| {
+            said(s, v::SQUASH_OPTIONS).unwrap() == "-comp lz4 -noD" && s.squash.check().is_ok()
+        }),
+        ("ENROOT_MAX_PROCESSORS 7", |s| s.squash.program.processors() == 7),
+        ("ENROOT_ROOTFS_WRITABLE yes", |s| s.container.writable),
+        ("ENROOT_REMAP_ROOT y", |s| s.container.remap_root),
+        ("ENROOT_MOUNT_HOME true", |s| s.container.mount_home),
+        ("ENROOT_RESTRICT_DEV 1", |s| s.container.restrict_dev),
+        ("ENROOT_NATIVE_OVERLAYFS no", |s| !s.container.native_overlayfs),
+        ("ENROOT_LOGIN_SHELL no", |s| s.container.login_shell == Some(false)),
+        ("ENROOT_LOGIN_SHELL yes", |s| s.container.login_shell == Some(true)),
+        ("ENROOT_UNSHARE_PID yes", |s| s.container.unshare.pid),
+        ("ENROOT_UNSHARE_NET yes", |s| s.container.unshare.net),
+        ("ENROOT_UNSHARE_IPC yes", |s| s.container.unshare.ipc),
+        ("ENROOT_UNSHARE_UTS yes", |s| s.container.unshare.uts),
+        ("ENROOT_ALLOW_SUPERUSER yes", |s| s.container.allow_superuser),
+        ("ENROOT_FORCE_OVERRIDE yes", |s| s.force),
+        ("ENROOT_ALLOW_HTTP yes", |s| s.registries.allow_http),
+        ("ENROOT_MAX_CONNECTIONS 3", |s| s.registries.connections == 3),
+        ("ENROOT_CONNECT_TIMEOUT 5", |s| {
+            s.registries.connect_timeout == Some(Duration::from_secs(5))
+        }),
+        ("ENROOT_TRANSFER_TIMEOUT 6", |s| {
+            s.registries.transfer_timeout == Some(Duration::from_secs(6))
+        }),
+        ("ENROOT_TRANSFER_RETRIES 9", |s| s.registries.retries == 9),
+        ("http_proxy http://h:1", |s| {
+            shown(&s.registries.proxies).contains("http true, https false")
+        }),
+        ("https_proxy http://h:1", |s| {
+            shown(&s.registries.proxies).contains("http false, https true")
+        }),
+        ("all_proxy http://h:1", |s| {
+            shown(&s.registries.proxies).contains("http true, https true")
+        }),
+        ("no_proxy example.org", |s| shown(&s.registries.proxies).contains("example")),
+        ("SSL_CERT_FILE /p", |s| s.registries.authorities != Authorities::default()),
+        ("SSL_CERT_DIR /p", |s| s.registries.authorities != Authorities::default()),
+        ("NVIDIA_VISIBLE_DEVICES 1", |s| {
+            s.of_enroot.contains(OsStr::new("NVIDIA_VISIBLE_DEVICES"))
+        }),
+        ("MELLANOX_VISIBLE_DEVICES all", |s| {
+            s.of_enroot.contains(OsStr::new("MELLANOX_VISIBLE_DEVICES"))
+        }),
+    ];
+    let nothing = told("# nothing");
+    for (line, arrived) in all {
+        assert!(arrived(&told(line)), "{line}");
+        // Hence it is that line's doing.
+        assert!(!arrived(&nothing), "{line}");
+    }
+    // None is left out, of those that do something.
+    let known = SETTINGS.iter().map(|setting| setting.variable);
+    for variable in known.filter(|variable| variable.starts_with("ENROOT_")) {
+        let is_there = variable == v::SYSCONF_PATH
+            || all.iter().any(|(line, _)| line.split(' ').next() == Some(variable));
+        assert!(is_there, "{variable}");
+    }
+}
+
+fn shown(value: &impl std::fmt::Debug) -> String {
+    format!("{value:?}")
+}
