@@ -16,3 +16,6 @@ pub use message::*;
 /// What to say where one of the two is of another version than this one.
 pub const MISMATCH: &str =
     "the pyxis command and the plugin are of different versions: install both from one release";
+
+/// Before a line of the command that is for who asks for more of them.
+pub const VERBOSE: &str = "[VERBOSE] ";

@@ -23,7 +23,7 @@ use linux::{channel, detached};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::mount::{MsFlags, mount};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixCredentials, sendmsg,
@@ -31,7 +31,7 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Gid, Uid, fork, setgroups, setresgid, setresuid};
+use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, setgroups, setresgid, setresuid};
 
 /// A shared store with one image, on a way that is root's.
 struct Store {
@@ -320,16 +320,22 @@ fn root_takes_a_digest_and_nothing_else() {
     store.no_device_is_left();
 }
 
-/// `pyxis start` as the plugin calls it, of the store's image, with root's process beside it.
-struct Running {
+/// A step that begins: root's process has been asked, and `pyxis start` is executed as the plugin does it.
+struct Beginning {
+    lender: Child,
+    start: Child,
     ours: OwnedFd,
     lease: OwnedFd,
-    said: String,
 }
 
-fn start(store: &Store) -> Running {
-    let ((ours, theirs), (lease, leased), (asking, asked)) = (sockets(), sockets(), sockets());
+fn begin(store: &Store) -> Beginning {
+    let (asking, asked) = sockets();
+    send_as(store.place.uid, &asking, &store.hex);
+    let lender = store.lender(&asked).spawn().unwrap();
+    // Whoever else had it would not see the lender's end.
+    drop(asked);
     let asking = passed_on(asking);
+    let ((ours, theirs), (lease, leased)) = (sockets(), sockets());
     let image = store.image();
     let request = Request::Start(Start {
         target: Target::File { path: image.as_os_str(), label: OsStr::new("of_store") },
@@ -339,27 +345,57 @@ fn start(store: &Store) -> Running {
         env: vec![],
     });
     let request = passed_on(request.file().unwrap());
-    let words =
-        [("handover", &theirs), ("lease", &leased), ("request", &request), ("lender", &asking)];
-    let words = words.map(|(word, fd)| format!("--{word}={}", fd.as_raw_fd()));
-    let mut command = store.place.pyxis(["start".to_owned()].iter().chain(&words));
-    let started = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut came = [PollFd::new(asked.as_fd(), PollFlags::POLLIN)];
-    assert_eq!(poll(&mut came, PollTimeout::from(60_000u16)), Ok(1), "nobody asks");
-    store.lender(&asked).status().unwrap();
-    drop((asked, asking));
-    let output = started.wait_with_output().unwrap();
+    let numbers = [&request, &theirs, &leased, &asking].map(|fd| fd.as_raw_fd().to_string());
+    let mut command = store.place.pyxis(["start", &format!("--request={}", numbers.join(","))]);
+    let start = command.stderr(Stdio::piped()).spawn().unwrap();
+    Beginning { lender, start, ours, lease }
+}
+
+/// A step whose container has started.
+struct Running {
+    ours: OwnedFd,
+    lease: OwnedFd,
+    said: String,
+}
+
+fn start(store: &Store) -> Running {
+    let Beginning { mut lender, start, ours, lease } = begin(store);
+    lender.wait().unwrap();
+    let output = start.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     Running { ours, lease, said }
 }
 
-/// Names of the processes of the place's user.
-fn processes(place: &Place) -> Vec<String> {
-    use std::os::unix::fs::MetadataExt;
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    let own = all.filter(|entry| entry.metadata().is_ok_and(|data| data.uid() == place.uid));
-    own.filter_map(|entry| fs::read_to_string(entry.path().join("comm")).ok()).collect()
+/// A program in the container, as its user: a server answers nobody else.
+fn enter_program(store: &Store, container: &Handover, program: &[&str]) -> Command {
+    let namespace = |part| {
+        let descriptor = passed_on(container.get(part).unwrap().as_fd());
+        format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+    };
+    let user = store.place.uid.to_string();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups", "nsenter"])
+        .arg(format!("--user={}", namespace(Part::User)))
+        .arg(format!("--mount={}", namespace(Part::Mount)))
+        .arg("--preserve-credentials")
+        .args(program);
+    command
+}
+
+/// Numbers and names of the processes of that user, those included that nobody may look into.
+fn processes(uid: u32) -> Vec<(i32, String)> {
+    let of = |entry: fs::DirEntry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        let field = |name| status.lines().find_map(|line: &str| line.strip_prefix(name));
+        let user = field("Uid:")?.split_whitespace().next()?.parse::<u32>().ok()?;
+        // What has ended and is not reaped yet is init's.
+        let ended = field("State:")?.trim().starts_with('Z');
+        (user == uid && !ended).then_some((number, field("Name:")?.trim().to_owned()))
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter_map(of).collect()
 }
 
 #[test]
@@ -368,41 +404,123 @@ fn a_container_of_the_shared_store_has_the_kernels_mount_and_leaves_nothing() {
     let store = Store::new(|root| fs::write(root.join("etc/word"), "of the image\n").unwrap());
     let Running { ours, lease, said } = start(&store);
     let container = Handover::dequeue(ours.as_fd()).unwrap().unwrap();
-    let [user, mount] = [Part::User, Part::Mount].map(|part| container.get(part).unwrap());
-    let [user, mount] = [user, mount].map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    let inside = Command::new("/bin/sh")
-        .args(["-c", "exec nsenter --user=$1 --mount=$2 --preserve-credentials /bin/cat /etc/word"])
-        .args(["sh", &format!("/proc/{}/fd/{}", std::process::id(), &user[14..])])
-        .arg(format!("/proc/{}/fd/{}", std::process::id(), &mount[14..]))
-        .output()
-        .unwrap();
+    let inside = enter_program(&store, &container, &["/bin/cat", "/etc/word"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&inside.stdout), "of the image\n", "{inside:?}");
-    let servers = || processes(&store.place).iter().any(|name| name == "pyxis-image\n");
+    let servers = || processes(store.place.uid).iter().any(|(_, name)| name == "pyxis-image");
     if has_devices() {
         assert_eq!((store.devices().len(), said.as_str(), servers()), (1, "", false));
     } else {
-        assert!(said.starts_with("pyxis: the kernel does not mount the image"), "{said}");
+        let reason = "[VERBOSE] pyxis: the kernel does not mount the image: a loop device: ";
+        assert!(said.starts_with(reason), "{said}");
         assert!(servers());
     }
     drop((container, ours, lease));
     store.no_device_is_left();
-    wait_for("the end of the step", || processes(&store.place).is_empty());
+    wait_for("the end of the step", || processes(store.place.uid).is_empty());
 }
 
-/// What kills the user's processes or the lender at any moment.
+/// Who of a step is killed.
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    Lender,
+    Start,
+    Keeper,
+    /// What runs in the container.
+    Program,
+    /// Its descriptors are closed, without a word.
+    Slurmstepd,
+    /// All of the user's, and root's.
+    Everybody,
+}
+
+const VICTIMS: [Victim; 6] = [
+    Victim::Lender,
+    Victim::Start,
+    Victim::Keeper,
+    Victim::Program,
+    Victim::Slurmstepd,
+    Victim::Everybody,
+];
+
+/// So long after a step has begun `victim` is killed; then the step ends.
+fn kill_in_step(store: &Store, victim: Victim, after: Duration) {
+    let Beginning { mut lender, mut start, ours, lease } = begin(store);
+    std::thread::sleep(after);
+    let kill_users = |name: &str| {
+        for (number, found) in processes(store.place.uid) {
+            if found.starts_with(name) {
+                // It may have ended meanwhile.
+                let _ = kill(Pid::from_raw(number), Signal::SIGKILL);
+            }
+        }
+    };
+    let mut descriptors = Some((ours, lease));
+    match victim {
+        Victim::Lender => lender.kill().unwrap(),
+        Victim::Start => start.kill().unwrap(),
+        Victim::Keeper => kill_users("pyxis-keeper"),
+        Victim::Program => {
+            start.wait().unwrap();
+            let (ours, _) = descriptors.as_ref().unwrap();
+            let container = Handover::dequeue(ours.as_fd()).unwrap().unwrap();
+            let mut program =
+                enter_program(store, &container, &["/bin/sleep", "1000"]).spawn().unwrap();
+            program.kill().unwrap();
+            program.wait().unwrap();
+        }
+        Victim::Slurmstepd => descriptors = None,
+        Victim::Everybody => {
+            lender.kill().unwrap();
+            start.kill().unwrap();
+            kill_users("");
+        }
+    }
+    // Of what was killed late there may be nothing to wait for; what hangs would be seen here.
+    lender.wait().unwrap();
+    start.wait().unwrap();
+    drop(descriptors);
+    let gone = || processes(store.place.uid).is_empty();
+    wait_for(&format!("the end of a step whose {victim:?} was killed after {after:?}"), gone);
+}
+
+/// At each phase of a step, from before the first of its processes runs until after the container has started.
+/// For more rounds, where it is compiled: `PYXIS_KILL_ROUNDS=200`.
 #[test]
 #[ignore = "needs root: it has the kernel mount an image"]
 fn whoever_is_killed_and_when_no_device_and_no_mount_is_left() {
+    let rounds: u32 = option_env!("PYXIS_KILL_ROUNDS").map_or(48, |rounds| rounds.parse().unwrap());
     let store = Store::new(|_| {});
-    for round in 0..60u64 {
-        let (ours, theirs) = sockets();
-        send_as(store.place.uid, &ours, &store.hex);
-        let mut lender: Child = store.lender(&theirs).spawn().unwrap();
-        // From before it has begun until after it has ended.
-        std::thread::sleep(Duration::from_micros(round * 200));
-        lender.kill().unwrap();
-        lender.wait().unwrap();
-        drop((ours, theirs));
+    let names = |folder: PathBuf| {
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+        names.sort();
+        names
+    };
+    let left = || {
+        let own = ["data", "home", "run"].map(|own| names(store.place.path(own)));
+        (own, ["store", "store/images", "store/locks"].map(|own| names(store.path(own))))
+    };
+    // One whole step: how long it takes, and what it leaves for the next.
+    let begun = Instant::now();
+    drop(start(&store));
+    let whole = begun.elapsed();
+    wait_for("the end of the first step", || processes(store.place.uid).is_empty());
+    let before = left();
+    for round in 0..rounds {
+        let victim = VICTIMS[round as usize % VICTIMS.len()];
+        // Somewhat longer than all of it.
+        kill_in_step(&store, victim, whole * (round * 5 / 4) / rounds);
+        store.no_device_is_left();
     }
-    store.no_device_is_left();
+    assert_eq!(left(), before);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&store.hex), "{mounts}");
+    let locked = |path: &Path| {
+        use linux::sys::{FlockKind, flock};
+        !flock(&fs::File::open(path).unwrap(), FlockKind::TryExclusive).unwrap()
+    };
+    wait_for("the end of the lock on the image", || !locked(&store.image()));
+    // Somebody else may be at it just now.
+    wait_for("the end of the lock on devices", || {
+        !has_devices() || !locked("/dev/loop-control".as_ref())
+    });
 }

@@ -7,10 +7,11 @@ use crate::root::runtime::RuntimeCommand;
 use crate::root::shared::Channels;
 use crate::step::error::StepError;
 use crate::step::image::Image;
-use handover::ending;
 use handover::request::{self, Joining, Request, Start};
+use handover::{VERBOSE, ending};
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::socket::{MsgFlags, send};
 use spank_bindings::log;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
@@ -108,7 +109,7 @@ fn hand_over(
     let plan = context.plan;
     let request = Request::Start(request(context, target, joining));
     log::verbose!("pyxis: asking for {} {joining:?}", target.argument().display());
-    let mounter = channels.mounter;
+    let mounter = channels.mounter.filter(|mounter| is_asked(*mounter, context, target));
     let with = [channels.socket, channels.step_socket, mounter.unwrap_or(channels.socket)];
     let with = &with[..2 + usize::from(mounter.is_some())];
     let outcome =
@@ -125,14 +126,27 @@ fn hand_over(
             return Err(StepError::Start(words));
         }
     };
+    let level = if plan.entrypoint && plan.entrypoint_log { log::spank_log } else { log::info };
     for line in outcome.lines() {
-        if plan.entrypoint && plan.entrypoint_log {
-            log::spank_log!("{line}");
-        } else {
-            log::info!("{line}");
-        }
+        let verbose = line.strip_prefix(VERBOSE);
+        let log = if verbose.is_some() { log::verbose } else { level };
+        log(format_args!("{}", verbose.unwrap_or(line)));
     }
     Ok(HandoverOutcome::Done(resumed))
+}
+
+/// Asks root's process for the kernel's mount of what is in the shared store, so that it is at work while the command
+/// is executed.
+fn is_asked(mounter: BorrowedFd<'_>, context: Context<'_>, target: Target<'_>) -> bool {
+    let (Target::File(path), Some(store)) = (target, &context.config.shared_store) else {
+        return false;
+    };
+    let path = path.as_os_str().as_bytes();
+    // `HEX.sqsh`; what is none root's process refuses.
+    let digest = path.len().checked_sub(69).and_then(|at| path.get(at..at + 64));
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    path.starts_with(store.as_os_str().as_bytes())
+        && digest.is_some_and(|digest| send(mounter.as_raw_fd(), digest, flags).is_ok())
 }
 
 /// Tells how an import goes on. Of several tasks one gets the image, and says so if the others have to

@@ -13,7 +13,7 @@ use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
-use nix::unistd::{ForkResult, Pid, pipe2, read, write};
+use nix::unistd::{ForkResult, Pid};
 
 use handover::fork::fork;
 use linux::detached::{self, Change};
@@ -32,16 +32,23 @@ const PLACE: &str = "/dev";
 pub fn lend(image: &File, name: &OsStr, user: (u32, u32)) -> io::Result<OwnedFd> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     let change = Change::adding(flags, MsFlags::empty()).ok_or(io::ErrorKind::InvalidInput)?;
-    let device = LoopDevice::of(image, name)?;
-    let whole = detached::create("squashfs", device.path.as_os_str(), "", change)?;
+    let device = LoopDevice::of(image, name).map_err(doing("a loop device"))?;
+    let whole = detached::create("squashfs", device.path.as_os_str(), "", change);
+    let whole = whole.map_err(|errno| doing("squashfs")(errno.into()))?;
     unshare(CloneFlags::CLONE_NEWNS)?;
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     let place = open(PLACE, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     detached::attach(whole.as_fd(), place.as_fd())?;
-    let (copy, users) = locked_copy(user)?;
-    detached::map_owners(copy.as_fd(), users.as_fd())?;
+    let (copy, users) = locked_copy(user).map_err(doing("a copy of its mount"))?;
+    let mapped = detached::map_owners(copy.as_fd(), users.as_fd());
+    mapped.map_err(|errno| doing("its owners")(errno.into()))?;
     Ok(copy)
+}
+
+/// What was being done, for who wonders why there is a server.
+fn doing(what: &str) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::other(format!("{what}: {error}"))
 }
 
 /// A copy of the mount at [`PLACE`] with flags that its user cannot take off, and a user namespace in which that
@@ -51,54 +58,35 @@ pub fn lend(image: &File, name: &OsStr, user: (u32, u32)) -> io::Result<OwnedFd>
 /// mount that was never in one is its new owner's to change: nodev and all.)
 fn locked_copy(user: (u32, u32)) -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = channel::pair()?;
-    let (entered, has_entered) = pipe2(OFlag::O_CLOEXEC)?;
-    let (mapped, is_mapped) = pipe2(OFlag::O_CLOEXEC)?;
     match fork()? {
         ForkResult::Child => {
-            drop((ours, entered, is_mapped));
-            let copied =
-                copy_within(&has_entered, &mapped).and_then(|copy| channel::send(&theirs, &copy));
+            drop(ours);
+            let copied = copy_within().and_then(|copy| channel::send(&theirs, &copy));
+            // Until its user namespace is not looked for here any more.
+            let _ = copied.is_ok() && channel::receive(theirs.as_raw_fd()).is_ok();
             crate::start::exit_now(copied.is_err().into());
         }
         ForkResult::Parent { child } => {
-            drop((theirs, has_entered, mapped));
-            let copied = map(child, user, &entered, &is_mapped).and_then(|users| {
-                let copy = channel::receive(ours.as_raw_fd())?;
-                Ok((copy, users))
-            });
-            // It ends by itself, whatever has failed here. Nobody waits for that, which takes the kernel longer than all
+            drop(theirs);
+            let copy = channel::receive(ours.as_raw_fd())?;
+            // It ends by itself, whatever fails here. Nobody waits for that, which takes the kernel longer than all
             // of the above: it is init's when this process ends.
-            copied
+            Ok((copy, map(child, user)?))
         }
     }
 }
 
-/// In the child.
-fn copy_within(has_entered: &OwnedFd, mapped: &OwnedFd) -> io::Result<OwnedFd> {
+/// In the child: both namespaces at once, for each call waits for the kernel's other processors.
+fn copy_within() -> io::Result<OwnedFd> {
     sys::die_with_parent()?;
-    unshare(CloneFlags::CLONE_NEWUSER)?;
-    write(has_entered, b"!")?;
-    if read(mapped, &mut [0])? != 1 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    unshare(CloneFlags::CLONE_NEWNS)?;
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
     Ok(detached::copy(Path::new(PLACE).as_os_str(), false)?)
 }
 
-/// Maps root in the user namespace that the child has entered to the user. Only who is root outside can.
-fn map(
-    child: Pid,
-    (uid, gid): (u32, u32),
-    entered: &OwnedFd,
-    is_mapped: &OwnedFd,
-) -> io::Result<OwnedFd> {
-    if read(entered, &mut [0])? != 1 {
-        return Err(io::Error::other("there is no user namespace to be had"));
-    }
+/// Maps root in the user namespace of the child to the user. Only who is root outside can.
+fn map(child: Pid, (uid, gid): (u32, u32)) -> io::Result<OwnedFd> {
     let of = |file: &str| format!("/proc/{child}/{file}");
     fs::write(of("uid_map"), format!("0 {uid} 1"))?;
     fs::write(of("gid_map"), format!("0 {gid} 1"))?;
-    let users = File::open(of("ns/user"))?;
-    write(is_mapped, b"!")?;
-    Ok(users.into())
+    Ok(File::open(of("ns/user"))?.into())
 }

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -91,7 +90,7 @@ fn identity(image: &File) -> io::Result<[u8; 16]> {
     Ok(bytes)
 }
 
-/// The way to root's process.
+/// The way to root's process, which was asked for the mount before this one was executed.
 #[derive(Clone, Copy, Debug)]
 pub struct Lender(BorrowedFd<'static>);
 
@@ -101,25 +100,6 @@ impl Lender {
         Lender(socket)
     }
 
-    /// Asks for the image, if it may be one of a store: whose name is a digest. The answer comes while other things are done.
-    pub(crate) fn ask(self, image: &Path) -> Option<Asked> {
-        let digest = image.file_name()?.to_str()?.strip_suffix(".sqsh")?;
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        if !is_digest(digest) || send(self.0.as_raw_fd(), digest.as_bytes(), flags).is_err() {
-            return None;
-        }
-        Some(Asked { socket: self.0, until: Instant::now() + PATIENCE })
-    }
-}
-
-/// A mount that was asked for.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    socket: BorrowedFd<'static>,
-    until: Instant,
-}
-
-impl Asked {
     /// Waits for the mount of the image, which is the opened file; or for why there is none.
     pub(crate) fn mount(self, image: &File) -> io::Result<OwnedFd> {
         self.wait()?;
@@ -128,8 +108,7 @@ impl Asked {
         let (length, mount) = {
             let mut bytes = [IoSliceMut::new(&mut bytes)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-            let message =
-                recvmsg::<()>(self.socket.as_raw_fd(), &mut bytes, Some(&mut space), flags)?;
+            let message = recvmsg::<()>(self.0.as_raw_fd(), &mut bytes, Some(&mut space), flags)?;
             let received = message.cmsgs()?.find_map(|control| match control {
                 ControlMessageOwned::ScmRights(fds) => {
                     // SAFETY: the kernel has just made it for us alone; there is room for one.
@@ -148,9 +127,10 @@ impl Asked {
     }
 
     fn wait(&self) -> io::Result<()> {
+        let until = Instant::now() + PATIENCE;
         loop {
-            let left = self.until.saturating_duration_since(Instant::now());
-            let mut answer = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            let left = until.saturating_duration_since(Instant::now());
+            let mut answer = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
             match poll(&mut answer, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
                 Err(Errno::EINTR) => {}
                 Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
@@ -179,14 +159,10 @@ mod tests {
     fn a_digest_is_asked_for_and_nothing_else_is_heard() {
         let (lender, root) = lender();
         let hex = "0123456789abcdef".repeat(4);
-        let image = Path::new("/store/images").join(format!("{hex}.sqsh"));
-        assert!(lender.ask(&image).is_some());
+        send(lender.0.as_raw_fd(), hex.as_bytes(), MsgFlags::empty()).unwrap();
         let Requested { hex: asked, user } = requested(root.as_fd()).unwrap();
         let own = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
         assert_eq!((asked, user), (hex.clone(), own));
-        for other in ["/a/b.sqsh", "/a/0123.sqsh", "/store/x", "/"] {
-            assert!(lender.ask(Path::new(other)).is_none(), "{other}");
-        }
         let long = format!("{hex}0");
         let path = format!("../{}", &hex[3..]);
         for wrong in ["", "x", &hex[1..], &long, &path, &hex.to_uppercase()] {
@@ -218,14 +194,11 @@ mod tests {
     fn the_answer_is_of_the_same_file_or_why_there_is_none() {
         let image = tempfile::tempfile().unwrap();
         let other = tempfile::tempfile().unwrap();
-        let path = Path::new("/s").join(format!("{}.sqsh", "a".repeat(64)));
         let asked = |answered: &dyn Fn(&OwnedFd)| {
             let (lender, root) = lender();
-            let asked = lender.ask(&path).unwrap();
-            requested(root.as_fd()).unwrap();
             answered(&root);
             drop(root);
-            asked.mount(&image)
+            lender.mount(&image)
         };
         let mounted =
             |image: &File| Ok((image.try_clone().unwrap(), File::open("/").unwrap().into()));

@@ -102,9 +102,6 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let is_sif = source.is_sif(&plan.root);
     // An error while files of the image are read may be the image's, which is then named.
     let blame_image = |error: StartError| error.of_image(image_path.as_deref());
-    // The lender, if there is one, is asked for the kernel's own mount of the image, and answers while this
-    // process prepares.
-    let asked = plan.lender.zip(image_path.as_deref()).and_then(|(lender, path)| lender.ask(path));
     let log = helper_log()?;
     let mut source = source.prepare(&identity, plan.writable, &plan.host, &log)?;
     let data_images = DataImages::open(&plan, &identity, &log)?;
@@ -113,9 +110,10 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     let image = source.readable_image();
     let probe = image.map(|image| ImageProbe::of(Tree::Image(image), &plan.host, is_sif));
 
-    // The answer: with the kernel's mount there is no server to be forked.
-    if let Some(asked) = asked {
-        source.take_kernel_mount(asked);
+    // The lender was asked for the kernel's own mount of the image before this process was executed, and has
+    // answered while it prepared: with that mount there is no server to be forked.
+    if let Some(lender) = plan.lender {
+        source.take_kernel_mount(lender);
     }
 
     phases::begin("namespaces");

@@ -78,8 +78,9 @@ const OPTIONS: [(Valued, &str); 3] = [
 
 fn started(noted: &Noted, target: Target<'_>) -> Result<(), StepError> {
     let (socket, step_socket) = pair().unwrap();
-    let (socket, step_socket) = (socket.as_fd(), step_socket.as_fd());
-    let channels = Channels { socket, step_socket, mounter: None };
+    let (mounter, _root) = pair().unwrap();
+    let mounter = Some(mounter.as_fd());
+    let channels = Channels { socket: socket.as_fd(), step_socket: step_socket.as_fd(), mounter };
     with_context(&OPTIONS, |context| start(&noted.command, context, target, channels))
 }
 
@@ -96,6 +97,45 @@ fn nothing_of_the_users_is_an_argument_of_a_start() {
     let options = OsStr::new("x-create=auto,rbind,ro");
     assert_eq!(asked.mounts, [request::Mount { source, target, options }]);
     assert_eq!((asked.env, asked.joining), (vec![OsStr::new("SECRET")], Joining::Never));
+}
+
+/// By its name below the shared store; and before the command, which then waits for the answer.
+#[test]
+fn root_is_asked_for_an_image_of_the_shared_store_before_the_command_is_executed() {
+    let hex = "0123456789abcdef".repeat(4);
+    let (socket, step_socket) = (pair().unwrap(), pair().unwrap());
+    for (store, asked) in [(Some("/s"), true), (Some("/other"), false), (None, false)] {
+        let (ours, root) = pair().unwrap();
+        // A command that finds the request on its way.
+        let noted = Noted::new("");
+        let (socket, step_socket) = (socket.0.as_fd(), step_socket.0.as_fd());
+        let channels = Channels { socket, step_socket, mounter: Some(ours.as_fd()) };
+        let image = PathBuf::from(format!("/s/images/{hex}.sqsh"));
+        let config = Config { shared_store: store.map(PathBuf::from), ..Config::default() };
+        with_context(&OPTIONS, |context| {
+            let context = Context { config: &config, ..context };
+            start(&noted.command, context, Target::File(&image), channels).unwrap();
+        });
+        let expected = if asked { ",6" } else { "" };
+        assert_eq!(noted.arguments(), format!("start --request=3,4,5{expected}"), "{store:?}");
+        let mut bytes = [0; 100];
+        let length = nix::sys::socket::recv(root.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT);
+        let sent = length.map(|length| &bytes[..length]);
+        assert_eq!(sent, if asked { Ok(hex.as_bytes()) } else { Err(Errno::EAGAIN) }, "{store:?}");
+    }
+}
+
+/// What is for who looks for it.
+#[test]
+fn a_verbose_line_of_the_command_is_one_of_the_log() {
+    use spank_bindings::mock::{self, Level};
+    let noted = Noted::new("echo '[VERBOSE] pyxis: a reason' >&2; echo word >&2");
+    mock::take_lines();
+    started(&noted, Target::Name("c")).unwrap();
+    let lines = mock::take_lines();
+    let said = |level, line: &str| lines.contains(&(level, line.to_owned()));
+    assert!(said(Level::Info, "word"), "{lines:?}");
+    assert!(said(Level::Verbose, "pyxis: a reason"), "{lines:?}");
 }
 
 #[test]

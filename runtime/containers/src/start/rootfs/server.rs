@@ -20,7 +20,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
 
 use crate::HostSide;
-use crate::kernel_mount::Asked;
+use crate::kernel_mount::Lender;
 use crate::start::process::child::{exit_now, fail, inherit};
 
 use crate::record;
@@ -178,8 +178,8 @@ impl Server {
     }
 
     /// Waits for the kernel's mount of the image, which then needs no server.
-    pub(in crate::start) fn take_kernel_mount(&mut self, asked: Asked) -> io::Result<()> {
-        self.by_kernel = Some(asked.mount(&self.image)?);
+    pub(in crate::start) fn take_kernel_mount(&mut self, lender: Lender) -> io::Result<()> {
+        self.by_kernel = Some(lender.mount(&self.image)?);
         Ok(())
     }
 

@@ -14,10 +14,11 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
 
+use handover::VERBOSE;
 use hygiene::console;
 
 use crate::HostSide;
-use crate::kernel_mount::Asked;
+use crate::kernel_mount::Lender;
 use crate::record::scratch::ScratchLayer;
 use crate::record::trash;
 use crate::record::{Claim, ContainerError, State};
@@ -206,14 +207,16 @@ impl RootfsSource<Layers<Server>> {
 
     /// Has the kernel read the image, where root mounts it for us. No process holds what then stands for changes
     /// that are kept: those that are have a server.
-    pub(in crate::start) fn take_kernel_mount(&mut self, asked: Asked) {
+    pub(in crate::start) fn take_kernel_mount(&mut self, lender: Lender) {
         let RootfsSource::Image(Layers { lower: Lower::Served(server), upper: Upper::InMemory }) =
             self
         else {
             return;
         };
-        if let Err(error) = server.take_kernel_mount(asked) {
-            console::tell(format_args!("pyxis: the kernel does not mount the image: {error}"));
+        if let Err(error) = server.take_kernel_mount(lender) {
+            console::tell(format_args!(
+                "{VERBOSE}pyxis: the kernel does not mount the image: {error}"
+            ));
         }
     }
 
