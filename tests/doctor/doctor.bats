@@ -598,3 +598,25 @@ second_slurm() {
     finds error:daemon-old
     umount "$root/tmp"
 }
+
+@test "whether the kernel mounts images of the shared store, and why not" {
+    sed -i 's,$, shared_store=/var/cache/pyxis,' "$root$conf"
+    mount --rbind /sys "$root/sys"
+    doctor --verbose
+    [[ $output == *"kernel-image: an image of the shared store has a server for each container, as the kernel does not mount it: a loop device: "* ]]
+    [[ $output == *" (modprobe loop; "* ]]
+    run inside setpriv --reuid 65534 --regid 65534 --clear-groups pyxis doctor --verbose
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"kernel-image: whether the kernel mounts images of the shared store only root can try: "* ]]
+    if [[ -e /dev/loop-control ]]; then
+        mknod -m 600 "$root/dev/loop-control" c 10 237
+        for ((i = 0; i < 64; i++)); do mknod -m 600 "$root/dev/loop$i" b 7 "$i"; done
+        doctor --verbose
+        [[ $output == *"kernel-image: the kernel mounts images of the shared store, once for all containers"* ]]
+    fi
+    sed -i 's/$/ kernel_mounts=0/' "$root$conf"
+    doctor --verbose
+    [[ $output == *"kernel-image: kernel_mounts=0: "* ]]
+    umount -l "$root/sys"
+}

@@ -6,7 +6,9 @@ use clap::Args;
 use hygiene::console;
 use linux::file_error::FileError;
 use nix::unistd::{chdir, chroot};
-use pyxis::doctor::{Level, Report, Subject, examine, examine_image, examine_store, probe};
+use pyxis::doctor::{
+    Level, Report, Subject, examine, examine_image, examine_store, probe, probe_image,
+};
 use pyxis::settings::Settings;
 use serde_json::json;
 
@@ -42,12 +44,19 @@ pub(crate) struct DoctorArgs {
     /// What the doctor has its child do
     #[arg(long, hide = true)]
     probe: bool,
+    /// The same, for root
+    #[arg(long, hide = true)]
+    probe_image: bool,
 }
 
 impl DoctorArgs {
     pub(crate) fn run(self) -> Result<Exit, CliError> {
         if self.probe {
             probe();
+            return Ok(Exit::SUCCESS);
+        }
+        if self.probe_image {
+            probe_image();
             return Ok(Exit::SUCCESS);
         }
         if let Some(root) = &self.root {

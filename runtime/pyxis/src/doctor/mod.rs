@@ -14,6 +14,7 @@ mod fabrics;
 mod file;
 mod image;
 mod kernel;
+mod kernel_image;
 mod lines;
 mod packages;
 mod places;
@@ -30,6 +31,7 @@ use crate::settings::Settings;
 
 pub use file::{Plugin, PluginFileError, dotted, look};
 pub use image::examine_image;
+pub use kernel_image::probe_image;
 pub use probe::{Attempt, run as probe};
 pub use report::{Finding, Level, LineSeen, Report, SlurmSeen};
 pub use store::examine_store;
@@ -84,6 +86,7 @@ pub fn examine(subject: &Subject) -> Report {
         let settings = subject.settings.as_ref();
         let layers = settings.map(|settings| settings.paths.layers.clone()).unwrap_or_default();
         kernel::check(&layers, &mut report);
+        kernel_image::check(&lines, &mut report);
         let recipes = settings.map(|settings| settings.devices.recipes.clone());
         fabrics::check(&recipes.unwrap_or_default(), &mut report);
     }
