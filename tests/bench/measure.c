@@ -1,7 +1,7 @@
 /* measure ROUNDS NAME PROGRAM [ARGUMENT...] [-- NAME PROGRAM ...]...
  *
  * Runs the commands in turn, ROUNDS times, and prints for each: its name, the median, the 10th and the 90th percentile
- * of the time from fork to exit, in milliseconds. In turn, so that whatever else the machine does meets all of them.
+ * and the least of the time from fork to exit, in milliseconds. In turn, so that whatever else the machine does meets all of them.
  * A command that fails ends it. What the commands print goes to stderr. */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -61,8 +61,8 @@ int main(int argc, char **argv)
     }
     for (int which = 0; which < commands; which++) {
         qsort(times[which], (size_t)rounds, sizeof(double), ascending);
-        printf("%s\t%.2f\t%.2f\t%.2f\n", command[which][0], times[which][rounds / 2], times[which][rounds / 10],
-               times[which][rounds * 9 / 10]);
+        printf("%s\t%.2f\t%.2f\t%.2f\t%.2f\n", command[which][0], times[which][rounds / 2], times[which][rounds / 10],
+               times[which][rounds * 9 / 10], times[which][0]);
     }
     return 0;
 }
