@@ -1,6 +1,6 @@
 //! The plugin's arguments in plugstack.conf.
 
-use crate::options::parse_bool;
+use hygiene::text::parse_bool;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;

@@ -2,6 +2,7 @@
 
 use super::error::OptionError;
 use super::values::{Name, Options, Switch, Unshare, Valued};
+use hygiene::text::parse_bool;
 use std::ffi::{CStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 
@@ -99,15 +100,6 @@ impl Options {
             Valued::Env => !self.env.is_empty(),
             Valued::Unshare => self.unshare != Unshare::default(),
         }
-    }
-}
-
-/// `1 true yes y` and `0 false no n`; anything else says nothing.
-pub fn parse_bool(value: &[u8]) -> Option<bool> {
-    match value {
-        b"1" | b"true" | b"yes" | b"y" => Some(true),
-        b"0" | b"false" | b"no" | b"n" => Some(false),
-        _ => None,
     }
 }
 

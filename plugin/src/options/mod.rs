@@ -13,7 +13,6 @@ pub mod table;
 mod tests;
 mod values;
 
-pub use defaults::parse_bool;
 pub use error::{MAX_ENTRIES, OptionError};
 pub use mount::Mount;
 pub use values::{Name, NameFlag, Options, Switch, Unshare, Valued};

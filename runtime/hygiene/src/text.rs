@@ -92,6 +92,15 @@ fn push(out: &mut String, c: char) {
     out.push_str(escape);
 }
 
+/// `1 true yes y` and `0 false no n`; anything else says nothing. So read are arguments in plugstack.conf and `PYXIS_CONTAINER_*`.
+pub fn parse_bool(value: &[u8]) -> Option<bool> {
+    match value {
+        b"1" | b"true" | b"yes" | b"y" => Some(true),
+        b"0" | b"false" | b"no" | b"n" => Some(false),
+        _ => None,
+    }
+}
+
 /// Whether a word of enroot's turns something on: anything but nothing and a "no" does.
 pub fn is_yes(word: &[u8]) -> bool {
     let no = [&b""[..], b"n", b"no", b"f", b"false"];

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use containers::kernel_mount::lend;
 use hygiene::console;
+use hygiene::text::parse_bool;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 use squashfs::write::{Attributes, NewFile, Options, Packing, Writer};
@@ -39,8 +40,9 @@ pub(super) fn check(lines: &[PyxisLine], report: &mut Report) {
     if argument("shared_store").is_none_or(str::is_empty) {
         return;
     }
-    let answer = match argument("kernel_mounts") {
-        Some("0" | "false" | "no" | "n") => Answer::Off,
+    let allowed = argument("kernel_mounts").and_then(|value| parse_bool(value.as_bytes()));
+    let answer = match allowed {
+        Some(false) => Answer::Off,
         _ if geteuid().is_root() => attempt(),
         _ => Answer::Untried,
     };

@@ -116,11 +116,10 @@ const ONCE: &[Knowledge] = &[
         ],
     ),
     known(
-        "what is a yes (hygiene::text::is_yes)",
+        "what is a yes (hygiene::text)",
         &["b\"false\"", "\"false\" |", "| \"false\"", "\"no\" |"],
         &[
             ("runtime/hygiene/src/text.rs", ""),
-            ("plugin/src/options/defaults.rs", "PYXIS_CONTAINER_*, where other words say nothing"),
             ("runtime/containers/src/devices/variables.rs", "NVIDIA's own words"),
         ],
     ),
