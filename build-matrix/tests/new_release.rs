@@ -14,6 +14,7 @@ latest = "27.05.1"
 api = 47
 soname = "libslurm.so.47"
 version_check = "major.minor"
+task_prolog = 1576
 adds = ["spank_made_up"]
 
 [interface]

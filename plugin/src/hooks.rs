@@ -122,6 +122,11 @@ fn post_opt_local(state: &mut State) -> HookResult {
     if !submits {
         *complete = true;
         let arguments: Vec<OsString> = std::env::args_os().collect();
+        // Slurm takes --task-prolog by its beginning as well. A step that is wrongly thought to have one enters its container later.
+        let prolog = |one: &OsString| one.as_bytes().starts_with(b"--task-p");
+        if own(c"SLURM_TASK_PROLOG").is_some() || arguments.iter().any(prolog) {
+            set(root::job::PROLOG, options.wants_container().then_some(b"1"));
+        }
         let all = components.end(own, &arguments).map_err(|line| HookError(line.into()))?;
         set(components::VARIABLE, Some(all.as_slice()).filter(|all| !all.is_empty()));
     }

@@ -13,6 +13,7 @@ pub(crate) struct Facts {
     pub(crate) api: u32,
     pub(crate) soname: String,
     pub(crate) version_check: String,
+    pub(crate) task_prolog: u32,
     pub(crate) adds: Vec<String>,
     pub(crate) error_type: String,
     pub(crate) error_base: u32,
@@ -96,6 +97,7 @@ fn read(mut f: Facts, table: &Table) -> Result<Facts, String> {
     f.api = integer(table, "api")?;
     f.soname = text(table, "soname")?;
     f.version_check = text(table, "version_check")?;
+    f.task_prolog = integer(table, "task_prolog")?;
     f.adds = list(table, "adds")?;
     let Some(interface) = table.get("interface") else { return Ok(f) };
     let interface = interface.as_table().ok_or("`interface` is no table")?;

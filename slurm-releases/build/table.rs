@@ -24,7 +24,7 @@ fn row(out: &mut String, f: &Facts) -> std::fmt::Result {
     writeln!(out, "        first: {:?}, latest: {:?},", f.first, f.latest)?;
     writeln!(out, "        number: {:#08x}, api: {},", f.number(), f.api)?;
     writeln!(out, "        soname: {:?}, version_check: {:?},", f.soname, f.version_check)?;
-    writeln!(out, "        adds: &{:?},", f.adds)?;
+    writeln!(out, "        task_prolog: {}, adds: &{:?},", f.task_prolog, f.adds)?;
     writeln!(out, "        items: &{:?},", f.items)?;
     writeln!(out, "        contexts: &{:?},", f.contexts)?;
     writeln!(out, "        hooks: &{:?},", f.hooks)?;

@@ -21,6 +21,8 @@ pub struct Release {
     pub soname: &'static str,
     /// What Slurm compares with its own version before it accepts a plugin.
     pub version_check: &'static str,
+    /// Where `task_prolog` is in `slurm_conf_t`, in bytes.
+    pub task_prolog: u32,
     /// What a plugin gains over the release before.
     pub adds: &'static [&'static str],
     /// Names of `enum spank_item`, numbered from 0.

@@ -96,8 +96,10 @@ fn release(chosen: &Release, number: u32, bindings: &str) -> String {
          pub const BINDINGS_HASH: &str = {hash:?};\n\
          /// The target triple this crate is compiled for.\n\
          pub const TARGET: &str = {target:?};\n\
+         pub(crate) const TASK_PROLOG: usize = {};\n\
          pub(crate) const STAMP: [&str; {}] = {parts:?};\n",
         chosen.name,
+        chosen.task_prolog,
         parts.len(),
     )
 }

@@ -4,7 +4,8 @@ use slurm_releases::Release;
 use std::fmt::Write;
 
 /// The text of the probe: each assertion names what it found wrong.
-pub(crate) fn source(f: &Release) -> String {
+/// With `conf` there is a slurm.h as well.
+pub(crate) fn source(f: &Release, conf: bool) -> String {
     let mut out = String::from(
         "#include <stddef.h>\n#include <slurm/spank.h>\n\
          #define SAME(what, value) _Static_assert((what) == (value), #what \" is not \" #value)\n",
@@ -20,6 +21,11 @@ pub(crate) fn source(f: &Release) -> String {
     }
     let _ = writeln!(out, "SAME(SPANK_OPTION_MAXLEN, {});", f.option_maxlen);
     layout(&mut out);
+    if conf {
+        let _ = writeln!(out, "#include <slurm/slurm.h>");
+        let place = f.task_prolog;
+        let _ = writeln!(out, "SAME(offsetof(slurm_conf_t, task_prolog), {place});");
+    }
 
     // Named first, so that one the header lacks is an error; declared again, so that one of
     // another type is.

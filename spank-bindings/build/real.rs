@@ -62,7 +62,8 @@ fn from_facts(f: &Release, out: &Path) -> Result<PathBuf, String> {
 /// Compiles the probe; the compiler's own words say what differs.
 fn compile_probe(f: &Release, include: &Path, out: &Path) -> Result<(), String> {
     let source = out.join("probe.c");
-    write(&source, &probe::source(f))?;
+    let conf = include.join("slurm/slurm.h").exists();
+    write(&source, &probe::source(f, conf))?;
     let mut build = cc::Build::new();
     build.file(&source).include(include).cargo_metadata(false).cargo_warnings(false);
     let mut command = build.get_compiler().to_command();

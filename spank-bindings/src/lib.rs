@@ -39,6 +39,7 @@ pub mod raw {
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
 
+mod conf;
 mod env;
 mod error;
 mod handle;
@@ -52,6 +53,7 @@ pub mod stamp;
 #[cfg(feature = "mock")]
 pub mod mock;
 
+pub use conf::has_task_prolog;
 pub use error::{ErrorKind, SpankError};
 pub use export::FailureMode;
 pub use handle::{Args, Context, Spank, context};

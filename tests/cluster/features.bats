@@ -13,6 +13,11 @@ setup() {
 
 teardown() {
     user scancel -u pyxistest
+    if [[ -e $CLUSTER_STATE/etc/slurm.conf.before ]]; then
+        mv "$CLUSTER_STATE/etc/slurm.conf.before" "$CLUSTER_STATE/etc/slurm.conf"
+        cluster restart slurmctld
+        cluster restart slurmd
+    fi
     rm -rf "$work"
 }
 
@@ -63,34 +68,61 @@ appears() {
     [ "$output" = /usr ]
 }
 
-@test "a task epilog runs on the host" {
-    script epilog "grep ^ID= /etc/os-release > $work/epilog.new; mv $work/epilog.new $work/epilog.out"
-    run user srun --task-epilog="$work/epilog" --container-image="$image" true
-    echo "$output"
-    [ "$status" -eq 0 ]
-    appears epilog.out
-    said=$(cat "$work/epilog.out")
+# A prolog or epilog that says where it is, in a file of that name and by what Slurm takes from a prolog.
+# shellcheck disable=SC2016
+around() {
+    script "$1" "echo \"print $1 \$(grep ^ID= /etc/os-release)\"" 'echo "export FOO=b a=r"' 'echo unset GONE' \
+        'echo "export PATH=/site/bin:$PATH:/site/last"' "grep ^ID= /etc/os-release > $work/$1.\$\$; mv $work/$1.\$\$ $work/$1.\$SLURM_PROCID.out"
+}
+
+# Whether what ran of that name was on the host, for a task.
+on_host() {
+    appears "$1.$2.out"
+    said=$(cat "$work/$1.$2.out")
     [[ $said == ID=* ]]
     [[ $said != ID=pyxis-test ]]
 }
 
-@test "a task prolog that the container has not: the program does not run; one that is mounted is heard" {
+# slurm.conf with such lines, until teardown.
+configured() {
+    cp "$CLUSTER_STATE/etc/slurm.conf" "$CLUSTER_STATE/etc/slurm.conf.before"
+    printf '%s\n' "$@" >> "$CLUSTER_STATE/etc/slurm.conf"
+    cluster restart slurmctld
+    cluster restart slurmd
+}
+
+# What a program in a container has from around().
+# shellcheck disable=SC2016
+heard='echo "$FOO,$GONE,$PATH"; grep ^ID= /etc/os-release'
+inside=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+@test "the site's prolog, epilog and srun's prolog, by a variable, are on the host, for each task; what is set reaches the program" {
+    around prolog
+    around epilog
+    script own 'echo "export FOO=$FOO,own"' "echo \"print own \$(grep ^ID= /etc/os-release)\""
+    configured "TaskProlog=$work/prolog" "TaskEpilog=$work/epilog"
     # shellcheck disable=SC2016
-    script prolog 'echo export FOO=bar' 'echo unset GONE' 'echo print printed'
-    run user srun --task-prolog="$work/prolog" --container-image="$image" echo ran-anyway
-    echo "$output"
-    [ "$status" -ne 0 ]
-    [[ $output == *"task_prolog can not be executed ($work/prolog)"* ]]
-    [[ $output != *ran-anyway* ]]
-    # shellcheck disable=SC2016
-    run user env GONE=1 srun --task-prolog="$work/prolog" --container-mounts="$work/prolog" --container-image="$image" \
-        sh -c 'echo "$FOO,$GONE"; grep ^ID= /etc/os-release'
+    run user env GONE=1 SLURM_TASK_PROLOG="$work/own" srun -w n1 -n3 --container-image="$image" sh -c "$heard"
     echo "$output"
     [ "$status" -eq 0 ]
-    [[ $output == *printed* ]]
-    [[ $output == *bar,* ]]
-    [[ $output != *bar,1* ]]
-    [[ $output == *ID=pyxis-test* ]]
+    [ "$(grep -c "^b a=r,own,,/site/bin:$inside:/site/last$" <<< "$output")" -eq 3 ]
+    [ "$(grep -c '^ID=pyxis-test$' <<< "$output")" -eq 3 ]
+    for task in 0 1 2; do
+        on_host prolog "$task"
+        on_host epilog "$task"
+    done
+    [[ $output != *"own ID=pyxis-test"* ]]
+    script job "$heard"
+    run user sbatch --wait -o "$work/out" --container-image="$image" "$work/job"
+    cat "$work/out"
+    [ "$status" -eq 0 ]
+    grep -x ID=pyxis-test "$work/out"
+    grep "^b a=r,,/site/bin:$inside" "$work/out"
+    run user srun sh -c "$heard"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"b a=r,,/site/bin:"* ]]
+    [[ $output != *ID=pyxis-test* ]]
 }
 
 @test "sbatch --get-user-env: the script is in its container" {

@@ -10,6 +10,16 @@ use std::ffi::{CStr, CString};
 /// Named so that `--export=NONE` does not drop it.
 pub(crate) const PINNED: &CStr = c"SLURM_PYXIS_IMAGE";
 
+/// The variable with which srun says that a step has a task prolog of its own.
+pub(crate) const PROLOG: &CStr = c"SLURM_PYXIS_TASK_PROLOG";
+
+/// Whether Slurm will run a prolog in each task: the site's, or srun's.
+pub(super) fn has_task_prolog(spank: &Spank<'_>) -> Result<bool, StepError> {
+    let announced = spank.getenv(PROLOG)?.is_some();
+    spank.unsetenv(PROLOG)?;
+    Ok(announced || spank_bindings::has_task_prolog())
+}
+
 /// Facts of the step on this node.
 pub(crate) struct Job {
     pub(crate) user: Credentials,

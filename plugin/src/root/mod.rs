@@ -59,7 +59,8 @@ pub(crate) fn prepare(
     let store = config.shared_store.clone().filter(|store| broker::is_believed(store));
     let broker =
         store.as_deref().and_then(|store| Broker::prepare(config, store, options.image.as_ref()));
-    Ok(Step { job, shared, store, broker, planned: None, offer: None, exited: 0 })
+    let task_prolog = job::has_task_prolog(spank)?;
+    Ok(Step { job, shared, store, broker, task_prolog, planned: None, offer: None, exited: 0 })
 }
 
 /// In a task of a step with a container, before it becomes the user's.

@@ -26,27 +26,28 @@ pub(super) fn import(
     let keeps = |name: &[u8]| kept.iter().any(|kept| kept.as_bytes() == name);
     for name in dropped.as_bytes().split(|byte| *byte == b',') {
         if !keeps(name) {
-            if let Ok(name) = CString::new(name) {
-                spank.unsetenv(&name)?;
-            }
+            unset(spank, name)?;
         }
     }
-    let block = read(container).map_err(StepError::Environ)?;
-    for variable in block.split(|byte| *byte == 0) {
+    let mut block = read(container).map_err(StepError::Environ)?;
+    block.push(0);
+    for variable in block.split_inclusive_mut(|byte| *byte == 0) {
         let Some(equals) = variable.iter().position(|byte| *byte == b'=') else { continue };
-        let (name, value) = (&variable[..equals], &variable[equals + 1..]);
-        // Neither holds a NUL: the block was split at them.
-        if let (Ok(c_name), Ok(c_value)) = (CString::new(name), CString::new(value)) {
-            spank.setenv(&c_name, &c_value, !keeps(name))?;
+        let overwrite = !keeps(&variable[..equals]);
+        variable[equals] = 0;
+        let (name, value) = variable.split_at(equals + 1);
+        // Each ends with its only NUL.
+        if let (Ok(name), Ok(value)) =
+            (CStr::from_bytes_with_nul(name), CStr::from_bytes_with_nul(value))
+        {
+            spank.setenv(name, value, overwrite)?;
         }
     }
     // By these a srun in the container would have its own step in a container like this one, unasked.
     for variable in spank.job_env()? {
-        let name = variable.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        if name.starts_with(OF_ALLOCATION) {
-            if let Ok(name) = CString::new(name) {
-                spank.unsetenv(&name)?;
-            }
+        let variable = variable.to_bytes();
+        if variable.starts_with(OF_ALLOCATION) {
+            unset(spank, variable.split(|byte| *byte == b'=').next().unwrap_or_default())?;
         }
     }
     if spank.getenv(c"PYTORCH_VERSION")?.is_some() {
@@ -57,6 +58,13 @@ pub(super) fn import(
         }
     }
     Ok(())
+}
+
+fn unset(spank: &Spank<'_>, name: &[u8]) -> Result<(), StepError> {
+    match CString::new(name) {
+        Ok(name) => Ok(spank.unsetenv(&name)?),
+        Err(_) => Ok(()),
+    }
 }
 
 /// All tasks read the same open file, hence by position.

@@ -80,6 +80,8 @@ pub(crate) enum StepError {
     Chdir { directory: PathBuf, source: nix::Error },
     /// The container's environment.
     Environ(io::Error),
+    /// A task prolog that would run in the container.
+    TaskProlog,
     /// The system call filter.
     Seccomp(io::Error),
 }
@@ -226,6 +228,9 @@ impl fmt::Display for StepError {
             }
             Self::Environ(error) => {
                 write!(f, "couldn't read container environment: {error}")
+            }
+            Self::TaskProlog => {
+                f.write_str("this slurmstepd cannot run a task prolog outside of the container")
             }
             Self::Seccomp(error) => write!(f, "seccomp filter failed: {error}"),
         }

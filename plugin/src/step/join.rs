@@ -13,7 +13,11 @@ use std::path::PathBuf;
 /// Joins the container's namespaces and goes to `workdir`, or where the container started. Nobody in
 /// there can trace the task until its program is executed: root's tasks, which Slurm's change of uid
 /// does not protect, as little as others.
-pub(super) fn enter(container: Handover, workdir: Option<&OsStr>) -> Result<(), StepError> {
+pub(super) fn enter(
+    container: &Handover,
+    workdir: Option<&OsStr>,
+    filtered: bool,
+) -> Result<(), StepError> {
     for namespace in Namespace::ALL {
         if let Some(fd) = namespace.part().and_then(|part| container.get(part)) {
             let failed = |source| StepError::Join { namespace: namespace.title(), source };
@@ -35,7 +39,11 @@ pub(super) fn enter(container: Handover, workdir: Option<&OsStr>) -> Result<(), 
                 source,
             }),
         (None, None) => Ok(()),
+    }?;
+    if filtered {
+        handover::seccomp::install().map_err(StepError::Seccomp)?;
     }
+    Ok(())
 }
 
 /// Namespaces that were asked for must be the container's own, also where it was running before.
@@ -74,7 +82,7 @@ mod tests {
     #[test]
     fn a_missing_directory_is_reported_in_the_systems_words() {
         let container = Handover::new(Vec::new());
-        let error = enter(container, Some(OsStr::new("/nonexistent"))).unwrap_err();
+        let error = enter(&container, Some(OsStr::new("/nonexistent")), false).unwrap_err();
         assert_eq!(error.to_string(), "couldn't chdir to /nonexistent: No such file or directory");
     }
 }

@@ -3,12 +3,14 @@
 mod environ;
 pub(crate) mod error;
 pub(crate) mod image;
+mod import_table;
 mod importer;
 mod join;
 mod launch;
 mod lock;
 pub(crate) mod pin;
 pub(crate) mod plan;
+mod prolog;
 pub(crate) mod runtime;
 mod runtime_environ;
 mod save;
@@ -23,7 +25,7 @@ use crate::root::job::Job;
 use crate::root::oom::Offer;
 use crate::root::runtime::{Runtime, own_path};
 use crate::root::shared::Shared;
-use crate::root::user::home_of;
+use crate::root::user::{Credentials, home_of};
 use error::StepError;
 use handover::Handover;
 use nix::sys::prctl::set_dumpable;
@@ -32,9 +34,9 @@ use runtime::context::Context;
 use runtime_environ::runtime_environ;
 use saver::Saver;
 use spank_bindings::{Spank, StepId, log};
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// The step's state; the tasks have copies of it.
@@ -44,6 +46,8 @@ pub(crate) struct Step {
     /// The store of all users, where nobody else can have put something in its place.
     pub(crate) store: Option<PathBuf>,
     pub(crate) broker: Option<Broker>,
+    /// Slurm will run a prolog in each task.
+    pub(crate) task_prolog: bool,
     pub(crate) planned: Option<Planned>,
     /// In a task.
     pub(crate) offer: Option<Offer>,
@@ -91,9 +95,9 @@ impl Step {
         Ok(())
     }
 
-    /// In a task, as the user: starts the container or waits for it, then moves inside.
+    /// In a task, as the user: starts the container or waits for it, then moves inside, or does so when a prolog has run.
     pub(crate) fn enter(
-        &self,
+        self,
         spank: &Spank<'_>,
         config: &Config,
         options: &Options,
@@ -129,11 +133,18 @@ impl Step {
             }
             None => container,
         };
-        join::enter(container, plan.workdir.as_deref())?;
-        if !self.job.privileged {
-            handover::seccomp::install().map_err(StepError::Seccomp)?;
+        if self.task_prolog {
+            self.shared.note_entered()?;
+            return prolog::stay(spank, Box::new(move || self.join(&container)));
         }
+        self.join(&container)?;
         self.shared.note_entered()
+    }
+
+    /// Moves inside.
+    fn join(&self, container: &Handover) -> Result<(), StepError> {
+        let workdir = self.planned.as_ref().and_then(|planned| planned.plan.workdir.as_deref());
+        join::enter(container, workdir, !self.job.privileged)
     }
 
     /// The environment the runtime gets: the job's, slurmstepd's PATH, and the user's choices in
@@ -144,32 +155,31 @@ impl Step {
         config: &Config,
         options: &Options,
     ) -> Result<Vec<CString>, StepError> {
-        let job = &self.job;
-        let mut ours: Vec<(&str, OsString)> = vec![
-            ("PATH", own_path()),
-            ("SLURM_JOB_UID", job.user.uid.to_string().into()),
-            ("SLURM_JOB_GID", job.user.gid.to_string().into()),
-            ("PYXIS_RUNTIME_PATH", config.runtime_path.clone().into()),
-            ("PYXIS_VERSION", env!("CARGO_PKG_VERSION").into()),
+        let Credentials { uid, gid, .. } = self.job.user;
+        let (path, of_uid, of_gid) = (own_path(), uid.to_string(), gid.to_string());
+        let home = match spank.getenv(c"HOME")? {
+            Some(home) if !home.is_empty() => None,
+            _ => home_of(uid),
+        };
+        let text = |text| Some(OsStr::new(text));
+        let said = |chosen: Option<bool>| text(if chosen? { "y" } else { "n" });
+        let ours = [
+            ("PATH", Some(&*path)),
+            ("SLURM_JOB_UID", text(&of_uid)),
+            ("SLURM_JOB_GID", text(&of_gid)),
+            ("PYXIS_RUNTIME_PATH", Some(config.runtime_path.as_os_str())),
+            ("PYXIS_VERSION", text(env!("CARGO_PKG_VERSION"))),
             // The numbers of GPUs mean another thing in each.
-            ("PYXIS_SLURM_RELEASE", spank_bindings::RELEASE.into()),
+            ("PYXIS_SLURM_RELEASE", text(spank_bindings::RELEASE)),
+            (broker::VARIABLE, self.store.as_deref().map(Path::as_os_str)),
+            ("ENROOT_MOUNT_HOME", said(options.mount_home)),
+            ("ENROOT_REMAP_ROOT", said(options.remap_root)),
+            ("ENROOT_ROOTFS_WRITABLE", said(options.writable)),
+            ("ENROOT_UNSHARE_NET", said(options.unshare.net.then_some(true))),
+            ("ENROOT_UNSHARE_IPC", said(options.unshare.ipc.then_some(true))),
+            ("ENROOT_UNSHARE_UTS", said(options.unshare.uts.then_some(true))),
+            ("HOME", home.as_deref()),
         ];
-        if let Some(store) = &self.store {
-            ours.push((broker::VARIABLE, store.clone().into()));
-        }
-        for (name, chosen) in [
-            ("ENROOT_MOUNT_HOME", options.mount_home),
-            ("ENROOT_REMAP_ROOT", options.remap_root),
-            ("ENROOT_ROOTFS_WRITABLE", options.writable),
-            ("ENROOT_UNSHARE_NET", options.unshare.net.then_some(true)),
-            ("ENROOT_UNSHARE_IPC", options.unshare.ipc.then_some(true)),
-            ("ENROOT_UNSHARE_UTS", options.unshare.uts.then_some(true)),
-        ] {
-            ours.extend(chosen.map(|yes| (name, if yes { "y" } else { "n" }.into())));
-        }
-        if spank.getenv(c"HOME")?.is_none_or(|home| home.is_empty()) {
-            ours.extend(home_of(job.user.uid).map(|home| ("HOME", home)));
-        }
-        runtime_environ(spank.job_env()?, ours)
+        runtime_environ(spank.job_env()?, &ours)
     }
 }

@@ -2,9 +2,9 @@
 
 use super::error::StepError;
 use hygiene::unsecure::{is_among, is_unsecure};
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 
 /// Variables of the job that the runtime does not get, beside those that steer what is executed
 /// ([`is_unsecure`]): those of one task, and where enroot keeps its things, which is the site's to say.
@@ -18,28 +18,24 @@ fn is_withheld(name: &[u8]) -> bool {
     is_among(WITHHELD, name) || is_unsecure(name)
 }
 
-/// The job's variables for the runtime, with `ours` over them.
+/// The job's variables for the runtime, with those of `ours` over them that have a value.
 pub(crate) fn runtime_environ(
     mut job: Vec<CString>,
-    ours: Vec<(&str, OsString)>,
+    ours: &[(&str, Option<&OsStr>)],
 ) -> Result<Vec<CString>, StepError> {
-    let name_of = |variable: &CString| {
-        let bytes = variable.as_bytes();
-        bytes.iter().position(|byte| *byte == b'=').map(|equals| bytes[..equals].to_vec())
-    };
     job.retain(|variable| {
-        name_of(variable).is_some_and(|name| {
-            !name.is_empty()
-                && !is_withheld(&name)
-                && !ours.iter().any(|(our, _)| our.as_bytes() == name)
-        })
+        let bytes = variable.as_bytes();
+        let Some(equals) = bytes.iter().position(|byte| *byte == b'=') else { return false };
+        let name = &bytes[..equals];
+        let is_ours =
+            |(our, value): &(&str, Option<&OsStr>)| value.is_some() && our.as_bytes() == name;
+        equals != 0 && !is_withheld(name) && !ours.iter().any(is_ours)
     });
     for (name, value) in ours {
-        let variable = [name.as_bytes(), b"=", &value.into_vec()].concat();
-        job.push(
-            CString::new(variable)
-                .map_err(|_| StepError::Process(io::ErrorKind::InvalidInput.into()))?,
-        );
+        if let Some(value) = value {
+            let variable = CString::new([name.as_bytes(), b"=", value.as_bytes()].concat());
+            job.push(variable.map_err(|_| StepError::Process(io::ErrorKind::InvalidInput.into()))?);
+        }
     }
     Ok(job)
 }
@@ -63,9 +59,9 @@ mod tests {
             "C=0",
         ];
         let job = job.iter().map(|text| CString::new(*text).unwrap()).collect();
-        let ours = vec![("PATH", "/bin".into()), ("C", "1".into())];
+        let ours = [("PATH", Some("/bin".as_ref())), ("C", Some("1".as_ref())), ("A", None)];
         let expected = [c"A=1", c"SLURM_JOB_ID=4", c"B=x=y", c"PATH=/bin", c"C=1"];
-        assert_eq!(runtime_environ(job, ours).unwrap(), expected.map(CStr::to_owned));
+        assert_eq!(runtime_environ(job, &ours).unwrap(), expected.map(CStr::to_owned));
     }
 
     #[test]
