@@ -1,6 +1,9 @@
 //! One digest for all nodes of a step: what a tag names is looked up once, in srun, and sent to
 //! the nodes in the job's environment, which take it out again.
 //!
+//! The command that is asked for it also has the nodes send each other the image's layers, where the site
+//! wants that (`spread`).
+//!
 //! Where srun's host cannot ask the registry, each node asks for itself, as it does in a batch
 //! script and for a step of one node.
 
@@ -10,7 +13,7 @@ use crate::options::Options;
 use crate::root::child::{Caller, Patience};
 use crate::root::user::Credentials;
 use handover::request::Request;
-use hygiene::userinfo::{digest_at, without_password};
+use hygiene::userinfo::without_password;
 use nix::unistd::{getegid, geteuid, getgroups};
 use spank_bindings::log;
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
@@ -26,12 +29,11 @@ pub(crate) fn is_wanted(config: &Config, options: &Options) -> bool {
     let nodes = ["SLURM_STEP_NUM_NODES", "SLURM_NNODES"].iter().find_map(std::env::var_os);
     let Some(asked) = options.image.as_ref() else { return false };
     let image = Image::parse(asked);
-    let Image::Remote { uri, .. } = &image else { return false };
-    !(nodes.is_some_and(|nodes| nodes == "1")
-        || config.importer.is_some()
-        || image.is_daemon()
-        || image.is_archive()
-        || digest_at(uri.as_bytes()).is_some())
+    matches!(image, Image::Remote { .. })
+        && !(nodes.is_some_and(|nodes| nodes == "1")
+            || config.importer.is_some()
+            || image.is_daemon()
+            || image.is_archive())
 }
 
 /// The variable's value, where that is so.

@@ -25,7 +25,7 @@ pub fn without_password(image: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Where the digest of a name of an image begins, at its `@`.
-pub fn digest_at(image: &[u8]) -> Option<usize> {
+fn digest_at(image: &[u8]) -> Option<usize> {
     image.windows(8).rposition(|part| part == b"@sha256:" || part == b"@sha512:")
 }
 

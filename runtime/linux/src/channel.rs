@@ -2,8 +2,10 @@
 //! that was forked before there was such a thing, or out of a running one.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
     sendmsg, socketpair,
@@ -22,6 +24,46 @@ pub fn send(end: &OwnedFd, descriptor: &OwnedFd) -> io::Result<()> {
     let word = [IoSlice::new(b"!")];
     sendmsg::<()>(end.as_raw_fd(), &word, &rights, MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
+}
+
+/// A message of another process: how long it is, who sent it as the kernel has it, and what came along.
+#[derive(Debug)]
+pub struct Message {
+    /// Bytes of its text.
+    pub length: usize,
+    /// The sender's process, where the socket tells.
+    pub sender: Option<i32>,
+    /// Descriptors of anything; what is more than the receiver takes the kernel has closed.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// Waits for a message, with `MOST` descriptors at most. Errors are those of `recvmsg(2)`.
+pub fn receive_message<const MOST: usize>(
+    end: BorrowedFd<'_>,
+    text: &mut [u8],
+) -> io::Result<Message> {
+    let mut parts = [IoSliceMut::new(text)];
+    let mut space = nix::cmsg_space!(libc::ucred, [RawFd; MOST]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let received = loop {
+        match recvmsg::<()>(end.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+            Err(Errno::EINTR) => {}
+            received => break received?,
+        }
+    };
+    let mut message = Message { length: received.bytes, sender: None, descriptors: Vec::new() };
+    for control in received.cmsgs()? {
+        match control {
+            ControlMessageOwned::ScmCredentials(sender) => message.sender = Some(sender.pid()),
+            ControlMessageOwned::ScmRights(came) => {
+                // SAFETY: the kernel has just made them for us alone.
+                let own = came.into_iter().map(|one| unsafe { OwnedFd::from_raw_fd(one) });
+                message.descriptors.extend(own);
+            }
+            _ => {}
+        }
+    }
+    Ok(message)
 }
 
 /// Waits for it. A sender that is gone without a word is an error.

@@ -5,7 +5,7 @@
 pub mod directives;
 pub mod doctor;
 pub mod fits;
-pub(crate) mod owner;
+pub mod owner;
 pub mod progress;
 pub mod settings;
 mod shell;

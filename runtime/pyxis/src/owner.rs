@@ -114,7 +114,7 @@ pub(crate) fn roots(path: &Path) -> Option<Untrusted> {
 
 /// Why what the store at `store` has is not its account's word. Its owner is believed, as are root and the
 /// caller; but not for what he has put into a directory in which everybody can make something.
-pub(crate) fn of_store(store: &Path) -> Option<Untrusted> {
+pub fn of_store(store: &Path) -> Option<Untrusted> {
     let [root, caller] = believed();
     let account = real(store).and_then(|real| fs::metadata(real).ok());
     let account = account.map_or(root, |stat| stat.uid());

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use fixtures::{Image, Layer, Place, hex, noise, text};
 use nix::libc;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair,
+};
 
 /// A registry on a loopback port that gives images by digest, and what is slow of them in drops.
 struct Server {
@@ -130,6 +132,16 @@ impl Broker {
         send(self.socket.as_raw_fd(), uri.as_bytes(), MsgFlags::empty()).unwrap();
     }
 
+    fn ask_bringing(place: &Place, uri: &str, files: &[fs::File]) -> Broker {
+        let broker = Broker::start(place);
+        let descriptors: Vec<i32> = files.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let text = [std::io::IoSlice::new(uri.as_bytes())];
+        let socket = broker.socket.as_raw_fd();
+        sendmsg::<()>(socket, &text, &rights, MsgFlags::empty(), None).unwrap();
+        broker
+    }
+
     fn start(place: &Place) -> Broker {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
@@ -197,6 +209,59 @@ fn no_registry_is_shown_a_certificate_of_the_accounts() {
     let uri = format!("docker://{}/a@{}", registry.host, image.digest());
     let outcome = Broker::ask(&place, &uri).wait();
     assert!(outcome.said.starts_with("failed: "), "{}", outcome.said);
+}
+
+/// What users bring is taken if the manifest, which the registry gives, names it by its digest.
+#[test]
+fn what_is_brought_is_taken_by_its_digest_alone() {
+    let place = public_store();
+    let layers = [1, 2].map(|seed| Layer::new().file("f", &hex(&noise(seed, 4096))).gzip());
+    let image = Image::new(&layers);
+    let server = Server::start(Content::of(&[&image]));
+    let (right, wrong) = (place.path("right"), place.path("wrong"));
+    fs::write(&right, &layers[0]).unwrap();
+    // As long as the second layer, and for some bytes the same.
+    let mut content = layers[1].clone();
+    *content.last_mut().unwrap() ^= 1;
+    fs::write(&wrong, content).unwrap();
+    let pipe = nix::unistd::pipe().unwrap();
+    let open = |path: &std::path::Path| fs::File::open(path).unwrap();
+    let files = [
+        fs::File::from(pipe.0),
+        open("/".as_ref()),
+        open("/dev/zero".as_ref()),
+        fs::OpenOptions::new().write(true).open(&right).unwrap(),
+        open(&wrong),
+        open(&right),
+        open(&right),
+    ];
+    let outcome = Broker::ask_bringing(&place, &server.uri(&image), &files).wait();
+    assert_eq!(outcome.said, "done");
+    let asked = server.asked.lock().unwrap();
+    let times = |content: &[u8]| {
+        let digest = images::digest::Digest::of(content).hex().to_owned();
+        let kept = fs::read(place.path("store").join("blobs").join(&digest)).unwrap();
+        assert!(kept == content, "{digest}");
+        asked.iter().filter(|path| path.contains(&digest)).count()
+    };
+    assert_eq!((times(&layers[0]), times(&layers[1])), (0, 1));
+    place.assert_clean();
+}
+
+#[test]
+fn nothing_is_taken_that_the_registry_does_not_give_to_everybody() {
+    let place = public_store();
+    let layer = Layer::new().file("f", "x").gzip();
+    let image = Image::new(std::slice::from_ref(&layer));
+    // It is of no image of this registry's.
+    let server = Server::start(Content::default());
+    let file = place.path("layer");
+    fs::write(&file, &layer).unwrap();
+    let files = [fs::File::open(&file).unwrap()];
+    let outcome = Broker::ask_bringing(&place, &server.uri(&image), &files).wait();
+    assert!(outcome.said.starts_with("failed: "), "{}", outcome.said);
+    assert_eq!(fs::read_dir(place.path("store/blobs")).unwrap().count(), 0);
+    place.assert_clean();
 }
 
 const MIB: u64 = 1 << 20;

@@ -167,6 +167,7 @@ pub(crate) static SUITES: &[Suite] = &[
     on_slurm("superuser", 20, &[Cluster], &[ClusterTap("tests/cluster/superuser.bats")]),
     on_slurm("enroot", 120, &[Cluster], &[Code(bodies::enroot)]),
     on_slurm("registry", 30, &[Cluster], &[ClusterTap("tests/cluster/registry.bats")]),
+    on_slurm("spread", 30, &[Cluster], &[ClusterTap("tests/cluster/spread.bats")]),
     on_slurm("packages", 120, &[Compiler], &[Code(bodies::packages)]),
     on_slurm("recipes", 45, &[Compiler], &[Code(bodies::recipes)]),
     on_slurm("loader", 90, &[Compiler], &[Code(bodies::loader)]),

@@ -16,6 +16,9 @@ use crate::progress::Bar;
 use crate::registry::{Client, Descriptor, RegistryError};
 use crate::store::{LockOutcome, Pending, Space, StoreError};
 
+/// What is made of a blob while it is checked.
+pub(super) type Reading<'a, T> = &'a dyn Fn(&mut dyn Read) -> Result<T, LayerError>;
+
 /// How the layers of registries are read.
 const LAYER: Interpretation = Interpretation::Layer;
 
@@ -94,13 +97,11 @@ impl Importer {
         let client = match self.source(&resolved.origin) {
             Err(layout) => {
                 let slice = layout.blob(&descriptor.digest)?;
-                let index = read_index(
-                    slice.reader(),
-                    descriptor,
-                    "the layout",
-                    layout.interpretation(),
-                    shared,
-                )?;
+                let how = layout.interpretation();
+                let read = &|input: &mut dyn Read| {
+                    decoder(input).and_then(|archive| Index::read(archive, shared.meter, how))
+                };
+                let index = read_checked(slice.reader(), descriptor, "the layout", shared, read)?;
                 return Ok((slice, index));
             }
             Ok(client) => client,
@@ -109,7 +110,7 @@ impl Importer {
     }
 
     /// Where to get what is not in the store.
-    fn source<'a>(&self, origin: &'a Origin) -> Result<&'a Client, &'a Layout> {
+    pub(super) fn source<'a>(&self, origin: &'a Origin) -> Result<&'a Client, &'a Layout> {
         match origin {
             Origin::Layout(layout) => Err(layout),
             Origin::Registry(client) => Ok(client),
@@ -125,6 +126,19 @@ impl Importer {
         descriptor: &Descriptor,
         shared: &Shared<'_>,
     ) -> Result<(Slice, Index), ImportError> {
+        self.blob_from_registry(client, descriptor, shared, &|input| {
+            decoder(input).and_then(|archive| Index::read(archive, shared.meter, LAYER))
+        })
+    }
+
+    /// A blob in the store, fetched if it is not there, and what `read` makes of it.
+    pub(super) fn blob_from_registry<T>(
+        &self,
+        client: &Client,
+        descriptor: &Descriptor,
+        shared: &Shared<'_>,
+        read: Reading<'_, T>,
+    ) -> Result<(Slice, T), ImportError> {
         let digest = &descriptor.digest;
         let path = self.store.blob_path(digest);
         let there = || self.store.blob(digest);
@@ -144,26 +158,26 @@ impl Importer {
                 LockOutcome::Made(file) => {
                     let slice = Slice::whole(file).map_err(failed)?;
                     let from = path.display().to_string();
-                    match read_index(slice.reader(), descriptor, &from, LAYER, shared) {
+                    match read_checked(slice.reader(), descriptor, &from, shared, read) {
                         Err(ImportError::Digest { .. }) => {
                             self.progress.warn(&format!("{from} is damaged, fetching it again"));
                             self.store.remove_blob(digest)?;
                             continue;
                         }
-                        index => return Ok((slice, index?)),
+                        made => return Ok((slice, made?)),
                     }
                 }
             };
             let pending = self.store.pending()?;
             let space = shared.space;
             let input = Tee { input: client.blob(descriptor)?, pending: &pending, space };
-            let index = read_index(input, descriptor, client.host(), LAYER, shared)?;
+            let made = read_checked(input, descriptor, client.host(), shared, read)?;
             let private = client.used_credentials();
             let (file, named) = self.store.publish_blob(pending, digest, private)?;
             if named {
                 space.published(descriptor.size);
             }
-            return Ok((Slice::whole(file).map_err(failed)?, index));
+            return Ok((Slice::whole(file).map_err(failed)?, made));
         }
     }
 
@@ -184,17 +198,17 @@ pub(super) fn key(host: &str) -> String {
     linux::hex::hex(&Sha256::digest(host.as_bytes())[..8])
 }
 
-/// Reads a compressed layer to its end, checking it against its descriptor.
-fn read_index(
+/// Reads a blob to its end, checking it against its descriptor.
+fn read_checked<T>(
     input: impl Read,
     descriptor: &Descriptor,
     from: &str,
-    how: Interpretation,
     shared: &Shared<'_>,
-) -> Result<Index, ImportError> {
+    read: Reading<'_, T>,
+) -> Result<T, ImportError> {
     let mut input =
         Checked { input, hash: Hasher::like(&descriptor.digest), count: 0, failure: None, shared };
-    let index = decoder(&mut input).and_then(|archive| Index::read(archive, shared.meter, how));
+    let index = read(&mut input);
     // A bomb is not even read to its end.
     let costly = |error: &LayerError| {
         matches!(error, LayerError::Limit { .. } | LayerError::Time(_) | LayerError::Depth(_))

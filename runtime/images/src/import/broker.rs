@@ -4,15 +4,21 @@
 //! messages apart. The user sends the URI of one image by its digest; the account fetches it
 //! without credentials, says meanwhile how that goes on, and then [`DONE`] or what went wrong. The
 //! user then looks for the image in the store, and believes nothing else.
+//!
+//! Layers that the user has at hand go with the request, as open files. The account asks the registry for
+//! the manifest all the same, and takes of those files what the manifest names by its digest: no byte
+//! gets into the store that the registry would not have sent to anybody.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
+use linux::channel;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, recv, recvmsg, send, setsockopt, sockopt::PassCred,
+    ControlMessage, MsgFlags, recv, send, sendmsg, setsockopt, sockopt::PassCred,
 };
 
 use super::{ImportError, Importer, PullPolicy};
@@ -21,6 +27,8 @@ use crate::uri::Uri;
 
 /// No message is longer.
 const LIMIT: usize = 4096;
+/// So many layers come with a request at most (the kernel's own limit is 253); the account fetches the rest.
+const BROUGHT: usize = 128;
 const DONE: &str = "done";
 /// Before what went wrong.
 const FAILED: &str = "failed: ";
@@ -35,17 +43,28 @@ const SILENCE: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// What the other side says, or that it is gone.
-pub(super) fn ask(broker: BorrowedFd<'_>, uri: &str, progress: &Progress) -> Result<(), String> {
-    ask_for(broker, uri, progress, SILENCE)
+pub(super) fn ask(
+    broker: BorrowedFd<'_>,
+    uri: &str,
+    offered: &[File],
+    progress: &Progress,
+) -> Result<(), String> {
+    ask_for(broker, uri, offered, progress, SILENCE)
 }
 
 fn ask_for(
     broker: BorrowedFd<'_>,
     uri: &str,
+    offered: &[File],
     progress: &Progress,
     silence: Duration,
 ) -> Result<(), String> {
-    send(broker.as_raw_fd(), uri.as_bytes(), MsgFlags::MSG_NOSIGNAL)
+    let descriptors: Vec<RawFd> =
+        offered.iter().take(BROUGHT).map(|file| file.as_raw_fd()).collect();
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    let rights = if descriptors.is_empty() { &[][..] } else { &rights[..] };
+    let text = [io::IoSlice::new(uri.as_bytes())];
+    sendmsg::<()>(broker.as_raw_fd(), &text, rights, MsgFlags::MSG_NOSIGNAL, None)
         .map_err(|errno| errno.desc().to_owned())?;
     loop {
         let mut answer = [PollFd::new(broker, PollFlags::POLLIN)];
@@ -71,41 +90,38 @@ fn ask_for(
     }
 }
 
-/// Waits for the request, and says which process it is from, as the kernel has it.
+/// A request as it has come.
+#[derive(Debug)]
+pub struct Asked {
+    /// The image.
+    pub uri: String,
+    /// Which process it is from, as the kernel has it.
+    pub sender: Option<i32>,
+    /// What that has brought: of anything, and of nothing that is asked for.
+    pub brought: Vec<File>,
+}
+
+/// Waits for the request.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn request(socket: BorrowedFd<'_>) -> io::Result<(String, Option<i32>)> {
+pub fn request(socket: BorrowedFd<'_>) -> io::Result<Asked> {
     setsockopt(&socket, PassCred, &true)?;
-    let mut message = [0; LIMIT];
-    let mut space = nix::cmsg_space!(nix::libc::ucred);
-    loop {
-        let mut parts = [io::IoSliceMut::new(&mut message)];
-        let received =
-            recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty());
-        let received = match received {
-            Err(Errno::EINTR) => continue,
-            received => received?,
-        };
-        let sender = received.cmsgs()?.find_map(|control| match control {
-            ControlMessageOwned::ScmCredentials(sender) => Some(sender.pid()),
-            _ => None,
-        });
-        let count = received.bytes;
-        return Ok((String::from_utf8_lossy(&message[..count]).into_owned(), sender));
-    }
+    let mut text = [0; LIMIT];
+    let message = channel::receive_message::<BROUGHT>(socket, &mut text)?;
+    Ok(Asked {
+        uri: String::from_utf8_lossy(&text[..message.length]).into_owned(),
+        sender: message.sender,
+        brought: message.descriptors.into_iter().map(File::from).collect(),
+    })
 }
 
 /// Answers one request. What is written to stderr is to go to the socket, too.
 ///
 /// # Errors
 /// A request that makes no sense, or why the image cannot be had; the other side knows it already.
-pub fn serve(
-    importer: &Importer,
-    request: &str,
-    socket: BorrowedFd<'_>,
-) -> Result<(), ImportError> {
-    let result = fetch(importer, request);
+pub fn serve(importer: &Importer, asked: Asked, socket: BorrowedFd<'_>) -> Result<(), ImportError> {
+    let result = fetch(importer, asked);
     let text = match &result {
         Ok(()) => DONE.to_owned(),
         Err(error) => format!("{FAILED}{error}"),
@@ -116,12 +132,12 @@ pub fn serve(
     result
 }
 
-fn fetch(importer: &Importer, request: &str) -> Result<(), ImportError> {
-    let uri: Uri = request.parse()?;
+fn fetch(importer: &Importer, asked: Asked) -> Result<(), ImportError> {
+    let uri: Uri = asked.uri.parse()?;
     match &uri {
         // Only so is it the same for all users.
         Uri::Registry(reference) if reference.digest.is_some() && reference.user.is_none() => {
-            importer.pull(&uri, PullPolicy::Missing)?;
+            importer.pull_with(&uri, PullPolicy::Missing, asked.brought)?;
         }
         _ => return Err(ImportError::NoDigest(uri.to_string())),
     }
@@ -177,7 +193,13 @@ mod tests {
     fn ask(ours: OwnedFd) -> Result<(), String> {
         let (tell, told) = channel();
         std::thread::spawn(move || {
-            tell.send(ask_for(ours.as_fd(), "x", &Progress::SILENT, Duration::from_millis(300)))
+            tell.send(ask_for(
+                ours.as_fd(),
+                "x",
+                &[],
+                &Progress::SILENT,
+                Duration::from_millis(300),
+            ))
         });
         told.recv_timeout(Duration::from_secs(10)).expect("an end of the wait")
     }

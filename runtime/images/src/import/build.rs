@@ -66,7 +66,8 @@ impl Importer {
         (self.before_fetching)(stated);
         let (meter, space) = (Meter::new(self.limits), self.store.space());
         self.tell_layers(&unique, &space)?;
-        let read = self.layers(resolved, &unique, &meter, &space)?;
+        let read = self
+            .each(&unique, &meter, &space, |layer, shared| self.layer(resolved, layer, shared))?;
         phases::begin("merge");
         let (slices, mut indices): (Vec<Slice>, Vec<Index>) = read.into_iter().unzip();
 
@@ -146,7 +147,11 @@ impl Importer {
         Ok(merged)
     }
 
-    fn tell_layers(&self, unique: &[&Descriptor], space: &Space) -> Result<(), ImportError> {
+    pub(super) fn tell_layers(
+        &self,
+        unique: &[&Descriptor],
+        space: &Space,
+    ) -> Result<(), ImportError> {
         let mut missing = Vec::new();
         for layer in unique {
             if self.store.blob(&layer.digest)?.is_none() {
@@ -167,19 +172,18 @@ impl Importer {
         Ok(())
     }
 
-    /// Reads all layers, several at a time.
-    fn layers(
+    /// Reads all blobs, several at a time.
+    pub(super) fn each<T: Send>(
         &self,
-        resolved: &Resolved,
         unique: &[&Descriptor],
         meter: &Meter,
         space: &Space,
-    ) -> Result<Vec<(Slice, Index)>, ImportError> {
+        read: impl Fn(&Descriptor, &Shared<'_>) -> Result<T, ImportError> + Sync,
+    ) -> Result<Vec<T>, ImportError> {
         let total = unique.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
         let bar = self.progress.bar(total);
         let shared = Shared { bar: &bar, stop: AtomicBool::new(false), meter, space };
-        let results: Vec<Mutex<Option<(Slice, Index)>>> =
-            unique.iter().map(|_| Mutex::new(None)).collect();
+        let results: Vec<Mutex<Option<T>>> = unique.iter().map(|_| Mutex::new(None)).collect();
         let first_error = Mutex::new(None);
         // Large ones first: what is last is then small.
         let mut order: Vec<usize> = (0..unique.len()).collect();
@@ -190,7 +194,7 @@ impl Importer {
                 if shared.stop.load(Ordering::Relaxed) {
                     return;
                 }
-                match self.layer(resolved, unique[*at], &shared) {
+                match read(unique[*at], &shared) {
                     Ok(layer) => *lock(&results[*at]) = Some(layer),
                     Err(error) => {
                         // The others fail because of this one.

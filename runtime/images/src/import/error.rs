@@ -52,6 +52,14 @@ pub enum ImportError {
     /// The merged image cannot be written.
     #[error(transparent)]
     Merge(#[from] LayerError),
+    /// The account that fills the store of all users has not got it.
+    #[error("{origin} is not to be had for the shared image store: {why}")]
+    NotShared {
+        /// The image.
+        origin: String,
+        /// What the account's process says.
+        why: String,
+    },
     /// The content of a blob is another than its digest says.
     #[error(
         "{from} has the digest {actual} where {expected} is expected: damaged or tampered with"

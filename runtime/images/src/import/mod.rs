@@ -11,10 +11,11 @@ mod error;
 mod layout;
 mod resolve;
 mod slice;
+mod spread;
 
 pub use error::ImportError;
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,9 @@ use crate::layers::{Limits, limit_windows};
 use crate::progress::Progress;
 use crate::registry::{Credentials, Machine, Settings};
 use crate::squash::Squash;
-use crate::store::{LockOutcome, Pending, Policy, Record, Store, StoredImage, new_mode, place};
+use crate::store::{
+    LockOutcome, Pending, Policy, Record, Store, StoreError, StoredImage, new_mode, place,
+};
 use crate::uri::{Engine, Reference, Uri};
 use resolve::Resolved;
 
@@ -95,6 +98,7 @@ pub struct Importer {
     pub(crate) machine: Machine,
     pub(crate) progress: Progress,
     broker: Option<BorrowedFd<'static>>,
+    only_shared: bool,
     limits: Limits,
     /// Told how many bytes of layers an image states, before they are fetched.
     before_fetching: fn(u64),
@@ -115,6 +119,7 @@ impl Importer {
             machine: Machine::new(arch),
             progress,
             broker: None,
+            only_shared: false,
             limits: Limits::own(max_unpacked),
             before_fetching: |_| (),
         }
@@ -138,6 +143,11 @@ impl Importer {
     /// no credentials.
     pub fn set_broker(&mut self, broker: BorrowedFd<'static>) {
         self.broker = Some(broker);
+    }
+
+    /// Takes no image that is not in the store of all users.
+    pub fn want_shared(&mut self) {
+        self.only_shared = true;
     }
 
     /// The store it uses.
@@ -173,8 +183,21 @@ impl Importer {
     /// # Errors
     /// [`ImportError`].
     pub fn pull(&self, uri: &Uri, policy: PullPolicy) -> Result<StoredImage, ImportError> {
+        self.pull_with(uri, policy, Vec::new())
+    }
+
+    /// An image in the store, made of what others have brought as far as that is what the manifest says.
+    fn pull_with(
+        &self,
+        uri: &Uri,
+        policy: PullPolicy,
+        brought: Vec<File>,
+    ) -> Result<StoredImage, ImportError> {
         let resolved =
             self.resolve(uri, policy)?.ok_or_else(|| ImportError::NoDigest(uri.to_string()))?;
+        if !brought.is_empty() && self.store.image(&resolved.digest)?.is_none() {
+            self.take_brought(&resolved, brought)?;
+        }
         self.stored(&resolved, policy)
     }
 
@@ -214,7 +237,7 @@ impl Importer {
     }
 
     fn stored(&self, resolved: &Resolved, policy: PullPolicy) -> Result<StoredImage, ImportError> {
-        let there = || self.store.image(&resolved.digest);
+        let there = || self.known(&resolved.digest);
         if let Some(image) =
             there()?.map(|image| self.shown(image, resolved)).transpose()?.flatten()
         {
@@ -226,6 +249,10 @@ impl Importer {
         phases::begin("shared store");
         if let Some(image) = self.through_broker(resolved)? {
             return Ok(image);
+        }
+        if self.only_shared {
+            let (origin, why) = (resolved.origin_text.clone(), "it is not there".to_owned());
+            return Err(ImportError::NotShared { origin, why });
         }
         // Of others' only what may be had by everybody: the rest was refused just now.
         let there = || Ok(there()?.filter(|image| image.own || !image.record.private));
@@ -283,13 +310,35 @@ impl Importer {
         };
         let reference =
             Reference { user: None, digest: Some(resolved.digest.clone()), ..reference.clone() };
-        match broker::ask(broker, &reference.to_string(), &self.progress) {
-            Ok(()) => Ok(self.store.image(&resolved.digest)?.filter(|image| !image.record.private)),
+        let parts = resolved.image.layers.iter().chain([&resolved.image.config]);
+        let parts = spread::unique(parts);
+        let offered = self.parts_at_hand(&parts);
+        match broker::ask(broker, &reference.to_string(), &offered, &self.progress) {
+            Ok(()) => {
+                let image = self.known(&resolved.digest)?;
+                let image = image.filter(|image| !image.record.private);
+                if image.as_ref().is_some_and(|image| !image.own) && !offered.is_empty() {
+                    // Everybody's store has them now.
+                    parts.iter().try_for_each(|part| self.store.remove_blob(&part.digest))?;
+                }
+                Ok(image)
+            }
+            Err(why) if self.only_shared => {
+                Err(ImportError::NotShared { origin: resolved.origin_text.clone(), why })
+            }
             // Credentials may help, or another file system.
             Err(why) => {
                 self.progress.step(&format!("Not to be had for the shared image store: {why}"));
                 Ok(None)
             }
+        }
+    }
+
+    /// The image, where it may be.
+    fn known(&self, digest: &Digest) -> Result<Option<StoredImage>, StoreError> {
+        match self.only_shared {
+            true => Ok(self.store.lower_image(digest)),
+            false => self.store.image(digest),
         }
     }
 

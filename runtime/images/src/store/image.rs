@@ -63,13 +63,14 @@ impl Store {
         if let Some(image) = open_image(&self.root, hex, true)? {
             return Ok(Some(image));
         }
-        for lower in &self.config.lower {
-            // What cannot be read there is somebody else's and no error.
-            if let Ok(Some(image)) = open_image(lower, hex, false) {
-                return Ok(Some(image));
-            }
-        }
-        Ok(None)
+        Ok(self.lower_image(manifest))
+    }
+
+    /// The image made from a manifest, in a store below this one.
+    pub fn lower_image(&self, manifest: &Digest) -> Option<StoredImage> {
+        // What cannot be read there is somebody else's and no error.
+        let open = |lower: &PathBuf| open_image(lower, manifest.hex(), false).ok().flatten();
+        self.config.lower.iter().find_map(open)
     }
 
     /// Publishes an image. It is on disk when it gets its name.

@@ -10,6 +10,7 @@
 //! is open to others to read is one for them: what came without credentials can be read there by
 //! everybody, what came with some by nobody else. Threats and answers: docs/store.md.
 
+mod adopt;
 mod config;
 mod error;
 mod file;

@@ -6,6 +6,7 @@
 
 use std::os::fd::AsFd;
 
+use clap::Args;
 use images::import::broker;
 use linux::file_error::FileError;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -27,12 +28,19 @@ const LIMITS: [(&str, Resource); 5] = [
     ("Max open files", Resource::RLIMIT_NOFILE),
 ];
 
+#[derive(Debug, Args)]
+pub(crate) struct BrokerArgs {
+    /// The socket is standard input
+    #[arg(long)]
+    stdin: bool,
+}
+
 /// Answers the request in the socket.
-pub(crate) fn run(settings: &Settings) -> Result<Exit, CliError> {
-    let socket = descriptor::given(SOCKET)?;
+pub(crate) fn run(args: &BrokerArgs, settings: &Settings) -> Result<Exit, CliError> {
+    let socket = descriptor::given(if args.stdin { 0 } else { SOCKET })?;
     let failed = |source| FileError::new("read a request from", "the socket", source);
-    let (request, sender) = broker::request(socket).map_err(failed)?;
-    if let Some(pid) = sender {
+    let asked = broker::request(socket).map_err(failed)?;
+    if let Some(pid) = asked.sender {
         take_limits_of(pid);
     }
     before_fetching(0);
@@ -49,7 +57,7 @@ pub(crate) fn run(settings: &Settings) -> Result<Exit, CliError> {
     let mut importer = importer(settings, None, progress::lines())?;
     // Whoever asks gets what anybody would get.
     importer.work_for_others(before_fetching);
-    broker::serve(&importer, &request, socket)?;
+    broker::serve(&importer, asked, socket)?;
     Ok(Exit::SUCCESS)
 }
 

@@ -1,14 +1,15 @@
 //! The image store's verbs: `pyxis pull`, `images`, `gc`, `du`.
 
-use std::os::fd::BorrowedFd;
+use std::ffi::OsString;
+use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use hygiene::console;
 use hygiene::userinfo::redacted;
-use images::import::{ImportError, PullPolicy};
-use images::progress::bytes;
+use images::import::{ImportError, Importer, PullPolicy};
+use images::progress::{Progress, bytes};
 use images::store::{Policy, Record, Store, StoreError};
 use images::uri::Uri;
 use serde_json::json;
@@ -16,7 +17,8 @@ use serde_json::json;
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, Exit, importer};
+use super::nodes::{self, NodesError};
+use super::{CliError, Exit, account, importer};
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
@@ -29,6 +31,16 @@ pub(crate) struct PullArgs {
     /// The digest that the tag has been found to name: it is not looked up again
     #[arg(long, value_name = "DIGEST")]
     pub(super) resolved: Option<String>,
+    /// Have the image on these nodes, a list in Slurm's form or "all" in an allocation: they are asked who
+    /// lacks it, one of those fetches its layers and sends them to the others by sbcast
+    #[arg(long, value_name = "NODES")]
+    pub(super) nodes: Option<String>,
+    /// Fetch it to the shared store, as the account that owns it; for root
+    #[arg(long)]
+    pub(super) shared: bool,
+    /// A part of that, as a task of a step
+    #[arg(long, hide = true, value_enum, requires = "resolved")]
+    pub(super) task: Option<nodes::Part>,
     /// A socket to who fills the shared store, which the plugin passes on.
     #[arg(skip)]
     pub(super) broker: Option<BorrowedFd<'static>>,
@@ -78,16 +90,69 @@ impl PullArgs {
     pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let policy = policy(self.policy, settings);
         let mut uri: Uri = self.uri.parse().map_err(ImportError::from)?;
+        if let Some(list) = &self.nodes {
+            return self.on_nodes(settings, &uri, policy, list);
+        }
         if let Some(digest) = &self.resolved {
             uri.resolve_to(digest).map_err(ImportError::from)?;
         }
-        let mut importer = importer(settings, self.arch.as_deref(), progress::for_stderr())?;
-        if let Some(socket) = self.broker {
-            importer.set_broker(socket);
+        if let Some(part) = self.task {
+            return nodes::run_task(part, settings, &uri, |progress| {
+                self.importer(settings, progress)
+            });
         }
-        let image = importer.pull(&uri, policy)?.path;
+        let image = self.importer(settings, progress::for_stderr())?.pull(&uri, policy)?.path;
         console::print_bytes([image.as_os_str().as_bytes()]).map_err(CliError::Output)?;
         Ok(Exit::SUCCESS)
+    }
+}
+
+impl PullArgs {
+    /// Who makes the image, with the shared store's account where that is to have it.
+    fn importer(&self, settings: &Settings, progress: Progress) -> Result<Importer, CliError> {
+        let arch = self.arch.as_deref();
+        if !self.shared {
+            let mut importer = importer(settings, arch, progress)?;
+            if let Some(socket) = self.broker {
+                importer.set_broker(socket);
+            }
+            return Ok(importer);
+        }
+        let shared = account::store(settings);
+        let socket = account::start(&shared, settings)?;
+        let mut settings = settings.clone();
+        let lower = settings.store.iter_mut().map(|store| &mut store.lower);
+        lower.filter(|lower| !lower.contains(&shared)).for_each(|lower| lower.push(shared.clone()));
+        let mut importer = importer(&settings, arch, progress)?;
+        importer.set_broker(super::descriptor::given(socket.into_raw_fd())?);
+        importer.want_shared();
+        Ok(importer)
+    }
+
+    /// Has it on other nodes, by the digest that it has now.
+    fn on_nodes(
+        &self,
+        settings: &Settings,
+        uri: &Uri,
+        policy: PullPolicy,
+        list: &str,
+    ) -> Result<Exit, CliError> {
+        if !nodes::is_spread(uri, &self.uri) {
+            return Err(NodesError::NotSpread.into());
+        }
+        let importer = importer(settings, self.arch.as_deref(), progress::for_stderr())?;
+        let digest = match &self.resolved {
+            Some(digest) => digest.clone(),
+            None => importer.tag_digest(uri, policy)?.to_string(),
+        };
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(arch) = &self.arch {
+            words.extend(["--arch".into(), arch.into()]);
+        }
+        if self.shared {
+            words.push("--shared".into());
+        }
+        nodes::pull(&nodes::Wanted { settings, uri: &self.uri, digest: &digest, words }, list)
     }
 }
 

@@ -11,7 +11,7 @@ use images::uri::Uri;
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, Exit, importer};
+use super::{CliError, Exit, importer, nodes};
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
@@ -35,6 +35,9 @@ pub(crate) struct DigestArgs {
     /// tag, that of their index
     #[arg(long)]
     pub(super) index: bool,
+    /// For a step that is about to begin.
+    #[arg(skip)]
+    pub(super) before_step: bool,
     /// docker://[USER@][REGISTRY#]IMAGE[:TAG], or a layout as for import
     pub(super) uri: String,
 }
@@ -60,6 +63,14 @@ impl DigestArgs {
         } else {
             importer.digest(&uri)?
         };
+        // It is srun's plugin that asks so, before a step of several nodes.
+        if self.before_step && settings.spread && nodes::is_spread(&uri, &self.uri) {
+            let (uri, words) = (&*self.uri, Vec::new());
+            let wanted = nodes::Wanted { settings, uri, digest: &digest, words };
+            if let Err(error) = nodes::before_step(&wanted) {
+                console::tell(format_args!("pyxis: {error}; each node fetches {uri} for itself"));
+            }
+        }
         console::print(digest).map_err(CliError::Output)?;
         Ok(Exit::SUCCESS)
     }

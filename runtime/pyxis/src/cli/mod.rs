@@ -1,6 +1,7 @@
 //! Arguments of the `pyxis` command, one file per verb. Its container verbs take enroot's, and
 //! under the name `enroot` it words its errors like that.
 
+mod account;
 pub(crate) mod broker;
 pub(crate) mod config;
 pub(crate) mod create;
@@ -17,6 +18,7 @@ pub(crate) mod list;
 pub(crate) mod load;
 pub(crate) mod mount;
 pub(crate) mod mount_image;
+mod nodes;
 pub(crate) mod push;
 pub(crate) mod remove;
 pub(crate) mod request;
@@ -88,7 +90,7 @@ pub(crate) enum Verb {
     Pull(images::PullArgs),
     /// Fetch an image to the shared store, as the account that owns it
     #[command(hide = true)]
-    Broker,
+    Broker(broker::BrokerArgs),
     /// List the images in the image store
     Images(images::ImagesArgs),
     /// Remove from the image store what is not wanted any more
@@ -182,7 +184,7 @@ impl Verb {
             Verb::Push(args) => args.run(settings),
             Verb::Digest(args) => args.run(settings),
             Verb::Pull(args) => args.run(settings),
-            Verb::Broker => broker::run(settings),
+            Verb::Broker(args) => broker::run(&args, settings),
             Verb::Images(args) => args.run(settings),
             Verb::Gc(args) => args.run(settings),
             Verb::Du => images::usage(settings),
@@ -220,6 +222,10 @@ pub(crate) enum CliError {
     Import(#[from] ImportError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Nodes(#[from] nodes::NodesError),
+    #[error(transparent)]
+    Account(#[from] account::AccountError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
     /// In a container that was entered, under the name enroot.

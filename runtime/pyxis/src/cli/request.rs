@@ -79,10 +79,11 @@ fn of(request: Request<'_>, with: &[RawFd]) -> Result<Verb, CliError> {
         (Request::Pull { uri, digest }, broker @ ([] | [_])) => {
             let (uri, resolved) = (text(uri), digest.map(text));
             let broker = broker.first().copied().map(given).transpose()?;
-            Verb::Pull(PullArgs { arch: None, policy: None, resolved, broker, uri })
+            let (arch, policy, nodes, task) = (None, None, None, None);
+            Verb::Pull(PullArgs { arch, policy, resolved, nodes, shared: false, task, broker, uri })
         }
         (Request::Digest { uri }, []) => {
-            Verb::Digest(DigestArgs { arch: None, index: true, uri: text(uri) })
+            Verb::Digest(DigestArgs { arch: None, index: true, before_step: true, uri: text(uri) })
         }
         (Request::Import { uri, file }, []) => {
             Verb::Import(ImportArgs { arch: None, output: Some(file.into()), uri: text(uri) })

@@ -54,6 +54,10 @@ pub struct Settings {
     pub squash: Squash,
     /// The image store; `None` where nothing says where it could be.
     pub store: Option<StoreConfig>,
+    /// The store of all users, where something says which that is.
+    pub shared_store: Option<PathBuf>,
+    /// Whether nodes of a step send each other what one of them has fetched.
+    pub spread: bool,
     /// Bytes that a layer may unpack to however small it is.
     pub max_unpacked: u64,
     /// How to talk to registries.
@@ -218,6 +222,8 @@ impl Settings {
             },
             squash: squash(&resolved, &host)?,
             store: store(&resolved, &host),
+            shared_store: resolved.path(Id::StoreShared),
+            spread: resolved.is_on(Id::Spread),
             max_unpacked: resolved.number(Id::MaxUnpacked).unwrap_or(u64::MAX),
             registries: registries(&resolved, &host),
             credentials: credentials(&resolved, &host),

@@ -159,6 +159,8 @@ settings! {
         "The store of all users, which an account of its own fills; only read.";
     StoreLower "lower" Paths v::STORE_LOWER, Is(""),
         "Stores to read from as well.";
+    Spread "spread" Bool v::SPREAD, Is("no"),
+        "Before a step of several nodes, have one fetch what they lack and send it to the others (sbcast).";
     StoreMaxSize "max_size" Size v::STORE_MAX_BYTES, Unset("a fifth of the file system"),
         "What garbage collection leaves.";
     MaxUnpacked "max_unpacked" Size v::MAX_UNPACKED, Is("16G"),

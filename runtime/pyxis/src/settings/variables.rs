@@ -80,6 +80,8 @@ pub const CDI_VERBOSE: &str = "PYXIS_CDI_VERBOSE";
 pub const STORE_PATH: &str = "PYXIS_STORE_PATH";
 /// The store of all users; the plugin sets it.
 pub const STORE_SHARED: &str = "PYXIS_STORE_SHARED";
+/// Nodes of a step send each other what one of them has fetched.
+pub const SPREAD: &str = "PYXIS_SPREAD";
 /// Stores to read from as well.
 pub const STORE_LOWER: &str = "PYXIS_STORE_LOWER";
 /// Bytes that garbage collection leaves.

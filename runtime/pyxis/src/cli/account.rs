@@ -1,0 +1,91 @@
+//! The shared store's account, at root's own request: `pyxis pull --shared`. What runs as that account is `pyxis
+//! broker`, as in a step.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use hygiene::unsecure;
+use linux::channel;
+use linux::file_error::FileError;
+use nix::unistd::geteuid;
+
+use pyxis::owner::{self, Untrusted};
+use pyxis::settings::Settings;
+
+use super::CliError;
+
+/// Where the packages make it.
+const USUAL: &str = "/var/cache/pyxis";
+/// What the account gets of root's environment: the way to registries.
+const HANDED_ON: [&str; 9] = [
+    "PATH",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+];
+
+/// Why there is no account to ask.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccountError {
+    #[error(
+        "--shared is for root, who can become the shared store's account; for others a step with the image \
+         does it: srun --container-image=..."
+    )]
+    NotRoot,
+    #[error("the shared store is not used: {0}")]
+    Untrusted(#[from] Untrusted),
+    #[error("the shared store {} belongs to root; make it belong to an account for it alone", .0.display())]
+    OfRoot(PathBuf),
+    #[error("cannot run {}: {source}", program.display())]
+    Run { program: PathBuf, source: std::io::Error },
+}
+
+/// The shared store: the one that is set, or else the packages'.
+pub(crate) fn store(settings: &Settings) -> PathBuf {
+    settings.shared_store.clone().unwrap_or_else(|| USUAL.into())
+}
+
+/// A socket to a process of the account that owns that store.
+pub(crate) fn start(store: &Path, settings: &Settings) -> Result<OwnedFd, CliError> {
+    if !geteuid().is_root() {
+        return Err(AccountError::NotRoot.into());
+    }
+    if let Some(fault) = owner::of_store(store) {
+        return Err(AccountError::Untrusted(fault).into());
+    }
+    let failed = |source| FileError::new("look at", store, source);
+    let data = std::fs::symlink_metadata(store).map_err(failed)?;
+    if data.uid() == 0 || data.gid() == 0 {
+        return Err(AccountError::OfRoot(store.to_owned()).into());
+    }
+    let program =
+        std::env::current_exe().map_err(|source| FileError::new("find", "pyxis", source))?;
+    let (ours, theirs) = channel::pair().map_err(CliError::Request)?;
+    let handed_on = HANDED_ON.iter().filter_map(|name| {
+        settings.host.get(std::ffi::OsStr::new(name)).map(|value| (*name, value.clone()))
+    });
+    // Becoming a user by this, root keeps none of its groups.
+    unsecure::command(&program)
+        .env_clear()
+        .envs(handed_on)
+        .env("HOME", store)
+        .env("PYXIS_STORE_PATH", store)
+        .env("LANG", "C.UTF-8")
+        .args(["broker", "--stdin"])
+        .current_dir("/")
+        .gid(data.gid())
+        .uid(data.uid())
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|source| AccountError::Run { program, source })?;
+    Ok(ours)
+}

@@ -1,0 +1,295 @@
+//! An image on many nodes, Slurm's own way: `pyxis pull --nodes`, and what srun does before a step of several
+//! nodes where `spread` is set.
+//!
+//! A step of short tasks asks the nodes who lacks the image. If several do, another step of these alone
+//! has the first of them fetch the layers to its user's store, and send them to the others by `sbcast`; each takes
+//! them into its own store by their digest. What goes wrong there costs time and nothing else: a node
+//! that has not got them fetches for itself.
+
+mod slurm;
+mod task;
+
+pub(crate) use task::{Part, run as run_task};
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ExitStatus, Stdio};
+
+use hygiene::console;
+use images::progress::Progress;
+use images::uri::Uri;
+
+use pyxis::progress;
+use pyxis::settings::Settings;
+
+use super::{CliError, Exit};
+use slurm::{Job, variable};
+
+/// The word for all nodes of the allocation.
+const ALL: &str = "all";
+
+/// Why nodes cannot be had together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NodesError {
+    #[error("cannot run {program}: {source}")]
+    Run { program: String, source: std::io::Error },
+    #[error("{program} has failed: {status}")]
+    Failed { program: String, status: ExitStatus },
+    #[error("{0}: there is no node of it")]
+    NoNode(String),
+    #[error("--nodes=all stands for the nodes of an allocation, and this is none: name the nodes")]
+    NoAllocation,
+    #[error("{0} is not set: this is no task of a step")]
+    NoStep(&'static str),
+    #[error("--nodes is for images of registries, without a password in their names")]
+    NotSpread,
+}
+
+/// An image for many nodes.
+pub(crate) struct Wanted<'a> {
+    pub(crate) settings: &'a Settings,
+    /// As it was asked for.
+    pub(crate) uri: &'a str,
+    /// What its tag names, for machines of all kinds.
+    pub(crate) digest: &'a str,
+    /// Words for `pyxis pull` on the nodes.
+    pub(crate) words: Vec<OsString>,
+}
+
+/// What a node has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    node: String,
+    word: String,
+    rest: String,
+}
+
+/// A node without the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Lacking {
+    node: String,
+    /// The store's identity.
+    store: String,
+    /// Its place.
+    place: String,
+}
+
+/// Whether an image can be asked for on other nodes by its name.
+pub(crate) fn is_spread(uri: &Uri, text: &str) -> bool {
+    matches!(uri, Uri::Registry(_))
+        && hygiene::userinfo::without_password(text.as_bytes()) == text.as_bytes()
+}
+
+/// In an allocation: has the image on these nodes. Elsewhere: allocates them for that.
+pub(crate) fn pull(wanted: &Wanted<'_>, list: &str) -> Result<Exit, CliError> {
+    let environ = &wanted.settings.host;
+    let list = match (list, variable(environ, "SLURM_JOB_NODELIST")) {
+        (ALL, None) => return Err(NodesError::NoAllocation.into()),
+        (ALL, Some(all)) => all,
+        (list, _) => list.to_owned(),
+    };
+    let Some(job) = Job::of(environ) else {
+        let status = slurm::allocation(&list)?.status();
+        let failed = |source| NodesError::Run { program: "salloc".to_owned(), source };
+        let code = status.map_err(failed)?.code();
+        return Ok(Exit(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+    };
+    let nodes = slurm::names(&list)?;
+    let progress = progress::for_stderr();
+    progress.step(&format!("Asking {} nodes for {}", nodes.len(), wanted.uri));
+    let looked = look(wanted, &job, &nodes)?;
+    let lacking: Vec<Lacking> = looked.iter().filter_map(lacking).collect();
+    progress.step(&format!("{} of {} nodes lack it", lacking.len(), nodes.len()));
+    if let Err(error) = spread(wanted, &job, &lacking) {
+        progress.warn(&format!("{error}; each node fetches the image for itself"));
+    }
+    let names: Vec<String> = lacking.into_iter().map(|one| one.node).collect();
+    let mut got = fetch(wanted, &job, &names, &progress)?;
+    got.extend(looked.into_iter().filter(|answer| answer.word == task::HAS));
+    let mut exit = Exit::SUCCESS;
+    for node in nodes.iter().filter(|node| !got.iter().any(|answer| answer.node == **node)) {
+        console::tell(format_args!("pyxis: {node}: the image is not there"));
+        exit = Exit::FAILURE;
+    }
+    Ok(exit)
+}
+
+/// Before a step of several nodes: its nodes get the layers of an image that they lack, and make it
+/// themselves when the step begins.
+pub(crate) fn before_step(wanted: &Wanted<'_>) -> Result<(), CliError> {
+    let environ = &wanted.settings.host;
+    let (Some(job), Some(step)) = (Job::of(environ), variable(environ, "SLURM_STEP_ID")) else {
+        return Ok(());
+    };
+    let nodes = slurm::names(&job.nodes_of(&step)?)?;
+    if nodes.len() < 2 {
+        return Ok(());
+    }
+    let looked = look(wanted, &job, &nodes)?;
+    let lacking: Vec<Lacking> = looked.iter().filter_map(lacking).collect();
+    spread(wanted, &job, &lacking)
+}
+
+fn look(wanted: &Wanted<'_>, job: &Job, nodes: &[String]) -> Result<Vec<Answer>, CliError> {
+    let mut answers = Vec::new();
+    with_tasks(wanted, job, nodes, Part::Look, |_, answer| answers.push(answer))?;
+    for answer in answers.iter().filter(|answer| answer.word == task::FAILED) {
+        console::tell(format_args!("pyxis: {}: {}", answer.node, answer.rest));
+    }
+    Ok(answers)
+}
+
+fn lacking(answer: &Answer) -> Option<Lacking> {
+    let (store, place) = answer.rest.split_once(' ')?;
+    (answer.word == task::LACKS).then(|| Lacking {
+        node: answer.node.clone(),
+        store: store.to_owned(),
+        place: place.to_owned(),
+    })
+}
+
+/// Has the layers sent to one node for each store that lacks the image.
+fn spread(wanted: &Wanted<'_>, job: &Job, lacking: &[Lacking]) -> Result<(), CliError> {
+    let nodes = receivers(lacking);
+    // Who alone lacks an image fetches it.
+    if lacking.len() < 2 || nodes.is_empty() {
+        return Ok(());
+    }
+    let mut input = Vec::new();
+    with_tasks(wanted, job, &nodes, Part::Spread, |child, answer| {
+        match &*answer.word {
+            task::SENT => input = answer.rest.into_bytes(),
+            task::FAILED => {
+                console::tell(format_args!("pyxis: {}: {}", answer.node, answer.rest));
+            }
+            _ => return,
+        }
+        // With nothing, if the first has failed: the others then wait no longer.
+        if let Some(mut stdin) = child.stdin.take() {
+            input.push(b'\n');
+            let _ = stdin.write_all(&input);
+        }
+    })
+}
+
+/// The first, and one for each other store at the same place.
+fn receivers(lacking: &[Lacking]) -> Vec<String> {
+    let mut chosen: Vec<&Lacking> = Vec::new();
+    for one in lacking.iter().filter(|one| one.store != task::ALONE) {
+        let place = chosen.first().is_none_or(|first| first.place == one.place);
+        if place && !chosen.iter().any(|known| known.store == one.store) {
+            chosen.push(one);
+        }
+    }
+    chosen.into_iter().map(|one| one.node.clone()).collect()
+}
+
+fn fetch(
+    wanted: &Wanted<'_>,
+    job: &Job,
+    nodes: &[String],
+    progress: &Progress,
+) -> Result<Vec<Answer>, CliError> {
+    let mut got = Vec::new();
+    if nodes.is_empty() {
+        return Ok(got);
+    }
+    let fetched = with_tasks(wanted, job, nodes, Part::Fetch, |_, answer| {
+        if answer.word == task::DONE {
+            let done = got.len() + 1;
+            progress.step(&format!("{} has it ({done} of {})", answer.node, nodes.len()));
+            got.push(answer);
+        } else {
+            console::tell(format_args!("pyxis: {}: {}", answer.node, answer.rest));
+        }
+    });
+    // Who has failed has said why.
+    match fetched {
+        Err(CliError::Nodes(NodesError::Failed { .. })) | Ok(()) => Ok(got),
+        Err(error) => Err(error),
+    }
+}
+
+/// Runs a part on nodes, and takes what they say as it comes.
+fn with_tasks(
+    wanted: &Wanted<'_>,
+    job: &Job,
+    nodes: &[String],
+    part: Part,
+    mut take: impl FnMut(&mut Child, Answer),
+) -> Result<(), CliError> {
+    let failed = |source| NodesError::Run { program: "srun".to_owned(), source };
+    let mut words: Vec<OsString> =
+        ["pull", "--task", part.word(), "--resolved", wanted.digest].map(OsString::from).into();
+    words.extend(wanted.words.iter().cloned());
+    words.push(wanted.uri.into());
+    let mut child = job
+        .step(nodes, &words)?
+        .stdin(if part == Part::Spread { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            if let Some(answer) = parse(&line.map_err(failed)?) {
+                take(&mut child, answer);
+            }
+        }
+    }
+    drop(child.stdin.take());
+    let status = child.wait().map_err(failed)?;
+    // A task that looks has answered, whatever it has found.
+    if status.success() || part == Part::Look {
+        return Ok(());
+    }
+    Err(NodesError::Failed { program: "srun".to_owned(), status }.into())
+}
+
+fn parse(line: &str) -> Option<Answer> {
+    let mut words = line.splitn(4, ' ');
+    if words.next()? != task::MARK {
+        return None;
+    }
+    let (node, word) = (words.next()?.to_owned(), words.next()?.to_owned());
+    Some(Answer { node, word, rest: words.next().unwrap_or_default().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(line: &str) -> Option<Lacking> {
+        parse(line).as_ref().and_then(lacking)
+    }
+
+    #[test]
+    fn only_lines_of_ours_are_answers() {
+        assert_eq!(parse("hello"), None);
+        assert_eq!(parse("pyxis-node n1"), None);
+        let has = Answer { node: "n1".into(), word: "has".into(), rest: String::new() };
+        assert_eq!(parse("pyxis-node n1 has"), Some(has));
+        assert_eq!(answer("pyxis-node n1 has"), None);
+        let place = answer("pyxis-node n1 lacks id /var/a store").unwrap().place;
+        assert_eq!(place, "/var/a store");
+    }
+
+    /// A file that two nodes write at once, or that a node has no place for, would end the sending for all.
+    #[test]
+    fn each_store_gets_it_once_and_where_the_first_has_its_own() {
+        let of = |lines: [&str; 4]| {
+            let lacking: Vec<Lacking> = lines.iter().filter_map(|line| answer(line)).collect();
+            receivers(&lacking)
+        };
+        let nodes = of([
+            "pyxis-node n1 lacks a /s",
+            "pyxis-node n2 lacks b /s",
+            "pyxis-node n3 lacks a /s",
+            "pyxis-node n4 lacks c /other",
+        ]);
+        assert_eq!(nodes, ["n1", "n2"]);
+        let no_room = "pyxis-node n2 lacks - /s";
+        let [first, last] = ["pyxis-node n1 lacks - /s", "pyxis-node n4 lacks d /s"];
+        assert_eq!(of([first, no_room, no_room, last]), ["n4"]);
+        assert_eq!(receivers(&[]), Vec::<String>::new());
+    }
+}

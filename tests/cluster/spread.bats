@@ -1,0 +1,250 @@
+#!/usr/bin/env bats
+# An image on many nodes: a step that spreads what one of its nodes has fetched, and `pyxis pull --nodes`. As root, with a
+# cluster of eight nodes of its own, for which the plugin of the one that CLUSTER_STATE names is copied; PYXIS_TEST_LINE is
+# its line in plugstack.conf.
+
+cluster() { "$BATS_TEST_DIRNAME/cluster" --state "$state" "$@"; }
+on_node() { local node=$1; shift; cluster node "$node" -- "$@"; }
+user() { cluster run -- "$@"; }
+
+nodes=8
+shared=/run/pyxis-shared
+
+setup_file() {
+    local port work=$BATS_FILE_TMPDIR node
+    chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR"
+    export state=$work/pyxis-cluster.spread
+    port=$((20000 + RANDOM % 12000))
+    cat > "$work/registry.yml" << END
+version: 0.1
+log: {level: debug, accesslog: {disabled: false}}
+storage: {filesystem: {rootdirectory: $work/data}}
+http: {addr: '127.0.0.1:$port', secret: x}
+END
+    docker-registry serve "$work/registry.yml" > "$work/log" 2>&1 3>&- &
+    echo $! > "$work/pid"
+    export registry=127.0.0.1:$port log=$work/log pyxis=$state/prefix/bin/pyxis
+    for ((i = 0; i < 600; i++)); do
+        if curl -s -o /dev/null "http://$registry/v2/"; then break; fi
+        sleep 0.1
+    done
+    export line=${PYXIS_TEST_LINE//$CLUSTER_STATE/$state}
+    # Eight nodes are much for a machine that has other things to do.
+    boot || boot
+    cluster login -- sh -c 'mkdir -p /etc/pyxis && cat > /etc/pyxis/pyxis.toml' << END
+[registries]
+http = ["$registry"]
+[store]
+path = "/var/tmp/images"
+shared = "$shared"
+spread = true
+END
+    for ((node = 1; node <= nodes; node++)); do
+        on_node $node sh -c "mkdir -m 1777 /var/tmp/images && mkdir $shared && chown 64150:64150 $shared"
+    done
+    cluster login -- mkdir -m 1777 /var/tmp/images
+}
+
+# A failed one removes its directory.
+boot() {
+    mkdir -p "$state/first"
+    cp -R "$CLUSTER_STATE/prefix" "$state/prefix"
+    cluster up --quiet --nodes $nodes --path "$state/first" --plugstack "$line shared_store=$shared" 3>&-
+}
+
+teardown_file() {
+    kill "$(cat "$BATS_FILE_TMPDIR/pid")"
+    cluster down
+}
+
+# An image as NAME: busybox, and four megabytes that do not compress. A new one each time.
+push() {
+    local work=$BATS_FILE_TMPDIR/push
+    rm -rf "$work"
+    mkdir -p "$work"
+    unsquashfs -q -n -d "$work/root" "$PYXIS_TEST_IMAGES/busybox.sqsh" > /dev/null
+    echo "image $1 $RANDOM$RANDOM" > "$work/root/which"
+    head -c 4194304 /dev/urandom > "$work/root/noise"
+    umoci init --layout "$work/layout"
+    umoci new --image "$work/layout:x"
+    umoci insert --image "$work/layout:x" "$work/root" / > /dev/null
+    skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:$work/layout:x" "docker://$registry/$1"
+}
+
+# Bytes that the registry has sent of that repository, since its log had so many lines, and the size of one copy.
+sent() {
+    tail -n +"$(($2 + 1))" "$log" | perl -ne '
+        if (m{"GET /v2/'"$1"'/\S* HTTP/1.1" 200 (\d+)}) { $sum += $1 } END { print $sum + 0, "\n" }'
+}
+line_count() { wc -l < "$log"; }
+copy() { find "$BATS_FILE_TMPDIR/push/layout/blobs" -type f -printf '%s\n' | perl -ne '$sum += $_; END { print $sum, "\n" }'; }
+
+# At most 1.1 copies.
+one_copy() {
+    local bytes size
+    bytes=$(sent "$1" "$2")
+    size=$(copy)
+    echo "the registry has sent $bytes bytes, a copy has $size"
+    [ "$bytes" -ge $((size * 9 / 10)) ]
+    [ $((bytes * 10)) -le $((size * 11)) ]
+}
+
+# Nothing that is on its way lies about, and no layer twice.
+nothing_left() {
+    local node
+    for ((node = 1; node <= nodes; node++)); do
+        left=$(on_node $node find /var/tmp/images $shared -name 'spread-*')
+        [ -z "$left" ]
+    done
+}
+
+# Has a script in the place of sbcast, which $@ is of; $work is where every user can write.
+in_place_of_sbcast() {
+    printf '%s\n' '#!/bin/sh' "work=$state/work" "$@" > "$state/first/sbcast"
+    chmod 755 "$state/first/sbcast"
+}
+
+teardown() { rm -f "$state/first/sbcast"; }
+
+images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
+
+@test "a step of eight nodes with an image that none has: the registry sends one copy" {
+    local before node
+    push eight
+    before=$(line_count)
+    run user srun -N8 --container-image="$registry#eight" grep image /which
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(grep -c '^image eight' <<< "$output")" -eq 8 ]
+    one_copy eight "$before"
+    # Each node's account has made it itself, and the layers are there once.
+    for ((node = 1; node <= nodes; node++)); do
+        [ "$(on_node $node sh -c "stat -c '%u %a' $shared/images/*.sqsh")" = "64150 444" ]
+        left=$(on_node $node find /var/tmp/images -path '*/blobs/*' -size +1M)
+        [ -z "$left" ]
+    done
+    nothing_left
+    # Who has it asks for nothing but its name.
+    before=$(line_count)
+    user srun -N8 --container-image="$registry#eight" true
+    [ "$(sent eight "$before")" -lt 10000 ]
+}
+
+@test "nodes that have the image take no part, the first neither; those of the step alone do, by digest too" {
+    local before digest
+    push some
+    user srun -w n1,n5 --container-image="$registry#some" true
+    in_place_of_sbcast 'scontrol show step "${1#--jobid=}" > "$work/step"' 'exec /usr/bin/sbcast "$@"'
+    before=$(line_count)
+    digest=$(user "$pyxis" digest "docker://$registry#some")
+    run user salloc -N8 srun -N6 -w 'n[1-6]' --container-image="$registry#some@$digest" grep image /which
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(grep -c '^image some' <<< "$output")" -eq 6 ]
+    one_copy some "$before"
+    grep "NodeList=n\[2-4,6\]" "$state/work/step"
+    [ "$(images_in 7 $shared | wc -l)" -eq 1 ]
+    nothing_left
+}
+
+@test "what is sent is not believed: other bytes, or none, and each node fetches for itself" {
+    local before
+    for way in 'head -c -1 "$2" > "$work/bytes"; printf x >> "$work/bytes"; exec /usr/bin/sbcast "$1" "$work/bytes" "$3"' 'exit 1'; do
+        push others
+        in_place_of_sbcast "$way"
+        before=$(line_count)
+        run user srun -N8 --container-image="$registry#others" grep image /which
+        echo "$output"
+        [ "$status" -eq 0 ]
+        [ "$(grep "^image others" <<< "$output" | sort | uniq -c | awk '{ print $1, $4 }')" = "8 $(cut -d ' ' -f 3 "$BATS_FILE_TMPDIR/push/root/which")" ]
+        [ "$(sent others "$before")" -gt $(($(copy) * 7)) ]
+        nothing_left
+        rm -f "$state/work/bytes"
+    done
+}
+
+@test "a node without room for the layers fetches for itself, and does not keep the others" {
+    local before
+    push room
+    on_node 3 mount -t tmpfs -o size=1m,mode=1777 small /var/tmp/images
+    before=$(line_count)
+    run user srun -N8 --container-image="$registry#room" grep image /which
+    on_node 3 umount /var/tmp/images
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(grep -c '^image room' <<< "$output")" -eq 8 ]
+    [ "$(sent room "$before")" -gt $(($(copy) * 19 / 10)) ]
+    [ "$(sent room "$before")" -lt $(($(copy) * 22 / 10)) ]
+    nothing_left
+}
+
+@test "pull --nodes: in a job and without one, one copy; what a node lacks is said, with an exit code" {
+    local before node
+    push ahead
+    before=$(line_count)
+    run user "$pyxis" pull --nodes 'n[1-8]' "docker://$registry#ahead"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"8 of 8 nodes lack it"* ]]
+    [[ $output == *"n7 has it"* ]]
+    [[ $output == *"(8 of 8)"* ]]
+    one_copy ahead "$before"
+    before=$(line_count)
+    run user salloc -N8 "$pyxis" pull --nodes all "docker://$registry#ahead"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"0 of 8 nodes lack it"* ]]
+    user srun -N8 --container-image="$registry#ahead" true
+    [ "$(sent ahead "$before")" -lt 10000 ]
+    # A node that cannot keep anything.
+    push ahead
+    on_node 4 mount -t tmpfs -o size=64k,mode=1777 small /var/tmp/images
+    run user "$pyxis" pull --nodes 'n[3-5]' "docker://$registry#ahead"
+    on_node 4 umount /var/tmp/images
+    echo "$output"
+    [ "$status" -ne 0 ]
+    [[ $output == *"pyxis: n4: "* ]]
+    [[ $output == *"pyxis: n4: the image is not there"* ]]
+    [[ $output == *"n3 has it"* ]]
+    [[ $output == *"n5 has it"* ]]
+    [[ $output != *"pyxis: n3: "* ]]
+    for wrong in "--nodes all docker://$registry#ahead" "--nodes nowhere docker://$registry#ahead" "--nodes n1 dockerd://x"; do
+        # shellcheck disable=SC2086
+        run user "$pyxis" pull $wrong
+        echo "$output"
+        [ "$status" -ne 0 ]
+    done
+}
+
+@test "pull --shared: root has it in the shared stores, as their account, on a node and on many" {
+    local before node digest
+    push admin
+    before=$(line_count)
+    run cluster login -- "$pyxis" pull --shared --nodes 'n[1-8]' "docker://$registry#admin"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    one_copy admin "$before"
+    digest=$(user "$pyxis" digest "docker://$registry#admin")
+    for ((node = 1; node <= nodes; node++)); do
+        [ "$(on_node $node stat -c '%u %a' "$shared/images/${digest#sha256:}.sqsh")" = "64150 444" ]
+    done
+    before=$(line_count)
+    user srun -N8 --container-image="$registry#admin" true
+    [ "$(sent admin "$before")" -lt 10000 ]
+    push alone
+    run on_node 2 "$pyxis" pull --shared "docker://$registry#alone"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ ${lines[-1]} == "$shared"/images/*.sqsh ]]
+    # Nobody else becomes that account, and root does not with a store that others could have made.
+    run user "$pyxis" pull --shared "docker://$registry#alone"
+    echo "$output"
+    [ "$status" -ne 0 ]
+    [[ $output == *"for root"* ]]
+    on_node 2 chmod 777 $shared
+    run on_node 2 "$pyxis" pull --shared "docker://$registry#admin"
+    echo "$output"
+    on_node 2 chmod 755 $shared
+    [ "$status" -ne 0 ]
+    [[ $output == *"the shared store is not used"* ]]
+}
