@@ -5,11 +5,10 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::process::Command;
 
 use containers::kernel_mount::lend;
-use hygiene::console;
 use hygiene::text::parse_bool;
+use hygiene::{console, unsecure};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 use squashfs::write::{Attributes, NewFile, Options, Packing, Writer};
@@ -80,7 +79,7 @@ const MENDS: [(&str, &str); 3] = [
 
 /// A child process tries, which makes namespaces that there is no way back from.
 fn attempt() -> Answer {
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = unsecure::command("/proc/self/exe");
     command.args(["doctor", "--probe-image"]).env_clear().current_dir("/");
     match ask::answer(command) {
         Ok(said) if said.trim() == DONE => Answer::Works,
