@@ -131,9 +131,10 @@ pub(in crate::start) fn open_target(
         }
         opened => opened,
     };
-    opened.map_err(|error| match error.raw_os_error() {
-        Some(errno) => failed(entry, target, Errno::from_raw(errno)),
-        None => FileError::new("mount something at", target, error).into(),
+    opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+        // What cannot be read is the image's fault, not the mount's.
+        None | Some(Errno::EIO) => FileError::new("mount something at", target, error).into(),
+        Some(errno) => failed(entry, target, errno),
     })
 }
 
