@@ -27,9 +27,6 @@ impl<E: std::error::Error> From<E> for HookError {
     }
 }
 
-/// Where the store of all users is, for the runtime's command.
-const SHARED_STORE: &CStr = c"PYXIS_STORE_SHARED";
-
 type HookResult = Result<(), HookError>;
 
 /// The plugin is loaded.
@@ -233,11 +230,11 @@ pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult
         }
         // The command asks the nodes who has the image there; the job has no use for it.
         if let Some(store) = &config.shared_store {
-            set(SHARED_STORE, Some(store.as_os_str().as_bytes()));
+            set(root::broker::VARIABLE, Some(store.as_os_str().as_bytes()));
         }
         let user = pin::SrunCaller::new();
         if config.shared_store.is_some() {
-            set(SHARED_STORE, None);
+            set(root::broker::VARIABLE, None);
         }
         let runtime = Runtime::choose(config, &own_path(), user.caller());
         let command = runtime.command();

@@ -19,31 +19,19 @@ use super::user::Credentials;
 use crate::config::Config;
 use crate::step::error::in_words;
 use crate::step::image::Image;
+use hygiene::account;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::PassCred;
 use nix::sys::stat::{Mode, fstat};
 use spank_bindings::log;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Where the store is, for the runtime.
-pub(crate) const VARIABLE: &str = "PYXIS_STORE_SHARED";
-
-/// What of slurmd's own environment the account's process gets: the way to registries.
-const HANDED_ON: [&str; 9] = [
-    "PATH",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "SSL_CERT_FILE",
-];
+pub(crate) const VARIABLE: &CStr = c"PYXIS_STORE_SHARED";
 
 /// What a request would need.
 pub(crate) struct Broker {
@@ -140,19 +128,11 @@ fn trusted(store: &Path) -> Result<(), String> {
 }
 
 fn environ(store: &Path) -> Vec<CString> {
-    let mut environ = Vec::new();
-    let mut add = |name: &str, value: &OsStr| {
-        environ.extend(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()));
-    };
-    for name in HANDED_ON {
-        if let Some(value) = std::env::var_os(name) {
-            add(name, &value);
-        }
-    }
-    add("HOME", store.as_os_str());
-    add("PYXIS_STORE_PATH", store.as_os_str());
-    add("LANG", "C.UTF-8".as_ref());
-    environ
+    account::environ(store.as_os_str(), |name| std::env::var_os(name))
+        .filter_map(|(name, value)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+        })
+        .collect()
 }
 
 /// Whose the store is, if that is an account that root can become without giving anything away and

@@ -171,7 +171,10 @@ impl Step {
             ("PYXIS_VERSION", text(env!("CARGO_PKG_VERSION"))),
             // The numbers of GPUs mean another thing in each.
             ("PYXIS_SLURM_RELEASE", text(spank_bindings::RELEASE)),
-            (broker::VARIABLE, self.store.as_deref().map(Path::as_os_str)),
+            (
+                broker::VARIABLE.to_str().unwrap_or_default(),
+                self.store.as_deref().map(Path::as_os_str),
+            ),
             ("ENROOT_MOUNT_HOME", said(options.mount_home)),
             ("ENROOT_REMAP_ROOT", said(options.remap_root)),
             ("ENROOT_ROOTFS_WRITABLE", said(options.writable)),

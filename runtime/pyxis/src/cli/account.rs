@@ -1,13 +1,14 @@
 //! The shared store's account, at root's own request: `pyxis pull --shared`. What runs as that account is `pyxis
 //! broker`, as in a step.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use hygiene::unsecure;
+use hygiene::{account, unsecure};
 use linux::channel;
 use linux::file_error::FileError;
 use nix::unistd::geteuid;
@@ -19,18 +20,6 @@ use super::CliError;
 
 /// Where the packages make it.
 const USUAL: &str = "/var/cache/pyxis";
-/// What the account gets of root's environment: the way to registries.
-const HANDED_ON: [&str; 9] = [
-    "PATH",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "SSL_CERT_FILE",
-];
 
 /// Why there is no account to ask.
 #[derive(Debug, thiserror::Error)]
@@ -69,16 +58,11 @@ pub(crate) fn start(store: &Path, settings: &Settings) -> Result<OwnedFd, CliErr
     let program =
         std::env::current_exe().map_err(|source| FileError::new("find", "pyxis", source))?;
     let (ours, theirs) = channel::pair().map_err(CliError::Request)?;
-    let handed_on = HANDED_ON.iter().filter_map(|name| {
-        settings.host.get(std::ffi::OsStr::new(name)).map(|value| (*name, value.clone()))
-    });
+    let of_root = |name: &str| settings.host.get(OsStr::new(name)).cloned();
     // Becoming a user by this, root keeps none of its groups.
     unsecure::command(&program)
         .env_clear()
-        .envs(handed_on)
-        .env("HOME", store)
-        .env("PYXIS_STORE_PATH", store)
-        .env("LANG", "C.UTF-8")
+        .envs(account::environ(store.as_os_str(), of_root))
         .args(["broker", "--stdin"])
         .current_dir("/")
         .gid(data.gid())
