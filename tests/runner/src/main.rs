@@ -6,6 +6,7 @@
 mod bodies;
 mod cluster;
 mod command;
+mod disk;
 mod failures;
 mod lint;
 mod quick;
@@ -23,6 +24,7 @@ use std::process::{Command, ExitCode};
 
 use nix::unistd::geteuid;
 
+use disk::Disk;
 use shared::Shared;
 use suite::Suite;
 
@@ -115,6 +117,10 @@ fn run_suites(names: &[String]) -> ExitCode {
         eprintln!("run: signals: {error}");
         return ExitCode::from(2);
     }
+    let disk = Disk::watch(Path::new("target"));
+    if names.is_empty() {
+        disk.iter().filter_map(Disk::warning).for_each(|line| say(&line));
+    }
     if wants_roots(&suites) {
         shared.begin_roots();
     }
@@ -130,9 +136,7 @@ fn run_suites(names: &[String]) -> ExitCode {
     let outcomes = schedule::all(&shared, suites, lanes, &tell);
     shared.end_cluster();
     shared.wait_for_roots();
-    for line in report::summary(&outcomes) {
-        say(&line);
-    }
+    disk.iter().flat_map(Disk::lines).chain(report::summary(&outcomes)).for_each(|line| say(&line));
     if let Some(signal) = shared.signal() {
         return ExitCode::from(u8::try_from(128 + signal).unwrap_or(1));
     }
