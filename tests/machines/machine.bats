@@ -171,3 +171,34 @@ teardown() { machine_teardown; }
     output_has runs
     nothing_left
 }
+
+@test "where a distribution closes /dev/fuse, the package opens it to users; a rule of the site's own comes last" {
+    rules() { root_sh 'udevadm control --reload && udevadm trigger --action=change --sysname-match=fuse && udevadm settle'; }
+    undo() {
+        root rm -f /run/udev/rules.d/50-zz-closed.rules /etc/udev/rules.d/51-pyxis.rules /etc/udev/rules.d/99-site.rules
+        rules
+    }
+    rule='KERNEL=="fuse", SUBSYSTEM=="misc", MODE='
+    root_sh "mkdir -p /run/udev/rules.d && echo '$rule\"0600\"' > /run/udev/rules.d/50-zz-closed.rules"
+    # Without the package's.
+    root ln -s /dev/null /etc/udev/rules.d/51-pyxis.rules
+    rules
+    [ "$(root stat -c %a /dev/fuse)" = 600 ]
+    run root pyxis doctor
+    echo "$output"
+    output_has /dev/fuse
+    # It does not wait for the next boot.
+    root rm /etc/udev/rules.d/51-pyxis.rules
+    root sh -c 'apt-get -q -y -o Dpkg::Use-Pty=0 install --reinstall pyxis > /run/apt.out 2>&1 || { cat /run/apt.out; exit 1; }'
+    root udevadm settle
+    [ "$(root stat -c %a /dev/fuse)" = 666 ]
+    run_srun --container-image="$images"/busybox.sqsh echo started
+    [ "$status" -eq 0 ]
+    output_has started
+    root_sh "echo '$rule\"0640\"' > /etc/udev/rules.d/99-site.rules"
+    rules
+    [ "$(root stat -c %a /dev/fuse)" = 640 ]
+    undo
+    [ "$(root stat -c %a /dev/fuse)" = 666 ]
+    nothing_left
+}

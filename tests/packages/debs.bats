@@ -254,6 +254,46 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
     done
 }
 
+@test "Slurm elsewhere: each place that the scripts know has its hint, and its warning" {
+    local place text info
+    root_of bookworm
+    unconfigure
+    rm -rf "$root/etc/slurm"
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    info=/var/lib/dpkg/info/pyxis
+    text=$(sed -n '/^places="/,/"$/p' "$root$info.postinst" | tr -d '"\\\n')
+    [ -n "$text" ]
+    # One list.
+    [ "$text" = "$(sed -n '/^places="/,/"$/p' "$root$info.prerm" | tr -d '"\\\n')" ]
+    set -o noglob
+    # shellcheck disable=SC2086
+    set -- ${text#places=}
+    set +o noglob
+    [ $# -gt 15 ]
+    for place; do
+        place=${place//\*/some}
+        mkdir -p "$root$place/plugstack.conf.d"
+        touch "$root$place/slurm.conf"
+        run inside "$info.postinst" configure
+        [ "$status" -eq 0 ]
+        has "ln -s /usr/share/pyxis/pyxis.conf $place/plugstack.conf.d/pyxis.conf"
+        ln -s /usr/share/pyxis/pyxis.conf "$root$place/plugstack.conf.d/pyxis.conf"
+        run inside "$info.postinst" configure
+        [ "$status" -eq 0 ]
+        [[ $output != *"ln -s"* ]]
+        # A line with the plugin's own path.
+        rm "$root$place/plugstack.conf.d/pyxis.conf"
+        echo 'optional /opt/pyxis/spank_pyxis.so' > "$root$place/plugstack.conf"
+        run inside "$info.postinst" configure
+        [[ $output != *"ln -s"* ]]
+        run inside "$info.prerm" remove
+        [ "$status" -eq 0 ]
+        has "$place/plugstack.conf"
+        rm -r "${root:?}$place"
+    done
+}
+
 @test "a loader copied or mounted elsewhere opens the installed builds" {
     root_of bookworm
     # shellcheck disable=SC2046
@@ -264,6 +304,15 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
     rm "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
     echo 'required /opt/pyxis/spank_pyxis.so' > "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
     takes_the_option
+    # As a jail or a pod has it: the one file, with the original's path, and the builds beside it nowhere but where they are installed.
+    mkdir -p "$root/usr/local/lib/slurm"
+    touch "$root/usr/local/lib/slurm/spank_pyxis.so"
+    echo 'required /usr/local/lib/slurm/spank_pyxis.so' > "$root/etc/slurm/plugstack.conf.d/pyxis.conf"
+    mount --bind "$root/usr/lib/x86_64-linux-gnu/slurm/spank_pyxis.so" "$root/usr/local/lib/slurm/spank_pyxis.so"
+    opens() { takes_the_option; }
+    run opens
+    umount "$root/usr/local/lib/slurm/spank_pyxis.so"
+    [ "$status" -eq 0 ]
 }
 
 @test "pyxis-enroot: the command under enroot's name, in place of enroot" {
