@@ -1,4 +1,4 @@
-//! The job's environment, the environment of its prolog and epilog, and the tasks' command.
+//! The job's environment, and the tasks' command.
 
 use crate::error::{ErrorKind, SpankError, check};
 use crate::{Spank, raw};
@@ -28,30 +28,6 @@ impl Spank<'_> {
     pub fn unsetenv(&self, name: &CStr) -> Result<(), SpankError> {
         // SAFETY: the handle is valid and `name` a C string.
         gone("spank_unsetenv", unsafe { raw::spank_unsetenv(self.raw, name.as_ptr()) })
-    }
-
-    /// Like `getenv`, for what the job's prolog and epilog see (as `SPANK_name`); only in srun,
-    /// sbatch and salloc.
-    pub fn job_control_getenv(&self, name: &CStr) -> Result<Option<CString>, SpankError> {
-        self.get("spank_job_control_getenv", raw::spank_job_control_getenv, name)
-    }
-
-    /// Like `setenv`, for what the job's prolog and epilog see.
-    pub fn job_control_setenv(
-        &self,
-        name: &CStr,
-        value: &CStr,
-        overwrite: bool,
-    ) -> Result<bool, SpankError> {
-        let set = raw::spank_job_control_setenv;
-        self.set("spank_job_control_setenv", set, name, value, overwrite)
-    }
-
-    /// Like `unsetenv`, for what the job's prolog and epilog see.
-    pub fn job_control_unsetenv(&self, name: &CStr) -> Result<(), SpankError> {
-        // SAFETY: the handle is valid and `name` a C string.
-        let code = unsafe { raw::spank_job_control_unsetenv(self.raw, name.as_ptr()) };
-        gone("spank_job_control_unsetenv", code)
     }
 
     /// Puts `argv` in front of the task's command; only in task_init and task_init_privileged.

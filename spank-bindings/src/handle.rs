@@ -22,12 +22,6 @@ impl Spank<'_> {
     pub unsafe fn from_raw(raw: raw::spank_t) -> Self {
         Spank { raw, lifetime: PhantomData }
     }
-
-    /// True in slurmstepd, on the compute node.
-    pub fn remote(&self) -> bool {
-        // SAFETY: the handle is valid (from_raw).
-        unsafe { raw::spank_remote(self.raw) == 1 }
-    }
 }
 
 impl fmt::Debug for Spank<'_> {
@@ -83,21 +77,6 @@ impl<'a> Args<'a> {
         }
         // SAFETY: the caller's promise.
         Args(unsafe { std::slice::from_raw_parts(argv, count) })
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The argument at `index`, from 0.
-    pub fn get(&self, index: usize) -> Option<&'a CStr> {
-        self.iter().nth(index)
     }
 
     /// Each in turn.

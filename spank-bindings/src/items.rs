@@ -1,6 +1,7 @@
-//! What the handle knows of the job, the step and the task: every item of `enum spank_item`.
+//! What the handle knows of the job, the step and the task: those items of `enum spank_item`
+//! that the plugin asks for.
 
-use crate::error::{ErrorKind, SpankError, check};
+use crate::error::{SpankError, check};
 use crate::{Spank, raw};
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
@@ -50,44 +51,6 @@ macro_rules! numbers {
     };
 }
 
-/// A method per item that Slurm gives as a C string of its own.
-macro_rules! texts {
-    ($($(#[$doc:meta])* $name:ident = $item:ident;)*) => {
-        impl Spank<'_> {$(
-            $(#[$doc])*
-            pub fn $name(&self) -> Result<String, SpankError> {
-                let mut value: *mut c_char = ptr::null_mut();
-                // SAFETY: the handle is valid; for this item Slurm writes one pointer.
-                let code = unsafe { raw::spank_get_item(self.raw, raw::$item, &raw mut value) };
-                check(call!($item), code)?;
-                // SAFETY: Slurm's pointer is null or a C string that outlives the hook.
-                match unsafe { text(value) } {
-                    Some(text) => Ok(text.to_string_lossy().into_owned()),
-                    None => Err(SpankError::new(call!($item), ErrorKind::NotAvail)),
-                }
-            }
-        )*}
-    };
-}
-
-/// A method per item that translates one id (`from`, by value) to another.
-macro_rules! translations {
-    ($($(#[$doc:meta])* $vis:vis $name:ident($from:ident: $type:ty) = $item:ident;)*) => {
-        impl Spank<'_> {$(
-            $(#[$doc])*
-            $vis fn $name(&self, $from: $type) -> Result<u32, SpankError> {
-                let mut value: u32 = 0;
-                // SAFETY: the handle is valid; for this item Slurm takes one id of this type and
-                // writes one uint32_t.
-                let code = unsafe {
-                    raw::spank_get_item(self.raw, raw::$item, $from, &raw mut value)
-                };
-                check(call!($item), code).map(|()| value)
-            }
-        )*}
-    };
-}
-
 numbers! {
     /// The job's user.
     job_uid: u32 = S_JOB_UID;
@@ -95,62 +58,12 @@ numbers! {
     job_gid: u32 = S_JOB_GID;
     /// The job.
     job_id: u32 = S_JOB_ID;
-    /// Nodes of the step.
-    job_nnodes: u32 = S_JOB_NNODES;
-    /// This node's place among the step's nodes, from 0.
-    job_nodeid: u32 = S_JOB_NODEID;
     /// Tasks of the step on this node.
     job_local_task_count: u32 = S_JOB_LOCAL_TASK_COUNT;
     /// Tasks of the step on all nodes.
     job_total_task_count: u32 = S_JOB_TOTAL_TASK_COUNT;
-    /// CPUs of the job on this node.
-    job_ncpus: u16 = S_JOB_NCPUS;
-    /// The task's number on this node, from 0.
-    task_id: i32 = S_TASK_ID;
-    /// The task's number in the step, from 0.
-    task_global_id: u32 = S_TASK_GLOBAL_ID;
-    /// The task's wait(2) status, once it has exited.
-    task_exit_status: i32 = S_TASK_EXIT_STATUS;
-    /// The task's process.
-    task_pid: i32 = S_TASK_PID;
-    /// CPUs of each task; 1 with `--overcommit`.
-    step_cpus_per_task: u32 = S_STEP_CPUS_PER_TASK;
-    /// The job's memory on this node, in MiB.
-    job_alloc_mem: u64 = S_JOB_ALLOC_MEM;
     /// The step's memory on this node, in MiB.
     step_alloc_mem: u64 = S_STEP_ALLOC_MEM;
-    /// How often the job was requeued.
-    slurm_restart_count: u32 = S_SLURM_RESTART_COUNT;
-    /// The job array's id; 0 for a job of none.
-    job_array_id: u32 = S_JOB_ARRAY_ID;
-    /// The job's index in its array.
-    job_array_task_id: u32 = S_JOB_ARRAY_TASK_ID;
-}
-
-texts! {
-    /// The running Slurm's version, `24.11.5`.
-    slurm_version = S_SLURM_VERSION;
-    /// Its year part, `24`.
-    slurm_version_major = S_SLURM_VERSION_MAJOR;
-    /// Its month part, `11`; with its leading zero, `05`.
-    slurm_version_minor = S_SLURM_VERSION_MINOR;
-    /// Its micro part, `5`; may carry a suffix.
-    slurm_version_micro = S_SLURM_VERSION_MICRO;
-    /// Cores of the job on this node, as a list (`0-3,8`).
-    job_alloc_cores = S_JOB_ALLOC_CORES;
-    /// Cores of the step on this node, as a list.
-    step_alloc_cores = S_STEP_ALLOC_CORES;
-}
-
-translations! {
-    /// The task of the process `pid`: its number in the step.
-    pub job_pid_to_global_id(pid: i32) = S_JOB_PID_TO_GLOBAL_ID;
-    /// The task of the process `pid`: its number on this node.
-    pub job_pid_to_local_id(pid: i32) = S_JOB_PID_TO_LOCAL_ID;
-    /// The number on this node of the task that is `id` in the step.
-    pub job_global_to_local_id(id: u32) = S_JOB_GLOBAL_TO_LOCAL_ID;
-    /// Unchecked: see `job_local_to_global_id`.
-    local_to_global(id: u32) = S_JOB_LOCAL_TO_GLOBAL_ID;
 }
 
 impl Spank<'_> {
@@ -160,15 +73,6 @@ impl Spank<'_> {
         // SAFETY: the handle is valid; for this item Slurm writes one uint32_t.
         let code = unsafe { raw::spank_get_item(self.raw, raw::S_JOB_STEPID, &raw mut id) };
         check(call!(S_JOB_STEPID), code).map(|()| StepId(id))
-    }
-
-    /// The number in the step of the task that is `id` on this node.
-    pub fn job_local_to_global_id(&self, id: u32) -> Result<u32, SpankError> {
-        // Slurm itself lets an id one past the last through to its array.
-        if id >= self.job_local_task_count()? {
-            return Err(SpankError::new(call!(S_JOB_LOCAL_TO_GLOBAL_ID), ErrorKind::NoExist));
-        }
-        self.local_to_global(id)
     }
 
     /// The command and its arguments; empty where Slurm has none.

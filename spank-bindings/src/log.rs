@@ -6,7 +6,7 @@
 //! log::error!("pyxis: source path does not exist: {path}");
 //! ```
 //!
-//! [`error()`] to [`debug3()`] go where Slurm's own messages go: stderr of srun, sbatch and salloc,
+//! [`error()`] to [`debug()`] go where Slurm's own messages go: stderr of srun, sbatch and salloc,
 //! the log of slurmd and slurmstepd. Nothing is put in front of a line.
 
 use crate::raw;
@@ -31,16 +31,6 @@ pub fn verbose(text: fmt::Arguments<'_>) {
 /// Logged with `-vv`, or `SlurmdDebug=debug`.
 pub fn debug(text: fmt::Arguments<'_>) {
     write(raw::slurm_debug, text);
-}
-
-/// Logged with `-vvv`, or `SlurmdDebug=debug2`.
-pub fn debug2(text: fmt::Arguments<'_>) {
-    write(raw::slurm_debug2, text);
-}
-
-/// Logged with `-vvvv`, or `SlurmdDebug=debug3`.
-pub fn debug3(text: fmt::Arguments<'_>) {
-    write(raw::slurm_debug3, text);
 }
 
 /// Without Slurm's prefix; reaches the user's terminal, in hooks of a task too.
@@ -102,20 +92,10 @@ macro_rules! __log_debug {
 }
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __log_debug2 {
-    ($($arg:tt)*) => { $crate::log::debug2(::std::format_args!($($arg)*)) };
-}
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __log_debug3 {
-    ($($arg:tt)*) => { $crate::log::debug3(::std::format_args!($($arg)*)) };
-}
-#[doc(hidden)]
-#[macro_export]
 macro_rules! __log_spank_log {
     ($($arg:tt)*) => { $crate::log::spank_log(::std::format_args!($($arg)*)) };
 }
 pub use {
-    __log_debug as debug, __log_debug2 as debug2, __log_debug3 as debug3, __log_error as error,
-    __log_info as info, __log_spank_log as spank_log, __log_verbose as verbose,
+    __log_debug as debug, __log_error as error, __log_info as info, __log_spank_log as spank_log,
+    __log_verbose as verbose,
 };

@@ -29,8 +29,6 @@ pub enum Level {
     Info,
     Verbose,
     Debug,
-    Debug2,
-    Debug3,
     SpankLog,
 }
 
@@ -39,14 +37,10 @@ pub enum Level {
 pub enum Item {
     /// Written in the width that the item has.
     Number(u64),
-    /// A string.
-    Text(String),
     /// Arguments or an environment.
     Strings(Vec<String>),
     /// Group ids.
     Gids(Vec<u32>),
-    /// The answer to each id.
-    Ids(HashMap<u64, u32>),
     /// An error code (`raw::ESPANK_...`).
     Fails(spank_err_t),
 }
@@ -60,7 +54,6 @@ pub struct Registered {
     pub usage: String,
     pub has_arg: c_int,
     raw: raw::spank_option,
-    used: Option<Option<CString>>,
 }
 
 /// What the stand-ins know.
@@ -72,8 +65,6 @@ pub struct Slurm {
     pub items: HashMap<raw::spank_item_t, Item>,
     /// The job's environment. Only there in the remote context.
     pub env: HashMap<String, String>,
-    /// The environment of prolog and epilog. Not there in the remote context.
-    pub control_env: HashMap<String, String>,
     /// What was logged.
     pub lines: Vec<(Level, String)>,
     /// What was registered.
@@ -88,7 +79,6 @@ impl Default for Slurm {
             context: raw::S_CTX_REMOTE,
             items: HashMap::new(),
             env: HashMap::new(),
-            control_env: HashMap::new(),
             lines: Vec::new(),
             options: Vec::new(),
             prepended: Vec::new(),
@@ -142,11 +132,7 @@ pub fn use_option(name: &str, arg: Option<&str>, remote: bool) -> c_int {
     let arg = arg.map(owned);
     let pointer = arg.as_ref().map_or(ptr::null(), |arg| arg.as_ptr());
     // SAFETY: the callback the plugin registered, called as Slurm does.
-    let code = unsafe { option.cb.expect("a callback")(option.val, pointer, c_int::from(remote)) };
-    if code == 0 {
-        with(|slurm| slurm.options[place].used = Some(arg));
-    }
-    code
+    unsafe { option.cb.expect("a callback")(option.val, pointer, c_int::from(remote)) }
 }
 
 fn owned(text: &str) -> CString {
@@ -167,18 +153,11 @@ extern "C" fn pyxis_mock_log(level: c_int, line: *const c_char) {
         1 => Level::Info,
         2 => Level::Verbose,
         3 => Level::Debug,
-        4 => Level::Debug2,
-        5 => Level::Debug3,
         _ => Level::SpankLog,
     };
     // SAFETY: mock.c gives a C string.
     let line = unsafe { string(line) }.unwrap_or_default();
     with(|slurm| slurm.lines.push((level, line)));
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn pyxis_mock_remote() -> c_int {
-    c_int::from(with(|slurm| slurm.context) == raw::S_CTX_REMOTE)
 }
 
 #[unsafe(no_mangle)]
@@ -189,7 +168,6 @@ extern "C" fn pyxis_mock_context() -> raw::spank_context_t {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pyxis_mock_item(
     item: raw::spank_item_t,
-    id: u64,
     first: *mut c_void,
     second: *mut c_void,
 ) -> spank_err_t {
@@ -202,11 +180,9 @@ unsafe extern "C" fn pyxis_mock_item(
         match answer {
             Item::Fails(code) => return code,
             Item::Number(n) => match item {
-                raw::S_JOB_NCPUS => *first.cast::<u16>() = n as u16,
-                raw::S_JOB_ALLOC_MEM | raw::S_STEP_ALLOC_MEM => *first.cast::<u64>() = n,
+                raw::S_STEP_ALLOC_MEM => *first.cast::<u64>() = n,
                 _ => *first.cast::<u32>() = n as u32,
             },
-            Item::Text(text) => *first.cast::<*mut c_char>() = owned(&text).into_raw(),
             Item::Strings(all) => {
                 let count = all.len() as c_int;
                 let mut pointers: Vec<_> = all.iter().map(|s| owned(s).into_raw()).collect();
@@ -223,39 +199,28 @@ unsafe extern "C" fn pyxis_mock_item(
                 *second.cast::<c_int>() = gids.len() as c_int;
                 *first.cast::<*mut u32>() = gids.leak().as_mut_ptr();
             }
-            Item::Ids(ids) => match ids.get(&id) {
-                Some(found) => *first.cast::<u32>() = *found,
-                None => return raw::ESPANK_NOEXIST,
-            },
         }
     }
     raw::ESPANK_SUCCESS
 }
 
-/// The environment asked for, or the code Slurm returns for it in this context.
-fn environment(
-    slurm: &mut Slurm,
-    control: c_int,
-) -> Result<&mut HashMap<String, String>, spank_err_t> {
-    let remote = slurm.context == raw::S_CTX_REMOTE;
-    match (control != 0, remote) {
-        (false, true) => Ok(&mut slurm.env),
-        (true, false) => Ok(&mut slurm.control_env),
-        (false, false) => Err(raw::ESPANK_NOT_REMOTE),
-        (true, true) => Err(raw::ESPANK_NOT_LOCAL),
+/// The job's environment, or the code Slurm returns for it in this context.
+fn environment(slurm: &mut Slurm) -> Result<&mut HashMap<String, String>, spank_err_t> {
+    match slurm.context == raw::S_CTX_REMOTE {
+        true => Ok(&mut slurm.env),
+        false => Err(raw::ESPANK_NOT_REMOTE),
     }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pyxis_mock_getenv(
-    control: c_int,
     name: *const c_char,
     buffer: *mut c_char,
     length: c_int,
 ) -> spank_err_t {
     // SAFETY: the caller gives a C string.
     let name = unsafe { string(name) }.unwrap_or_default();
-    let found = with(|slurm| environment(slurm, control).map(|env| env.get(&name).cloned()));
+    let found = with(|slurm| environment(slurm).map(|env| env.get(&name).cloned()));
     let value = match found {
         Ok(Some(value)) => owned(&value),
         Ok(None) => return raw::ESPANK_ENV_NOEXIST,
@@ -271,7 +236,6 @@ unsafe extern "C" fn pyxis_mock_getenv(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pyxis_mock_setenv(
-    control: c_int,
     name: *const c_char,
     value: *const c_char,
     overwrite: c_int,
@@ -279,7 +243,7 @@ unsafe extern "C" fn pyxis_mock_setenv(
     // SAFETY: the caller gives C strings.
     let (name, value) = unsafe { (string(name), string(value)) };
     let (Some(name), Some(value)) = (name, value) else { return raw::ESPANK_BAD_ARG };
-    with(|slurm| match environment(slurm, control) {
+    with(|slurm| match environment(slurm) {
         Ok(env) if overwrite == 0 && env.contains_key(&name) => raw::ESPANK_ENV_EXISTS,
         Ok(env) => {
             env.insert(name, value);
@@ -290,10 +254,10 @@ unsafe extern "C" fn pyxis_mock_setenv(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pyxis_mock_unsetenv(control: c_int, name: *const c_char) -> spank_err_t {
+unsafe extern "C" fn pyxis_mock_unsetenv(name: *const c_char) -> spank_err_t {
     // SAFETY: the caller gives a C string.
     let name = unsafe { string(name) }.unwrap_or_default();
-    with(|slurm| match environment(slurm, control) {
+    with(|slurm| match environment(slurm) {
         Ok(env) => {
             env.remove(&name);
             raw::ESPANK_SUCCESS
@@ -313,7 +277,6 @@ unsafe extern "C" fn pyxis_mock_register(option: *mut raw::spank_option) -> span
             usage: string(raw.usage).unwrap_or_default(),
             has_arg: raw.has_arg,
             raw,
-            used: None,
         }
     };
     if registered.name.len() > raw::SPANK_OPTION_MAXLEN as usize {
@@ -321,25 +284,6 @@ unsafe extern "C" fn pyxis_mock_register(option: *mut raw::spank_option) -> span
     }
     with(|slurm| slurm.options.push(registered));
     raw::ESPANK_SUCCESS
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pyxis_mock_getopt(
-    option: *mut raw::spank_option,
-    arg: *mut *mut c_char,
-) -> spank_err_t {
-    // SAFETY: the caller gives an option with a name.
-    let name = unsafe { string((*option).name) }.unwrap_or_default();
-    let used = with(|slurm| slurm.options.iter().find(|o| o.name == name)?.used.clone());
-    match used {
-        None => raw::ESPANK_ERROR,
-        Some(value) => {
-            let pointer = value.map_or(ptr::null_mut(), CString::into_raw);
-            // SAFETY: the caller gives a place for one pointer.
-            unsafe { *arg = pointer };
-            raw::ESPANK_SUCCESS
-        }
-    }
 }
 
 #[unsafe(no_mangle)]

@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorKind, SpankError, check};
 use crate::{Spank, export, raw};
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
@@ -58,25 +58,6 @@ impl Spank<'_> {
             check(call, unsafe { raw::spank_option_register(self.raw, &raw mut option) })?;
         }
         Ok(())
-    }
-
-    /// Whether an option was used: `None` if not, else its argument, if any.
-    ///
-    /// For hooks in which the callback was not called, such as job_prolog and job_epilog; Slurm
-    /// refuses it in init, init_post_opt, task_post_fork, slurmd_exit and exit.
-    pub fn option_get(&self, spec: &OptionSpec) -> Result<Option<Option<CString>>, SpankError> {
-        let call = "spank_option_getopt";
-        let mut option = spec.raw(spec.val);
-        let mut arg: *mut c_char = ptr::null_mut();
-        // SAFETY: the handle is valid; Slurm reads the option and writes one pointer.
-        let code = unsafe { raw::spank_option_getopt(self.raw, &raw mut option, &raw mut arg) };
-        match check(call, code) {
-            // SAFETY: a pointer Slurm gives is a C string of the option cache.
-            Ok(()) if !arg.is_null() => Ok(Some(Some(unsafe { CStr::from_ptr(arg) }.to_owned()))),
-            Ok(()) => Ok(Some(None)),
-            Err(e) if e.kind() == ErrorKind::Generic => Ok(None),
-            Err(e) => Err(e),
-        }
     }
 }
 
