@@ -3,26 +3,17 @@
 # registry of its own; PYXIS_TEST_COMMAND is the pyxis command that the plugin uses, PYXIS_TEST_LINE its line in
 # plugstack.conf.
 
+load ../registry.sh
+
 cluster() { "$BATS_TEST_DIRNAME/cluster" "$@"; }
 on_node() { local node=$1; shift; cluster node "$node" -- "$@"; }
 user() { cluster run -- "$@"; }
 
 setup_file() {
-    local port work=$BATS_FILE_TMPDIR
-    port=$((20000 + RANDOM % 12000))
-    cat > "$work/registry.yml" << END
-version: 0.1
-log: {level: debug, accesslog: {disabled: false}}
-storage: {filesystem: {rootdirectory: $work/data}}
-http: {addr: '127.0.0.1:$port', secret: x}
-END
-    docker-registry serve "$work/registry.yml" > "$work/log" 2>&1 3>&- &
-    echo $! > "$work/pid"
-    export registry=127.0.0.1:$port log=$work/log
-    for ((i = 0; i < 600; i++)); do
-        if curl -s -o /dev/null "http://$registry/v2/"; then break; fi
-        sleep 0.1
-    done
+    local work=$BATS_FILE_TMPDIR
+    serve_registry "$work" registry 'log: {level: debug, accesslog: {disabled: false}}'
+    echo "$registry_pid" > "$work/pid"
+    export registry=$address log=$work/registry.log
     push one
     cluster login -- sh -c 'mkdir -p /etc/pyxis && cat > /etc/pyxis/pyxis.toml' << END
 [registries]
@@ -46,14 +37,9 @@ on_login() { cluster login -- "$@"; }
 # An image as NAME: busybox, and a file that says which one it is. A new one each time.
 push() {
     local work=$BATS_FILE_TMPDIR/push
-    rm -rf "$work"
-    mkdir -p "$work"
-    unsquashfs -q -n -d "$work/root" "$PYXIS_TEST_IMAGES/busybox.sqsh" > /dev/null
+    new_root "$work"
     echo "image $1 $RANDOM$RANDOM" | tee "$work/root/which"
-    umoci init --layout "$work/layout"
-    umoci new --image "$work/layout:x"
-    umoci insert --image "$work/layout:x" "$work/root" / > /dev/null
-    skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:$work/layout:x" "docker://$registry/$1"
+    push_root "$work" "$registry/$1"
 }
 
 # How often the registry was asked for what contains this.
@@ -215,32 +201,25 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
 }
 
 @test "shared store: what takes credentials goes to the user's own" {
-    local port auth=$BATS_FILE_TMPDIR/auth
+    local closed
     use_shared_store
-    port=$((20000 + RANDOM % 12000))
-    mkdir -p "$auth"
     # The password is "secret".
-    echo 'user:$2b$04$K9U72yalYgtkflvmYbY/1ufzcNv/CDd7wheMhUSTzHgP0N83cKg02' > "$auth/htpasswd"
-    sed "s/127.0.0.1:[0-9]*/127.0.0.1:$port/; \$a auth: {htpasswd: {realm: test, path: $auth/htpasswd}}" \
-        "$BATS_FILE_TMPDIR/registry.yml" > "$auth/registry.yml"
-    docker-registry serve "$auth/registry.yml" > "$auth/log" 2>&1 3>&- &
-    echo $! > "$auth/pid"
-    for ((i = 0; i < 600; i++)); do
-        if curl -s -o /dev/null "http://127.0.0.1:$port/v2/"; then break; fi
-        sleep 0.1
-    done
+    echo 'user:$2b$04$K9U72yalYgtkflvmYbY/1ufzcNv/CDd7wheMhUSTzHgP0N83cKg02' > "$BATS_FILE_TMPDIR/htpasswd"
+    serve_registry "$BATS_FILE_TMPDIR" closed "auth: {htpasswd: {realm: test, path: $BATS_FILE_TMPDIR/htpasswd}}"
+    closed=$address
+    echo "$registry_pid" > "$BATS_FILE_TMPDIR/closed.pid"
     push secret
-    cluster login -- sed -i "s/^http = .*/http = [\"$registry\", \"127.0.0.1:$port\"]/" /etc/pyxis/pyxis.toml
-    user sh -c 'mkdir -p ~/.config/enroot && echo "machine 127.0.0.1:$1 login user password secret" > ~/.config/enroot/.credentials' sh "$port"
-    run user srun -w n1 --container-image="127.0.0.1:$port#secret" cat /which
+    cluster login -- sed -i "s/^http = .*/http = [\"$registry\", \"$closed\"]/" /etc/pyxis/pyxis.toml
+    user sh -c 'mkdir -p ~/.config/enroot && echo "machine $1 login user password secret" > ~/.config/enroot/.credentials' sh "$closed"
+    run user srun -w n1 --container-image="$closed#secret" cat /which
     echo "$output"
     [ "$status" -eq 0 ]
     [[ $output == *"image secret"* ]]
     left=$(images_in 1 $shared)
     [ -z "$left" ]
-    run cluster run --user pyxistest2 -- srun -w n1 --container-image="127.0.0.1:$port#secret" echo ran-anyway
+    run cluster run --user pyxistest2 -- srun -w n1 --container-image="$closed#secret" echo ran-anyway
     echo "$output"
-    kill "$(cat "$auth/pid")"
+    kill "$(cat "$BATS_FILE_TMPDIR/closed.pid")"
     user rm -r .config || user sh -c 'rm -r ~/.config'
     [ "$status" -ne 0 ]
     [[ $output == *"denies access to secret"* && $output != *ran-anyway* ]]

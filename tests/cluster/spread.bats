@@ -3,6 +3,8 @@
 # cluster of eight nodes of its own, for which the plugin of the one that CLUSTER_STATE names is copied; PYXIS_TEST_LINE is
 # its line in plugstack.conf.
 
+load ../registry.sh
+
 cluster() { "$BATS_TEST_DIRNAME/cluster" --state "$state" "$@"; }
 on_node() { local node=$1; shift; cluster node "$node" -- "$@"; }
 user() { cluster run -- "$@"; }
@@ -11,23 +13,12 @@ nodes=8
 shared=/run/pyxis-shared
 
 setup_file() {
-    local port work=$BATS_FILE_TMPDIR node
+    local work=$BATS_FILE_TMPDIR node
     chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR"
     export state=$work/pyxis-cluster.spread
-    port=$((20000 + RANDOM % 12000))
-    cat > "$work/registry.yml" << END
-version: 0.1
-log: {level: debug, accesslog: {disabled: false}}
-storage: {filesystem: {rootdirectory: $work/data}}
-http: {addr: '127.0.0.1:$port', secret: x}
-END
-    docker-registry serve "$work/registry.yml" > "$work/log" 2>&1 3>&- &
-    echo $! > "$work/pid"
-    export registry=127.0.0.1:$port log=$work/log pyxis=$state/prefix/bin/pyxis
-    for ((i = 0; i < 600; i++)); do
-        if curl -s -o /dev/null "http://$registry/v2/"; then break; fi
-        sleep 0.1
-    done
+    serve_registry "$work" registry 'log: {level: debug, accesslog: {disabled: false}}'
+    echo "$registry_pid" > "$work/pid"
+    export registry=$address log=$work/registry.log pyxis=$state/prefix/bin/pyxis
     export line=${PYXIS_TEST_LINE//$CLUSTER_STATE/$state}
     # Eight nodes are much for a machine that has other things to do.
     boot || boot
@@ -60,15 +51,10 @@ teardown_file() {
 # An image as NAME: busybox, and four megabytes that do not compress. A new one each time.
 push() {
     local work=$BATS_FILE_TMPDIR/push
-    rm -rf "$work"
-    mkdir -p "$work"
-    unsquashfs -q -n -d "$work/root" "$PYXIS_TEST_IMAGES/busybox.sqsh" > /dev/null
+    new_root "$work"
     echo "image $1 $RANDOM$RANDOM" > "$work/root/which"
     head -c 4194304 /dev/urandom > "$work/root/noise"
-    umoci init --layout "$work/layout"
-    umoci new --image "$work/layout:x"
-    umoci insert --image "$work/layout:x" "$work/root" / > /dev/null
-    skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:$work/layout:x" "docker://$registry/$1"
+    push_root "$work" "$registry/$1"
 }
 
 # Bytes that the registry has sent of that repository, since its log had so many lines, and the size of one copy.
