@@ -1,6 +1,6 @@
 //! The committed files that list the releases: manifests, and what the distributions' own tools build packages from.
 
-use crate::workspace::Known;
+use crate::workspace::ListedRelease;
 
 /// The version of the original pyxis whose options and files these are: what sites ask their package manager for.
 pub const ORIGINAL: &str = "0.24.0";
@@ -11,8 +11,8 @@ const TO_COME: u32 = 2;
 
 /// The versions that the original's package has at sites: its own, and that of a Slurm in front of it, since it is built
 /// for one. Ours stands in for all of them.
-pub fn pinned(releases: &[Known]) -> Vec<String> {
-    let of_release = |release: &Known| {
+pub fn pinned(releases: &[ListedRelease]) -> Vec<String> {
+    let of_release = |release: &ListedRelease| {
         let name = release.name.clone();
         (0..=release.micro + TO_COME).map(move |micro| format!("{name}.{micro}-{ORIGINAL}-1"))
     };
@@ -22,7 +22,7 @@ pub fn pinned(releases: &[Known]) -> Vec<String> {
 
 /// A committed file, and how its text is made from what it was and the releases, oldest first. `None` if it is not of the
 /// form that is known.
-pub type List = (&'static str, fn(&str, &[Known]) -> Option<String>);
+pub type List = (&'static str, fn(&str, &[ListedRelease]) -> Option<String>);
 
 /// All of them.
 pub const LISTS: &[List] = &[
@@ -37,7 +37,7 @@ pub const LISTS: &[List] = &[
 /// A manifest with one feature line per release where its first such line was.
 fn features(
     manifest: &str,
-    releases: &[Known],
+    releases: &[ListedRelease],
     enables: impl Fn(&str) -> String,
 ) -> Option<String> {
     let is_release = |line: &&str| {
@@ -60,7 +60,7 @@ const BUILD: &str = "Package: pyxis-slurm";
 
 /// debian/control with a paragraph per build, like the first there is; all of them wanted by pyxis-all; no Slurm newer
 /// than the newest.
-fn control(old: &str, releases: &[Known]) -> Option<String> {
+fn control(old: &str, releases: &[ListedRelease]) -> Option<String> {
     let paragraphs: Vec<&str> = old.trim_end().split("\n\n").collect();
     let place = paragraphs.iter().position(|paragraph| paragraph.starts_with(BUILD))?;
     let model = paragraphs[place];
@@ -95,7 +95,7 @@ fn control(old: &str, releases: &[Known]) -> Option<String> {
 }
 
 /// The spec with all releases in its list, and no Slurm newer than the newest.
-fn spec(old: &str, releases: &[Known]) -> Option<String> {
+fn spec(old: &str, releases: &[ListedRelease]) -> Option<String> {
     const LIST: &str = "%global slurm_releases ";
     old.contains(LIST).then_some(())?;
     let above = slurm_releases::above(&releases.last()?.name)?;
@@ -129,8 +129,8 @@ fn bounded(line: &str, before: &str, after: &str, bound: &str) -> String {
 mod tests {
     use super::*;
 
-    fn two() -> [Known; 2] {
-        ["20.11", "21.08"].map(|name| Known { name: name.into(), micro: 0 })
+    fn two() -> [ListedRelease; 2] {
+        ["20.11", "21.08"].map(|name| ListedRelease { name: name.into(), micro: 0 })
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub fn lock(root: &Path) -> Result<Flock<File>, Error> {
 
 /// A release as its data file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct ListedRelease {
     /// `24.11`
     pub name: String,
     /// Its latest micro release that is known, the 7 of `24.11.7`.
@@ -48,7 +48,7 @@ pub struct Known {
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn releases(root: &Path) -> Result<Vec<Known>, Error> {
+pub fn releases(root: &Path) -> Result<Vec<ListedRelease>, Error> {
     let dir = root.join("slurm-releases/releases");
     let mut known = Vec::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))? {
@@ -60,7 +60,7 @@ pub fn releases(root: &Path) -> Result<Vec<Known>, Error> {
             path,
             why: format!("no line `latest = \"{name}.MICRO\"`"),
         })?;
-        known.push(Known { name, micro });
+        known.push(ListedRelease { name, micro });
     }
     // Two digits each: text order is their order.
     known.sort_by(|a, b| a.name.cmp(&b.name));

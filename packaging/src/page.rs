@@ -1,6 +1,6 @@
 //! Tables as one HTML page that needs nothing else, and as markdown.
 
-use crate::table::{Cell, Mark, Table};
+use crate::table::{Cell, Table, Verdict};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--dim:#5b6470;--line:#d8dee4;--head:#f3f5f7;--good:#116329;\
@@ -52,11 +52,11 @@ pub(crate) fn html(tables: &[Table]) -> String {
 }
 
 fn html_cell(cell: &Cell, code: bool) -> String {
-    let class = match cell.mark {
-        Mark::Good => " class=\"good\"",
-        Mark::Bad => " class=\"bad\"",
-        Mark::None if code => " class=\"code\"",
-        Mark::None => "",
+    let class = match cell.verdict {
+        Verdict::Good => " class=\"good\"",
+        Verdict::Bad => " class=\"bad\"",
+        Verdict::None if code => " class=\"code\"",
+        Verdict::None => "",
     };
     let title = match cell.more.as_str() {
         "" => String::new(),
@@ -93,7 +93,7 @@ fn bad(tables: &[Table]) -> impl Iterator<Item = String> + '_ {
             .iter()
             .flat_map(move |row| row.iter().zip(&table.head).map(move |cell| (row, cell)))
     });
-    cells.filter(|(_, (cell, _))| cell.mark == Mark::Bad).map(|(row, (cell, head))| {
+    cells.filter(|(_, (cell, _))| cell.verdict == Verdict::Bad).map(|(row, (cell, head))| {
         let what = row.first().map_or("", |first| first.text.as_str());
         let more = if cell.more.is_empty() { &cell.text } else { &cell.more };
         format!("{what}, {head}: {}", more.replace('\n', "; "))
@@ -102,19 +102,19 @@ fn bad(tables: &[Table]) -> impl Iterator<Item = String> + '_ {
 
 /// Colours alone tell nothing to those who cannot see them.
 fn marked(cell: &Cell) -> String {
-    match cell.mark {
-        Mark::Good => format!("\u{2713} {}", cell.text),
-        Mark::Bad => format!("\u{2717} {}", cell.text),
-        Mark::None => cell.text.clone(),
+    match cell.verdict {
+        Verdict::Good => format!("\u{2713} {}", cell.text),
+        Verdict::Bad => format!("\u{2717} {}", cell.text),
+        Verdict::None => cell.text.clone(),
     }
 }
 
 fn headline(tables: &[Table]) -> String {
     let cells = || tables.iter().flat_map(|table| &table.rows).flatten();
-    let count = |mark| cells().filter(|cell| cell.mark == mark).count();
-    match count(Mark::Bad) {
-        0 => format!("{} checks, all good.", count(Mark::Good)),
-        bad => format!("{bad} of {} checks are bad.", bad + count(Mark::Good)),
+    let count = |verdict| cells().filter(|cell| cell.verdict == verdict).count();
+    match count(Verdict::Bad) {
+        0 => format!("{} checks, all good.", count(Verdict::Good)),
+        bad => format!("{bad} of {} checks are bad.", bad + count(Verdict::Good)),
     }
 }
 
@@ -129,12 +129,13 @@ mod tests {
 
     #[test]
     fn what_is_bad_is_counted_marked_and_escaped() {
-        let cell = |mark, text: &str| Cell { mark, text: text.into(), more: "a \"<b>\"".into() };
+        let cell =
+            |verdict, text: &str| Cell { verdict, text: text.into(), more: "a \"<b>\"".into() };
         let table = Table {
             title: "T",
             note: "N",
             head: vec!["x", "y"],
-            rows: vec![vec![cell(Mark::Good, "1 < 2"), cell(Mark::Bad, "a|b")]],
+            rows: vec![vec![cell(Verdict::Good, "1 < 2"), cell(Verdict::Bad, "a|b")]],
         };
         let page = html(std::slice::from_ref(&table));
         assert!(page.contains("1 of 2 checks are bad."), "{page}");

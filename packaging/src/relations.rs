@@ -3,15 +3,15 @@
 use crate::kinds::Format;
 use crate::package::Relations;
 use build_matrix::lists;
-use build_matrix::workspace::Known;
+use build_matrix::workspace::ListedRelease;
 use slurm_releases::RELEASES;
 
 /// The name of the original's package.
 pub(crate) const ORIGINAL_NAME: &str = "nvslurm-plugin-pyxis";
 
 /// The releases of the table, with their latest micro releases.
-fn known() -> Vec<Known> {
-    let known = |release: &slurm_releases::Release| Known {
+fn known() -> Vec<ListedRelease> {
+    let known = |release: &slurm_releases::Release| ListedRelease {
         name: release.name.into(),
         micro: release.number & 0xff,
     };

@@ -170,7 +170,7 @@ fn machine_table(suites: &[(String, Value)]) -> Table {
             .map(|(name, _)| name.as_str())
             .collect();
         let passed = machine.checks.len() - failing.len();
-        let mut checks = Cell::mark(
+        let mut checks = Cell::verdict(
             failing.is_empty() && passed > 0,
             format!("{passed} of {}", machine.checks.len()),
         );
@@ -203,7 +203,7 @@ fn check_table(suites: &[(String, Value)]) -> Table {
             };
             let found = machines.iter().filter(has).map(|machine| machine.name.as_str());
             let list = found.collect::<Vec<_>>().join(", ");
-            if list.is_empty() { Cell::none() } else { Cell::mark(wanted, list) }
+            if list.is_empty() { Cell::none() } else { Cell::verdict(wanted, list) }
         };
         vec![Cell::text(name), with(true), with(false)]
     };
@@ -224,7 +224,7 @@ fn suite_table(suites: &[(String, Value)]) -> Table {
             .filter(|test| test["ok"] == false)
             .filter_map(|test| test["name"].as_str())
             .collect();
-        let mut failed_cell = Cell::mark(failed == 0, failed.to_string());
+        let mut failed_cell = Cell::verdict(failed == 0, failed.to_string());
         failed_cell.more = failing.join("\n");
         vec![
             Cell::text(name),
@@ -296,7 +296,7 @@ fn tests_of(release: &str, suites: &[(String, Value)]) -> Cell {
         return Cell::none();
     }
     let mut cell =
-        Cell::mark(failing.is_empty(), format!("{passed} of {}", passed + failing.len()));
+        Cell::verdict(failing.is_empty(), format!("{passed} of {}", passed + failing.len()));
     cell.more = failing.join("\n");
     cell
 }
@@ -316,7 +316,7 @@ fn faults_cell(verdict: &Value) -> Cell {
     let faults: Vec<&str> =
         verdict["faults"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let text = if faults.is_empty() { "sound".into() } else { counted(faults.len(), "fault") };
-    let mut cell = Cell::mark(faults.is_empty(), text);
+    let mut cell = Cell::verdict(faults.is_empty(), text);
     cell.more = faults.join("\n");
     cell
 }

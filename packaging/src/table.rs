@@ -2,7 +2,7 @@
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(crate) enum Verdict {
     Good,
     Bad,
     /// Not run.
@@ -12,7 +12,7 @@ pub(crate) enum Mark {
 /// A cell of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
-    pub(crate) mark: Mark,
+    pub(crate) verdict: Verdict,
     pub(crate) text: String,
     /// More of it, for those who point at it.
     pub(crate) more: String,
@@ -20,12 +20,12 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn text(text: impl Into<String>) -> Cell {
-        Cell { mark: Mark::None, text: text.into(), more: String::new() }
+        Cell { verdict: Verdict::None, text: text.into(), more: String::new() }
     }
 
-    pub(crate) fn mark(good: bool, text: impl Into<String>) -> Cell {
-        let mark = if good { Mark::Good } else { Mark::Bad };
-        Cell { mark, text: text.into(), more: String::new() }
+    pub(crate) fn verdict(good: bool, text: impl Into<String>) -> Cell {
+        let verdict = if good { Verdict::Good } else { Verdict::Bad };
+        Cell { verdict, text: text.into(), more: String::new() }
     }
 
     pub(crate) fn none() -> Cell {

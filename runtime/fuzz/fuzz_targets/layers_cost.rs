@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use images::layers::{
     self, ArchiveSink, Index, Interpretation, LayerError, Limits, Meta, Meter, OwnFiles, Quantity,
-    Sink, Source, Tree, decoder,
+    Sink, LayerSource, Tree, decoder,
 };
 use images::squash::{Squash, SquashError};
 use libfuzzer_sys::fuzz_target;
@@ -71,7 +71,7 @@ struct Scale {
 
 struct Layer<'a>(&'a [u8]);
 
-impl Source for Layer<'_> {
+impl LayerSource for Layer<'_> {
     fn open(&self) -> Result<Box<dyn Read + '_>, LayerError> {
         decoder(self.0)
     }
@@ -209,7 +209,7 @@ fn merge(
         tree.apply(index.expect("taken at its last place"), meter)?;
     }
     let layers: Vec<Layer> = order.iter().map(|at| Layer(layers[*at])).collect();
-    let sources: Vec<&dyn Source> = layers.iter().map(|layer| layer as &dyn Source).collect();
+    let sources: Vec<&dyn LayerSource> = layers.iter().map(|layer| layer as &dyn LayerSource).collect();
     let own = OwnFiles::default();
     let written = layers::write(&tree, &sources, &own, 0, sink, meter, &mut |_| {});
     written.map_err(|(_, error)| error.into())

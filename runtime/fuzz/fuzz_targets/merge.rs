@@ -3,7 +3,7 @@
 #![no_main]
 
 use images::layers::{
-    self, ArchiveSink, Index, Interpretation, LayerError, Limits, Meter, OwnFiles, Source, Tree,
+    self, ArchiveSink, Index, Interpretation, LayerError, Limits, Meter, OwnFiles, LayerSource, Tree,
 };
 use images::tarball::Reader;
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +11,7 @@ use std::io::Read;
 
 struct Layer<'a>(&'a [u8]);
 
-impl Source for Layer<'_> {
+impl LayerSource for Layer<'_> {
     fn open(&self) -> Result<Box<dyn Read + '_>, LayerError> {
         Ok(Box::new(self.0))
     }
@@ -38,7 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
     for (_, path) in contents {
         inside(&path);
     }
-    let sources: Vec<&dyn Source> = used.iter().map(|layer| layer as &dyn Source).collect();
+    let sources: Vec<&dyn LayerSource> = used.iter().map(|layer| layer as &dyn LayerSource).collect();
     let mut sink = ArchiveSink::new(Vec::new());
     let own = OwnFiles::default();
     if layers::write(&tree, &sources, &own, 0, &mut sink, &meter, &mut |_| {}).is_err() {

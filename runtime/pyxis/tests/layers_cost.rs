@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use images::layers::{
-    self, ArchiveSink, Index, Interpretation, LayerError, Limits, Meta, Meter, OwnFiles, Quantity,
-    Sink, Source, Tree, decoder,
+    self, ArchiveSink, Index, Interpretation, LayerError, LayerSource, Limits, Meta, Meter,
+    OwnFiles, Quantity, Sink, Tree, decoder,
 };
 use images::squash::{Squash, SquashError};
 use squashfs::program::Program;
@@ -42,7 +42,7 @@ static ALLOCATOR: Counting = Counting;
 
 struct Layer(Vec<u8>);
 
-impl Source for Layer {
+impl LayerSource for Layer {
     fn open(&self) -> Result<Box<dyn Read + '_>, LayerError> {
         decoder(self.0.as_slice())
     }
@@ -130,7 +130,8 @@ fn cost_of(
         for layer in layers {
             tree.apply(Index::read(layer.open()?, &meter, Interpretation::Layer)?, &meter)?;
         }
-        let sources: Vec<&dyn Source> = layers.iter().map(|layer| *layer as &dyn Source).collect();
+        let sources: Vec<&dyn LayerSource> =
+            layers.iter().map(|layer| *layer as &dyn LayerSource).collect();
         layers::write(&tree, &sources, &OwnFiles::default(), 0, sink, &meter, &mut |_| {})
             .map_err(|(_, error)| Refused::Layer(error))
     };

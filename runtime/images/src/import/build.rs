@@ -12,7 +12,9 @@ use super::resolve::Resolved;
 use super::slice::Slice;
 use super::{ImportError, Importer};
 use crate::imageconf::ImageConfig;
-use crate::layers::{self, Index, LayerError, Meta, Meter, OwnFiles, Sink, Source, Tree, decoder};
+use crate::layers::{
+    self, Index, LayerError, LayerSource, Meta, Meter, OwnFiles, Sink, Tree, decoder,
+};
 use crate::progress::bytes;
 use crate::registry::Descriptor;
 use crate::squash::SquashError;
@@ -37,7 +39,7 @@ struct Layer {
     slice: Arc<Slice>,
 }
 
-impl Source for Layer {
+impl LayerSource for Layer {
     fn open(&self) -> Result<Box<dyn Read + '_>, LayerError> {
         decoder(self.slice.reader())
     }
@@ -256,8 +258,8 @@ impl Importer {
     /// Passes the entries of a merged image on.
     pub(super) fn emit(&self, merged: &Merged, sink: &mut dyn Sink) -> Result<(), ImportError> {
         let bar = self.progress.bar(merged.total);
-        let sources: Vec<&dyn Source> =
-            merged.layers.iter().map(|layer| layer as &dyn Source).collect();
+        let sources: Vec<&dyn LayerSource> =
+            merged.layers.iter().map(|layer| layer as &dyn LayerSource).collect();
         let mut progress = |bytes| bar.inc(bytes);
         let written = layers::write(
             &merged.tree,

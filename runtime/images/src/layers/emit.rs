@@ -9,7 +9,7 @@ use super::{Content, LayerError, Meta, Meter, Name, Quantity, Sink, Tree};
 use crate::tarball::{Header, Kind, Reader, TarError};
 
 /// A layer that can be read again, uncompressed.
-pub trait Source {
+pub trait LayerSource {
     /// Opens it at its beginning.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl OwnFiles {
 /// [`LayerError`].
 pub fn write(
     tree: &Tree,
-    layers: &[&dyn Source],
+    layers: &[&dyn LayerSource],
     own: &OwnFiles,
     mtime: i64,
     sink: &mut dyn Sink,

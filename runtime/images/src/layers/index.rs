@@ -77,13 +77,13 @@ pub struct Index {
     pub bytes: u64,
     /// What its memory was charged with.
     pub(super) memory: u64,
-    /// What passing over the layer costs, whatever of it matters.
-    passing: Passing,
+    /// What reading the layer to its end costs, whatever of it matters.
+    read_cost: ReadCost,
 }
 
-/// A layer that is read to its end.
+/// What a layer costs whoever reads it to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Passing {
+struct ReadCost {
     /// Bytes, as they are decompressed, and of holes.
     bytes: u64,
     entries: u64,
@@ -117,8 +117,8 @@ impl Index {
             // Its bytes are counted as they come, its holes are not.
             let holes = header.size.saturating_sub(reader.stored());
             meter.charge(Quantity::Bytes, holes)?;
-            index.passing.bytes = index.passing.bytes.saturating_add(holes);
-            index.passing.entries += 1;
+            index.read_cost.bytes = index.read_cost.bytes.saturating_add(holes);
+            index.read_cost.entries += 1;
             if let Some(entry) = entry(&header, ordinal, how, meter.limits())? {
                 index.charge(&entry, meter)?;
                 // Those of files are passed on only; whoever writes the image has them in memory.
@@ -133,7 +133,7 @@ impl Index {
                 .ok_or(LayerError::Limit { limit: u32::MAX.into(), what: "entries" })?;
         }
         index.entries.shrink_to_fit();
-        index.passing.bytes = index.passing.bytes.saturating_add(reader.into_inner().count);
+        index.read_cost.bytes = index.read_cost.bytes.saturating_add(reader.into_inner().count);
         Ok(index)
     }
 
@@ -144,8 +144,8 @@ impl Index {
     /// [`LayerError::Limit`].
     pub fn again(&self, meter: &Meter) -> Result<Index, LayerError> {
         meter.charge(Quantity::Memory, self.memory)?;
-        meter.charge(Quantity::Bytes, self.passing.bytes)?;
-        meter.charge(Quantity::Entries, self.passing.entries)?;
+        meter.charge(Quantity::Bytes, self.read_cost.bytes)?;
+        meter.charge(Quantity::Entries, self.read_cost.entries)?;
         Ok(self.clone())
     }
 

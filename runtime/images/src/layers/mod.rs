@@ -13,7 +13,7 @@ mod sink;
 mod tree;
 
 pub use decode::{decoder, is_compressed, limit_windows};
-pub use emit::{OwnFiles, Source, write};
+pub use emit::{LayerSource, OwnFiles, write};
 pub use index::{Entry, EntryKind, Index, Interpretation, Meta};
 pub use limits::{Allowance, Limits, Meter, Quantity};
 pub use sink::{ArchiveSink, DirectorySink, Sink};
