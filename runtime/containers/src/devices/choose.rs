@@ -39,6 +39,8 @@ pub struct Wanted {
     pub groups: Vec<u32>,
     /// What containers get of fabrics.
     pub recipes: Recipes,
+    /// Slurm numbers GPUs by their files, as 20.11 does.
+    pub slurm_numbers_files: bool,
     /// Say also what is most likely no matter.
     pub verbose: bool,
 }
@@ -302,7 +304,7 @@ impl Finder<'_> {
 
     /// The GPUs that Slurm gave the step; `None` if the node has no GPU that is known.
     fn given(&self, given: &StepGpus) -> Result<Option<Edits>, DeviceError> {
-        let order = slurm::order(self.variables.host, self.by_file());
+        let order = slurm::order(self.variables.host, self.wanted.slurm_numbers_files);
         let is_nvidia = self.driver.is_some() || self.has_specification();
         let nvidia_usable = match &self.driver {
             Some(driver) => driver.gpus.iter().any(|gpu| gpu.usable),
@@ -341,12 +343,6 @@ impl Finder<'_> {
 
     fn outside(&self, path: &str) -> String {
         self.wanted.host.outside(path).to_string_lossy().into_owned()
-    }
-
-    /// Whether Slurm is 20.11, which numbers by files.
-    fn by_file(&self) -> bool {
-        let release = self.variables.host.get(OsStr::new("PYXIS_SLURM_RELEASE"));
-        release.is_some_and(|release| release == "20.11")
     }
 
     fn given_nvidia(&self, given: &StepGpus, order: Number) -> Result<Edits, DeviceError> {

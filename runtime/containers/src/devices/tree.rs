@@ -201,9 +201,19 @@ impl Tree {
 
     /// What a container gets, given the step's variables and the container's.
     pub(super) fn choose(&self, host: &[(&str, &str)], lines: &str) -> Result<Edits, DeviceError> {
+        self.choose_for(&self.wanted(), host, lines)
+    }
+
+    /// The same, where something else is wanted of the node than is usual.
+    pub(super) fn choose_for(
+        &self,
+        wanted: &Wanted,
+        host: &[(&str, &str)],
+        lines: &str,
+    ) -> Result<Edits, DeviceError> {
         let host: Environ =
             host.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        choose(&self.wanted(), &host, ContainerVariables { image: lines.as_bytes(), others: b"" })
+        choose(wanted, &host, ContainerVariables { image: lines.as_bytes(), others: b"" })
     }
 
     /// Its nodes in order, or the error.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use hygiene::console;
 use pyxis::settings::enroot::{Effect, effect_of};
-use pyxis::settings::{FILE, Origin, SETTINGS, Setting, Settings, Value, variables};
+use pyxis::settings::{FILE, Origin, SETTINGS, Setting, Settings, Value, variables as v};
 
 use super::version::ENROOT;
 use super::{CliError, Exit};
@@ -61,12 +61,12 @@ pub(crate) fn show_as_enroot(settings: &Settings) -> Result<Exit, CliError> {
             }
         }
     }
-    variables.entry("ENROOT_LOGIN_SHELL".to_owned()).or_insert_with(|| "true".to_owned());
+    variables.entry(v::LOGIN_SHELL.to_owned()).or_insert_with(|| "true".to_owned());
     let paths = &settings.paths;
     for (name, place) in [
-        ("ENROOT_DATA_PATH", paths.data.clone()),
-        ("ENROOT_RUNTIME_PATH", Some(paths.runtime.0.clone())),
-        ("ENROOT_TEMP_PATH", Some(paths.temp.clone())),
+        (v::DATA_PATH, paths.data.clone()),
+        (v::RUNTIME_PATH, Some(paths.runtime.0.clone())),
+        (v::TEMP_PATH, Some(paths.temp.clone())),
     ] {
         if let Some(place) = place {
             variables.entry(name.to_owned()).or_insert_with(|| place.display().to_string());
@@ -93,8 +93,8 @@ fn default_of_enroot(setting: &Setting, said: &Value) -> Option<String> {
     let text = text_of(said);
     match (setting.variable, text.as_str()) {
         // Whoever clears it by this line shall not clear the caches of everything else.
-        (variables::CACHE_PATH, _) => Some(format!("{text}/enroot")),
-        (variables::MAX_PROCESSORS, "0") => {
+        (v::CACHE_PATH, _) => Some(format!("{text}/enroot")),
+        (v::MAX_PROCESSORS, "0") => {
             std::thread::available_parallelism().ok().map(|count| count.to_string())
         }
         (_, "") => None,

@@ -20,6 +20,7 @@ pub(super) fn wanted(devices: &[String], settings: &Settings) -> Result<Wanted, 
         host: Host::below(&site.root),
         groups: groups.map(nix::unistd::Gid::as_raw).collect(),
         recipes: site.recipes.clone(),
+        slurm_numbers_files: site.slurm_numbers_files,
         verbose: site.verbose,
     })
 }

@@ -151,6 +151,8 @@ pub struct DeviceSettings {
     pub root: PathBuf,
     /// What containers get of fabrics.
     pub recipes: Recipes,
+    /// Slurm numbers GPUs by their files, as 20.11 does.
+    pub slurm_numbers_files: bool,
     /// Whether more is said.
     pub verbose: bool,
 }
@@ -218,6 +220,9 @@ impl Settings {
                 nvidia: resolved.is_on(Id::CdiNvidia),
                 root: resolved.path(Id::CdiRoot).unwrap_or_else(|| "/".into()),
                 recipes,
+                slurm_numbers_files: host
+                    .get(OsStr::new(v::SLURM_RELEASE))
+                    .is_some_and(|release| release == "20.11"),
                 verbose: resolved.is_on(Id::CdiVerbose),
             },
             squash: squash(&resolved, &host)?,

@@ -73,6 +73,8 @@ pub const CDI_DEVICES: &str = "PYXIS_CDI_DEVICES";
 pub const CDI_NVIDIA: &str = "PYXIS_CDI_NVIDIA";
 /// Where a driver's files are.
 pub const CDI_ROOT: &str = "PYXIS_CDI_ROOT";
+/// The release of the Slurm whose step this is; the plugin sets it.
+pub const SLURM_RELEASE: &str = "PYXIS_SLURM_RELEASE";
 /// Whether more is said of devices.
 pub const CDI_VERBOSE: &str = "PYXIS_CDI_VERBOSE";
 

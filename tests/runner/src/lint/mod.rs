@@ -10,6 +10,8 @@ pub(crate) mod once;
 pub(crate) mod rust;
 pub(crate) mod script;
 pub(crate) mod sizes;
+pub(crate) mod variables;
+pub(crate) mod words;
 
 use std::path::Path;
 use std::process::Command;
@@ -52,6 +54,13 @@ pub(crate) static LINTS: &[Lint] = &[
         "clippy",
     ),
     lint("once", "what has one place is written down there only", once::check, "clippy"),
+    lint(
+        "variables",
+        "each variable of the command is a constant of one file, and a setting",
+        variables::check,
+        "clippy",
+    ),
+    lint("words", "no name is one that the glossary has replaced", words::check, "clippy"),
 ];
 
 /// Every file of the checkout, committed or about to be, below one of the places.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::choose::Wanted;
 use super::super::tree::{DRIVERS, Tree};
 use super::Driver;
 use super::select::Selection;
@@ -169,8 +170,11 @@ fn eight_gpus_in_another_order() {
     let slurm = [("SLURM_STEP_GPUS", "4"), ("CUDA_VISIBLE_DEVICES", uuid)];
     assert_eq!(gpus(&slurm, "").unwrap(), "nvidia1 nvidiactl");
     // 20.11, whose numbers are the files'.
-    let old = [("SLURM_STEP_GPUS", "4"), ("PYXIS_SLURM_RELEASE", "20.11")];
-    assert_eq!(gpus(&old, "").unwrap(), "nvidia4 nvidiactl");
+    let wanted = Wanted { slurm_numbers_files: true, ..tree.wanted() };
+    let slurm = [("SLURM_STEP_GPUS", "4"), ("NVIDIA_DRIVER_CAPABILITIES", "utility")];
+    let of_20_11 = tree.choose_for(&wanted, &slurm, "").unwrap();
+    assert!(of_20_11.nodes.iter().any(|node| node.path == "/dev/nvidia4"), "{of_20_11:?}");
+    assert!(of_20_11.nodes.iter().all(|node| node.path != "/dev/nvidia1"), "{of_20_11:?}");
 }
 
 #[test]
@@ -409,13 +413,12 @@ fn slurms_numbers_find_the_device_in_a_specification_by_its_node() {
     }
     tree.put("/etc/cdi/nvidia.yaml", text.as_bytes());
     // The specification's nodes are the node's own paths.
-    let env = |variables: &[(&str, &str)]| {
-        let edits = tree.choose(variables, "").unwrap();
-        edits.env.join(" ")
-    };
-    assert_eq!(env(&[("SLURM_STEP_GPUS", "0"), ("PYXIS_SLURM_RELEASE", "20.11")]), "GPU=0");
+    let of_20_11 = Wanted { slurm_numbers_files: true, ..tree.wanted() };
+    let edits = tree.choose_for(&of_20_11, &[("SLURM_STEP_GPUS", "0")], "").unwrap();
+    assert_eq!(edits.env, ["GPU=0"]);
     let uuid = ("CUDA_VISIBLE_DEVICES", "GPU-00000001-1111-2222-3333-444444444444");
-    assert_eq!(env(&[("SLURM_STEP_GPUS", "2"), uuid]), "GPU=1");
+    let edits = tree.choose(&[("SLURM_STEP_GPUS", "2"), uuid], "").unwrap();
+    assert_eq!(edits.env, ["GPU=1"]);
 }
 
 #[test]

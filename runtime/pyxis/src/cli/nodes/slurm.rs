@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use hygiene::unsecure;
 use linux::environ::Environ;
+use pyxis::settings::variables as v;
 
 use super::NodesError;
 
@@ -16,8 +17,7 @@ const OTHERS: [&[u8]; 7] =
 /// What says where Slurm is.
 const KEPT: [&str; 2] = ["SLURM_CONF", "SLURM_JWT"];
 /// What the plugin in srun limits its own question by.
-const OF_PLUGIN: [&str; 3] =
-    ["ENROOT_CONNECT_TIMEOUT", "ENROOT_TRANSFER_TIMEOUT", "ENROOT_TRANSFER_RETRIES"];
+const OF_PLUGIN: [&str; 3] = [v::CONNECT_TIMEOUT, v::TRANSFER_TIMEOUT, v::TRANSFER_RETRIES];
 
 /// An allocation, by its job's number.
 #[derive(Clone, Debug)]

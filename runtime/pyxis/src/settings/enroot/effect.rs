@@ -1,5 +1,7 @@
 //! What has an effect of what `enroot.conf` can set, and why the rest has none.
 
+use crate::settings::variables as v;
+
 /// What a variable of `enroot.conf` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -23,7 +25,7 @@ pub fn effect_of(variable: &str) -> Effect {
         "ENROOT_BUNDLE_ALL" | "ENROOT_BUNDLE_CHECKSUM" => {
             Effect::Nothing("no bundles are made: a container starts from its image")
         }
-        "ENROOT_FORCE_OVERRIDE"
+        v::FORCE_OVERRIDE
         | "SSL_CERT_DIR"
         | "SSL_CERT_FILE"
         | "http_proxy"
