@@ -82,7 +82,7 @@ mod tests {
             "containers/src/launch/mod.rs",
             // Compiled for tests only.
             "containers/src/devices/tree.rs",
-            "containers/src/start/environment/hooks.rs",
+            "containers/src/start/environment/device_hooks.rs",
             "pyxis/src/doctor/ask.rs",
         ];
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

@@ -9,14 +9,14 @@ use crate::cdi::Edits;
 use crate::fstab::Entry;
 use crate::start::environment::account;
 use crate::start::environment::fixes;
-use crate::start::environment::hooks::{HookDirectory, HookInput, HookResults};
+use crate::start::environment::hooks::{HookDirectory, HookResults, HookRun};
 use crate::start::environment::host_facts::HostFacts;
 use crate::start::environment::launcher::Launcher;
 use crate::start::environment::site::Standard;
 use crate::start::error::StartError;
 use crate::start::mounts::data_images::DataImages;
 use crate::start::mounts::detached::DetachedMounts;
-use crate::start::mounts::devices;
+use crate::start::mounts::devices::{self, ContainerVariables};
 use crate::start::mounts::lines;
 use crate::start::mounts::of_image;
 use crate::start::mounts::system;
@@ -37,7 +37,7 @@ const AFTER_HOOKS: i32 = 0;
 pub(super) struct Configured {
     pub(super) environ: Environ,
     /// Those of its variables that concern the step and not others who join.
-    pub(super) launched: Environ,
+    pub(super) of_step: Environ,
     pub(super) home: PathBuf,
     pub(super) cwd: PathBuf,
     pub(super) script: Option<Vec<u8>>,
@@ -85,9 +85,9 @@ impl Configuration<'_> {
         devices::inject(roots, &devices)?;
 
         phases::begin("hooks");
-        let hooked = self.run_hooks(roots, hook_directory.as_ref(), &devices, variables)?;
+        let hooked = self.run_hooks(roots, hook_directory.as_ref(), &devices, &variables)?;
         phases::begin("configure");
-        self.mount_after_hooks(roots, &lines, &hooked, &home)?;
+        self.mount_after_hooks(roots, &lines, &hooked.left, &home)?;
         Ok(self.finish(&roots.container()?, image.workdir, hooked))
     }
 
@@ -105,37 +105,45 @@ impl Configuration<'_> {
         site: &SiteLines,
         home: &Home,
     ) -> Result<(Variables, Edits), StartError> {
-        let (plan, host) = (self.plan, &self.facts.environ);
-        let mut given = environ::of_image(&image.environment, host);
-        let mut wanted = Environ::new();
-        environ::add_wanted(&mut wanted, &plan.env, host);
-        let wanted = environ::to_lines(&wanted);
-        let others = [&site.environ[..], &wanted].concat();
-        let said = devices::ContainerVariables { image: &given, others: &others };
-        let devices = match plan.site.before_devices {
+        let of_image = environ::of_image(&image.environment, &self.facts.environ);
+        let of_command_line = self.variables_of_command_line();
+        let others = [&site.environ[..], &of_command_line].concat();
+        let said = ContainerVariables { image: &of_image, others: &others };
+        let devices = match self.plan.site.before_devices {
             0 => self.choose_devices(roots, said)?,
             // A hook may say which.
             _ => Edits::default(),
         };
-        let image = given.clone();
-        let mut add = |name: &str, value: &OsStr| {
-            given.extend([name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat());
+        let of_terminal = self.variables_of_terminal(home);
+        let before_hooks =
+            [&of_image[..], &of_terminal, &lines_of(&devices), &site.environ].concat();
+        Ok((Variables { of_image, before_hooks, of_command_line }, devices))
+    }
+
+    /// Those that the command line gives, or takes from the caller's.
+    fn variables_of_command_line(&self) -> Vec<u8> {
+        let mut wanted = Environ::new();
+        environ::add_wanted(&mut wanted, &self.plan.env, &self.facts.environ);
+        environ::to_lines(&wanted)
+    }
+
+    /// Those of the caller's that hold for whatever image.
+    fn variables_of_terminal(&self, home: &Home) -> Vec<u8> {
+        let line =
+            |name: &str, value: &OsStr| [name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat();
+        let term = self.facts.environ.get(OsStr::new("TERM"));
+        let term = term.map(|value| line("TERM", value)).unwrap_or_default();
+        let home = match self.mounts_home() {
+            true => line("HOME", home.inside.as_os_str()),
+            false => Vec::new(),
         };
-        if let Some(term) = host.get(OsStr::new("TERM")) {
-            add("TERM", term);
-        }
-        if self.mounts_home() {
-            add("HOME", home.inside.as_os_str());
-        }
-        given.extend(lines_of(&devices));
-        given.extend(&site.environ);
-        Ok((Variables { image, given, wanted }, devices))
+        [term, home].concat()
     }
 
     fn choose_devices(
         &self,
         roots: &mut Roots,
-        said: devices::ContainerVariables<'_>,
+        said: ContainerVariables<'_>,
     ) -> Result<Edits, StartError> {
         let (wanted, host) = (&self.plan.devices, &self.facts.environ);
         roots.host()?;
@@ -144,25 +152,29 @@ impl Configuration<'_> {
         Ok(devices)
     }
 
-    /// Gives the container the devices that hooks had a say in, `environ` being the variables by now.
-    /// Returns more lines of these.
+    /// Gives the container the devices that the first hooks had a say in, and the other hooks the variables of
+    /// these. `of_image` are the variables of the image.
     fn add_late_devices(
         &self,
         roots: &mut Roots,
         directory: &HookDirectory,
-        image: &[u8],
-        environ: &[u8],
-    ) -> Result<Vec<u8>, StartError> {
+        run: &HookRun<'_>,
+        of_image: &[u8],
+    ) -> Result<(), StartError> {
+        let variables = run.variables(&roots.host()?)?;
         // What the image says stays the image's word.
-        let of_image: Vec<_> = environ::entries(image).collect();
-        let others = environ::entries(environ).filter(|entry| !of_image.contains(entry)).collect();
+        let images: Vec<_> = environ::entries(of_image).collect();
+        let others = environ::entries(&variables).filter(|entry| !images.contains(entry)).collect();
         let others = environ::to_lines(&others);
-        let devices =
-            self.choose_devices(roots, devices::ContainerVariables { image, others: &others })?;
+        let said = ContainerVariables { image: of_image, others: &others };
+        let devices = self.choose_devices(roots, said)?;
         system::mount_late_nodes(roots, self.plan, &devices)?;
         devices::inject(roots, &devices)?;
-        directory.run_for_devices(roots, &devices, environ)?;
-        Ok(lines_of(&devices))
+        directory.run_for_devices(roots, &devices, &variables)?;
+        match lines_of(&devices) {
+            nothing if nothing.is_empty() => Ok(()),
+            lines => run.set_variables(&roots.host()?, &[variables, lines].join(&b'\n')),
+        }
     }
 
     fn mounts_home(&self) -> bool {
@@ -231,41 +243,43 @@ impl Configuration<'_> {
         Ok(lines)
     }
 
-    /// Runs the hooks of devices, the configuration script and the site's hooks.
+    /// Runs the hooks of devices, the configuration script and the site's hooks: each has the variables as those
+    /// before it have left them.
     fn run_hooks(
         &self,
         roots: &mut Roots,
         directory: Option<&HookDirectory>,
         devices: &Edits,
-        variables: Variables,
-    ) -> Result<HookResults, StartError> {
-        let launcher = Launcher::of_step(&self.facts.environ);
-        let launched =
-            |given: &[u8]| launcher.as_ref().map(|step| step.lines(given)).unwrap_or_default();
-        let Variables { image, given, wanted } = variables;
+        variables: &Variables,
+    ) -> Result<Hooked, StartError> {
         let Some(directory) = directory else {
-            let given = [given, wanted].concat();
-            let launched = launched(&given);
-            let environ = [given, launched.clone()].concat();
-            return Ok(HookResults { environ, launched, ..HookResults::default() });
+            let variables = variables.all();
+            let of_step = self.variables_of_step(&variables);
+            let variables = [&variables[..], &of_step].concat();
+            return Ok(Hooked { of_step, left: HookResults { variables, ..Default::default() } });
         };
-        directory.run_for_devices(roots, devices, &[&given[..], &wanted].concat())?;
-        let before_devices = self.plan.site.before_devices;
-        let late =
-            |roots: &mut Roots, directory: &HookDirectory, environ: &[u8]| match before_devices {
-                0 => Ok(Vec::new()),
-                _ => self.add_late_devices(roots, directory, &image, environ),
-            };
-        let input = HookInput {
-            conf: self.plan.conf.as_deref(),
-            hooks: &self.plan.site.hooks,
-            before_devices,
-            devices: &late,
-            environ: &given,
-            wanted: &wanted,
-            launched: &launched,
-        };
-        directory.run(roots, input)
+        directory.run_for_devices(roots, devices, &variables.all())?;
+        let host = roots.host()?;
+        // The script does not see what is said on the command line, which comes after its own variables.
+        let run = directory.begin(&host, self.plan.conf.as_deref(), &variables.before_hooks)?;
+        let known = [&run.variables(&host)?[..], &variables.of_command_line].join(&b'\n');
+        let of_step = self.variables_of_step(&known);
+        run.set_variables(&host, &environ::formatted(&[&known[..], &of_step].concat()))?;
+
+        let (first, rest) = self.plan.site.hooks.split_at(self.plan.site.before_devices);
+        run.run(&host, first)?;
+        if !first.is_empty() {
+            self.add_late_devices(roots, directory, &run, &variables.of_image)?;
+        }
+        let host = roots.host()?;
+        run.run(&host, rest)?;
+        Ok(Hooked { of_step, left: run.finish(&host)? })
+    }
+
+    /// What the step's launchers, such as PMIx, want to find beside the variables that are known.
+    fn variables_of_step(&self, known: &[u8]) -> Vec<u8> {
+        let step = Launcher::of_step(&self.facts.environ);
+        step.map(|step| step.lines(known)).unwrap_or_default()
     }
 
     /// Mounts the rest, in enroot's order: later lines cover earlier ones.
@@ -304,9 +318,9 @@ impl Configuration<'_> {
         &self,
         _: &ContainerRoot<'_>,
         workdir: Option<PathBuf>,
-        hooked: HookResults,
+        Hooked { of_step, left }: Hooked,
     ) -> Configured {
-        let mut environ: Environ = environ::entries(&hooked.environ).collect();
+        let mut environ: Environ = environ::entries(&left.variables).collect();
         fixes::add_locale(&mut environ);
         account::add_login_defaults(&mut environ, self.identity, &self.facts.account);
         account::create_home(&environ, self.plan.writable);
@@ -314,8 +328,8 @@ impl Configuration<'_> {
         let home = home.unwrap_or_else(|| "/".into());
         let cwd = workdir.filter(|path| path.is_dir()).unwrap_or_else(|| home.clone());
         environ.insert("PWD".into(), cwd.clone().into());
-        let launched = environ::entries(&hooked.launched).collect();
-        Configured { environ, launched, home, cwd, script: hooked.rc }
+        let of_step = environ::entries(&of_step).collect();
+        Configured { environ, of_step, home, cwd, script: left.rc }
     }
 }
 
@@ -325,14 +339,25 @@ struct SiteLines {
     environ: Vec<u8>,
 }
 
-/// Lines of variables.
+/// Lines of variables, whose later lines count.
 struct Variables {
-    /// Of the image.
-    image: Vec<u8>,
-    /// Of the image, of this program, of devices and of the site.
-    given: Vec<u8>,
-    /// Of the command line. They come last.
-    wanted: Vec<u8>,
+    of_image: Vec<u8>,
+    /// What the configuration script and hooks find: of the image, the terminal, devices and the site.
+    before_hooks: Vec<u8>,
+    of_command_line: Vec<u8>,
+}
+
+impl Variables {
+    /// As they are where no script and no hook says anything.
+    fn all(&self) -> Vec<u8> {
+        [&self.before_hooks[..], &self.of_command_line].concat()
+    }
+}
+
+/// What hooks have left, and the lines of variables that concern this step only.
+struct Hooked {
+    left: HookResults,
+    of_step: Vec<u8>,
 }
 
 /// The user's home directory.

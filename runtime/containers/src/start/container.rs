@@ -24,7 +24,7 @@ pub struct Container {
     /// Others who want this container wait until it is complete.
     pub(super) claim: Option<Claim>,
     /// Variables that only concern this step.
-    pub(super) launched: Environ,
+    pub(super) of_step: Environ,
     /// Its environment.
     pub environ: Environ,
     /// Where shells start, that of a command script too.
@@ -72,7 +72,7 @@ impl Container {
     pub(crate) fn complete(&mut self) {
         if let Some(mut claim) = self.claim.take() {
             let mut environ = self.environ.clone();
-            environ.retain(|name, value| self.launched.get(name) != Some(value));
+            environ.retain(|name, value| self.of_step.get(name) != Some(value));
             // The container works without.
             let _ = claim.save_environ(&environ::to_block(&environ));
         }

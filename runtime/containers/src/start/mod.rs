@@ -157,7 +157,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     // Finish: the container's tree is the root, nothing of the host's tree is left, and no child that would have to be waited for.
     let cgroup = leave_host(&plan, roots)?;
     helpers.reap_intermediate();
-    let Configured { environ, launched, home, cwd, script } = configured;
+    let Configured { environ, of_step, home, cwd, script } = configured;
     Ok(Container {
         umask,
         namespaces: Vec::new(),
@@ -166,7 +166,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
         cgroup,
         helpers: helpers.ended,
         claim,
-        launched,
+        of_step,
         environ,
         home,
         cwd,

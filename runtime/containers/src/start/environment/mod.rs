@@ -4,6 +4,8 @@
 //! of it is applied is [`configure`](crate::start::configure)'s.
 
 pub(in crate::start) mod account;
+mod conf_script;
+mod device_hooks;
 pub(in crate::start) mod fixes;
 pub(in crate::start) mod hooks;
 pub(in crate::start) mod host_facts;

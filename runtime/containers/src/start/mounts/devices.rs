@@ -56,21 +56,7 @@ pub(in crate::start) fn add_fabrics(
 
 /// The nodes must be there, and be what the specification says. What is left out is said.
 fn checked(wanted: &Wanted, mut edits: Edits) -> Result<Edits, StartError> {
-    let left_out = &mut edits.left_out;
-    // A later toolkit's hook, of a specification that was made elsewhere.
-    edits.hooks.retain(|hook| {
-        let absent = hook.of_toolkit() && !hook.path.exists();
-        if absent {
-            let hook = format!(
-                "{} {}",
-                hook.path.display(),
-                hook.args.get(1..).unwrap_or_default().join(" ")
-            );
-            left_out
-                .push(format!("the hook {hook:?} is left out: it is not known, and not installed"));
-        }
-        !absent
-    });
+    leave_out_absent_hooks(&mut edits);
     for line in &edits.left_out {
         console::tell(format_args!("pyxis: {line}"));
     }
@@ -80,34 +66,44 @@ fn checked(wanted: &Wanted, mut edits: Edits) -> Result<Edits, StartError> {
             "pyxis: a device is for the group {gid}, which the user is not in"
         ));
     }
-    for node in &edits.nodes {
-        let path = Path::new(&node.host_path);
-        let found = fs::metadata(path).map_err(|error| device(node, error))?;
-        if node.kind == Some(NodeKind::Fifo) {
-            if !found.file_type().is_fifo() {
-                return Err(device(node, "it is no FIFO"));
-            }
-            continue;
-        }
-        if !is_device(found.file_type()) {
-            return Err(device(node, "it is no device"));
-        }
-        let (major, minor) = numbers(&found);
-        let (wanted_major, wanted_minor) = node.numbers;
-        let block = node.kind.map(|kind| kind == NodeKind::Block);
-        if block.is_some_and(|block| block != found.file_type().is_block_device()) {
-            return Err(device(node, "it is of the other type, block or character"));
-        }
-        if wanted_major.is_some_and(|wanted| wanted != major)
-            || wanted_minor.is_some_and(|wanted| wanted != minor)
-        {
-            return Err(device(
-                node,
-                format_args!("it has the numbers {major}:{minor}, other ones"),
-            ));
-        }
-    }
+    edits.nodes.iter().try_for_each(check_node)?;
     Ok(edits)
+}
+
+/// Leaves out a later toolkit's hooks, of a specification that was made elsewhere.
+fn leave_out_absent_hooks(edits: &mut Edits) {
+    let left_out = &mut edits.left_out;
+    edits.hooks.retain(|hook| {
+        let is_absent = hook.of_toolkit() && !hook.path.exists();
+        if is_absent {
+            let arguments = hook.args.get(1..).unwrap_or_default().join(" ");
+            let hook = format!("{} {arguments}", hook.path.display());
+            left_out
+                .push(format!("the hook {hook:?} is left out: it is not known, and not installed"));
+        }
+        !is_absent
+    });
+}
+
+fn check_node(node: &DeviceNode) -> Result<(), StartError> {
+    let found = fs::metadata(&node.host_path).map_err(|error| device(node, error))?;
+    let kind = found.file_type();
+    if node.kind == Some(NodeKind::Fifo) {
+        return if kind.is_fifo() { Ok(()) } else { Err(device(node, "it is no FIFO")) };
+    }
+    if !is_device(kind) {
+        return Err(device(node, "it is no device"));
+    }
+    let is_block = kind.is_block_device();
+    if node.kind.is_some_and(|wanted| (wanted == NodeKind::Block) != is_block) {
+        return Err(device(node, "it is of the other type, block or character"));
+    }
+    let (major, minor) = numbers(&found);
+    let differs = |wanted: Option<_>, number| wanted.is_some_and(|wanted| wanted != number);
+    if differs(node.numbers.0, major) || differs(node.numbers.1, minor) {
+        return Err(device(node, format_args!("it has the numbers {major}:{minor}, other ones")));
+    }
+    Ok(())
 }
 
 fn device(node: &DeviceNode, problem: impl std::fmt::Display) -> StartError {

@@ -47,41 +47,59 @@ pub(in crate::start) fn fork_helpers(
         ForkResult::Parent { child } if step_socket.is_none() => Ok(Child::Intermediate(child)),
         ForkResult::Parent { child } => Ok(Child::Keeper(child, keeper_socket)),
         ForkResult::Child => {
-            let mut serving = Vec::new();
-            let held = servers.iter().find_map(Serve::held);
-            // First of all: the container's start waits for it.
-            for server in servers {
-                match fork() {
-                    Ok(ForkResult::Child) => match detach(log) {
-                        Ok(()) => {
-                            servers.iter().for_each(Serve::close_other_end);
-                            server.serve(alive, log)
-                        }
-                        Err(error) => fail(log, &error),
-                    },
-                    Ok(ForkResult::Parent { child }) => serving.push(child),
-                    Err(_) => {}
-                }
-            }
+            // First of all: the container's start waits for them.
+            let serving = fork_servers(servers, alive, log);
             if let Some(step_socket) = step_socket {
-                let _ = detach(log);
-                let kept = held.map_or(-1, AsRawFd::as_raw_fd);
-                sys::close_all_but(&[
-                    step_socket,
-                    alive.as_raw_fd(),
-                    keepers_end.as_raw_fd(),
-                    kept,
-                ]);
-                keep(step_socket, keepers_end.as_raw_fd(), &serving);
-                // A server that was killed has left it.
-                for server in serving {
-                    let _ = waitpid(server, None);
-                }
-                held.map(record::finish_removal);
+                let held = servers.iter().find_map(Serve::held);
+                be_keeper(step_socket, &keepers_end, &serving, (alive, held), log);
             }
             exit_now(0);
         }
     }
+}
+
+/// Forks a process for each server. Returns those that there are.
+fn fork_servers(servers: &[Serve<'_>], alive: &OwnedFd, log: &File) -> Vec<Pid> {
+    let mut serving = Vec::new();
+    for server in servers {
+        match fork() {
+            Ok(ForkResult::Child) => match detach(log) {
+                Ok(()) => {
+                    servers.iter().for_each(Serve::close_other_end);
+                    server.serve(alive, log)
+                }
+                Err(error) => fail(log, &error),
+            },
+            Ok(ForkResult::Parent { child }) => serving.push(child),
+            Err(_) => {}
+        }
+    }
+    serving
+}
+
+/// What the keeper does until it ends, which is after all servers. `kept` stays open for as long: what says that
+/// helpers run, and the directory that is removed with the container, if there is one.
+fn be_keeper(
+    step_socket: RawFd,
+    namespace_socket: &OwnedFd,
+    serving: &[Pid],
+    kept: (&OwnedFd, Option<&File>),
+    log: &File,
+) {
+    let (alive, held) = kept;
+    let _ = detach(log);
+    sys::close_all_but(&[
+        step_socket,
+        alive.as_raw_fd(),
+        namespace_socket.as_raw_fd(),
+        held.map_or(-1, AsRawFd::as_raw_fd),
+    ]);
+    keep(step_socket, namespace_socket.as_raw_fd(), serving);
+    // A server that was killed has left it.
+    for server in serving {
+        let _ = waitpid(*server, None);
+    }
+    held.map(record::finish_removal);
 }
 
 /// A session of its own, no terminal, no directory, no signals; stdio that keeps nobody waiting.

@@ -21,7 +21,7 @@ use crate::HostSide;
 use crate::kernel_mount::Lender;
 use crate::record::scratch::ScratchLayer;
 use crate::record::trash;
-use crate::record::{Claim, ContainerError, State};
+use crate::record::{Claim, Container, ContainerError, State};
 use crate::start::error::StartError;
 use crate::start::mounts::data_images::DataImages;
 use crate::start::plan::Root;
@@ -102,40 +102,22 @@ impl RootfsSource<OpenedImage> {
     /// Opens what is to be started. From here on the descriptor is the image, whatever becomes of
     /// its path.
     pub(in crate::start) fn open(root: &Root, in_use: InUse) -> Result<Opened, StartError> {
-        let (path, changes, claim) = match root {
-            Root::Path(path) => (path.clone(), None, None),
-            Root::Container(container) if container.layered.is_none() => {
-                (container.path.clone(), None, None)
+        let source = match root {
+            Root::Path(path) => open_file(path, None, in_use)?,
+            Root::Container(container) if container.layered.is_some() => {
+                return open_layered(container, in_use);
             }
             Root::Container(container) => {
-                let mut claim = container.claim()?;
-                let used = match claim.take_state() {
-                    State::Unused(used) => used,
-                    State::Running(mount) => {
-                        let source = RootfsSource::RunningRoot(mount);
-                        return Ok(Opened { source, claim: Some(claim) });
+                open_file(&container.path, None, in_use).map_err(|error| match error {
+                    // Removed since it was found.
+                    ImageError::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                        ContainerError::Absent { path: container.path.clone() }.into()
                     }
-                };
-                let changes = KeptChanges { directory: container.path.clone(), used };
-                (container.checked_image()?, Some(changes), Some(claim))
+                    error => StartError::from(error),
+                })?
             }
         };
-        let image = Image::open(&path, in_use).map_err(|error| match (root, error) {
-            // Removed since it was found.
-            (Root::Container(container), ImageError::Open { source, .. })
-                if container.layered.is_none() && source.kind() == io::ErrorKind::NotFound =>
-            {
-                ContainerError::Absent { path: container.path.clone() }.into()
-            }
-            (_, error) => StartError::from(error),
-        });
-        let source = match image? {
-            Image::Directory(path) => RootfsSource::Directory(path),
-            Image::Squashfs { file, path } => {
-                RootfsSource::Image(OpenedImage { file, path, changes })
-            }
-        };
-        Ok(Opened { source, claim })
+        Ok(Opened { source, claim: None })
     }
 
     /// Whether the image is that of a SIF file; of a container that runs, the one below its changes.
@@ -193,6 +175,31 @@ impl RootfsSource<OpenedImage> {
         }
         Ok(RootfsSource::Image(Layers { lower, upper }))
     }
+}
+
+/// Opens a named container that has an image below its changes. Of one that runs the root mount is enough.
+fn open_layered(container: &Container, in_use: InUse) -> Result<Opened, StartError> {
+    let mut claim = container.claim()?;
+    let source = match claim.take_state() {
+        State::Running(mount) => RootfsSource::RunningRoot(mount),
+        State::Unused(used) => {
+            let changes = KeptChanges { directory: container.path.clone(), used };
+            open_file(&container.checked_image()?, Some(changes), in_use)?
+        }
+    };
+    Ok(Opened { source, claim: Some(claim) })
+}
+
+/// Opens an image, with the changes that are kept above it, or a directory.
+fn open_file(
+    path: &Path,
+    changes: Option<KeptChanges>,
+    in_use: InUse,
+) -> Result<RootfsSource<OpenedImage>, ImageError> {
+    Ok(match Image::open(path, in_use)? {
+        Image::Directory(path) => RootfsSource::Directory(path),
+        Image::Squashfs { file, path } => RootfsSource::Image(OpenedImage { file, path, changes }),
+    })
 }
 
 impl RootfsSource<Layers<Server>> {
