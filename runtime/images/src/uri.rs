@@ -225,15 +225,7 @@ fn reference(rest: &str) -> Result<Reference, &'static str> {
         Some((user, rest)) => (Some(user.to_owned()), rest),
         None => (None, rest),
     };
-    let (registry, image) = match rest.split_once('#') {
-        Some((registry, image)) => (Some(registry), image),
-        None => match rest.split_once('/') {
-            Some((host, image)) if host == "localhost" || host.contains(['.', ':']) => {
-                (Some(host), image)
-            }
-            _ => (None, rest),
-        },
-    };
+    let (registry, image) = split_registry(rest);
     let (repository, tag) = match image.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
         _ => (image, None),
@@ -277,6 +269,20 @@ fn is_like_digest(text: &str) -> bool {
     let digits = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
     Digest::ALGORITHMS.contains(&algorithm)
         || algorithm.starts_with("sha") && hex.len() >= 32 && digits
+}
+
+/// The registry that is named, and what is asked of it. Where no `#` says which part is the registry, a host is known by its
+/// dot, its colon or its name.
+fn split_registry(rest: &str) -> (Option<&str>, &str) {
+    if let Some((registry, image)) = rest.split_once('#') {
+        return (Some(registry), image);
+    }
+    match rest.split_once('/') {
+        Some((host, image)) if host == "localhost" || host.contains(['.', ':']) => {
+            (Some(host), image)
+        }
+        _ => (None, rest),
+    }
 }
 
 /// The host to talk to for a registry that has several names.

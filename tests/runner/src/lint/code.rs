@@ -1,6 +1,6 @@
 //! Rust files without their tests and comments.
 
-/// Name and numbered lines of each file that is not for tests only: without comments, up to the module of
+/// Name and numbered lines of each file that is not for tests only: without comments, without the module of
 /// tests, and without what else is for tests.
 pub(crate) fn without_tests(sources: &[(String, String)]) -> Vec<(&str, Vec<(usize, &str)>)> {
     let in_tests: Vec<String> =
@@ -36,15 +36,22 @@ fn test_modules(name: &str, text: &str) -> Vec<String> {
     modules.map(|module| format!("{below}/{module}.rs")).collect()
 }
 
-/// Numbered lines without comments, up to the module of tests, and without functions that are for tests only.
+/// Numbered lines without comments, without the module of tests, and without functions that are for tests only.
 fn lines(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut before = "";
+    let mut is_in_tests = false;
     for (number, line) in (1..).zip(text.lines()) {
+        if is_in_tests {
+            is_in_tests = line != "}";
+            before = line;
+            continue;
+        }
         let code = line.split("//").next().unwrap_or_default();
         let is_for_tests = before.trim() == "#[cfg(test)]";
         if is_for_tests && line.starts_with("mod ") && line.ends_with('{') {
-            break;
+            is_in_tests = true;
+            continue;
         }
         if !is_for_tests && !code.trim().is_empty() {
             found.push((number, code));
@@ -52,4 +59,17 @@ fn lines(text: &str) -> Vec<(usize, &str)> {
         before = line;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_the_tests_is_code() {
+        let text =
+            "fn one() {} // so\n#[cfg(test)]\nmod tests {\n    fn it() {\n    }\n}\nfn two() {}\n";
+        let found = lines(text);
+        assert_eq!(found, [(1, "fn one() {} "), (2, "#[cfg(test)]"), (7, "fn two() {}")]);
+    }
 }

@@ -1,5 +1,6 @@
-//! How long things may be: files, which are counted here, and functions, by the thresholds of clippy. That reads the
-//! nearest clippy.toml only: all such files have to state the same.
+//! How long things may be: files and branches of functions, which are counted here, and functions, by the thresholds of
+//! clippy. That reads the nearest clippy.toml only: all such files have to state the same. What it calls complexity
+//! is less than the number of branches, which is what a reader has to keep in mind.
 
 use std::path::Path;
 
@@ -7,6 +8,11 @@ const THRESHOLDS: [(&str, u32); 2] =
     [("too-many-lines-threshold", 60), ("cognitive-complexity-threshold", 25)];
 /// Of a file that somebody has written.
 const MOST_LINES: usize = 600;
+/// Of a function, but where it says that it is a table, or why it is as long as it is.
+const MOST_BRANCHES: usize = 25;
+const EXCUSES: [&str; 2] =
+    ["#[expect(clippy::too_many_lines,", "#[expect(clippy::cognitive_complexity,"];
+const BRANCHES: [&str; 7] = ["if", "while", "for", "loop", "=>", "&&", "||"];
 
 /// What is wrong with the files of the checkout, one line each.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
@@ -20,7 +26,9 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
         found.extend(missing(&text).into_iter().map(|line| format!("{name}: add a line: {line}")));
     }
     for name in super::files(root, &["*.rs"])?.iter().filter(|name| !name.contains("/generated/")) {
-        found.extend(too_long(name, &super::read(root, name)?));
+        let text = super::read(root, name)?;
+        found.extend(too_long(name, &text));
+        found.extend(too_branched(name, &text));
     }
     Ok(found)
 }
@@ -28,6 +36,53 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
 fn too_long(name: &str, text: &str) -> Option<String> {
     let lines = text.lines().count();
     (lines > MOST_LINES).then(|| format!("{name}: {lines} lines, more than {MOST_LINES}: split it"))
+}
+
+/// The functions with too many branches. As rustfmt writes it, a function ends where a brace is below its beginning.
+fn too_branched(name: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut function: Option<(usize, &str, &str, usize)> = None;
+    let mut is_excused = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        let code = line.split("//").next().unwrap_or_default();
+        let indent = &code[..code.len() - code.trim_start().len()];
+        if let Some((begin, title, margin, branches)) = &mut function {
+            *branches += branches_of(code);
+            if code.trim_end().strip_prefix(*margin) == Some("}") {
+                if *branches > MOST_BRANCHES && !is_excused {
+                    found.push(format!(
+                        "{name}:{begin}: {title} has {branches} branches, more than {MOST_BRANCHES}: split it"
+                    ));
+                }
+                (function, is_excused) = (None, false);
+            }
+        } else if EXCUSES.iter().any(|excuse| code.contains(excuse)) {
+            is_excused = true;
+        } else if let Some(title) = title_of(code) {
+            function =
+                (!code.trim_end().ends_with([';', '}'])).then_some((number, title, indent, 0));
+            is_excused &= function.is_some();
+        }
+    }
+    found
+}
+
+/// The name of the function that begins in this line.
+fn title_of(code: &str) -> Option<&str> {
+    let mut words = code.split_whitespace().skip_while(|word| {
+        word.starts_with("pub")
+            || ["in", "const", "unsafe", "extern", "\"C\""].contains(word)
+            || word.ends_with(')')
+    });
+    words.next().filter(|word| *word == "fn")?;
+    words.next()?.split(['(', '<']).next()
+}
+
+/// How many branches a line has; what is in its texts is none.
+fn branches_of(code: &str) -> usize {
+    let code: String = code.split('"').step_by(2).collect();
+    let words = code.split([' ', '(', ')', '{', '}', ';', ',']);
+    words.filter(|word| BRANCHES.contains(word)).count()
 }
 
 /// The lines that a file lacks.
@@ -53,6 +108,23 @@ mod tests {
         assert_eq!(too_long("a.rs", &"\n".repeat(600)), None);
         let long = too_long("a.rs", &"\n".repeat(601));
         assert_eq!(long.as_deref(), Some("a.rs: 601 lines, more than 600: split it"));
+    }
+
+    #[test]
+    fn a_function_with_many_branches_is_found() {
+        let of = |excuse: &str, arms: usize| {
+            let arms = "        1 if x && y => \"if || =>\", // if\n".repeat(arms);
+            format!("{excuse}    pub(in crate::x) fn long(x: bool) -> u8 {{\n{arms}    }}\n")
+        };
+        assert_eq!(too_branched("a.rs", &of("", 8)), [""; 0]);
+        assert_eq!(
+            too_branched("a.rs", &of("", 9)),
+            ["a.rs:1: long has 27 branches, more than 25: split it"]
+        );
+        let excuse = "    #[expect(clippy::too_many_lines, reason = \"a table\")]\n";
+        assert_eq!(too_branched("a.rs", &of(excuse, 9)), [""; 0]);
+        let two = format!("{}fn short();\n{}", of(excuse, 9), of("", 9));
+        assert_eq!(too_branched("a.rs", &two).len(), 1);
     }
 
     #[test]

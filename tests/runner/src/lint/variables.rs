@@ -1,12 +1,17 @@
 //! The names of the command's own variables: each is a constant of one file, where it is read as a setting. Whoever
-//! looked one up elsewhere would have a default, an error and a meaning of their own.
+//! looked one up elsewhere would have a default, an error and a meaning of their own. And what the settings hold is
+//! used: one that is read, shown and documented, and changes nothing, is worse than none.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The constants.
 const FILE: &str = "runtime/pyxis/src/settings/variables.rs";
 /// The table of settings, which names each of them but those below.
 const TABLE: &str = "runtime/pyxis/src/settings/table.rs";
+/// The structs of values that are handed down, and the folder of all that makes them.
+const VALUES: &str = "runtime/pyxis/src/settings/mod.rs";
+const SETTINGS: &str = "runtime/pyxis/src/settings/";
 /// Constants that are no setting of a file, and what they are.
 const NO_SETTING: &[(&str, &str)] = &[
     ("CONFIG", "says where the file is"),
@@ -59,7 +64,27 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
     if sources.iter().all(|(name, _)| name != FILE) {
         return Err(format!("{FILE} is not there"));
     }
-    Ok([named_elsewhere(&sources), in_no_table(&sources)].concat())
+    Ok([named_elsewhere(&sources), in_no_table(&sources), unused(&sources)].concat())
+}
+
+/// Fields of the settings that nothing but the settings reads.
+fn unused(sources: &[(String, String)]) -> Vec<String> {
+    let code = super::code::without_tests(sources);
+    let of_command = code
+        .iter()
+        .filter(|(file, _)| file.starts_with("runtime/pyxis/src/") && !file.starts_with(SETTINGS));
+    let words: BTreeSet<&str> = of_command
+        .flat_map(|(_, lines)| lines)
+        .flat_map(|(_, line)| line.split(|letter: char| !letter.is_alphanumeric() && letter != '_'))
+        .collect();
+    let fields = code.iter().filter(|(file, _)| *file == VALUES).flat_map(|(_, lines)| lines);
+    fields
+        .filter_map(|(number, line)| {
+            let (name, _) = line.strip_prefix("    pub ")?.split_once(':')?;
+            Some((number, name)).filter(|_| !name.contains(' ') && !words.contains(name))
+        })
+        .map(|(number, name)| format!("{VALUES}:{number}: nothing uses {name}"))
+        .collect()
 }
 
 fn named_elsewhere(sources: &[(String, String)]) -> Vec<String> {
@@ -162,6 +187,18 @@ mod tests {
         assert_eq!(
             in_no_table(&sources(&[(FILE, constants), (TABLE, table)])),
             [format!("{FILE}: MAX is in no table: {TABLE} has all settings")]
+        );
+    }
+
+    #[test]
+    fn a_value_that_nothing_uses_is_found() {
+        let values = "pub struct Settings {\n    pub temp: PathBuf,\n    pub force: bool,\n}\n\
+            impl Settings {\n    pub fn new(x: u8) {}\n}\n";
+        let user = ("runtime/pyxis/src/cli/x.rs", "fn x(s: &Settings) { s.force; // s.temp\n}");
+        let of_settings = ("runtime/pyxis/src/settings/places.rs", "fn x() { settings.temp }");
+        assert_eq!(
+            unused(&sources(&[(VALUES, values), user, of_settings])),
+            [format!("{VALUES}:2: nothing uses temp")]
         );
     }
 
