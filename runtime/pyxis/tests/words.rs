@@ -57,6 +57,14 @@ fn away_from_etc(arguments: &[&str], files: &[(&str, &str)]) -> String {
 }
 
 #[test]
+fn manual_of_the_settings() {
+    let directory = tempfile::tempdir().unwrap();
+    let done = Command::new(PYXIS).args(["generate", "man"]).arg(directory.path()).status();
+    assert!(done.unwrap().success());
+    assert_snapshot!(fs::read_to_string(directory.path().join("pyxis.toml.5")).unwrap());
+}
+
+#[test]
 fn config_of_a_node_with_nothing_set() {
     assert_snapshot!(away_from_etc(&["config"], &[]));
 }

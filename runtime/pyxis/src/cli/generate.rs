@@ -83,7 +83,7 @@ fn settings() -> String {
         italic(FILE),
         roman(
             " sets what neither the command line nor the environment sets. It need not exist. \
-             GeneratedKind it does not set either, enroot's configuration may: enroot.conf and \
+             What it does not set either, enroot's configuration may set: enroot.conf and \
              enroot.conf.d/*.conf in the directory that sysconf names, by enroot's rules. \
              In paths, %u stands for the user's uid, %g for the gid, %U for the name, %h for the \
              home directory and %% for a percent sign. ",

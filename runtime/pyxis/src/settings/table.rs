@@ -201,6 +201,42 @@ mod tests {
         }
     }
 
+    /// The rows of the table in docs/configuration.md.
+    fn rows() -> String {
+        let row = |setting: &Setting| {
+            format!(
+                "| `{}.{}` | `{}` | {} | {} |\n",
+                setting.section,
+                setting.key,
+                setting.variable,
+                match setting.default {
+                    DefaultValue::Is(_) => format!("`{}`", setting.default_in_words()),
+                    _ => setting.default_in_words(),
+                },
+                setting.about.trim_end_matches('.'),
+            )
+        };
+        SETTINGS.iter().map(row).collect()
+    }
+
+    /// `INSTA_UPDATE=always`, which writes what else people read anew, writes this as well.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test is told what to do")]
+    fn the_table_for_people_is_this_one() {
+        const HEAD: &str = "| setting | variable | default | what it is for |\n|---|---|---|---|\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (before, after) = text.split_once(HEAD).unwrap();
+        let is_row = |line: &&str| line.starts_with('|');
+        let found: String = after.split_inclusive('\n').take_while(is_row).collect();
+        if std::env::var("INSTA_UPDATE").is_ok_and(|how| how == "always") {
+            let rest = &after[found.len()..];
+            std::fs::write(path, [before, HEAD, &rows(), rest].concat()).unwrap();
+        } else {
+            assert_eq!(found, rows(), "INSTA_UPDATE=always cargo test -p pyxis writes it anew");
+        }
+    }
+
     #[test]
     fn every_default_is_a_value_of_its_kind() {
         for setting in SETTINGS {
