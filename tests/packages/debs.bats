@@ -286,6 +286,7 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
         rm "$root$place/plugstack.conf.d/pyxis.conf"
         echo 'optional /opt/pyxis/spank_pyxis.so' > "$root$place/plugstack.conf"
         run inside "$info.postinst" configure
+        [ "$status" -eq 0 ]
         [[ $output != *"ln -s"* ]]
         run inside "$info.prerm" remove
         [ "$status" -eq 0 ]
