@@ -44,6 +44,26 @@ runtime_does() {
     ((SECONDS - begin < 60))
 }
 
+@test "a save, what it had written and the container's removal, each stopped: one hook of root's waits 10 s for all" {
+    local begin
+    runtime_does << END
+case \$1 in export | discard | remove) echo \$1 >> $work/asked; kill -STOP \$\$ ;; esac
+END
+    # The program ends the task that would save: it is root then who has it saved.
+    begin=$SECONDS
+    step --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" --container-save="$work/x.sqsh" sh -c 'kill -9 $PPID; sleep 600'
+    [ "$status" -ne 0 ]
+    no_node_is_lost
+    echo "$((SECONDS - begin)) s: $(tr '\n' ' ' < "$work/asked")"
+    [[ $(head -n 2 "$work/asked") == $'export\ndiscard' ]]
+    [ ! -e "$work/x.sqsh" ]
+    logs=$(cluster logs)
+    grep -q 'failed to export container pyxis_[0-9.]* to .*: pyxis was stopped and was killed' <<< "$logs"
+    attacker srun -w n1 "$PYXIS_TEST_COMMAND" list | while read -r name; do
+        attacker srun -w n1 "$PYXIS_TEST_COMMAND" remove -f "$name"
+    done
+}
+
 # Ends a step while its container is being saved, in the way $1, by the program whose command line matches $2;
 # what follows are arguments of srun.
 end_while_saving() {

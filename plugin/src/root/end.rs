@@ -1,7 +1,7 @@
 //! The end of a step: what its last task leaves to be done.
 
 use super::cgroup;
-use super::child::{Caller, LIMIT, Patience};
+use super::child::{Allowance, Caller, Patience};
 use super::importer;
 use super::leftovers::{self, StepIdentity};
 use super::runtime::not_exported;
@@ -10,7 +10,6 @@ use crate::config::Config;
 use crate::step::error::StepError;
 use crate::step::{Planned, Step};
 use spank_bindings::log;
-use std::time::Instant;
 
 /// In slurmstepd, after each task's end.
 pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepError> {
@@ -20,23 +19,26 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
         return Ok(());
     }
     let Planned { plan, runtime, environ, .. } = &*planned;
+    // One for all that follows.
+    let allowance = Allowance::new();
     // Their processes end before Slurm looks at what is left in the step's cgroups.
     shared.hang_up();
     // enroot leaves nothing that stands for its helpers. A container in use cannot be removed.
-    let (ended, mounts) = shared.release();
+    let (ended, mounts) = shared.release(&allowance);
     if !ended || plan.named.is_some() || shared.created() {
-        leftovers::end(&StepIdentity { job, mounts }, &plan.name);
+        leftovers::end(&StepIdentity { job, mounts }, &plan.name, &allowance);
     }
     // Not of a step that was interrupted before it ran.
     let save = plan.save.as_ref().filter(|_| shared.entered() == job.local_tasks);
     let work = save.is_some() || shared.fetched() || shared.making() || shared.created();
     let cgroup = work.then(|| cgroup::freezer(job)).flatten();
-    let patience = Patience::OfStep;
-    let caller = Caller { user: &job.user, environ, patience, cgroup: cgroup.as_ref() };
+    let patience = Patience::OfStep(&allowance);
+    let saving = Caller { user: &job.user, environ, patience, cgroup: cgroup.as_ref() };
+    let caller = Caller { patience: Patience::Within(&allowance), ..saving };
     let saved = match (save, shared.saving()) {
         (None, _) | (_, SAVED) => Ok(()),
         // No task got that far.
-        (Some(file), 0) => runtime.export(caller, &plan.name, file, &|_| {}),
+        (Some(file), 0) => runtime.export(saving, &plan.name, file, &|_| {}),
         // It was killed with the task that waited for it.
         (Some(file), pid) => {
             log::error!("pyxis: {}", not_exported(&plan.name, file));
@@ -44,9 +46,7 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
             Err(StepError::NotSaved)
         }
     };
-    // All of it together.
-    let patience = Patience::Until(Instant::now() + LIMIT);
-    clean_up(planned, shared, config, Caller { patience, ..caller });
+    clean_up(planned, shared, config, caller);
     saved.map_err(|_| StepError::NotSaved)
 }
 

@@ -1,7 +1,7 @@
 //! `container_scope=job`: at the end of a job its containers go.
 
 use super::child::output::some_of_path;
-use super::child::{Caller, LIMIT, Patience};
+use super::child::{Allowance, Caller, Patience};
 use super::runtime::{Runtime, own_path};
 use super::user::{Credentials, home_of};
 use crate::config::{Config, Scope};
@@ -10,7 +10,6 @@ use nix::unistd::getppid;
 use spank_bindings::{Spank, log};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Instant;
 
 /// Removes every container named after the job, as its user.
 pub(crate) fn remove_containers_of_job(
@@ -25,7 +24,8 @@ pub(crate) fn remove_containers_of_job(
     let path = path_of_slurmd();
     let environ = environ(user.uid, &path);
     // All of it together: the job is not over before.
-    let patience = Patience::Until(Instant::now() + LIMIT);
+    let allowance = Allowance::new();
+    let patience = Patience::Within(&allowance);
     let caller = Caller { user: &user, environ: &environ, patience, cgroup: None };
     let runtime = Runtime::choose(config, &path, caller);
     let prefix = format!("pyxis_{job}_");

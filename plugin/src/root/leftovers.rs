@@ -5,6 +5,7 @@
 //! container, and Slurm kills all of a step: so the step stays, until Slurm ends it.
 
 use super::cgroup;
+use super::child::Allowance;
 use super::child::output::some_of_path;
 use super::process::{self, Life, descriptor, ends_within, kill};
 use super::text::after;
@@ -44,8 +45,15 @@ enum FoundBy {
 }
 
 /// Kills what the user left in the container `name` and waits for its helpers, for as long as
-/// other steps need them. Slurm's SIGKILL for the step, which they do get, ends the wait.
-pub(crate) fn end(step: &StepIdentity<'_>, name: &str) {
+/// other steps need them. Slurm's SIGKILL for the step, which they do get, ends the wait. What else is waited here is
+/// of the hook's `allowance`.
+pub(crate) fn end(step: &StepIdentity<'_>, name: &str, allowance: &Allowance) {
+    let wait = |process: &OwnedFd, most: Duration| {
+        let begun = Instant::now();
+        let ended = ends_within(process, most.min(allowance.left()));
+        allowance.spend(begun);
+        ended
+    };
     let mut told = false;
     loop {
         let (Leftovers { in_container, helpers }, by) = find(step);
@@ -53,9 +61,9 @@ pub(crate) fn end(step: &StepIdentity<'_>, name: &str) {
             kill(process);
         }
         let until = Instant::now() + GRACE;
-        let ended = helpers.iter().all(|(_, helper)| {
-            ends_within(helper, until.saturating_duration_since(Instant::now()))
-        });
+        let ended = helpers
+            .iter()
+            .all(|(_, helper)| wait(helper, until.saturating_duration_since(Instant::now())));
         if ended || by == FoundBy::Variables {
             return;
         }
@@ -74,7 +82,7 @@ pub(crate) fn end(step: &StepIdentity<'_>, name: &str) {
             ends_within(&helpers[0].1, SLICE);
         }
         let doomed = |(pid, helper): &(i32, OwnedFd)| {
-            process::life(*pid) == Life::Doomed && !ends_within(helper, GRACE)
+            process::life(*pid) == Life::Doomed && !wait(helper, GRACE)
         };
         // Beyond SIGKILL: it is not ours to wait for it.
         if helpers.iter().any(doomed) {
@@ -197,7 +205,7 @@ mod tests {
         let mine = job(4_000_000_001, StepId(1));
         let mut helper = sleep(&mine, "30");
         let begin = Instant::now();
-        end(&StepIdentity { job: &mine, mounts: None }, "pyxis_x");
+        end(&StepIdentity { job: &mine, mounts: None }, "pyxis_x", &Allowance::new());
         assert!(begin.elapsed() >= GRACE, "{:?}", begin.elapsed());
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
         assert!(helper.try_wait().unwrap().is_none());
@@ -229,7 +237,7 @@ mod tests {
         let mut inside = sleep(&mine, "30");
         let mounts = fs::metadata("/proc/self/ns/mnt").map(|at| (at.dev(), at.ino())).ok();
         let begin = Instant::now();
-        end(&StepIdentity { job: &mine, mounts }, "pyxis_x");
+        end(&StepIdentity { job: &mine, mounts }, "pyxis_x", &Allowance::new());
         assert!(!inside.wait().unwrap().success());
         assert!(begin.elapsed() < Duration::from_secs(20));
     }

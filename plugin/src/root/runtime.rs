@@ -1,7 +1,7 @@
 //! The two container runtimes: what each can do, how the command of either is asked for something and reported,
 //! and what root asks for at the end of a step and of a job.
 
-use super::child::{Caller, LIMIT, Outcome, Patience};
+use super::child::{Caller, Outcome, Patience};
 use super::text::after;
 use crate::config::{Config, RuntimeChoice};
 use crate::step::error::StepError;
@@ -10,7 +10,6 @@ use nix::sys::stat::stat;
 use spank_bindings::log;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// A container runtime, with its command.
 pub(crate) enum Runtime {
@@ -131,7 +130,8 @@ impl Runtime {
             return Ok(());
         }
         self.command().report(&outcome, &not_exported(name, file));
-        if outcome.code().is_none() {
+        if let (None, Patience::OfStep(allowance)) = (outcome.code(), caller.patience) {
+            let caller = Caller { patience: Patience::Within(allowance), ..caller };
             self.remove_partial(caller, file, outcome.pid.as_raw().unsigned_abs());
         }
         Err(StepError::Reported)
@@ -141,8 +141,7 @@ impl Runtime {
     pub(crate) fn remove_partial(&self, caller: Caller<'_>, file: &Path, pid: u32) {
         let mut partial = OsString::from(format!(".pyxis.{pid}."));
         partial.push(file.file_name().unwrap_or_default());
-        let patience = Patience::Until(Instant::now() + LIMIT);
-        self.discard(Caller { patience, ..caller }, &file.parent().unwrap_or(file).join(partial));
+        self.discard(caller, &file.parent().unwrap_or(file).join(partial));
     }
 
     /// Removes a container.
@@ -240,6 +239,7 @@ pub(crate) fn own_path() -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::child::Allowance;
 
     /// A program of the test's own.
     fn program(path: &Path, text: &str) {
@@ -277,7 +277,8 @@ mod tests {
         let groups = nix::unistd::getgroups().unwrap().iter().map(|gid| gid.as_raw()).collect();
         let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
         let user = super::super::user::Credentials { uid, gid, groups };
-        let patience = Patience::Until(Instant::now() + LIMIT);
+        let allowance = Allowance::new();
+        let patience = Patience::Within(&allowance);
         let caller = Caller { user: &user, environ: &[], patience, cgroup: None };
         let chosen = |choice: &str| {
             let line = format!("{choice} pyxis_path={}", pyxis.display());

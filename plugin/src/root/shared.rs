@@ -1,6 +1,7 @@
 //! What the tasks of a step share, as slurmstepd makes it before it forks them and lets go of it after the last
 //! one. How tasks use it is in `step/shared.rs`.
 
+use super::child::Allowance;
 use super::process::ends_within;
 use crate::step::error::StepError;
 use handover::{Handover, Part};
@@ -13,7 +14,7 @@ use nix::sys::stat::fstat;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long to wait at the end of a step for helper processes to see that their file system is
 /// gone. They need less than a millisecond; longer means that the user's processes are
@@ -123,7 +124,7 @@ impl Shared {
     /// Lets go of the container and waits for its helpers to notice, so that Slurm finds none
     /// when it looks for what is left of the step. Returns whether they have ended, and device and
     /// inode of the container's mount namespace.
-    pub(crate) fn release(&self) -> (bool, Option<(u64, u64)>) {
+    pub(crate) fn release(&self, allowance: &Allowance) -> (bool, Option<(u64, u64)>) {
         // A start that outlives its task would leave its container here, until slurmstepd ends.
         let _ = shutdown(self.queue.as_raw_fd(), Shutdown::Read);
         let container = Handover::dequeue(self.queue.as_fd()).ok().flatten();
@@ -136,7 +137,9 @@ impl Shared {
         // has left somebody who waits for it, too.
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let _ = send(self.step_socket.as_raw_fd(), b"end", flags);
+        let begun = Instant::now();
         let ended = helpers.is_none_or(|helpers| ends_within(&helpers, HELPER_GRACE));
+        allowance.spend(begun);
         (ended, mounts.map(|at| (at.st_dev, at.st_ino)))
     }
 }

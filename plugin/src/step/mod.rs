@@ -20,7 +20,7 @@ mod shared;
 use crate::config::Config;
 use crate::options::Options;
 use crate::root::broker::{self, Broker};
-use crate::root::child::{Caller, LIMIT, Patience};
+use crate::root::child::{Allowance, Caller, Patience};
 use crate::root::job::Job;
 use crate::root::oom::Offer;
 use crate::root::runtime::{Runtime, own_path};
@@ -37,7 +37,6 @@ use spank_bindings::{Spank, StepId, log};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// The step's state; the tasks have copies of it.
 pub(crate) struct Step {
@@ -79,7 +78,8 @@ impl Step {
         let plan = Plan::new(config, options, &self.job, script)?;
         let environ = self.environ(spank, config, options)?;
         // What it runs, the user can stop.
-        let (user, patience) = (&self.job.user, Patience::Until(Instant::now() + LIMIT));
+        let allowance = Allowance::new();
+        let (user, patience) = (&self.job.user, Patience::Within(&allowance));
         let caller = Caller { user, environ: &environ, patience, cgroup: None };
         let runtime = Runtime::choose(config, &own_path(), caller);
         log::verbose!("pyxis: container runtime: {}", runtime.command().name);
@@ -126,7 +126,8 @@ impl Step {
         environ::import(spank, &container, config.drop_env.as_os_str(), &plan.env)?;
         let container = match plan.save {
             Some(_) => {
-                let (user, patience) = (&job.user, Patience::OfStep);
+                let allowance = Allowance::new();
+                let (user, patience) = (&job.user, Patience::OfStep(&allowance));
                 let caller = Caller { user, environ, patience, cgroup: None };
                 let saver = Saver { job, shared: &self.shared, plan, runtime, caller };
                 saver.stay_behind(container)?

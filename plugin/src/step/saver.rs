@@ -10,7 +10,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::plan::Plan;
-use crate::root::child::Caller;
+use crate::root::child::{Allowance, Caller};
 use crate::root::job::Job;
 use crate::root::leftovers::{self, StepIdentity};
 use crate::root::runtime::Runtime;
@@ -89,8 +89,9 @@ impl Saver<'_> {
             heed(signal, libc::SIG_DFL);
         }
         // As slurmstepd would: a container in use cannot be saved.
-        let (_, mounts) = shared.release();
-        leftovers::end(&StepIdentity { job, mounts }, &plan.name);
+        let allowance = Allowance::new();
+        let (_, mounts) = shared.release(&allowance);
+        leftovers::end(&StepIdentity { job, mounts }, &plan.name, &allowance);
         let begun = |pid| {
             let _ = shared.note_saving(pid);
         };

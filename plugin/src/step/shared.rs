@@ -128,6 +128,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::child::Allowance;
     use handover::Part;
     use nix::libc;
     use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -182,7 +183,7 @@ mod tests {
             .collect();
         assert_eq!(tasks.into_iter().map(code).sum::<i32>(), 0);
         assert_eq!(starts.metadata().unwrap().len(), 1);
-        shared.release();
+        shared.release(&Allowance::new());
         assert!(Handover::peek(shared.queue.as_fd()).unwrap().is_none());
         // Nobody would take it.
         assert!(Handover::new(Vec::new()).send(shared.sender.as_fd()).is_err());
@@ -225,7 +226,7 @@ mod tests {
         let shared = Shared::new().unwrap();
         let failed = shared.start_once(sound, |_| Err(StepError::NoContainer));
         assert!(failed.is_err());
-        assert_eq!(shared.release(), (true, None));
+        assert_eq!(shared.release(&Allowance::new()), (true, None));
         let mut word = [0; 8];
         let flags = MsgFlags::MSG_DONTWAIT;
         assert_eq!(nix::sys::socket::recv(shared.keeper_end.as_raw_fd(), &mut word, flags), Ok(3));

@@ -26,7 +26,7 @@ pub(crate) struct Caller<'a> {
     /// Whom to become, where this is root.
     pub(crate) user: &'a Credentials,
     pub(crate) environ: &'a [CString],
-    pub(crate) patience: Patience,
+    pub(crate) patience: Patience<'a>,
     /// `cgroup.procs` of the cgroup that the program goes to.
     pub(crate) cgroup: Option<&'a File>,
 }

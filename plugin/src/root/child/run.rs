@@ -38,7 +38,8 @@ impl Command<'_> {
     fn go(&self, apart: bool, follow: &mut dyn ChildObserver) -> Result<Outcome, StepError> {
         let failed = |errno: nix::Error| StepError::Process(errno.into());
         // Of a list as long as a user likes, each would take a moment of its own.
-        if matches!(self.caller.patience, Patience::Until(deadline) if Instant::now() >= deadline) {
+        if matches!(self.caller.patience, Patience::Within(allowance) if allowance.left().is_zero())
+        {
             return Err(StepError::Process(io::ErrorKind::TimedOut.into()));
         }
         let (log, said) = Output::new()?;

@@ -49,8 +49,8 @@ fn limited(script: &str, patience: Patience) -> (Outcome, Duration) {
     (command.run().unwrap(), begin.elapsed())
 }
 
-fn soon() -> Patience {
-    Patience::Until(Instant::now() + Duration::from_secs(2))
+fn soon() -> Allowance {
+    Allowance::of(Duration::from_secs(2))
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn output_is_a_pipe() {
 fn root_waits_until_its_deadline_and_not_for_the_end() {
     // It ignores what it can, and so does who is with it.
     let script = "trap '' TERM HUP INT; echo $$; sleep 60";
-    let (outcome, took) = limited(script, soon());
+    let (outcome, took) = limited(script, Patience::Within(&soon()));
     assert_eq!(outcome.ending(), "took too long and was killed");
     assert!(took < Duration::from_secs(30), "{took:?}");
     let group = Pid::from_raw(-outcome.log.trim().parse::<i32>().unwrap());
@@ -124,6 +124,31 @@ fn root_waits_until_its_deadline_and_not_for_the_end() {
     assert!(gone);
 }
 
+/// A user may stop each of what root has run at a step's end.
+#[test]
+fn all_waits_of_a_hook_together_take_what_it_is_allowed_and_no_more() {
+    let whole = Duration::from_secs(4);
+    let allowance = Allowance::of(whole);
+    // What takes its time without being held up takes nothing off.
+    let (outcome, _) = limited("sleep 1", Patience::OfStep(&allowance));
+    assert!(outcome.success());
+    assert_eq!(allowance.left(), whole);
+    // What is stopped leaves something for what is cleaned up after it.
+    let (outcome, _) = limited("kill -STOP $$", Patience::OfStep(&allowance));
+    assert_eq!(outcome.ending(), "was stopped and was killed");
+    let left = allowance.left();
+    assert!(left <= whole / 2, "{left:?}");
+    let (outcome, _) = limited("sleep 60", Patience::Within(&Allowance::of(whole / 8)));
+    assert_eq!(outcome.ending(), "took too long and was killed");
+    let rest = Allowance::of(whole / 2);
+    for _ in 0..2 {
+        limited("sleep 0.1", Patience::Within(&rest));
+    }
+    assert!(rest.left() <= whole / 2 - Duration::from_millis(200), "{rest:?}");
+    limited("kill -STOP $$", Patience::Within(&rest));
+    assert_eq!(rest.left(), Duration::ZERO);
+}
+
 /// As many containers as a user likes may be there to be removed.
 #[test]
 fn after_its_deadline_root_starts_nothing_more() {
@@ -132,7 +157,8 @@ fn after_its_deadline_root_starts_nothing_more() {
     let script = format!("echo > {file}");
     let arguments = of(&script);
     let mut late = command(&arguments, &environ, &user);
-    late.caller.patience = Patience::Until(Instant::now());
+    let nothing = Allowance::of(Duration::ZERO);
+    late.caller.patience = Patience::Within(&nothing);
     let error = late.run().unwrap_err().to_string();
     assert!(error.contains("timed out"), "{error}");
     std::thread::sleep(Duration::from_millis(200));
@@ -141,18 +167,18 @@ fn after_its_deadline_root_starts_nothing_more() {
 
 #[test]
 fn a_stopped_child_holds_root_no_longer_than_its_deadline() {
-    let (outcome, took) = limited("kill -STOP $$", soon());
+    let (outcome, took) = limited("kill -STOP $$", Patience::Within(&soon()));
     assert!(!outcome.success());
     assert!(took < Duration::from_secs(30), "{took:?}");
     // For what may take its time, too.
-    let (outcome, took) = limited("kill -STOP $$", Patience::OfStep);
+    let (outcome, took) = limited("kill -STOP $$", Patience::OfStep(&soon()));
     assert_eq!(outcome.ending(), "was stopped and was killed");
-    assert!(took < LIMIT + Duration::from_secs(30), "{took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
 #[test]
 fn what_may_take_its_time_is_waited_for_and_ends_with_its_step() {
-    let (outcome, _) = limited("sleep 1; echo done", Patience::OfStep);
+    let (outcome, _) = limited("sleep 1; echo done", Patience::OfStep(&soon()));
     assert!(outcome.success());
     let (environ, user) = (environ(), root());
     // As Slurm kills a step.
@@ -170,7 +196,8 @@ fn what_may_take_its_time_is_waited_for_and_ends_with_its_step() {
     });
     let arguments = of("echo $$ > /tmp/pyxis-child-$A; exec sleep 60");
     let mut long = command(&arguments, &environ, &user);
-    long.caller.patience = Patience::OfStep;
+    let allowance = Allowance::new();
+    long.caller.patience = Patience::OfStep(&allowance);
     let begin = Instant::now();
     let outcome = long.run().unwrap();
     slurm.join().unwrap();

@@ -16,22 +16,49 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask, raise}
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The most that root waits for something a user can hold up.
+/// The most that a hook of root's waits for what users can hold up, all its waits together.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+
+/// How much of [`LIMIT`] a hook has left. It is handed down to whatever waits, and each wait takes its part.
+#[derive(Debug)]
+pub(crate) struct Allowance(Cell<Duration>);
+
+impl Allowance {
+    /// All of it, for a hook that begins.
+    pub(crate) fn new() -> Allowance {
+        Allowance(Cell::new(LIMIT))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(time: Duration) -> Allowance {
+        Allowance(Cell::new(time))
+    }
+
+    pub(crate) fn left(&self) -> Duration {
+        self.0.get()
+    }
+
+    /// Takes off what was waited since then.
+    pub(crate) fn spend(&self, since: Instant) {
+        self.0.set(self.left().saturating_sub(since.elapsed()));
+    }
+}
 
 /// How long somebody waits for a child.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
+pub(crate) enum Patience<'a> {
     /// A process of the user's own: Slurm ends it with its step, child and all.
     OfUser,
-    /// root.
-    Until(Instant),
+    /// root, for as long as its hook has left.
+    Within(&'a Allowance),
     /// root, for what takes its time and is the user's to want: until Slurm ends the step, which
-    /// kills the child, or the child has been stopped for [`LIMIT`].
-    OfStep,
+    /// kills the child, or the child has been stopped for half of what the hook has left. The other half is for what
+    /// is cleaned up then.
+    OfStep(&'a Allowance),
 }
 
 /// How a child ended.
@@ -56,26 +83,29 @@ const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 pub(super) struct Forwarding {
     pub(super) before: SigSet,
     signals: Option<SignalFd>,
+    /// To start the child is part of the wait for it.
+    begun: Instant,
 }
 
 impl Forwarding {
     pub(super) fn begin() -> nix::Result<Forwarding> {
-        let mut before = SigSet::empty();
+        let (mut before, begun) = (SigSet::empty(), Instant::now());
         if !has_one_thread() {
             pthread_sigmask(SigmaskHow::SIG_BLOCK, None, Some(&mut before))?;
-            return Ok(Forwarding { before, signals: None });
+            return Ok(Forwarding { before, signals: None, begun });
         }
         let watched = SigSet::from_iter(ENDING.into_iter().chain([Signal::SIGCHLD]));
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&watched), Some(&mut before))?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Forwarding { before, signals: Some(SignalFd::with_flags(&watched, flags)?) })
+        let signals = Some(SignalFd::with_flags(&watched, flags)?);
+        Ok(Forwarding { before, signals, begun })
     }
 
     /// Waits for the child, taking what it says; `look` is called now and then.
     pub(super) fn wait(
         &self,
         child: Pid,
-        patience: Patience,
+        patience: Patience<'_>,
         outputs: &mut [Output],
         follow: &mut dyn ChildObserver,
     ) -> nix::Result<Ending> {
@@ -83,7 +113,7 @@ impl Forwarding {
             Some(_) => None,
             None => process::descriptor(child.as_raw()),
         };
-        let mut watch = Watch { child, patience, stopped: None };
+        let mut watch = Watch { child, patience, begun: self.begun, stopped: None };
         let mut came = None;
         let ending = loop {
             // First, for the child may have ended before there was a descriptor of it.
@@ -103,6 +133,7 @@ impl Forwarding {
             }
             came = self.forward(child).or(came);
         };
+        watch.end();
         for output in outputs {
             output.take(&mut |bytes| follow.said(bytes));
         }
@@ -160,33 +191,49 @@ pub(super) struct NoObserver;
 impl ChildObserver for NoObserver {}
 
 /// A child and how much patience there is left with it.
-struct Watch {
+struct Watch<'a> {
     child: Pid,
-    patience: Patience,
+    patience: Patience<'a>,
+    begun: Instant,
     stopped: Option<Instant>,
 }
 
-impl Watch {
+impl Watch<'_> {
     /// Why the child is not waited for any longer.
     fn look(&mut self) -> Option<&'static str> {
-        let now = Instant::now();
-        match self.patience {
+        let stopped_at_most = match self.patience {
             Patience::OfUser => return None,
-            Patience::Until(deadline) if now >= deadline => {
+            Patience::Within(allowance) if self.begun.elapsed() >= allowance.left() => {
                 return Some("took too long and was killed");
             }
-            Patience::Until(_) | Patience::OfStep => {}
-        }
+            Patience::Within(_) => LIMIT,
+            Patience::OfStep(allowance) => allowance.left() / 2,
+        };
         match process::life(self.child.as_raw()) {
             Life::Doomed => Some("was killed with its step"),
             Life::Stopped => {
-                let since = *self.stopped.get_or_insert(now);
-                (now.duration_since(since) >= LIMIT).then_some("was stopped and was killed")
+                let since = *self.stopped.get_or_insert_with(Instant::now);
+                (since.elapsed() >= stopped_at_most).then_some("was stopped and was killed")
             }
             Life::Running | Life::Ended => {
-                self.stopped = None;
+                self.go_on();
                 None
             }
+        }
+    }
+
+    /// A child that runs, and is waited for as its step is.
+    fn go_on(&mut self) {
+        if let (Patience::OfStep(allowance), Some(since)) = (self.patience, self.stopped.take()) {
+            allowance.spend(since);
+        }
+    }
+
+    /// Nobody waits any longer: takes off what this was.
+    fn end(&mut self) {
+        match self.patience {
+            Patience::Within(allowance) => allowance.spend(self.begun),
+            _ => self.go_on(),
         }
     }
 
@@ -196,10 +243,10 @@ impl Watch {
             // It is told of the child's end by a signal.
             Patience::OfUser if has_one_thread() => LIMIT,
             _ if !told => SHORT_SLICE,
-            Patience::Until(deadline) => {
-                SLICE.min(deadline.saturating_duration_since(Instant::now()))
+            Patience::Within(allowance) => {
+                SLICE.min(allowance.left().saturating_sub(self.begun.elapsed()))
             }
-            Patience::OfUser | Patience::OfStep => SLICE,
+            Patience::OfUser | Patience::OfStep(_) => SLICE,
         }
     }
 }

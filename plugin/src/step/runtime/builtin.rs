@@ -161,6 +161,7 @@ fn teller(mut announced: bool, shown: &str) -> impl FnMut(&str) {
 }
 
 /// Opens an image and keeps the garbage collector from it; `None` if it is gone.
+#[allow(clippy::disallowed_methods)] // A task sleeps, for 20 ms at most.
 fn open(path: PathBuf) -> Option<StoredImage> {
     let file = File::open(&path).ok()?;
     let linked = || file.metadata().is_ok_and(|data| data.nlink() > 0);
