@@ -69,13 +69,15 @@ attacks_setup() {
     chmod 777 "$work"
 }
 
+# Of a teardown, bats looks at how its last command ended only: this is to be that, and what it finds is to be how it ends.
 attacks_teardown() {
-    local user
+    local user failed=0
     # One at a time: Slurm 22.05 takes a list of users for the name of one.
     for user in pyxistest pyxistest2; do root scancel -u "$user"; done
-    no_node_is_lost
-    watch_end
+    no_node_is_lost || failed=1
+    watch_end || failed=1
     rm -rf "$work"
+    return "$failed"
 }
 
 # No node is drained or down, and no job is left behind: what must hold after every attack.

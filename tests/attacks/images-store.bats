@@ -38,11 +38,13 @@ END
 }
 
 teardown() {
+    local failed=0
     root scancel -u pyxistest || true
-    attacks_teardown
+    attacks_teardown || failed=1
     cluster plugstack "$PYXIS_TEST_LINE"
     root rm -rf "$shared" /var/tmp/attacked-images /etc/pyxis
     cluster login -- rm -rf /var/tmp/attacked-images /etc/pyxis
+    return "$failed"
 }
 
 teardown_file() {

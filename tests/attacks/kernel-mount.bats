@@ -37,10 +37,12 @@ END
 }
 
 teardown() {
+    local failed=0
     root scancel -u pyxistest || true
-    attacks_teardown
+    attacks_teardown || failed=1
     cluster plugstack "$PYXIS_TEST_LINE"
     root rm -rf "$shared" /var/tmp/mounted-images /etc/pyxis
+    return "$failed"
 }
 
 teardown_file() {
