@@ -112,12 +112,20 @@ fn an_image_is_where_the_node_says() {
         assert!(error.contains(line), "{error}");
     }
     assert_eq!(registry.requests("/"), before);
-    // One that nobody can read costs a line.
+    // One that nobody can read may say so of any image: nothing is asked for, and the store's are refused as well.
     fs::write(place.path("registries.conf"), "[[registry]]\nlocation = 7\n").unwrap();
-    let uri = registry.push(&image, "b:1");
-    let output = place.run(&["digest", &uri]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("registries.conf: line 2: "), "{said}");
+    let other = registry.push(&image, "b:1");
+    let before = registry.requests("/");
+    for uri in [&other, uri] {
+        for verb in ["pull", "digest"] {
+            let error = place.fails(&[verb, uri]);
+            assert!(error.contains("registries.conf: line 2: "), "{verb} {uri}: {error}");
+            assert!(error.contains("nothing is fetched until that is mended"), "{error}");
+        }
+    }
+    assert_eq!(registry.requests("/"), before);
+    fs::remove_file(place.path("registries.conf")).unwrap();
+    place.ok(&["digest", &other]);
 }
 
 #[test]

@@ -32,6 +32,16 @@ pub enum RegistryError {
         /// What is blocked.
         prefix: String,
     },
+    /// The node's configuration may say no, and cannot be read.
+    #[error(
+        "{path}: {problem}; nothing is fetched until that is mended, for it may say what is not to be fetched"
+    )]
+    Rules {
+        /// The file or folder.
+        path: String,
+        /// What is wrong with it, with the line.
+        problem: String,
+    },
     /// The node's configuration leads nowhere.
     #[error(
         "registries.conf has {location:?} for {prefix}, which leaves no image of its own for {name}"

@@ -14,7 +14,6 @@ use linux::bounded;
 use serde::Deserialize;
 
 use super::RegistryError;
-use super::credentials::warn_once;
 use crate::uri::{self, DOCKER_HUB, Reference};
 
 /// What users call it, and these files.
@@ -29,8 +28,11 @@ pub struct RegistriesConf {
     pub files: Vec<PathBuf>,
     /// Folders of `*.conf` that add to it, the strongest last.
     pub folders: Vec<PathBuf>,
-    rules: OnceLock<Vec<Rule>>,
+    rules: OnceLock<Result<Vec<Rule>, Fault>>,
 }
+
+/// A file or folder, and what is wrong with it.
+type Fault = (PathBuf, String);
 
 /// A place to ask for an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl RegistriesConf {
     pub(super) fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
         let name = name_of(reference);
         let best =
-            self.rules().iter().filter_map(|rule| Some((matched(&rule.prefix, &name)?, rule)));
+            self.rules()?.iter().filter_map(|rule| Some((matched(&rule.prefix, &name)?, rule)));
         // Of two that cover as much, the one that says the host.
         let best = best.max_by_key(|(length, rule)| (*length, !rule.prefix.starts_with('*')));
         let itself = Endpoint {
@@ -103,40 +105,48 @@ impl RegistriesConf {
         Ok(endpoints)
     }
 
-    fn rules(&self) -> &[Rule] {
-        self.rules.get_or_init(|| {
-            let mut rules = BTreeMap::new();
-            let main = self.files.iter().find(|path| path.exists());
-            let more = self.folders.iter().flat_map(|folder| names(folder));
-            for path in main.cloned().into_iter().chain(more) {
-                let text = bounded::read_text(&path, bounded::CONFIGURATION);
-                let read = match text {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    text => text.map_err(|error| error.to_string()).and_then(|text| parse(&text)),
-                };
-                match read {
-                    Ok(read) => {
-                        // A later file's word on a prefix takes the place of an earlier one's.
-                        rules.extend(read.into_iter().map(|rule| (rule.prefix.clone(), rule)));
-                    }
-                    Err(problem) => {
-                        warn_once(&format!("{}: {problem}; going on without", path.display()));
-                    }
-                }
-            }
-            rules.into_values().collect()
+    /// What all of them say together. If one of them cannot be read, that is no word at all, as for podman: it may be the
+    /// one that blocks a registry.
+    fn rules(&self) -> Result<&[Rule], RegistryError> {
+        let rules = self.rules.get_or_init(|| self.read()).as_ref();
+        rules.map(Vec::as_slice).map_err(|(path, problem)| RegistryError::Rules {
+            path: path.display().to_string(),
+            problem: problem.clone(),
         })
+    }
+
+    fn read(&self) -> Result<Vec<Rule>, Fault> {
+        let mut files: Vec<PathBuf> =
+            self.files.iter().find(|path| path.exists()).cloned().into_iter().collect();
+        for folder in &self.folders {
+            files.extend(names(folder).map_err(|problem| (folder.clone(), problem))?);
+        }
+        let mut rules = BTreeMap::new();
+        for path in files {
+            let text = bounded::read_text(&path, bounded::CONFIGURATION);
+            let read = text.map_err(|error| error.to_string()).and_then(|text| parse(&text));
+            // A later file's word on a prefix takes the place of an earlier one's.
+            let read = read.map_err(|problem| (path, problem))?;
+            rules.extend(read.into_iter().map(|rule| (rule.prefix.clone(), rule)));
+        }
+        Ok(rules.into_values().collect())
     }
 }
 
 /// `*.conf` in a folder, by name.
-fn names(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> =
-        entries.filter(|path| path.extension().is_some_and(|end| end == "conf")).collect();
+fn names(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+    };
+    let entries = entries.map_err(|error| error.to_string())?;
+    let mut found: Vec<PathBuf> = entries
+        .into_iter()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "conf"))
+        .collect();
     found.sort();
-    found.truncate(FILES);
-    found
+    if found.len() > FILES { Err(format!("it has more than {FILES} files")) } else { Ok(found) }
 }
 
 /// An image's name as these files have it.
@@ -395,14 +405,60 @@ mod tests {
             "[[registry]]\nlocation = \"a.org\"\nblocked = true\n[[registry]]\nlocation = \"b.org\"\ninsecure = true\n",
             "[[registry]]\nlocation = \"a.org\"\n[[registry.mirror]]\nlocation = \"m.org\"\n",
             "[registries.block]\nregistries = ['c.org']\n[registries.insecure]\nregistries = ['d.org:5000']\n[registries.search]\nregistries = ['x']\n",
-            "[[registry]]\nlocation = \"https://a.org\"\n",
-            "[[registry]]\nblocked = yes\n",
         ]);
         assert_eq!(ways(&conf, "docker://a.org/x"), "m.org x, a.org x");
         assert_eq!(ways(&conf, "docker://b.org/x"), "b.org! x");
         assert!(ways(&conf, "docker://c.org/x").contains("blocks c.org"));
         assert_eq!(ways(&conf, "docker://d.org:5000/x"), "d.org:5000! x");
         assert_eq!(ways(&RegistriesConf::default(), "docker://a.org/x"), "a.org x");
+    }
+
+    /// As podman: a rule that cannot be read may be the one that says no.
+    #[test]
+    fn nothing_is_fetched_where_a_file_that_may_block_it_is_damaged() {
+        let sound = "[[registry]]\nlocation = \"a.org\"\nblocked = true\n";
+        let cut = "\n[[registry]]\nlocation = \"b.org\"\nblocked = ";
+        for (texts, file, problem) in [
+            (&[cut][..], "registries.conf: line 4: ", "nothing is fetched"),
+            (&[sound, cut], "registries.conf.d/1.conf: line 4: ", "nothing is fetched"),
+            (&[sound, "[[registry]]\nlocation = \"https://a.org\"\n"], "1.conf: ", "is no HOST"),
+            (&[sound, "[[registry]]\nblocked = yes\n"], "1.conf: line 2: ", "nothing is fetched"),
+        ] {
+            let (_keep, conf) = conf(texts);
+            for uri in ["docker://b.org/x", "docker://other.org/x"] {
+                let error = ways(&conf, uri);
+                assert!(error.contains(file) && error.contains(problem), "{uri}: {error}");
+            }
+        }
+        // What is there and cannot be read at all, and what of a folder is too much.
+        let (keep, _) = conf(&[sound]);
+        let main = keep.path().join("registries.conf");
+        let folder = keep.path().join("registries.conf.d");
+        let refused = |problem: &str| {
+            let conf = RegistriesConf::new(vec![main.clone()], vec![folder.clone()]);
+            let error = ways(&conf, "docker://b.org/x");
+            assert!(error.contains(problem), "{error}");
+        };
+        std::os::unix::fs::symlink("gone", folder.join("a.conf")).unwrap();
+        refused("a.conf: No such file");
+        fs::remove_file(folder.join("a.conf")).unwrap();
+        fs::write(folder.join("a.conf"), b"# \xff").unwrap();
+        refused("a.conf: it is no UTF-8 text");
+        fs::remove_file(folder.join("a.conf")).unwrap();
+        (0..=FILES).for_each(|n| fs::write(folder.join(format!("{n}.conf")), "").unwrap());
+        refused("registries.conf.d: it has more than 200 files");
+        fs::remove_dir_all(&folder).unwrap();
+        fs::write(&folder, "").unwrap();
+        refused("registries.conf.d: Not a directory");
+    }
+
+    /// Most people have none of these.
+    #[test]
+    fn without_a_file_and_a_folder_all_is_as_it_is_named() {
+        let (keep, _) = conf(&[]);
+        let gone = |name: &str| vec![keep.path().join(name)];
+        let conf = RegistriesConf::new(gone("a"), gone("b"));
+        assert_eq!(ways(&conf, "docker://a.org/x"), "a.org x");
     }
 
     #[test]
