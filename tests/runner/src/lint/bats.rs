@@ -40,6 +40,7 @@ fn faults(script: &str) -> Vec<(usize, String)> {
             }
         }
         found.extend(unjudged(body, &judges));
+        found.extend(unheard(body));
     }
     found.sort();
     found
@@ -139,6 +140,27 @@ fn called_where_errors_do_not_count<'a>(
         }
     }
     None
+}
+
+/// Each assertion of a teardown that is not how it ends: bats looks at nothing else of it.
+fn unheard(body: &Body) -> Vec<(usize, String)> {
+    if body.name != "teardown" && !body.name.ends_with("_teardown") {
+        return Vec::new();
+    }
+    let asserts = |statement: &&Statement| {
+        let word = statement.first_word();
+        !statement.is_condition
+            && statement.parts().len() == 1
+            && (is_assertion(word)
+                || ["attacks_teardown", "no_node_is_lost", "watch_end"].contains(&word))
+    };
+    let count = body.statements.len().saturating_sub(1);
+    let found = body.statements.iter().take(count).filter(asserts);
+    found
+        .map(|statement| {
+            (statement.line, "bats looks at the last command of a teardown only: `|| failed=1`, and end with that".to_owned())
+        })
+        .collect()
 }
 
 /// Functions that look at `$status`, in this file or in what all files load.
@@ -261,6 +283,16 @@ mod tests {
             assert_eq!(lines(&calls), [0; 0], "{line}");
         }
         assert_eq!(test("f"), [0; 0]);
+    }
+
+    #[test]
+    fn what_a_teardown_finds_is_how_it_ends() {
+        let of = |body: &str| lines(&format!("teardown() {{\n{body}\n}}\n"));
+        assert_eq!(of("attacks_teardown\nrm -rf x"), [2]);
+        assert_eq!(of("[ a = b ]\nno_node_is_lost\nrm -rf x"), [2, 3]);
+        assert_eq!(of("rm -rf x\nattacks_teardown"), [0; 0]);
+        assert_eq!(of("attacks_teardown || failed=1\nrm -rf x\nreturn \"$failed\""), [0; 0]);
+        assert_eq!(lines("f() {\n[ a = b ]\nrm -rf x\n}\n"), [0; 0]);
     }
 
     #[test]
