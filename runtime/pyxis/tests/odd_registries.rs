@@ -1,121 +1,17 @@
 //! Registries as they are found: what they ask for, and what stands between.
 
 mod fixtures;
+mod server;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
-use fixtures::{Image, Layer, Place, headers, hex, text};
+use fixtures::{Image, Layer, Place, hex, text};
+use server::{Reply, Server};
 use sha2::{Digest, Sha512};
-
-/// A request, as far as it matters.
-struct Request {
-    path: String,
-    authorization: String,
-    /// How often this path was asked for before.
-    before: usize,
-}
-
-struct Reply {
-    status: &'static str,
-    headers: String,
-    body: Vec<u8>,
-}
-
-impl Reply {
-    fn new(status: &'static str, headers: &[String]) -> Reply {
-        let headers = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        Reply { status, headers, body: Vec::new() }
-    }
-
-    fn body(body: impl Into<Vec<u8>>) -> Reply {
-        Reply { body: body.into(), ..Reply::new("200 OK", &[]) }
-    }
-
-    fn challenge(text: &str) -> Reply {
-        Reply::new("401 Unauthorized", &[format!("www-authenticate: {text}")])
-    }
-}
-
-/// A registry of one image. It answers as it is told to, and well otherwise.
-struct Server {
-    host: String,
-    log: Arc<Mutex<Vec<Request>>>,
-}
-
-impl Server {
-    fn start(
-        image: &Image,
-        odd: impl Fn(&str, &Request) -> Option<Reply> + Send + Sync + 'static,
-    ) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let host = listener.local_addr().unwrap().to_string();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let (image, odd) = (image.clone(), Arc::new(odd));
-        let (own, shared) = (host.clone(), Arc::clone(&log));
-        // Ends with the test's process.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (image, odd) = (image.clone(), Arc::clone(&odd));
-                let (own, log) = (own.clone(), Arc::clone(&shared));
-                std::thread::spawn(move || serve(stream, &image, &own, &*odd, &log));
-            }
-        });
-        Server { host, log }
-    }
-
-    fn uri(&self) -> String {
-        format!("docker://{}/a:1", self.host)
-    }
-
-    /// The authorizations of requests for paths that contain this.
-    fn seen(&self, what: &str) -> Vec<String> {
-        let log = self.log.lock().unwrap();
-        let those = log.iter().filter(|request| request.path.contains(what));
-        those.map(|request| request.authorization.clone()).collect()
-    }
-}
-
-fn serve(
-    stream: TcpStream,
-    image: &Image,
-    own: &str,
-    odd: &dyn Fn(&str, &Request) -> Option<Reply>,
-    log: &Mutex<Vec<Request>>,
-) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut stream = stream;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let path = line.split(' ').nth(1)?.to_owned();
-        let mut headers = headers(&mut reader)?;
-        let authorization = headers.remove("authorization").unwrap_or_default();
-        let before = log.lock().unwrap().iter().filter(|known| known.path == path).count();
-        let request = Request { path, authorization, before };
-        let reply = odd(own, &request).unwrap_or_else(|| good(image, &request.path));
-        log.lock().unwrap().push(request);
-        let Reply { status, headers, body } = reply;
-        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).ok()?;
-    }
-}
-
-fn good(image: &Image, path: &str) -> Reply {
-    let name = path.rsplit('/').next().unwrap();
-    if path.contains("/manifests/") {
-        return Reply::body(image.manifest.clone());
-    }
-    match image.blobs.get(name.trim_start_matches("sha256:")) {
-        Some(blob) => Reply::body(blob.clone()),
-        None => Reply::new("404 Not Found", &[]),
-    }
-}
 
 fn image() -> Image {
     Image::new(&[Layer::new().file("a", "b").gzip()])
@@ -290,6 +186,104 @@ fn a_web_page_is_called_one() {
 
 /// Whoever a layer is of, if the registry may not pass it on.
 #[test]
+fn a_redirect_is_read_as_browsers_read_it() {
+    let place = Place::new();
+    let whole = image();
+    let blobs = whole.blobs.clone();
+    let server = Server::start(&whole, move |_, request| {
+        if let Some(there) = request.path.strip_prefix("/v2/other/blobs/sha256:") {
+            return Some(Reply::body(blobs.get(there.split('?').next()?)?.clone()));
+        }
+        let name = request.path.strip_prefix("/v2/a/blobs/")?;
+        let location = format!("location: ../../../v2/./other/x/../blobs/{name}?sig=a b|\"c\"");
+        Some(Reply::new("307 Temporary Redirect", &[location]))
+    });
+    place.ok(&["pull", &server.uri()]);
+    assert!(!server.seen("/v2/other/blobs/").is_empty());
+    assert!(!server.seen("?sig=a%20b%7C%22c%22").is_empty());
+}
+
+/// Nobody asks for it here, but some do it for everybody.
+#[test]
+fn documents_may_come_compressed() {
+    let gzip = |bytes: &[u8]| {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(bytes).unwrap();
+        Reply {
+            body: out.finish().unwrap(),
+            ..Reply::new("200 OK", &["content-encoding: gzip".to_owned()])
+        }
+    };
+    let place = Place::new();
+    let whole = image();
+    let (manifest, blobs) = (whole.manifest.clone(), whole.blobs.clone());
+    let server = Server::start(&whole, move |own, request| {
+        if request.path.starts_with("/token") {
+            return Some(gzip(br#"{"token": "t"}"#));
+        }
+        if request.authorization != "Bearer t" {
+            return Some(Reply::challenge(&format!("Bearer realm=\"http://{own}/token\"")));
+        }
+        if request.path.contains("/manifests/") {
+            return Some(gzip(&manifest));
+        }
+        let blob = blobs.get(request.path.rsplit(':').next()?)?;
+        // The layer is compressed once, and called so.
+        Some(match blob.starts_with(b"{") {
+            true => gzip(blob),
+            false => Reply { body: blob.clone(), ..gzip(b"") },
+        })
+    });
+    place.ok(&["pull", &server.uri()]);
+}
+
+#[test]
+fn what_is_no_image_is_called_what_it_is() {
+    let place = Place::new();
+    let manifest = |config: &str, more: &str| {
+        let digest = hex(b"{}");
+        format!(
+            r#"{{"schemaVersion": 2{more}, "config": {{"mediaType": "{config}", "digest": "sha256:{digest}",
+                "size": 2}}, "layers": [{{"mediaType": "{config}", "digest": "sha256:{digest}", "size": 2}}]}}"#
+        )
+    };
+    for (document, want) in [
+        (
+            manifest("application/vnd.cncf.helm.config.v1+json", ""),
+            "no container image, but of \"application/vnd.cncf.helm.config.v1+json\"",
+        ),
+        (
+            manifest("application/vnd.oci.empty.v1+json", r#", "artifactType": "application/x""#),
+            "no container image, but of \"application/x\"",
+        ),
+        (r#"{"schemaVersion": 2, "manifests": []}"#.to_owned(), "the index has no image"),
+    ] {
+        let server = Server::start(&image(), move |_, request| {
+            request.path.contains("/manifests/").then(|| Reply::body(document.clone()))
+        });
+        let error = place.fails(&["pull", &server.uri()]);
+        assert!(error.contains(want), "{error}");
+    }
+}
+
+#[test]
+fn the_words_of_whoever_refuses_are_said() {
+    let place = Place::new();
+    for (status, body, want) in [
+        ("400 Bad Request", "client certificate required\nx", "(client certificate required)"),
+        ("403 Forbidden", r#"{"details": "incorrect password"}"#, "(incorrect password)"),
+        ("404 Not Found", r#"{"error": "no such project"}"#, "(no such project)"),
+        ("451 Unavailable", r#"{"error": {"message": "not here"}}"#, "(not here)"),
+    ] {
+        let server = Server::start(&image(), move |_, _| {
+            Some(Reply { body: body.into(), ..Reply::new(status, &[]) })
+        });
+        let error = place.fails(&["pull", &server.uri()]);
+        assert!(error.contains(want), "{error}");
+    }
+}
+
+#[test]
 fn a_foreign_layer_is_where_its_manifest_says() {
     let layer = Layer::new().file("foreign", "f").gzip();
     let digest = hex(&layer);
@@ -406,17 +400,28 @@ fn odd_credentials_are_a_warning() {
         (docker, "{\"credsStore\": \"is-not-there\"}", 0o600, false),
         (docker, "DIRECTORY", 0o755, true),
         (enroot, "DIRECTORY", 0o755, true),
+        (docker, "LINK /dev/zero", 0o600, true),
+        (enroot, "LINK /dev/zero", 0o600, true),
+        (docker, "FIFO", 0o600, true),
+        (enroot, "FIFO", 0o600, true),
         (enroot, "machine HOST login u password $(cat secret)\n", 0o666, true),
         (enroot, "nothing of the kind\n", 0o600, false),
     ] {
         let place = Place::new();
+        let path = place.path("home").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         if content == "DIRECTORY" {
-            fs::create_dir_all(place.path("home").join(file)).unwrap();
+            fs::create_dir(&path).unwrap();
+        } else if let Some(to) = content.strip_prefix("LINK ") {
+            std::os::unix::fs::symlink(to, &path).unwrap();
+        } else if content == "FIFO" {
+            nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         } else {
             write(&place, file, &content.replace("HOST", &host));
         }
-        let path = place.path("home").join(file);
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        if !content.starts_with("LINK") {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
         let output = place.run(&["pull", &server.uri()]);
         let said = text(&output.stderr);
         assert!(output.status.success(), "{content}: {said}");

@@ -65,7 +65,9 @@ impl Search<'_> {
         for one in &found {
             let (document, image) = match self.at(one, depth) {
                 Err(ImportError::Manifest(
-                    ManifestError::Architecture { .. } | ManifestError::NoImage(_),
+                    ManifestError::Architecture { .. }
+                    | ManifestError::Artifact { .. }
+                    | ManifestError::NoImage(_),
                 )) => continue,
                 found => found?,
             };

@@ -226,7 +226,7 @@ fn token(
             Err(client.refusal(response, WHAT))
         }
     });
-    let body = paced::document(sent?.into_body().into_reader(), TOKEN_LIMIT, client, WHAT)?;
+    let body = paced::answer(sent?, TOKEN_LIMIT, client, WHAT)?;
     client.check_page(None, &body, WHAT)?;
     let malformed = |source| RegistryError::Malformed {
         registry: client.host().to_owned(),

@@ -1,10 +1,11 @@
 //! Certificates for single registries, where docker and podman have them: `certs.d/HOST[:PORT]/`, with
 //! authorities in `*.crt`, and in `NAME.cert` and `NAME.key` what this client shows.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use linux::bounded;
 use ureq::tls::{Certificate, ClientCert, PemItem, parse_pem};
 
 use crate::uri::{DOCKER_HUB, HUB_NAMES};
@@ -110,7 +111,7 @@ fn chain(path: &Path) -> Result<Vec<Certificate<'static>>, CertificateError> {
 
 fn items(path: &Path) -> Result<Vec<PemItem<'static>>, CertificateError> {
     let mut text = Vec::new();
-    File::open(path)
+    bounded::open(path)
         .and_then(|file| file.take(LIMIT).read_to_end(&mut text))
         .map_err(|error| CertificateError::new(path, error))?;
     parse_pem(&text).collect::<Result<_, _>>().map_err(|error| CertificateError::new(path, error))

@@ -347,10 +347,9 @@ impl Client {
         what: &str,
     ) -> Result<Vec<u8>, RegistryError> {
         self.retry(|| {
-            let mut answer = self.request(Method::GET, path, accept, None, what)?;
-            let kind = content_type(&answer.response).map(str::to_owned);
-            let reader = answer.response.body_mut().as_reader();
-            let bytes = paced::document(reader, DOCUMENT_LIMIT, self, what)?;
+            let response = self.request(Method::GET, path, accept, None, what)?.response;
+            let kind = content_type(&response).map(str::to_owned);
+            let bytes = paced::answer(response, DOCUMENT_LIMIT, self, what)?;
             if bytes.len() as u64 > DOCUMENT_LIMIT {
                 let (registry, what) = (self.host.clone(), what.to_owned());
                 return Err(RegistryError::Oversized { registry, what, limit: DOCUMENT_LIMIT });

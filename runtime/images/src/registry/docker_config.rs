@@ -1,7 +1,6 @@
 //! docker's `config.json`, also written by podman: `auths`, `credHelpers`, `credsStore`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Stdio;
@@ -9,6 +8,7 @@ use std::process::Stdio;
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hygiene::unsecure;
+use linux::bounded;
 use linux::file_error::FileError;
 use serde::Deserialize;
 
@@ -45,13 +45,16 @@ struct HelperAnswer {
     secret: String,
 }
 
+/// No honest one is larger.
+const LARGEST: u64 = 4 << 20;
+
 /// The credential that a file has for a repository; none if there is no such file.
 pub(super) fn find(
     path: &Path,
     host: &str,
     repository: &str,
 ) -> Result<Option<Credential>, CredentialError> {
-    let bytes = match fs::read(path) {
+    let bytes = match bounded::read(path, LARGEST) {
         Ok(bytes) => bytes,
         Err(error)
             if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>

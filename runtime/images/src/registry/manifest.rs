@@ -105,8 +105,16 @@ pub enum ManifestError {
     /// Neither layers nor manifests.
     #[error("the manifest {0} is of no container image (it has no layers)")]
     NoImage(Digest),
+    /// Something that is kept in registries as images are: a chart, a signature, a model.
+    #[error("the manifest {digest} is of no container image, but of {kind:?}")]
+    Artifact {
+        /// Its digest.
+        digest: Digest,
+        /// What it says that it is.
+        kind: String,
+    },
     /// Nothing for this machine.
-    #[error("there is no image for the architecture {wanted}, only for: {there}")]
+    #[error("there is no image for the architecture {wanted}, {}", only(there))]
     Architecture {
         /// As asked for.
         wanted: String,
@@ -124,12 +132,21 @@ pub enum ManifestError {
     Layers(usize),
 }
 
+/// What of an index is said that lacks an image: attestations and the like have no architecture.
+fn only(there: &str) -> String {
+    match there {
+        "" => "nor for any other: the index has no image".to_owned(),
+        there => format!("only for: {there}"),
+    }
+}
+
 /// The fields of an image's manifest or of an index, before they are checked.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawManifest {
     #[serde(default, deserialize_with = "nullable")]
     schema_version: u64,
+    artifact_type: Option<String>,
     config: Option<Descriptor<String>>,
     #[serde(default, deserialize_with = "list::<_, _, DESCRIPTORS>")]
     layers: Option<Vec<Descriptor<String>>>,
@@ -165,6 +182,13 @@ impl Document {
                 Ok(Manifest::Index(manifests))
             }
             // An image of nothing has no layers, which Go writes as null.
+            RawManifest { config: Some(config), artifact_type, manifests: None, .. }
+                if !is_of_image(&config.media_type) =>
+            {
+                let named = artifact_type.filter(|kind| !kind.is_empty());
+                let (digest, kind) = (self.digest.clone(), named.unwrap_or(config.media_type));
+                Err(ManifestError::Artifact { digest, kind })
+            }
             RawManifest { config: Some(config), layers, manifests: None, .. } => {
                 let layers = layers.unwrap_or_default();
                 if layers.len() > LAYERS {
@@ -180,6 +204,14 @@ impl Document {
             _ => Err(ManifestError::NoImage(self.digest.clone())),
         }
     }
+}
+
+/// Whether something with a configuration of this type may be an image. docker knows images by the same two
+/// beginnings; types that are nobody's are older than both.
+fn is_of_image(kind: &str) -> bool {
+    let kind = kind.to_ascii_lowercase();
+    let images = ["application/vnd.oci.image.", "application/vnd.docker."];
+    !kind.starts_with("application/vnd.") || images.iter().any(|image| kind.starts_with(image))
 }
 
 impl Descriptor<String> {
@@ -244,6 +276,61 @@ mod tests {
         assert_eq!(
             error,
             "there is no image for the architecture arm64, only for: linux/amd64, windows/amd64"
+        );
+    }
+
+    #[test]
+    fn what_is_no_image_is_called_what_it_is() {
+        let digest = "a".repeat(64);
+        let read = |config: &str, more: &str| {
+            document(&format!(
+                r#"{{"schemaVersion": 2, {more} "config": {{"mediaType": "{config}",
+                    "digest": "sha256:{digest}", "size": 2}}, "layers": []}}"#
+            ))
+            .manifest()
+        };
+        for (config, more, kind) in [
+            (
+                "application/vnd.cncf.helm.config.v1+json",
+                "",
+                "application/vnd.cncf.helm.config.v1+json",
+            ),
+            (
+                "application/vnd.oci.empty.v1+json",
+                r#""artifactType": "application/x","#,
+                "application/x",
+            ),
+            (
+                "application/vnd.oci.empty.v1+json",
+                r#""artifactType": "","#,
+                "application/vnd.oci.empty.v1+json",
+            ),
+            (
+                "application/vnd.sylabs.sif.config.v1+json",
+                "",
+                "application/vnd.sylabs.sif.config.v1+json",
+            ),
+        ] {
+            let error = read(config, more).unwrap_err().to_string();
+            assert!(error.contains(&format!("no container image, but of {kind:?}")), "{error}");
+        }
+        for config in [
+            "",
+            "application/vnd.oci.image.config.v1+json",
+            "application/vnd.docker.container.image.v1+json",
+            "Application/VND.docker.container.image.rootfs.v1+json",
+            "application/octet-stream",
+            "text/html",
+        ] {
+            let image = read(config, r#""artifactType": "application/x","#);
+            assert!(matches!(image, Ok(Manifest::Image(_))), "{config}: {image:?}");
+        }
+        let index = document(r#"{"manifests": []}"#).manifest();
+        let Ok(Manifest::Index(index)) = index else { panic!("an index") };
+        let error = candidates(&index, &Machine::new(Some("amd64"))).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "there is no image for the architecture amd64, nor for any other: the index has no image"
         );
     }
 

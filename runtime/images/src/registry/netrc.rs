@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use hygiene::unsecure;
+use linux::bounded;
 use linux::file_error::FileError;
 
 use super::CredentialError;
@@ -26,10 +27,13 @@ pub(super) struct Login {
     expression: bool,
 }
 
+/// No honest one is larger.
+const LARGEST: u64 = 4 << 20;
+
 /// The logins in a file; none if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Vec<Login>, CredentialError> {
     let failed = |source| FileError::new("read the credentials in", path, source);
-    let text = match fs::read(path) {
+    let text = match bounded::read(path, LARGEST) {
         // What is no text is in nobody's way.
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error)

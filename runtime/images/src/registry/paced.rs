@@ -3,6 +3,10 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use ureq::Body;
+use ureq::http::Response;
+
+use super::answers::decoded;
 use super::{Client, RegistryError, settings::Pace};
 
 /// Measures how fast bytes come. Time that is spent on them elsewhere does not count.
@@ -45,6 +49,19 @@ impl Measure {
         (self.came, self.waited) = (0, Duration::ZERO);
         Ok(result)
     }
+}
+
+/// As [`document`], of an answer that may have been compressed on its way.
+pub(super) fn answer(
+    response: Response<Body>,
+    limit: u64,
+    client: &Client,
+    what: &str,
+) -> Result<Vec<u8>, RegistryError> {
+    let (head, body) = response.into_parts();
+    let bytes = document(body.into_reader(), limit, client, what)?;
+    decoded(&head.headers, bytes, limit)
+        .map_err(|source| client.transport(ureq::Error::Io(source), what))
 }
 
 /// Reads a document of at most `limit` bytes, and one byte more of a longer one.

@@ -1,6 +1,8 @@
 //! Sends requests along redirects. ureq would keep credentials on any port of the same host, where
 //! somebody else may listen.
 
+use std::fmt::Write;
+
 use ureq::http::header::{AUTHORIZATION, LOCATION};
 use ureq::http::{Request, Response, StatusCode, Uri};
 use ureq::{Body, Error};
@@ -76,7 +78,7 @@ fn shown(uri: &Uri) -> String {
 pub(super) fn resolve(base: &Uri, location: &[u8]) -> Result<Uri, Error> {
     let bad = |_| Error::BadUri(format!("redirect to {:?}", String::from_utf8_lossy(location)));
     let text = std::str::from_utf8(location).map_err(|_| bad(()))?.trim();
-    let text = text.split('#').next().unwrap_or_default();
+    let text = &*escaped(text.split('#').next().unwrap_or_default());
     let scheme = base.scheme_str().unwrap_or("https");
     let authority = base.authority().map_or("", |authority| authority.as_str());
     let absolute = text.split_once("://").is_some_and(|(scheme, _)| {
@@ -87,15 +89,48 @@ pub(super) fn resolve(base: &Uri, location: &[u8]) -> Result<Uri, Error> {
     } else if text.starts_with("//") {
         format!("{scheme}:{text}")
     } else if text.starts_with('/') {
-        format!("{scheme}://{authority}{text}")
+        format!("{scheme}://{authority}{}", without_dots(text))
     } else if text.starts_with('?') {
         format!("{scheme}://{authority}{}{text}", base.path())
     } else {
         let directory = base.path().rsplit_once('/').map_or("", |(directory, _)| directory);
-        format!("{scheme}://{authority}{directory}/{text}")
+        format!("{scheme}://{authority}{}", without_dots(&format!("{directory}/{text}")))
     };
     let to: Uri = whole.parse().map_err(|_| bad(()))?;
     if to.host().is_some_and(|host| !host.is_empty()) { Ok(to) } else { Err(bad(())) }
+}
+
+/// What a URI cannot have as it is, such as blanks in a signature, as it can. Others take it, and a server
+/// reads the same.
+fn escaped(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        match byte {
+            b' ' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+            byte => out.push(byte.into()),
+        }
+        out
+    })
+}
+
+/// A path that begins with a slash, its `.` and `..` gone through (RFC 3986, section 5.2.4).
+fn without_dots(text: &str) -> String {
+    let end = text.find('?').unwrap_or(text.len());
+    let (path, query) = text.split_at(end);
+    let mut out: Vec<&str> = Vec::new();
+    let mut names = path.split('/').skip(1).peekable();
+    while let Some(name) = names.next() {
+        match name {
+            ".." => drop(out.pop()),
+            "." => {}
+            name => out.push(name),
+        }
+        if matches!(name, "." | "..") && names.peek().is_none() {
+            out.push("");
+        }
+    }
+    format!("/{}{query}", out.join("/"))
 }
 
 #[cfg(test)]
@@ -112,10 +147,16 @@ mod tests {
             ("other?to=http://x/", "https://r.example:5000/v2/a/blobs/other?to=http://x/"),
             ("?z", "https://r.example:5000/v2/a/blobs/sha256:1?z"),
             ("/x#fragment", "https://r.example:5000/x"),
+            ("../../../../v2/b/blobs/x", "https://r.example:5000/v2/b/blobs/x"),
+            ("../manifests/./y/..", "https://r.example:5000/v2/a/manifests/"),
+            ("/a/../b/./c?d=/../e", "https://r.example:5000/b/c?d=/../e"),
+            ("./z", "https://r.example:5000/v2/a/blobs/z"),
+            ("/x?sig=a b+c|\"d\"", "https://r.example:5000/x?sig=a%20b+c%7C%22d%22"),
+            ("https://cdn.example/\u{e4} b?c=%20{}", "https://cdn.example/%C3%A4%20b?c=%20%7B%7D"),
         ] {
             assert_eq!(resolve(&base, location.as_bytes()).unwrap().to_string(), want);
         }
-        for bad in [&b"http://"[..], b"http:///x", b"/a b", b"\xff"] {
+        for bad in [&b"http://"[..], b"http:///x", b"//ho st/x", b"/a\x01b", b"\xff"] {
             assert!(resolve(&base, bad).is_err(), "{bad:?}");
         }
     }
