@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// A list of at most so many elements; null is none.
 ///
@@ -54,6 +54,55 @@ where
     D: Deserializer<'de>,
 {
     from.deserialize_any(Words::<MOST>)
+}
+
+/// A structure with named fields.
+pub(crate) trait Fields: Default {
+    /// Takes the value that is next in `entries` if there is a field of this name, which is in small letters.
+    ///
+    /// # Errors
+    /// The parser's.
+    fn set<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        entries: &mut A,
+    ) -> Result<bool, A::Error>;
+}
+
+/// A structure as Go reads it: names in capital or small letters, the last of a name counts, null is nothing.
+///
+/// # Errors
+/// The parser's.
+pub(crate) fn fields<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Fields,
+{
+    struct Reader<T>(PhantomData<T>);
+
+    impl<'de, T: Fields> Visitor<'de> for Reader<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<T, E> {
+            Ok(T::default())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<T, A::Error> {
+            let mut out = T::default();
+            while let Some(name) = entries.next_key::<String>()? {
+                if !out.set(&name.to_ascii_lowercase(), &mut entries)? {
+                    entries.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(out)
+        }
+    }
+
+    from.deserialize_any(Reader(PhantomData))
 }
 
 struct Words<const MOST: usize>;

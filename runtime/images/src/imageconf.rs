@@ -4,39 +4,86 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny};
+use serde::de::{Deserializer, IgnoredAny, MapAccess};
 
-use crate::bounded::{list, table, words};
+use crate::bounded::{Fields, fields, list, table, words};
 
 /// More arguments, variables or labels than any image has.
 const WORDS: usize = 20_000;
 
 /// The configuration of an image, as registries and engines have it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct ImageConfig {
     /// As Go names it.
-    #[serde(alias = "Architecture")]
     pub architecture: Option<String>,
-    #[serde(alias = "Config")]
     config: Option<Execution>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default)]
 struct Execution {
-    #[serde(deserialize_with = "words::<_, WORDS>")]
     entrypoint: Option<Vec<String>>,
-    #[serde(deserialize_with = "words::<_, WORDS>")]
     cmd: Option<Vec<String>>,
-    #[serde(deserialize_with = "texts")]
     env: Option<Vec<String>>,
     working_dir: Option<String>,
-    #[serde(deserialize_with = "table::<_, _, WORDS>")]
     labels: Option<BTreeMap<String, Option<String>>>,
-    #[serde(deserialize_with = "table::<_, _, WORDS>")]
     volumes: Option<BTreeMap<String, IgnoredAny>>,
 }
+
+impl Fields for ImageConfig {
+    fn set<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        entries: &mut A,
+    ) -> Result<bool, A::Error> {
+        match name {
+            "architecture" => self.architecture = entries.next_value()?,
+            "config" => self.config = entries.next_value::<Option<Execution>>()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Fields for Execution {
+    fn set<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        entries: &mut A,
+    ) -> Result<bool, A::Error> {
+        match name {
+            "entrypoint" => self.entrypoint = entries.next_value::<Words>()?.0,
+            "cmd" => self.cmd = entries.next_value::<Words>()?.0,
+            "env" => self.env = entries.next_value::<Texts>()?.0,
+            "workingdir" => self.working_dir = entries.next_value()?,
+            "labels" => self.labels = entries.next_value::<Table<_>>()?.0,
+            "volumes" => self.volumes = entries.next_value::<Table<_>>()?.0,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ImageConfig, D::Error> {
+        fields(from)
+    }
+}
+
+impl<'de> Deserialize<'de> for Execution {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Execution, D::Error> {
+        fields(from)
+    }
+}
+
+#[derive(Deserialize)]
+struct Words(#[serde(deserialize_with = "words::<_, WORDS>")] Option<Vec<String>>);
+
+#[derive(Deserialize)]
+struct Texts(#[serde(deserialize_with = "texts")] Option<Vec<String>>);
+
+#[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct Table<T>(#[serde(deserialize_with = "table::<_, _, WORDS>")] Option<BTreeMap<String, T>>);
 
 /// A list of texts, of which null is an empty one, as Go has it.
 fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
@@ -93,8 +140,16 @@ impl ImageConfig {
     pub fn working_directory(&self) -> String {
         let directory = self.config.as_ref().and_then(|config| config.working_dir.as_deref());
         let directory = directory.unwrap_or_default().replace('\0', "");
-        // Some builders write it without.
-        if directory.starts_with('/') { directory } else { format!("/{directory}") }
+        // Some builders write it without a slash, or with more than a path needs.
+        let mut names: Vec<&str> = Vec::new();
+        for name in directory.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => drop(names.pop()),
+                name => names.push(name),
+            }
+        }
+        format!("/{}", names.join("/"))
     }
 
     /// Directories that the image has, whether its layers have them or not.
@@ -230,6 +285,47 @@ mod tests {
                 files.rc
             );
             assert_eq!(files.environment, "");
+        }
+    }
+
+    /// So it is for docker, which is written in Go: tools and people write `cmd` for `Cmd`.
+    #[test]
+    fn names_are_read_whatever_their_case_and_the_last_one_holds() {
+        for text in [
+            r#"{"config": {"cmd": ["a", "b"], "workingdir": "/w", "ENV": ["A=1"]}}"#,
+            r#"{"CONFIG": {"CMD": ["a", "b"], "WorkingDIR": "/w", "env": ["A=1"]}}"#,
+            r#"{"config": {"Cmd": ["x"], "cmd": ["a", "b"], "WorkingDir": "/w", "Env": ["A=1"]}}"#,
+            r#"{"config": null, "Config": {"Cmd": ["a", "b"], "WorkingDir": "/w", "Env": ["A=1"]}}"#,
+            r#"{"container_config": {"Cmd": ["no"]}, "config": {"Cmd": ["a", "b"], "WorkingDir": "/w",
+                "Env": ["A=1"], "CmdX": [1], "Shell": {"x": [{}]}}, "history": [{"Cmd": 1}]}"#,
+        ] {
+            let files = ImageConfig::parse(text.as_bytes()).unwrap().files("x");
+            assert!(files.rc.ends_with("    exec 'a' 'b'\nfi\n"), "{text}: {}", files.rc);
+            assert!(files.rc.contains("cd \"/w\""), "{text}");
+            assert_eq!(files.environment, "A=1\n", "{text}");
+        }
+        for text in ["[]", "5", r#"{"config": []}"#, r#"{"config": {"cmd": {}}}"#] {
+            assert!(ImageConfig::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(ImageConfig::parse(b"null").is_ok());
+    }
+
+    #[test]
+    fn a_working_directory_is_what_its_text_leads_to() {
+        for (text, want) in [
+            ("", "/"),
+            ("/", "/"),
+            ("a/../b", "/b"),
+            ("hi/..//", "/"),
+            ("/usr/../bin/.", "/bin"),
+            ("../../bin", "/bin"),
+            ("//a///b/", "/a/b"),
+            ("/a b ", "/a b "),
+            ("/...", "/..."),
+        ] {
+            let config = serde_json::json!({"config": {"WorkingDir": text}}).to_string();
+            let config = ImageConfig::parse(config.as_bytes()).unwrap();
+            assert_eq!(config.working_directory(), want, "{text}");
         }
     }
 

@@ -209,7 +209,27 @@ impl FromStr for Uri {
     }
 }
 
+/// What is meant by a name that no registry can have.
+fn misunderstood(text: &str) -> Option<&'static str> {
+    let begins = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
+    let unread = text.starts_with('~') || text.starts_with('$') && !text.contains('@');
+    if begins(&["http://", "https://"]) {
+        Some("a registry is named without http:// or https://: REGISTRY#IMAGE[:TAG]")
+    } else if begins(&["file:", "\\"]) {
+        Some("a file is named by its path, which begins with / or ./")
+    } else if unread {
+        Some("only a shell reads ~ and $X, and not everywhere: write the path")
+    } else if text.contains([' ', '\'', '"']) {
+        Some("it has blanks or quotes, which no image's name has")
+    } else {
+        None
+    }
+}
+
 fn reference(rest: &str) -> Result<Reference, &'static str> {
+    if let Some(problem) = misunderstood(rest) {
+        return Err(problem);
+    }
     let (rest, digest) = match rest.rsplit_once('@') {
         Some((before, digest)) if is_like_digest(digest) => (before, Some(digest)),
         _ => (rest, None),
@@ -394,7 +414,13 @@ mod tests {
             ("docker://a//b", "name has lower-case"),
             ("docker://../x", "no host name"),
             ("docker://host:x#a", "no host name"),
-            ("docker://ho st#a", "no host name"),
+            ("docker://ho_st!#a", "no host name"),
+            ("docker://ho st#a", "blanks or quotes"),
+            ("docker://'/a/b.sqsh'", "blanks or quotes"),
+            ("docker://https://docker.io/x", "without http://"),
+            ("docker://file:///a/b.sqsh", "by its path"),
+            ("docker://~/b.sqsh", "only a shell reads"),
+            ("docker://$HOME/b.sqsh", "only a shell reads"),
             ("docker://a:", "a tag has"),
             ("docker://a@sha256:12", "64 hexadecimal"),
             ("docker://a@sha512:12", "64 hexadecimal"),
@@ -407,7 +433,7 @@ mod tests {
             ("oci:", "PATH[:TAG]"),
             ("docker://a\nb", "control"),
             ("me:secret@host#a", "me@host#a: expected docker://"),
-            ("docker://me:secret@ho st#a", "reference: docker://me@ho st#a: this is no host"),
+            ("docker://me:secret@ho!st#a", "reference: docker://me@ho!st#a: this is no host"),
         ] {
             let error = uri.parse::<Uri>().unwrap_err().to_string();
             assert!(error.contains(want), "{uri}: {error}");

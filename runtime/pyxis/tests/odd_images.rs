@@ -68,6 +68,25 @@ fn entries_without_a_name_are_passed_over() {
 }
 
 #[test]
+fn dots_within_a_name_lead_nowhere_but_back() {
+    let place = Place::new();
+    let layer = Layer::new()
+        .file("a/../b", "b")
+        .file("./c/./d/../../e", "e")
+        .file("/x/y/../z", "z")
+        .link("link", "a/../b")
+        .file("x/../.wh.gone", "");
+    let base = Layer::new().file("gone", "");
+    let root = unpacked(&place, "a", &[base.gzip(), layer.gzip()]);
+    for (name, want) in [("b", "b"), ("e", "e"), ("x/z", "z"), ("link", "b")] {
+        assert_eq!(read(&root, name), want, "{name}");
+    }
+    for gone in ["a", "c", "x/y", "gone"] {
+        assert!(!root.join(gone).exists(), "{gone}");
+    }
+}
+
+#[test]
 fn a_whiteout_is_longer_than_what_it_hides() {
     let place = Place::new();
     let names: Vec<String> = (250..=255).map(|length| "n".repeat(length)).collect();

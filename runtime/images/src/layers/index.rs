@@ -309,14 +309,19 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A path relative to the image's root. `..` is refused even where it would stay inside: no
-/// builder writes it.
+/// A path relative to the image's root. `..` takes back the name before it, whatever that is in the image, as
+/// container engines have it, and is refused where there is none.
 fn normalized(path: &[u8]) -> Result<Box<[u8]>, LayerError> {
     let mut out = Vec::with_capacity(path.len());
     for name in path.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => continue,
-            b".." => return Err(LayerError::Outside(shown(path))),
+            b".." if out.is_empty() => return Err(LayerError::Outside(shown(path))),
+            b".." => {
+                let slash = out.iter().rposition(|byte| *byte == b'/');
+                out.truncate(slash.unwrap_or(0));
+                continue;
+            }
             _ => {}
         }
         if !out.is_empty() {
