@@ -63,11 +63,21 @@ impl fmt::Display for OptionError {
                      type=bind,src=SRC,dst=DST[,ro])"
                 )
             }
-            Self::MountSource(entry) => write!(
-                f,
-                "--container-mounts: could not add {entry}: mount source must be a relative \
-                 path (./x), an absolute path, \"tmpfs\" or \"umount\""
-            ),
+            Self::MountSource(entry) => {
+                let hint = match entry.as_bytes() {
+                    [b'~' | b'$', ..] => {
+                        " (only a shell reads ~ and $X, and not everywhere: write the path)"
+                    }
+                    b"ro" | b"rw" | b"z" | b"Z" | b"rslave" | b"rprivate" | b"noexec"
+                    | b"nosuid" => " (flags are joined by \"+\": SRC:DST:ro+rslave)",
+                    _ => "",
+                };
+                write!(
+                    f,
+                    "--container-mounts: could not add {entry}: mount source must be a relative \
+                     path (./x), an absolute path, \"tmpfs\" or \"umount\"{hint}"
+                )
+            }
             Self::MountTarget(entry) => write!(
                 f,
                 "--container-mounts: could not add {entry}: mount target must be a relative \

@@ -83,6 +83,18 @@ fn mounts_add_up_without_duplicates() {
     assert_eq!(options.mounts.len(), 3);
 }
 
+/// As shells make one of several lines: a backslash takes the line's end away, and not the blanks behind it.
+#[test]
+fn a_list_of_mounts_may_go_over_several_lines() {
+    let plain = with(Valued::Mounts, "/a:/b,tmpfs:/t,type=bind,src=/c,dst=/d,/e:/f:ro").unwrap();
+    let lines =
+        with(Valued::Mounts, "  /a:/b,    tmpfs:/t,\n\ttype=bind,src=/c,dst=/d,\r\n /e:/f:ro");
+    assert_eq!(lines.unwrap().mounts, plain.mounts);
+    // A blank at the end is of a name.
+    assert_eq!(with(Valued::Mounts, "/a:/b ,/c:/d").unwrap().mounts[0].target, "/b ");
+    assert!(error(Valued::Mounts, "/a:/b, ").contains("invalid format"));
+}
+
 #[test]
 fn each_bad_value_has_its_line() {
     for which in [
@@ -111,6 +123,9 @@ fn each_bad_value_has_its_line() {
         (Valued::Mounts, "type=bind,src=/a,dst=/b,consistency=cached", "mount source must be"),
         (Valued::Mounts, "type=bind,src=/a,dst=b", "mount target must be"),
         (Valued::Mounts, "a:/b", "mount source must be"),
+        (Valued::Mounts, "~/x:/b", "write the path"),
+        (Valued::Mounts, "/a:/b,$HOME:/c", "write the path"),
+        (Valued::Mounts, "/a:/b:ro,rslave", "flags are joined by \"+\""),
         (Valued::Mounts, "tmpfs", "mount target must be"),
         (Valued::Mounts, "/a:b", "mount target must be"),
         (Valued::Mounts, "/a:/b:ro foo", "invalid flags"),

@@ -203,7 +203,8 @@ impl Options {
         bounded(Valued::Mounts, list, self.mounts.len())?;
         let mut list = Some(list);
         while let Some(text) = list {
-            let (entry, rest) = cut_entry(text);
+            // Lists that go over several lines have the next line's blanks in them.
+            let (entry, rest) = cut_entry(text.trim_ascii_start());
             self.add_mount(Mount::parse(entry)?);
             list = rest;
         }
