@@ -259,9 +259,14 @@ impl Entry {
         self.ignored = data.split(',').map(str::to_owned).collect();
         let flags =
             || FLAGS.iter().map(|(name, ..)| *name).chain(PROPAGATION.map(|(name, _)| name));
-        let mistaken = |word: &String| {
+        let near = |word: &str| {
             let most = if word.len() < 5 { 1 } else { 2 };
             flags().any(|flag| strsim::damerau_levenshtein(word, flag) <= most)
+        };
+        // So is one in capitals, and one that something is joined to as it is elsewhere.
+        let mistaken = |word: &String| {
+            let name = word.split('=').next().unwrap_or_default().to_ascii_lowercase();
+            name.split([':', ';', '|']).any(near)
         };
         self.ignored.retain(|word| !OF_FILE_SYSTEMS.contains(&word.as_str()));
         match self.ignored.iter().any(mistaken) {
@@ -425,6 +430,19 @@ mod tests {
         assert!(entry("/a /b none rbind,readonly").flags.contains(MsFlags::MS_RDONLY));
         // A file system has its own.
         assert_eq!(entry("tmpfs /b tmpfs mode=0755,size=1m").data, "mode=0755,size=1m");
+    }
+
+    #[test]
+    fn what_was_to_be_read_only_is_not_writable_for_how_it_is_written() {
+        for words in
+            ["RO", "Ro", "ReadOnly", "ro:Z", "Z:ro", "ro;rslave", "ro|nosuid", "RBIND,x", "ro=1"]
+        {
+            let line = format!("/a /b none x-create=auto,rbind,{words}");
+            let error = Entry::parse(OsStr::new(&line)).unwrap_err();
+            assert_eq!(error.problem, "a bind mount has no such option", "{words}");
+        }
+        assert_eq!(entry("/a /b none rbind,z,Z,cached,nocopy").ignored.len(), 4);
+        assert_eq!(entry("/a /b none rbind,comment=a:ro").ignored, ["comment=a:ro"]);
     }
 
     #[test]

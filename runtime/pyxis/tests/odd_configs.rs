@@ -216,3 +216,60 @@ fn odd_system_files_do_not_keep_a_container_from_starting() {
         assert_eq!(output.ok(), "started\n", "{name}");
     }
 }
+
+/// Where a container has file systems in memory, what an image has there is seen, as with other engines.
+#[test]
+fn what_an_image_has_in_temporary_directories_is_there() {
+    let place = Place::new();
+    let layer = Layer::new()
+        .entry(b"tmp", Kind::Directory, 0o700, b"")
+        .file("tmp/file", "t")
+        .file("tmp/deep/er/file", "d")
+        .file("run/file", "r")
+        .symlink("var/run", "/run")
+        .file("run/lock/file", "l")
+        .symlink("var/lock", "../run/lock");
+    image(&place, "image", layer, r#"{"Env": ["PATH=/bin"], "Volumes": {"/tmp/volume": {}}}"#);
+    place.ok(&["create", "-n", "named", "image.sqsh"]);
+    let look = "cat /tmp/file /tmp/deep/er/file /run/file /var/run/file /var/lock/file; \
+        test -d /tmp/volume && echo v; for d in /tmp /tmp/volume /tmp/deep /run /var/lock; do \
+        test ! -e $d/new && touch $d/new || echo $d; done; echo x > /tmp/file; cat /tmp/file";
+    for arguments in [
+        &["start", "./image.sqsh", "sh", "-c", look][..],
+        &["start", "-w", "./image.sqsh", "sh", "-c", look],
+        &["start", "named", "sh", "-c", look],
+        &["start", "-w", "named", "sh", "-c", look],
+        // Nothing of it was kept.
+        &["start", "-w", "named", "sh", "-c", look],
+    ] {
+        let done = place.run(arguments);
+        let said = String::from_utf8_lossy(&done.0.stderr).into_owned();
+        assert_eq!((done.ok().as_str(), said.as_str()), ("tdrrlv\nx\n", ""), "{arguments:?}");
+    }
+    let mode = "test -k /tmp && test ! -k /run && echo modes";
+    assert_eq!(place.ok(&["start", "./image.sqsh", "sh", "-c", mode]), "modes\n");
+    // Where it cannot be so, the image is named as the cause.
+    let mut command = place.pyxis(["start", "./image.sqsh", "sh", "-c", "touch /tmp/new; ls /tmp"]);
+    let output = command.env("ENROOT_NATIVE_OVERLAYFS", "n").output().unwrap();
+    let said = fixtures::text(&output.stderr);
+    assert_eq!(fixtures::text(&output.stdout), "new\n", "{said}");
+    assert!(
+        said.contains("the image has files in /tmp, which is a file system in memory"),
+        "{said}"
+    );
+}
+
+/// What most images have there is nothing, or directories alone: then it is as it always was.
+#[test]
+fn temporary_directories_without_files_are_new_file_systems() {
+    let place = Place::new();
+    let layer = Layer::new().directory("tmp").directory("run/lock/sub").symlink("var/run", "/run");
+    image(&place, "image", layer, r#"{"Env": ["PATH=/bin"]}"#);
+    place.ok(&["create", "-n", "named", "image.sqsh"]);
+    for what in ["./image.sqsh", "named"] {
+        let mounts = place.ok(&["start", what, "cat", "/proc/self/mounts"]);
+        for at in ["/tmp", "/run"] {
+            assert!(mounts.contains(&format!("tmpfs {at} tmpfs ")), "{what} {at}: {mounts}");
+        }
+    }
+}

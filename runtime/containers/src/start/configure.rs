@@ -56,6 +56,8 @@ pub(super) struct Configuration<'a> {
     pub(super) detached: DetachedMounts,
     /// Squashfs files that the plan mounts, and who serves them.
     pub(super) data_images: DataImages,
+    /// Where the image has files below what every container has mounted, if it was looked at.
+    pub(super) filled: Option<Vec<&'static str>>,
 }
 
 impl Configuration<'_> {
@@ -67,11 +69,13 @@ impl Configuration<'_> {
         prefilled: Option<PrefilledUpper>,
     ) -> Result<Configured, StartError> {
         let site = self.site_lines()?;
-        let (image, has_account) = match prefilled {
-            Some(PrefilledUpper { image, has_account }) => (image, has_account),
+        let (image, has_account, filled) = match prefilled {
+            Some(PrefilledUpper { image, has_account, filled }) => {
+                (image, has_account, Some(filled))
+            }
             None => {
                 roots.container()?;
-                (ImageFiles::read(Tree::Root, self.is_sif), false)
+                (ImageFiles::read(Tree::Root, self.is_sif), false, self.filled.take())
             }
         };
         let home = Home::of(&self);
@@ -79,7 +83,7 @@ impl Configuration<'_> {
         self.write_files(&roots.container()?, has_account);
 
         let hook_directory = self.hook_directory(roots, &devices)?;
-        let built_in = self.mount_built_in(roots, &devices)?;
+        let built_in = self.mount_built_in(roots, &devices, filled.as_deref())?;
         let lines = self.mount_lines(&image, site.mounts, &built_in)?;
         apply_pass(roots, &lines, BEFORE_HOOKS)?;
         devices::inject(roots, &devices)?;
@@ -212,8 +216,10 @@ impl Configuration<'_> {
         &mut self,
         roots: &mut Roots,
         devices: &Edits,
+        filled: Option<&[&str]>,
     ) -> Result<Vec<&'static str>, StartError> {
-        let lines = system::mount(roots, self.plan, self.guarded, devices, &mut self.detached)?;
+        let (plan, guarded, detached) = (self.plan, self.guarded, &mut self.detached);
+        let lines = system::mount(roots, plan, guarded, devices, filled, detached)?;
         for entry in &self.facts.cgroups {
             self.detached.apply(roots, entry)?;
         }

@@ -109,12 +109,11 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     // has unpacked already what the kernel will ask it for first.
     let image = source.readable_image();
     let probe = image.map(|image| ImageProbe::of(Tree::Image(image), &plan.host, is_sif));
+    let filled = source.image_below().map(|image| system::filled(Tree::Image(image)));
 
     // The lender was asked for the kernel's own mount of the image before this process was executed, and has
     // answered while it prepared: with that mount there is no server to be forked.
-    if let Some(lender) = plan.lender {
-        source.take_kernel_mount(lender);
-    }
+    source.take_kernel_mount(plan.lender);
 
     phases::begin("namespaces");
     // Fork the helpers: they stay in the namespaces that this process leaves next.
@@ -151,6 +150,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
         guarded,
         detached,
         data_images,
+        filled,
     };
     let configured = configuration.configure(&mut roots, prefilled).map_err(blame_image)?;
 

@@ -82,11 +82,7 @@ fn server(path: &Path, plan: &Plan, identity: &Identity, log: &File) -> Result<S
 }
 
 fn mount(roots: &mut Roots, entry: &Entry, server: Server) -> Result<(), StartError> {
-    let target = Path::new("/").join(&entry.target);
-    if lines::leaves_root(&target) {
-        let shown = target.to_string_lossy();
-        return Err(StartError::mount(entry.source.to_string_lossy(), &shown, Errno::EXDEV));
-    }
+    let target = lines::target_of(entry)?;
     // The container may have another one, or none.
     roots.host()?;
     let fuse = device().map_err(|reason| StartError::Server {

@@ -48,11 +48,7 @@ pub(in crate::start) fn unless_nofail(
 
 /// Carries out one mount line.
 pub(in crate::start) fn apply_strictly(roots: &mut Roots, entry: &Entry) -> Result<(), StartError> {
-    let target = Path::new("/").join(&entry.target);
-    if leaves_root(&target) {
-        let shown = entry.target.to_string_lossy();
-        return Err(StartError::mount(entry.source.to_string_lossy(), &shown, Errno::EXDEV));
-    }
+    let target = target_of(entry)?;
     if entry.detach {
         return detach(roots, &target);
     }
@@ -140,6 +136,26 @@ pub(in crate::start) fn open_target(
 
 fn failed(entry: &Entry, target: &Path, errno: Errno) -> StartError {
     StartError::mount(entry.source.to_string_lossy(), &target.to_string_lossy(), errno)
+}
+
+/// Where something is to be mounted. By its text alone, as container engines have it: what is before a `..` need not
+/// be there.
+pub(in crate::start) fn target_of(entry: &Entry) -> Result<PathBuf, StartError> {
+    let target = Path::new("/").join(&entry.target);
+    if leaves_root(&target) {
+        let shown = entry.target.to_string_lossy();
+        return Err(StartError::mount(entry.source.to_string_lossy(), &shown, Errno::EXDEV));
+    }
+    let climbs = target.components().any(|part| part == Component::ParentDir);
+    let target = if climbs { normalized(&target) } else { target };
+    if target.parent().is_none() && (entry.is_bind() || entry.is_new() || entry.squashfs) {
+        return Err(FstabError {
+            line: entry.source.to_string_lossy().into_owned(),
+            problem: "it would cover the container's root: mount it at a directory below",
+        }
+        .into());
+    }
+    Ok(target)
 }
 
 /// Whether a path has more `..` than parts for them: a mistake, though nothing could come of it.
@@ -259,6 +275,29 @@ fn read_lines(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_is_where_its_text_leads() {
+        let target = |line: &str| {
+            let entry = Entry::parse(OsStr::new(line)).unwrap().unwrap();
+            target_of(&entry).map_err(|error| error.to_string())
+        };
+        for (line, want) in [
+            ("/a /x/../y bind", "/y"),
+            ("/a x/y/../../z/ bind", "/z"),
+            ("/a /x/./y bind", "/x/./y"),
+            ("none / none bind,remount,ro", "/"),
+            ("none / none rprivate,remount", "/"),
+        ] {
+            assert_eq!(target(line).as_deref(), Ok(Path::new(want)), "{line}");
+        }
+        for line in ["/a / bind", "/a /x/.. rbind", "tmpfs / tmpfs", "/a . bind", "/a.sqsh / sqsh"]
+        {
+            let error = target(line).unwrap_err();
+            assert!(error.contains("it would cover the container's root"), "{line}: {error}");
+        }
+        assert!(target("/a /x/../../y bind").is_err());
+    }
 
     #[test]
     fn targets_above_the_root_are_found() {

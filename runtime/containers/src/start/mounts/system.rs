@@ -14,10 +14,12 @@ use crate::cdi::{DeviceNode, Edits};
 use crate::fstab::Entry;
 use crate::start::environment::site::Standard;
 use crate::start::error::StartError;
+use crate::start::mounts::above_image;
 use crate::start::mounts::detached::DetachedMounts;
 use crate::start::mounts::devices;
 use crate::start::mounts::lines;
 use crate::start::plan::Plan;
+use crate::start::rootfs::tree::Tree;
 use crate::start::roots::Roots;
 
 /// First: later mounts of files go through it.
@@ -132,12 +134,21 @@ fn proc(plan: &Plan, guarded: bool) -> &'static str {
     if plan.unshare.pid && !guarded { OWN_PROC } else { PROC }
 }
 
-/// Mounts them all. Returns those lines that were carried out as they are.
+/// Where an image has files below the file systems in memory that a container gets.
+pub(in crate::start) fn filled(tree: Tree<'_>) -> Vec<&'static str> {
+    let targets = TEMPORARY.iter().filter_map(|line| line.split(' ').nth(1));
+    // Every distribution has empty directories below /run.
+    targets.filter(|target| tree.has_files(Path::new(target), *target == "/tmp")).collect()
+}
+
+/// Mounts them all. Returns those lines that were carried out as they are. `filled` is where the image is known
+/// to have files below its own mounts.
 pub(in crate::start) fn mount(
     roots: &mut Roots,
     plan: &Plan,
     guarded: bool,
     devices: &Edits,
+    filled: Option<&[&str]>,
     detached: &mut DetachedMounts,
 ) -> Result<Vec<&'static str>, StartError> {
     let own = &plan.unshare;
@@ -157,7 +168,22 @@ pub(in crate::start) fn mount(
     }
     mount_nodes(roots, devices, &renamed, least)?;
     let common: Vec<&str> = common(plan).collect();
-    apply_common(roots, &common, detached)?;
+    let (overlays, mut some_filled) = (plan.host.overlay, false);
+    let there: Vec<&str> = match filled {
+        Some(filled) => filled.to_vec(),
+        None => roots.container().map(|_| self::filled(Tree::Root))?,
+    };
+    for line in &common {
+        let Some(entry) = Entry::parse(OsStr::new(line))? else { continue };
+        let target = entry.target.to_string_lossy();
+        let done = !entry.is_bind()
+            && there.contains(&&*target)
+            && above_image::mount(roots, &entry, overlays, some_filled)?;
+        some_filled |= done;
+        if !done {
+            apply_common(roots, &entry, detached)?;
+        }
+    }
     lines.extend(common);
     if !renamed.is_empty() {
         // A site's own line for /dev, as enroot has it, would cover what has been made.
@@ -212,22 +238,18 @@ fn mount_nodes(
 /// container's own, that stays: so it is with other engines, and the container may do without.
 fn apply_common(
     roots: &mut Roots,
-    lines: &[&str],
+    entry: &Entry,
     detached: &mut DetachedMounts,
 ) -> Result<(), StartError> {
-    for line in lines {
-        let Some(entry) = Entry::parse(OsStr::new(line))? else { continue };
-        let applied = detached.apply(roots, &entry);
-        if applied.is_err() && !entry.is_bind() && is_no_directory(roots, &entry)? {
-            console::tell(format_args!(
-                "pyxis: {} is no directory in the image: it stays what it is",
-                Path::new(&entry.target).display()
-            ));
-        } else {
-            applied?;
-        }
+    let applied = detached.apply(roots, entry);
+    if applied.is_err() && !entry.is_bind() && is_no_directory(roots, entry)? {
+        console::tell(format_args!(
+            "pyxis: {} is no directory in the image: it stays what it is",
+            Path::new(&entry.target).display()
+        ));
+        return Ok(());
     }
-    Ok(())
+    applied
 }
 
 fn is_no_directory(roots: &mut Roots, entry: &Entry) -> Result<bool, StartError> {

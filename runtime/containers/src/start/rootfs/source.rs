@@ -212,14 +212,23 @@ impl RootfsSource<Layers<Server>> {
         }
     }
 
+    /// The image below whatever layer there is, if this process can read it.
+    pub(in crate::start) fn image_below(&self) -> Option<&squashfs::Image> {
+        match self {
+            RootfsSource::Image(Layers { lower: Lower::Served(server), .. }) => server.image(),
+            _ => None,
+        }
+    }
+
     /// Has the kernel read the image, where root mounts it for us. No process holds what then stands for changes
     /// that are kept: those that are have a server.
-    pub(in crate::start) fn take_kernel_mount(&mut self, lender: Lender) {
+    pub(in crate::start) fn take_kernel_mount(&mut self, lender: Option<Lender>) {
         let RootfsSource::Image(Layers { lower: Lower::Served(server), upper: Upper::InMemory }) =
             self
         else {
             return;
         };
+        let Some(lender) = lender else { return };
         if let Err(error) = server.take_kernel_mount(lender) {
             console::tell(format_args!(
                 "{VERBOSE}pyxis: the kernel does not mount the image: {error}"

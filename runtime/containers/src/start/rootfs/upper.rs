@@ -29,6 +29,8 @@ pub(in crate::start) struct PrefilledUpper {
     pub(in crate::start) image: ImageFiles,
     /// Whether the user's account is in the container's files.
     pub(in crate::start) has_account: bool,
+    /// As [`ImageProbe`] has it.
+    pub(in crate::start) filled: Vec<&'static str>,
 }
 
 /// In which every start makes something: the overlay would copy them from the image.
@@ -44,6 +46,8 @@ const LINKS: [&str; 2] = ["lib", "lib64"];
 pub(in crate::start) struct ImageProbe {
     directories: Vec<(&'static str, u32)>,
     covered: Vec<&'static str>,
+    /// Where the image has files that are to be seen below mounts.
+    filled: Vec<&'static str>,
     links: Vec<(&'static str, PathBuf)>,
     image: ImageFiles,
     accounts: account::AccountFiles,
@@ -52,26 +56,31 @@ pub(in crate::start) struct ImageProbe {
 impl ImageProbe {
     pub(in crate::start) fn of(tree: Tree<'_>, host: &HostSide, is_sif: bool) -> ImageProbe {
         let directories = directories(tree);
+        let filled = system::filled(tree);
+        let is_filled = |path: &str| filled.iter().any(|filled| filled[1..] == *path);
         // Where nothing hinders.
         let free = |path: &&str| {
             let parent = Path::new(path).parent().unwrap_or(Path::new(""));
             let ours = parent.as_os_str().is_empty()
                 || directories.iter().any(|(have, _)| parent == Path::new(have));
-            ours && match tree.mode(&Path::new("/").join(path)) {
-                Ok(mode) => is_directory(mode),
-                Err(error) => error.kind() == io::ErrorKind::NotFound,
-            }
+            ours && !is_filled(path)
+                && match tree.mode(&Path::new("/").join(path)) {
+                    Ok(mode) => is_directory(mode),
+                    Err(error) => error.kind() == io::ErrorKind::NotFound,
+                }
         };
         let covered = COVERED.into_iter().chain(COVERED_DIRECTORIES.into_iter().filter(free));
+        let covered = covered.collect();
         let links = LINKS.into_iter();
         ImageProbe {
-            covered: covered.collect(),
+            covered,
             links: links
                 .filter_map(|link| Some((link, tree.link(&Path::new("/").join(link)).ok()?)))
                 .collect(),
             image: ImageFiles::read(tree, is_sif),
             accounts: account::AccountFiles::of(tree, host),
             directories,
+            filled,
         }
     }
 }
@@ -155,7 +164,7 @@ impl Filling<'_> {
         if has_account {
             fill_etc(&upper.join("etc"), accounts, self.facts);
         }
-        Ok(PrefilledUpper { image: probe.image, has_account })
+        Ok(PrefilledUpper { image: probe.image, has_account, filled: probe.filled })
     }
 }
 
