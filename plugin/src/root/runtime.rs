@@ -161,7 +161,9 @@ fn enroot_words<'a>(request: &Request<'a>) -> Vec<&'a OsStr> {
     let (verb, texts) = match *request {
         Request::Import { uri, file } => ("import --output", [Some(file), Some(uri)]),
         Request::Load { uri, name } => ("load --name", [Some(name), Some(uri)]),
-        Request::Create { file, name } => ("create --name", [Some(name), Some(file)]),
+        Request::Create { file, name } | Request::Ensure { file, name } => {
+            ("create --name", [Some(name), Some(file)])
+        }
         Request::Export { name, to } => ("export -f -o", [Some(to), Some(name)]),
         Request::MayPush { uri } => ("push --may", [Some(uri), None]),
         Request::Remove { name } => ("remove -f", [Some(name), None]),
@@ -257,6 +259,7 @@ mod tests {
             (Request::Import { uri, file }, &["import", "--output", "/a b.sqsh", "docker://x"][..]),
             (Request::Load { uri, name }, &["load", "--name", "pyxis_c", "docker://x"]),
             (Request::Create { file, name }, &["create", "--name", "pyxis_c", "/a b.sqsh"]),
+            (Request::Ensure { file, name }, &["create", "--name", "pyxis_c", "/a b.sqsh"]),
             (Request::Export { name, to: file }, &["export", "-f", "-o", "/a b.sqsh", "pyxis_c"]),
             (Request::MayPush { uri }, &["push", "--may", "docker://x"]),
             (Request::Remove { name }, &["remove", "-f", "pyxis_c"]),

@@ -212,7 +212,8 @@ fn fetch_and_create(
         return Ok(Some(file));
     }
     log::info!("pyxis: creating container filesystem: {}", plan.name);
-    let create = || runtime.create(context.caller, image, &file.path, &plan.name);
+    let new = !matches!(plan.named, Some(NameFlag::Auto));
+    let create = || runtime.create(context.caller, image, &file.path, &plan.name, new);
     let created = creating(shared, create);
     file.release(context);
     created.map(|()| None)

@@ -64,6 +64,13 @@ pub enum Request<'a> {
         /// Of the container.
         name: &'a OsStr,
     },
+    /// The same, or find that it has been made meanwhile: nodes may share the place for containers.
+    Ensure {
+        /// The file.
+        file: &'a OsStr,
+        /// Of the container.
+        name: &'a OsStr,
+    },
     /// Save a named container, in place of what may be there.
     Export {
         /// Of the container.
@@ -156,10 +163,11 @@ const REMOVE: u32 = 10;
 const LIST: u32 = 11;
 const PROCESSES: u32 = 12;
 const DISCARD: u32 = 13;
+const ENSURE: u32 = 14;
 
 /// What each is as the command's first argument, in the order of their numbers.
 const VERBS: &str =
-    "start start pull digest import load create export push remove list list discard";
+    "start start pull digest import load create export push remove list list discard create";
 
 impl<'a> Request<'a> {
     /// What the command is called with.
@@ -194,6 +202,7 @@ impl<'a> Request<'a> {
             Request::Import { uri, file } => (IMPORT, [Some(uri), Some(file)]),
             Request::Load { uri, name } => (LOAD, [Some(uri), Some(name)]),
             Request::Create { file, name } => (CREATE, [Some(file), Some(name)]),
+            Request::Ensure { file, name } => (ENSURE, [Some(file), Some(name)]),
             Request::Export { name, to } => (EXPORT, [Some(name), Some(to)]),
             Request::MayPush { uri } => (MAY_PUSH, [Some(uri), None]),
             Request::Remove { name } => (REMOVE, [Some(name), None]),
@@ -277,6 +286,7 @@ impl<'a> Reader<'a> {
             IMPORT => Request::Import { uri: self.text()?, file: self.text()? },
             LOAD => Request::Load { uri: self.text()?, name: self.text()? },
             CREATE => Request::Create { file: self.text()?, name: self.text()? },
+            ENSURE => Request::Ensure { file: self.text()?, name: self.text()? },
             EXPORT => Request::Export { name: self.text()?, to: self.text()? },
             MAY_PUSH => Request::MayPush { uri: self.text()? },
             REMOVE => Request::Remove { name: self.text()? },
@@ -362,6 +372,7 @@ mod tests {
             Request::List,
             Request::Processes,
             Request::Discard { file: text("/run/1.squashfs") },
+            Request::Ensure { file: text("/a b.sqsh"), name: text("pyxis_c") },
         ]
     }
 
@@ -372,13 +383,14 @@ mod tests {
         numbers.dedup();
         numbers.sort_unstable();
         numbers.dedup();
-        assert_eq!(numbers, (START_FILE..=DISCARD).collect::<Vec<_>>(), "of {parts:?}");
-        assert_eq!(VERBS.split(' ').count(), DISCARD as usize);
+        assert_eq!(numbers, (START_FILE..=ENSURE).collect::<Vec<_>>(), "of {parts:?}");
+        assert_eq!(VERBS.split(' ').count(), ENSURE as usize);
         for (request, verb) in [
             (Request::Create { file: OsStr::new("f"), name: OsStr::new("c") }, "create"),
             (Request::MayPush { uri: OsStr::new("x") }, "push"),
             (Request::Processes, "list"),
             (Request::Discard { file: OsStr::new("f") }, "discard"),
+            (Request::Ensure { file: OsStr::new("f"), name: OsStr::new("c") }, "create"),
         ] {
             assert_eq!(request.verb(), verb);
         }
@@ -411,7 +423,7 @@ mod tests {
         let (one, most) = (count(1), count(u32::MAX));
         let cases = [
             of(&[&count(0)]),
-            of(&[&count(DISCARD + 1)]),
+            of(&[&count(ENSURE + 1)]),
             of(&[&most]),
             // A NUL, and lengths that nothing has.
             of(&[&count(DIGEST), &one, b"\0"]),

@@ -52,16 +52,22 @@ impl Runtime {
         self.ask(caller, &request, &not_imported(shown)).map(drop)
     }
 
-    /// Makes a container of the squashfs file that `image` is in.
+    /// Makes a container of the squashfs file that `image` is in. Where it need not be a `new` one, one that another
+    /// node has made meanwhile will do.
     pub(crate) fn create(
         &self,
         caller: Caller<'_>,
         image: &Image,
         file: &Path,
         name: &str,
+        new: bool,
     ) -> Result<(), StepError> {
         let failing = format!("failed to create container filesystem for image: {}", image.shown());
-        let request = Request::Create { file: file.as_os_str(), name: name.as_ref() };
+        let (file, name) = (file.as_os_str(), name.as_ref());
+        let request = match new {
+            true => Request::Create { file, name },
+            false => Request::Ensure { file, name },
+        };
         self.ask(caller, &request, &failing).map(drop)
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use containers::record::Name;
+use containers::record::{ContainerError, Name};
 
 use pyxis::settings::Settings;
 
@@ -18,6 +18,9 @@ pub(crate) struct CreateArgs {
     /// Replace a container that exists
     #[arg(short, long)]
     pub(super) force: bool,
+    /// One that another node has made meanwhile will do
+    #[arg(skip)]
+    pub(super) or_found: bool,
     /// Squashfs file
     pub(super) image: PathBuf,
 }
@@ -27,7 +30,13 @@ impl CreateArgs {
         let name = Name::new(self.name.unwrap_or_else(|| name_of(&self.image).into()))?;
         let force = self.force || settings.force;
         let data = data_path(settings)?;
-        data.create(&name, &self.image, force, &host(settings))?;
+        match data.create(&name, &self.image, force, &host(settings)) {
+            // One with a layer is another node's alone.
+            Err(ContainerError::Exists { node: None, .. }) if self.or_found => {
+                return Ok(Exit::SUCCESS);
+            }
+            made => drop(made?),
+        }
         wording::tell_step("Extracting squashfs filesystem...");
         Ok(Exit::SUCCESS)
     }

@@ -94,7 +94,11 @@ fn of(request: Request<'_>, with: &[RawFd]) -> Result<Verb, CliError> {
         }
         (Request::Create { file, name }, []) => {
             let (name, image) = (Some(name.to_owned()), file.into());
-            Verb::Create(CreateArgs { name, force: false, image })
+            Verb::Create(CreateArgs { name, force: false, or_found: false, image })
+        }
+        (Request::Ensure { file, name }, []) => {
+            let (name, image) = (Some(name.to_owned()), file.into());
+            Verb::Create(CreateArgs { name, force: false, or_found: true, image })
         }
         (Request::Export { name, to }, []) => {
             let (output, name) = (Some(to.into()), name.to_owned());

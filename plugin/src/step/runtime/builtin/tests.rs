@@ -191,6 +191,7 @@ fn nor_of_anything_else_that_is_asked_for() {
         (Request::Import { uri, file }, "import --request=3"),
         (Request::Load { uri, name }, "load --request=3"),
         (Request::Create { file, name }, "create --request=3"),
+        (Request::Ensure { file, name }, "create --request=3"),
         (Request::Export { name, to: file }, "export --request=3"),
         (Request::MayPush { uri }, "push --request=3"),
         (Request::Remove { name }, "remove --request=3"),
@@ -226,9 +227,13 @@ fn each_verb_asks_for_what_it_is_given() {
     let expected = Request::Import { uri, file: file.as_os_str() };
     assert_eq!(Request::parse(&bytes).unwrap(), expected);
     let bytes = asked(&|runtime, context| {
-        runtime.create(context.caller, &image, file, "c").unwrap();
+        runtime.create(context.caller, &image, file, "c", true).unwrap();
     });
     assert_eq!(Request::parse(&bytes).unwrap(), Request::Create { file: file.as_os_str(), name });
+    let bytes = asked(&|runtime, context| {
+        runtime.create(context.caller, &image, file, "c", false).unwrap();
+    });
+    assert_eq!(Request::parse(&bytes).unwrap(), Request::Ensure { file: file.as_os_str(), name });
     let bytes = asked(&|runtime, context| {
         runtime.export(context.caller, "c", file, &|_| {}).unwrap();
     });
@@ -262,6 +267,7 @@ fn a_command_that_knows_no_request_is_said_to_be_of_another_version() {
         Request::Digest { uri },
         Request::Import { uri, file },
         Request::Create { file, name },
+        Request::Ensure { file, name },
         Request::Export { name, to: file },
         Request::MayPush { uri },
         Request::Remove { name },
