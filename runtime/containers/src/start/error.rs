@@ -56,6 +56,12 @@ pub enum StartError {
         /// From the kernel.
         source: io::Error,
     },
+    /// The changes of a named container are on a file system that does not take them any more.
+    #[error(
+        "{0}; what was changed in a named container can be used on a local disk only: move it to one, and set \
+         ENROOT_DATA_PATH, or data in [paths] of pyxis.toml, to its directory there"
+    )]
+    Layer(String),
     /// The source of a bind mount cannot be opened.
     #[error(transparent)]
     Source(FileError),

@@ -225,7 +225,7 @@ impl Drop for Background {
     }
 }
 
-pub(crate) struct Done(pub(crate) Output, String);
+pub(crate) struct Done(pub(crate) Output, pub(crate) String);
 
 impl Done {
     pub(crate) fn ok(&self) -> String {

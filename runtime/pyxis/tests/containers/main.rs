@@ -13,9 +13,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use common::Place;
 use common::asked::{file, plain};
-use handover::request::{Joining, Start, Target};
+use common::{Done, Place};
+use handover::request::{Joining, Request, Start, Target};
 use handover::{Handover, Part, ending};
 use linux::sys::{FlockKind, flock};
 
@@ -222,6 +222,59 @@ fn a_name_that_another_node_has_taken_says_which_setting_is_to_change() {
     let none = place.run(&["create", "-n", "c", "image.sqsh"]).fails(1);
     assert!(none.trim_end().ends_with("data/c"), "{none}");
     place.ok(&["remove", "-f", "c"]);
+}
+
+/// Nodes that share the place for containers make one at once: those without layers can be used by all of them.
+#[test]
+fn a_step_is_content_with_what_another_node_has_made_meanwhile_unless_it_wants_a_new_one() {
+    let place = place();
+    let (image, name) = (place.path("work/image.sqsh"), OsStr::new("c"));
+    let file = image.as_os_str();
+    let asked =
+        |request: Request<'_>| Done(place.asked(&request, &[]).output().unwrap(), "".into());
+    let ensure = || asked(Request::Ensure { file, name });
+    ensure().ok();
+    ensure().ok();
+    let error = asked(Request::Create { file, name }).fails(1);
+    assert!(error.contains("File already exists: "), "{error}");
+    // One with a layer that another node may be using is not taken.
+    let description = place.path("data/c/container.toml");
+    let text = fs::read_to_string(&description).unwrap();
+    let line = text.lines().find(|line| line.starts_with("node = ")).unwrap();
+    fs::write(&description, text.replace(line, "node = \"n77\"")).unwrap();
+    let error = ensure().fails(1);
+    assert!(error.contains("made on n77"), "{error}");
+    place.ok(&["remove", "-f", "c"]);
+    // A whole copy, as they are on NFS.
+    fs::create_dir_all(place.path("data/c/bin")).unwrap();
+    place.give(&place.path("data/c"));
+    ensure().ok();
+    let error = asked(Request::Create { file, name }).fails(1);
+    assert!(error.contains("File already exists: "), "{error}");
+    place.ok(&["remove", "-f", "c"]);
+    assert_eq!(place.leftovers(), [""; 0]);
+}
+
+/// As a home that has been moved to NFS: here an overlay of an overlay, above which the kernel mounts none.
+#[test]
+#[ignore = "needs root: it mounts overlays"]
+fn changes_on_a_file_system_that_takes_no_layer_are_refused_with_the_setting_to_change() {
+    let place = place();
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    let script = "mount -t tmpfs layers run && mkdir run/1 run/2 run/3 run/4 run/below && chmod -R 777 run && \
+                  mount -t overlay one -o lowerdir=data,upperdir=run/1,workdir=run/2 run/below && mount -t tmpfs again work && \
+                  mkdir work/1 work/2 && mount -t overlay two -o lowerdir=run/below,upperdir=work/1,workdir=work/2 data && \
+                  chown $PLACE_UID data && umount work && exec \"$@\"";
+    let command = place.pyxis(["start", "c", "echo", "ran"]);
+    let mut moved = Command::new("unshare");
+    moved.args(["--mount", "/bin/sh", "-ec", script, "sh"]).arg(command.get_program());
+    moved.args(command.get_args()).current_dir(place.path("")).env_clear();
+    moved.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let error = Done(moved.output().unwrap(), "start c".into()).fails(1);
+    assert!(error.contains("takes no overlay") && error.contains("ENROOT_DATA_PATH"), "{error}");
+    assert!(error.contains(place.path("data/c").to_str().unwrap()), "{error}");
+    // Where it is moved back it starts.
+    assert_eq!(place.ok(&["start", "c", "echo", "ran"]), "ran\n");
 }
 
 /// Scratch file systems purge what nobody touches; store, import and containers are links to one

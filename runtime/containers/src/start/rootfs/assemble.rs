@@ -18,6 +18,7 @@ use crate::HostSide;
 use crate::start::error::StartError;
 use crate::start::mounts::change;
 use crate::start::rootfs::extract::extract;
+use crate::start::rootfs::layers::NoLayers;
 use crate::start::rootfs::server::{Mounted, Unavailable, Unserved};
 use crate::start::rootfs::source::{Layers, Lower, RootfsSource, Upper};
 use crate::start::rootfs::upper::{Filling, PrefilledUpper, begin_directories};
@@ -134,7 +135,8 @@ impl Assembly<'_> {
         let mut server = self.mount_lower(roots, lower)?;
         bind_host_directory(roots, directory, "/data")?;
         begin_directories(roots, Path::new("/data/upper"))?;
-        self.overlay(&roots.stage()?, KEPT).map_err(|errno| not_mounted(server.as_mut(), errno))
+        self.overlay(&roots.stage()?, KEPT)
+            .map_err(|errno| changes_not_mounted(server.as_mut(), directory, errno))
     }
 
     /// Makes the image's files readable at [`LOWER`] of the stage, by a server that answers or by
@@ -234,6 +236,25 @@ fn not_mounted(server: Option<&mut Mounted>, errno: nix::Error) -> StartError {
     match server {
         Some(server) if !no_overlay(errno) => server.failure(&errno),
         _ => overlay_failed(errno),
+    }
+}
+
+/// The same where changes are kept: the image's server says so if it is at fault. Otherwise the kernel has no overlays, or the
+/// directory has come to a file system that takes no layer, with a home that is on NFS now perhaps.
+fn changes_not_mounted(
+    server: Option<&mut Mounted>,
+    directory: &Path,
+    errno: nix::Error,
+) -> StartError {
+    match server {
+        Some(server) if server.complains() || stat(LOWER).is_err() => server.failure(&errno),
+        _ => {
+            let why = NoLayers::Overlay { directory: directory.to_owned(), source: errno.into() };
+            match why.is_of_kernel() {
+                true => overlay_failed(errno),
+                false => StartError::Layer(why.to_string()),
+            }
+        }
     }
 }
 

@@ -314,13 +314,22 @@ pub(in crate::start) struct Mounted {
 }
 
 impl Mounted {
-    /// The error to report when the file system does not answer.
-    pub(in crate::start) fn failure(&mut self, source: &nix::Error) -> StartError {
+    /// Whether its server has said that something is wrong.
+    pub(in crate::start) fn complains(&self) -> bool {
+        !self.complaints().is_empty()
+    }
+
+    fn complaints(&self) -> String {
         let mut log = String::new();
-        let _ = self.log.rewind();
+        let _ = (&self.log).rewind();
         let _ = (&self.log).take(4096).read_to_string(&mut log);
         let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
-        let log = lines.collect::<Vec<_>>().join("; ");
+        lines.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The error to report when the file system does not answer.
+    pub(in crate::start) fn failure(&mut self, source: &nix::Error) -> StartError {
+        let log = self.complaints();
         let log = if log.is_empty() { source.desc().to_owned() } else { log };
         StartError::Server { image: self.image.clone(), log }
     }
