@@ -373,8 +373,20 @@ pub(crate) fn packages(run: &mut Run<'_>) -> Done {
     run.tap("", &bats.by_root().with_own_mounts())
 }
 
-/// One release for Grace nodes. The other processor's standard library is Debian's, unless rustc has it.
+/// One release for Grace nodes.
 pub(crate) fn aarch64(run: &mut Run<'_>) -> Done {
+    let dist = aarch64_packages(run)?;
+    run.tap(
+        "",
+        &cmd(["bats", "--tap", "tests/packages/aarch64"])
+            .env("PYXIS_DIST", dist)
+            .by_root()
+            .with_own_mounts(),
+    )
+}
+
+/// Makes its packages. The other processor's standard library is Debian's, unless rustc has it.
+fn aarch64_packages(run: &mut Run<'_>) -> Result<PathBuf, Stop> {
     run.need(&cmd(["packaging/zig"]))?;
     let sysroot = run.output(&cmd(["rustc", "--print", "sysroot"]))?;
     let has_library =
@@ -397,14 +409,7 @@ pub(crate) fn aarch64(run: &mut Run<'_>) -> Done {
         None => make,
     };
     run.need(&make)?;
-    let dist = std::env::current_dir().unwrap_or_default().join("target/dist-aarch64");
-    run.tap(
-        "",
-        &cmd(["bats", "--tap", "tests/packages/aarch64"])
-            .env("PYXIS_DIST", dist)
-            .by_root()
-            .with_own_mounts(),
-    )
+    Ok(std::env::current_dir().unwrap_or_default().join("target/dist-aarch64"))
 }
 
 pub(crate) fn loader(run: &mut Run<'_>) -> Done {
@@ -529,10 +534,27 @@ pub(crate) fn machines(run: &mut Run<'_>) -> Done {
     machines_of(run, &["bookworm", other], "tests/machines/run \"$1\" \"$PYXIS_DIST\"")
 }
 
-/// All, and the end-to-end suites on each.
+/// All, what sites set beside Slurm, and the end-to-end suites on each; Ubuntu's where its mirror answers.
 pub(crate) fn all_machines(run: &mut Run<'_>) -> Done {
+    let mut suites = vec!["bookworm", "bullseye", "trixie", "forky"];
+    for suite in ["noble", "jammy", "resolute"] {
+        if run.listen(&cmd(["tests/machines/disks", suite]).by_root())?.0 {
+            suites.push(suite);
+        } else {
+            let note = format!("{suite} cannot be had (Ubuntu's mirror, or its keys)");
+            run.tally.notes.push(note);
+        }
+    }
     let script = "MACHINE_ALL=1 tests/machines/run \"$1\" \"$PYXIS_DIST\"";
-    machines_of(run, &["bookworm", "trixie", "noble"], script)
+    machines_of(run, &suites, script)
+}
+
+/// One with another processor, and packages for it.
+pub(crate) fn arm_machine(run: &mut Run<'_>) -> Done {
+    let dist = aarch64_packages(run)?;
+    run.need(&cmd(["tests/machines/disks", "trixie-arm64"]).by_root())?;
+    run.images(&["busybox", "entrypoint", "hostile", "noshell"])?;
+    side_by_side(run, &["trixie-arm64"], "tests/machines/run \"$1\" \"$PYXIS_DIST\"", &dist)
 }
 
 /// Three that share file systems.

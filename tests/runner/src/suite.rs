@@ -190,11 +190,15 @@ pub(crate) static SUITES: &[Suite] = &[
     },
     Suite {
         only_named: true,
-        ..on_slurm("all-machines", 240, MACHINE, &[Code(bodies::all_machines)])
+        ..on_slurm("all-machines", 480, MACHINE, &[Code(bodies::all_machines)])
     },
     Suite {
         only_named: true,
         ..on_slurm("shared-machines", 240, MACHINE, &[Code(bodies::shared_machines)])
+    },
+    Suite {
+        only_named: true,
+        ..on_slurm("arm-machine", 180, MACHINE, &[Code(bodies::arm_machine)])
     },
     // Of what has changed only.
     Suite { only_named: true, ..suite("quick", 30, &[Compiler], &[Code(quick::quick)]) },

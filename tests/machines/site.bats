@@ -1,0 +1,147 @@
+#!/usr/bin/env bats
+# What sites set on their nodes beside Slurm, and containers all the same. MACHINE is the state of one that is up, of `machine up`.
+
+load common
+
+setup() { machine_setup; }
+teardown() { machine_teardown; }
+
+# What users may see of and do to processes, as strict as it can be taken back.
+@test "hidepid and yama: containers start, are joined and end" {
+    undo() {
+        root mount -o remount,hidepid=0 /proc
+        root sysctl -q -w kernel.yama.ptrace_scope=1
+    }
+    root mount -o remount,hidepid=2 /proc
+    root sysctl -q -w kernel.yama.ptrace_scope=2
+    hold --container-image="$images"/busybox.sqsh --container-name=hidden
+    run_srun --overlap -Q --jobid="$held" --container-name=hidden:exec sh -c 'echo joined'
+    [ "$status" -eq 0 ]
+    output_has joined
+    release
+    run user pyxis start "$images"/busybox.sqsh echo runs
+    echo "$output"
+    [ "$status" -eq 0 ]
+    user pyxis remove -f pyxis_hidden
+    undo
+    nothing_left
+}
+
+@test "a /tmp in which nothing may be executed, and no devices are" {
+    undo() { root sh -c 'umount -l /tmp'; undo() { :; }; }
+    root mount -t tmpfs -o noexec,nosuid,nodev,mode=1777 tmp /tmp
+    run_srun --container-image="$images"/debian.sqsh --container-remap-root --container-writable sh -c 'cp /bin/echo /made && /made runs; rm -r /etc/pam.d && echo removed'
+    [ "$status" -eq 0 ]
+    output_has runs
+    output_has removed
+    eventually is_clean
+    undo
+    nothing_left
+}
+
+@test "a full disk: the program is told, a save fails with a line, and nothing is left" {
+    undo() { root sh -c 'umount -l /srv/small'; undo() { :; }; }
+    root sh -c 'mkdir -p /srv/small && mount -t tmpfs -o size=8m,mode=1777 small /srv/small'
+    run_srun --container-image="$images"/busybox.sqsh --container-mounts=/srv/small:/small sh -c 'dd if=/dev/zero of=/small/fill bs=64k; echo went on'
+    [ "$status" -eq 0 ]
+    output_has "No space left"
+    output_has "went on"
+    run_srun --container-image="$images"/busybox.sqsh --container-save=/srv/small/saved.sqsh true
+    [ "$status" -ne 0 ]
+    output_has "No space left"
+    left=$(root ls -A /srv/small)
+    [ "$left" = fill ]
+    undo
+    nothing_left
+}
+
+@test "what a step says is in slurmd's log where there is one, what slurmd says in its unit's journal" {
+    undo() {
+        root sh -c 'sed -i /^SlurmdLogFile/d /etc/slurm/slurm.conf; rm -f /srv/slurmd.log; systemctl restart slurmctld slurmd'
+        eventually idle
+    }
+    root sh -c 'echo SlurmdLogFile=/srv/slurmd.log >> /etc/slurm/slurm.conf; systemctl restart slurmctld slurmd'
+    eventually idle
+    run_srun --container-image=/nowhere.sqsh true
+    [ "$status" -ne 0 ]
+    output_has "cannot open image /nowhere.sqsh"
+    eventually root grep -q 'pyxis.*/nowhere.sqsh' /srv/slurmd.log
+    run root journalctl -q -n 50 -o cat -u slurmd
+    [ "$status" -eq 0 ]
+    output_lacks "core dump"
+    output_lacks "segfault"
+    undo
+}
+
+@test "a session of logind's: containers are in its scope, and go when it is ended" {
+    run user pyxis start "$images"/busybox.sqsh cat /proc/self/cgroup
+    echo "$output"
+    [ "$status" -eq 0 ]
+    output_has "/user.slice/user-"
+    output_has "/session-"
+    as_bob sh -c 'touch ~/begun; rm ~/begun; (pyxis start --mount $HOME:/mnt '"$images"'/debian.sqsh sh -c "touch /mnt/begun; sleep 100000" > /dev/null 2>&1 &)'
+    eventually as_bob test -e begun
+    # Its connection ends with it.
+    root loginctl terminate-user bob
+    nothing_left
+    eventually as_bob rm begun
+}
+
+@test "systemd-run: a scope and a service of the user's have containers; one that is stopped leaves nothing" {
+    run user systemd-run --user --scope --quiet pyxis start "$images"/busybox.sqsh echo in a scope
+    echo "$output"
+    [ "$status" -eq 0 ]
+    output_has "in a scope"
+    run root systemd-run --quiet --wait --pipe --uid=alice --setenv=HOME=/home/alice srun --container-image="$images"/busybox.sqsh echo by a service
+    echo "$output"
+    [ "$status" -eq 0 ]
+    output_has "by a service"
+    user systemd-run --user --quiet --unit=held pyxis start --mount "$work:/mnt" "$images"/busybox.sqsh sh -c 'touch /mnt/up; sleep 100000'
+    eventually user test -e "$work/up"
+    user systemctl --user stop held
+    nothing_left
+}
+
+@test "job_container/tmpfs: a container has the job's own /tmp, and both are gone afterwards" {
+    undo() {
+        root sh -c 'sed -i /^JobContainerType/d /etc/slurm/slurm.conf; systemctl restart slurmctld slurmd'
+        eventually idle
+    }
+    root sh -c 'mkdir -p /srv/jobs; printf "AutoBasePath=true\nBasePath=/srv/jobs\n" > /etc/slurm/job_container.conf
+        echo JobContainerType=job_container/tmpfs >> /etc/slurm/slurm.conf; systemctl restart slurmctld slurmd'
+    eventually idle
+    run_srun --container-image="$images"/busybox.sqsh --container-mounts=/tmp:/of-job --container-writable sh -c 'ls -A /of-job; touch /of-job/mine; echo runs'
+    [ "$status" -eq 0 ]
+    output_has runs
+    output_lacks "${work##*/}"
+    settle
+    made=$(root find /tmp -name mine)
+    [ -z "$made" ]
+    left=$(root_sh 'find /srv/jobs -mindepth 2; grep " /srv/jobs/" /proc/self/mountinfo' || true)
+    [ -z "$left" ]
+    undo
+    nothing_left
+}
+# The node has no job, and its daemons answer.
+idle() { [[ $(root sinfo -h -N -o %T) == idle ]]; }
+
+@test "pam_slurm_adopt: who has no job does not get in; who has one is in its cgroup, and so is a container from there" {
+    undo() {
+        root sed -i /pam_slurm_adopt/d /etc/pam.d/sshd
+        root scancel -u bob
+    }
+    root sh -c 'echo "account required pam_slurm_adopt.so" >> /etc/pam.d/sshd'
+    run as_bob true
+    [ "$status" -ne 0 ]
+    job=$(root runuser -u bob -- sbatch --parsable -D / -o /dev/null --wrap 'sleep 100000')
+    eventually root sh -c "[ \"\$(squeue -h -j $job -o %T)\" = RUNNING ]"
+    # The step that adopts is made beside the job's own.
+    eventually as_bob true
+    run as_bob pyxis start "$images"/busybox.sqsh cat /proc/self/cgroup
+    echo "$output"
+    [ "$status" -eq 0 ]
+    output_has "job_$job"
+    undo
+    nothing_left
+}
+as_bob() { MACHINE_USER=bob user "$@"; }
