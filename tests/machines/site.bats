@@ -73,6 +73,41 @@ teardown() { machine_teardown; }
     undo
 }
 
+@test "an upgrade by apt, plugin and command, under a running container: it lives and ends well, and others start" {
+    undo() {
+        root sh -c 'apt-get -q -y -o Dpkg::Use-Pty=0 --allow-downgrades install "pyxis=$(cat /srv/new/was)" "$(cat /srv/new/plugin)=$(cat /srv/new/was)" \
+            > /run/apt.out 2>&1 || { cat /run/apt.out; exit 1; }; rm -r /srv/new'
+        undo() { :; }
+    }
+    hold --container-image="$images"/busybox.sqsh --container-name=lives --container-writable
+    run root_sh 'set -e; rm -rf /srv/new; mkdir /srv/new; cd /srv/new
+        plugin=$(dpkg-query -W -f "\${Package}\n" "pyxis-slurm*" | head -n 1); echo "$plugin" > plugin
+        dpkg-query -W -f "\${Version}" pyxis > was
+        for deb in /payload/repo/deb/pyxis_*.deb "/payload/repo/deb/${plugin}_"*.deb; do
+            dpkg-deb -R "$deb" tree
+            sed -i "s/^Version: .*/Version: 9.0-1/; s/, pyxis (= [^)]*)/, pyxis (= 9.0-1)/" tree/DEBIAN/control
+            dpkg-deb -Znone -b tree . > /dev/null
+            rm -r tree
+        done
+        apt-get -q -y -o Dpkg::Use-Pty=0 install ./*.deb > /run/apt.out 2>&1 || { cat /run/apt.out; exit 1; }
+        dpkg-query -W -f "\${Version}\n" pyxis "$plugin"'
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$output" = $'9.0-1\n9.0-1' ]
+    run_srun --overlap --jobid="$held" --container-name=lives:exec sh -c 'echo joined > /written'
+    [ "$status" -eq 0 ]
+    run_srun --container-image="$images"/busybox.sqsh echo started
+    [ "$status" -eq 0 ]
+    output_has started
+    release
+    run_srun --container-name=lives cat /written
+    [ "$status" -eq 0 ]
+    output_has joined
+    user pyxis remove -f pyxis_lives
+    undo
+    nothing_left
+}
+
 @test "a session of logind's: containers are in its scope, and go when it is ended" {
     run user pyxis start "$images"/busybox.sqsh cat /proc/self/cgroup
     echo "$output"
