@@ -57,6 +57,7 @@ impl DataPath {
     /// [`ContainerError::Absent`] and others.
     pub fn container(&self, name: &Name) -> Result<Container, ContainerError> {
         let path = self.place(name);
+        forget_what_is_absent(&self.0);
         loop {
             let Some(directory) = opened_directory(&path) else {
                 return Err(ContainerError::Absent { path });
@@ -99,6 +100,12 @@ impl DataPath {
         names.sort();
         Ok(names)
     }
+}
+
+/// A name that was looked for in vain, and that another node has made since, is seen: NFS believes that it is absent until the
+/// directory is opened.
+pub(crate) fn forget_what_is_absent(directory: &Path) {
+    let _ = File::open(directory);
 }
 
 fn opened_directory(path: &Path) -> Option<File> {

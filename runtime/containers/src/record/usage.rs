@@ -116,10 +116,13 @@ impl Container {
     }
 }
 
-/// Whether `path` still leads to the opened `file`.
+/// Whether `path` still leads to the opened `file`. One that another node has removed from NFS has no name left, whatever is
+/// still cached of the path.
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.symlink_metadata()) {
-        (Ok(file), Ok(path)) => (file.dev(), file.ino()) == (path.dev(), path.ino()),
+        (Ok(file), Ok(path)) => {
+            file.nlink() > 0 && (file.dev(), file.ino()) == (path.dev(), path.ino())
+        }
         _ => false,
     }
 }

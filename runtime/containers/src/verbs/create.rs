@@ -14,6 +14,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::hold::Hold;
 use crate::HostSide;
+use crate::record::forget_what_is_absent;
 use crate::record::removal::remove_tree;
 use crate::record::trash::{UNFINISHED, make_accessible, sweep, to_trash};
 use crate::record::usage::{is_at, open};
@@ -54,6 +55,7 @@ impl DataPath {
         };
         let unfinished = self.begin(name)?;
         let hold = Hold::begin().map_err(|error| FileError::new("create", &place, error))?;
+        forget_what_is_absent(self.path());
         if place.symlink_metadata().is_ok() && !force {
             unfinished.discard();
             return Err(ContainerError::exists(place));
@@ -108,23 +110,30 @@ impl DataPath {
             flock(&lock, FlockKind::Exclusive)
                 .map_err(|error| FileError::new("lock", &lock_path, error))?;
             if is_at(&lock, &lock_path) {
-                clear(&path)?;
-                return Ok(Unfinished { path, lock });
+                match clear(&path) {
+                    Ok(()) => return Ok(Unfinished { path, lock }),
+                    // Another node has published it or given it up, which was not seen here yet.
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) => return Err(FileError::new("clear", &path, error).into()),
+                }
             }
         }
     }
 }
 
 /// Removes everything but the lock.
-fn clear(directory: &Path) -> Result<(), ContainerError> {
-    let failed = |error| FileError::new("clear", directory, error);
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+fn clear(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
         if entry.file_name() != "lock" {
-            remove_tree(&entry.path()).map_err(failed)?;
+            remove_tree(&entry.path())?;
         }
     }
     Ok(())
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
 }
 
 impl Unfinished {
@@ -229,6 +238,10 @@ fn extract_by_program(
     Ok(())
 }
 
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists)
+}
+
 fn publish(data: &Path, rootfs: &Path, place: &Path, force: bool) -> Result<(), ContainerError> {
     loop {
         match renameat2(AT_FDCWD, rootfs, AT_FDCWD, place, RenameFlags::RENAME_NOREPLACE) {
@@ -238,11 +251,13 @@ fn publish(data: &Path, rootfs: &Path, place: &Path, force: bool) -> Result<(), 
             // NFS and others know no flags; a container is never empty, so rename(2) refuses too.
             Err(Errno::EINVAL | Errno::ENOSYS) => match fs::rename(rootfs, place) {
                 Ok(()) => return Ok(()),
-                Err(error) if place.is_dir() && force => {
+                // It may be another node's, which this one sees only when it looks again.
+                Err(error) if is_taken(&error) || place.is_dir() => {
+                    forget_what_is_absent(data);
+                    if !force {
+                        return Err(ContainerError::exists(place.to_owned()));
+                    }
                     to_trash(data, place).map_err(|_| FileError::new("replace", place, error))?;
-                }
-                Err(_) if place.is_dir() => {
-                    return Err(ContainerError::exists(place.to_owned()));
                 }
                 Err(error) => return Err(FileError::new("create", place, error).into()),
             },

@@ -194,8 +194,11 @@ fn create_target(
         create_directory(parent)?;
     }
     if directory && fs::symlink_metadata(target).is_err() {
-        return files::create_directory(target, Mode::from_bits_truncate(MOUNT_POINT))
-            .map_err(|error| FileError::new("create", target, error).into());
+        match files::create_directory(target, Mode::from_bits_truncate(MOUNT_POINT)) {
+            // By another start in the same directory, on another node perhaps.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map_err(|error| FileError::new("create", target, error).into()),
+        }
     }
     if directory {
         return create_directory(target);
@@ -220,6 +223,10 @@ fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {
     }
     match files::create_directory(path, Mode::from_bits_truncate(0o777)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && links > 0 => {
+            // Another start has made it meanwhile, or it is a link.
+            if fs::metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+                return Ok(());
+            }
             let link = fs::read_link(path).map_err(|_| error)?;
             let parent = path.parent().unwrap_or(Path::new("/"));
             create_directory_below(&parent.join(link), links - 1)
