@@ -209,6 +209,7 @@ server_loses_power() {
     settle
     run user cat "$work/out"
     echo "$output"
+    [ "$status" -eq 0 ]
     output_lacks error
     run_srun -w client2 --container-image="$work/saved.sqsh" --container-mount-home sh -c 'cat /made ~/noted; ls /usr/bin | wc -l'
     [ "$status" -eq 0 ]

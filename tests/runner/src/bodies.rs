@@ -11,7 +11,7 @@ use crate::lint;
 use crate::run::{Run, Stop};
 use crate::shared::{cache, lock};
 
-type Done = Result<(), Stop>;
+pub(crate) type Done = Result<(), Stop>;
 
 fn here() -> &'static Path {
     Path::new(".")
@@ -125,7 +125,7 @@ pub(crate) fn unit(run: &mut Run<'_>) -> Done {
     run.rust(&tests.env("PYXIS_HEADERS_DIR", headers).with_own_mounts())
 }
 
-fn build_matrix() -> Cmd {
+pub(crate) fn build_matrix() -> Cmd {
     cmd(["cargo", "run", "-q", "--release", "--locked", "-p", "build-matrix", "--"])
 }
 
@@ -338,7 +338,7 @@ fn enroot_tests(run: &mut Run<'_>, link: &Path) -> Done {
 }
 
 /// Where all packages are, deb and rpm. Made once per run, unless PYXIS_DIST names some already.
-fn dist(run: &mut Run<'_>) -> Result<PathBuf, Stop> {
+pub(crate) fn dist(run: &mut Run<'_>) -> Result<PathBuf, Stop> {
     if let Some(named) = std::env::var_os("PYXIS_DIST").filter(|path| !path.is_empty()) {
         return Ok(PathBuf::from(named));
     }
@@ -386,7 +386,7 @@ pub(crate) fn aarch64(run: &mut Run<'_>) -> Done {
 }
 
 /// Makes its packages. The other processor's standard library is Debian's, unless rustc has it.
-fn aarch64_packages(run: &mut Run<'_>) -> Result<PathBuf, Stop> {
+pub(crate) fn aarch64_packages(run: &mut Run<'_>) -> Result<PathBuf, Stop> {
     run.need(&cmd(["packaging/zig"]))?;
     let sysroot = run.output(&cmd(["rustc", "--print", "sysroot"]))?;
     let has_library =
@@ -420,7 +420,7 @@ pub(crate) fn loader(run: &mut Run<'_>) -> Done {
 }
 
 /// Runs a command for each group, two at a time, as they wait more than they work; the output of each is a file of its own.
-fn side_by_side(run: &mut Run<'_>, groups: &[&str], script: &str, dist: &Path) -> Done {
+pub(crate) fn side_by_side(run: &mut Run<'_>, groups: &[&str], script: &str, dist: &Path) -> Done {
     // $1 is the group, $2 the file of its output.
     let one = format!("({script}) > \"$2.$1\" 2>&1 || echo \"$1\" >> \"$2.failed\"");
     let each = format!(
@@ -510,56 +510,6 @@ pub(crate) fn upgrade(run: &mut Run<'_>) -> Done {
         "bats --tap -f \"^from $1\" tests/releases/upgrade.bats",
         &dist,
     )
-}
-
-/// Kernels and service managers of distributions, emulated: two at a time.
-fn machines_of(run: &mut Run<'_>, suites: &[&str], script: &str) -> Done {
-    run.need(&build_matrix().args(["repo", "--help"]))?;
-    let dist = dist(run)?;
-    // What is downloaded once, one after the other.
-    run.need(&cmd(["tests/machines/disks"]).args(suites).by_root())?;
-    run.images(&["busybox", "entrypoint", "hostile", "noshell"])?;
-    side_by_side(run, suites, script, &dist)
-}
-
-/// A kernel before 6.6, and AppArmor as Ubuntu ships it, with what only a machine can show.
-pub(crate) fn machines(run: &mut Run<'_>) -> Done {
-    let other = if run.listen(&cmd(["tests/machines/disks", "noble"]).by_root())?.0 {
-        "noble"
-    } else {
-        let note = "Ubuntu 24.04 cannot be had (its mirror, or its keys): Debian 13 in its place";
-        run.tally.notes.push(note.into());
-        "trixie"
-    };
-    machines_of(run, &["bookworm", other], "tests/machines/run \"$1\" \"$PYXIS_DIST\"")
-}
-
-/// All, what sites set beside Slurm, and the end-to-end suites on each; Ubuntu's where its mirror answers.
-pub(crate) fn all_machines(run: &mut Run<'_>) -> Done {
-    let mut suites = vec!["bookworm", "bullseye", "trixie", "forky"];
-    for suite in ["noble", "jammy", "resolute"] {
-        if run.listen(&cmd(["tests/machines/disks", suite]).by_root())?.0 {
-            suites.push(suite);
-        } else {
-            let note = format!("{suite} cannot be had (Ubuntu's mirror, or its keys)");
-            run.tally.notes.push(note);
-        }
-    }
-    let script = "MACHINE_ALL=1 tests/machines/run \"$1\" \"$PYXIS_DIST\"";
-    machines_of(run, &suites, script)
-}
-
-/// One with another processor, and packages for it.
-pub(crate) fn arm_machine(run: &mut Run<'_>) -> Done {
-    let dist = aarch64_packages(run)?;
-    run.need(&cmd(["tests/machines/disks", "trixie-arm64"]).by_root())?;
-    run.images(&["busybox", "entrypoint", "hostile", "noshell"])?;
-    side_by_side(run, &["trixie-arm64"], "tests/machines/run \"$1\" \"$PYXIS_DIST\"", &dist)
-}
-
-/// Three that share file systems.
-pub(crate) fn shared_machines(run: &mut Run<'_>) -> Done {
-    machines_of(run, &["bookworm-nfs"], "tests/machines/run \"$1\" \"$PYXIS_DIST\"")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod command;
 mod disk;
 mod failures;
 mod lint;
+mod machines;
 mod quick;
 mod report;
 mod run;

@@ -1,6 +1,7 @@
 //! The table of suites.
 
 use crate::bodies;
+use crate::machines;
 use crate::quick;
 use crate::run::{Run, Stop};
 
@@ -173,7 +174,7 @@ pub(crate) static SUITES: &[Suite] = &[
     on_slurm("loader", 90, &[Compiler], &[Code(bodies::loader)]),
     on_slurm("releases", 180, &[Compiler], &[Code(bodies::releases)]),
     on_slurm("upgrade", 120, &[Compiler], &[Code(bodies::upgrade)]),
-    on_slurm("machines", 50, MACHINE, &[Code(bodies::machines)]),
+    on_slurm("machines", 50, MACHINE, &[Code(machines::machines)]),
     Suite {
         only_named: true,
         ..on_slurm("every-recipe", 60, &[Compiler], &[Code(bodies::every_recipe)])
@@ -190,15 +191,15 @@ pub(crate) static SUITES: &[Suite] = &[
     },
     Suite {
         only_named: true,
-        ..on_slurm("all-machines", 480, MACHINE, &[Code(bodies::all_machines)])
+        ..on_slurm("all-machines", 480, MACHINE, &[Code(machines::all_machines)])
     },
     Suite {
         only_named: true,
-        ..on_slurm("shared-machines", 240, MACHINE, &[Code(bodies::shared_machines)])
+        ..on_slurm("shared-machines", 240, MACHINE, &[Code(machines::shared_machines)])
     },
     Suite {
         only_named: true,
-        ..on_slurm("arm-machine", 180, MACHINE, &[Code(bodies::arm_machine)])
+        ..on_slurm("arm-machine", 180, MACHINE, &[Code(machines::arm_machine)])
     },
     // Of what has changed only.
     Suite { only_named: true, ..suite("quick", 30, &[Compiler], &[Code(quick::quick)]) },
