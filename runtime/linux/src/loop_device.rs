@@ -1,7 +1,7 @@
 //! Block devices of files (`loop(4)`), read-only, that vanish by themselves when nobody uses them.
 //!
 //! A file has one of them on a node: a file system that is mounted of it twice is then one, and so is what
-//! the kernel keeps of it in memory.
+//! the kernel keeps of it in memory. What it reads it does not keep as the file's as well.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -22,6 +22,9 @@ const CONFIGURE: libc::c_ulong = 0x4c0a;
 const GET_FREE: libc::c_ulong = 0x4c82;
 const READ_ONLY: u32 = 1;
 const AUTOCLEAR: u32 = 4;
+/// What is read is not kept as the file's: the file system on the device keeps it, and it would be in memory twice. Where the
+/// file's own file system cannot do that the kernel takes the flag off.
+const DIRECT_IO: u32 = 16;
 /// Of block devices.
 const MAJOR: u64 = 7;
 
@@ -150,7 +153,7 @@ impl LoopDevice {
 
     fn configure(&self, file: RawFd, name: &OsStr) -> io::Result<()> {
         let mut info = Info::empty();
-        info.flags = READ_ONLY | AUTOCLEAR;
+        info.flags = READ_ONLY | AUTOCLEAR | DIRECT_IO;
         // It ends with a NUL.
         for (place, byte) in info.file_name[..63].iter_mut().zip(name.as_bytes()) {
             *place = *byte;
@@ -203,6 +206,12 @@ mod tests {
         let again = LoopDevice::of(&image(), OsStr::new(&name)).unwrap();
         assert_eq!(again.path, other.path);
         drop((open, again));
+        // As far as the file system of the file can.
+        let name_of = |device: &LoopDevice| device.path.file_name().unwrap().to_owned();
+        let direct = Path::new("/sys/block").join(name_of(&other)).join("loop/dio");
+        let can = fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&path);
+        let direct = fs::read_to_string(direct).unwrap();
+        assert_eq!(direct.trim(), if can.is_ok() { "1" } else { "0" });
         assert!(backing(&first).is_ok() && backing(&other).is_ok());
         let places = [first.path.clone(), other.path.clone()];
         drop((first, other));
