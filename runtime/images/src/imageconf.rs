@@ -141,15 +141,15 @@ impl ImageConfig {
         let directory = self.config.as_ref().and_then(|config| config.working_dir.as_deref());
         let directory = directory.unwrap_or_default().replace('\0', "");
         // Some builders write it without a slash, or with more than a path needs.
-        let mut names: Vec<&str> = Vec::new();
+        let mut path = String::with_capacity(directory.len() + 1);
         for name in directory.split('/') {
             match name {
                 "" | "." => {}
-                ".." => drop(names.pop()),
-                name => names.push(name),
+                ".." => path.truncate(path.rfind('/').unwrap_or(0)),
+                name => path.extend(["/", name]),
             }
         }
-        format!("/{}", names.join("/"))
+        if path.is_empty() { "/".to_owned() } else { path }
     }
 
     /// Directories that the image has, whether its layers have them or not.
