@@ -9,7 +9,7 @@ use std::path::Path;
 use linux::file_error::FileError;
 use nix::sys::statvfs::statvfs;
 
-use super::{Store, StoreError, open_plain, read_small, usage};
+use super::{Store, StoreError, is_absent, open_plain, read_small, usage};
 use crate::digest::{Digest, Hasher};
 
 /// The file whose content no other store has.
@@ -62,7 +62,7 @@ impl Store {
         loop {
             match read_small(&path) {
                 Ok(text) => return Ok(String::from_utf8_lossy(&text).trim_end().to_owned()),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if is_absent(&error) => {}
                 Err(source) => return Err(failed(source).into()),
             }
             let id = fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(failed)?;

@@ -10,7 +10,7 @@ use linux::file_error::FileError;
 
 use super::image::{image_path, read_record, record_path};
 use super::leases::Leases;
-use super::{BLOBS, IMAGES, LOCKS, Store, StoreError, open_plain, read_small, usage};
+use super::{BLOBS, IMAGES, LOCKS, Store, StoreError, is_absent, open_plain, read_small, usage};
 
 /// What to keep.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,7 +179,7 @@ impl Store {
             let removed =
                 if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
             match removed {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error) if !is_absent(&error) => {
                     return Err(FileError::new("remove", path, error).into());
                 }
                 _ => {}

@@ -9,7 +9,7 @@ use linux::file_error::FileError;
 use serde::{Deserialize, Serialize};
 
 use super::file::new_mode;
-use super::{IMAGES, Pending, Store, StoreError, open_plain, read_small, usage};
+use super::{IMAGES, Pending, Store, StoreError, is_absent, open_plain, read_small, usage};
 use crate::digest::Digest;
 
 /// What is known of an image beside its content.
@@ -145,7 +145,7 @@ pub(super) fn read_record(root: &Path, hex: &str) -> Result<Option<Record>, Stor
             let record: Option<Record> = serde_json::from_slice(&text).ok();
             Ok(record.filter(|record| record.digest.hex() == hex))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(source) => Err(FileError::new("read", &path, source).into()),
     }
 }
@@ -155,7 +155,7 @@ fn open_image(root: &Path, hex: &str, own: bool) -> Result<Option<StoredImage>, 
     let failed = |source| FileError::new("open", &path, source);
     let file = match open_plain(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_absent(&error) => return Ok(None),
         Err(source) => return Err(failed(source).into()),
     };
     // Held before it is looked at: the garbage collector takes it before or not at all.

@@ -147,7 +147,7 @@ impl Store {
                 let _ = file.set_modified(SystemTime::now());
                 Ok(Some(file))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(source) => Err(FileError::new("open", &path, source).into()),
         }
     }
@@ -308,7 +308,7 @@ fn check_owner(path: &Path) -> Result<bool, StoreError> {
 fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if is_absent(&error) => Ok(()),
         Err(source) => Err(FileError::new("remove", path, source).into()),
     }
 }
@@ -320,6 +320,11 @@ fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     open_plain(path)?.take(MOST).read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// Whether there is nothing, or nothing any more: of what another node has removed from NFS this one may know the handle.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
 }
 
 /// Opens a file that somebody else may have made: no link is followed and no pipe waited for.
