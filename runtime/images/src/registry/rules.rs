@@ -2,7 +2,8 @@
 //! (containers-registries.conf(5)). Which one an image is fetched from in truth, its mirrors, who is talked to without
 //! verification, and who not at all.
 //!
-//! What a name without a registry stands for is not taken from there: that is Docker Hub, as with enroot.
+//! What a name without a registry stands for is not taken from there: that is Docker Hub, as with enroot. Where such a file says
+//! another place for the name, or has what means nothing here, a line says so.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +15,7 @@ use linux::bounded;
 use serde::Deserialize;
 
 use super::RegistryError;
+use super::credentials::warn_once;
 use crate::uri::{self, DOCKER_HUB, Reference};
 
 /// What users call it, and these files.
@@ -28,7 +30,15 @@ pub struct RegistriesConf {
     pub files: Vec<PathBuf>,
     /// Folders of `*.conf` that add to it, the strongest last.
     pub folders: Vec<PathBuf>,
-    rules: OnceLock<Result<Vec<Rule>, Fault>>,
+    said: OnceLock<Result<Said, Fault>>,
+}
+
+/// What the files say.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    rules: Vec<Rule>,
+    /// Names without a registry, and what podman has for them.
+    aliases: BTreeMap<String, String>,
 }
 
 /// A file or folder, and what is wrong with it.
@@ -66,14 +76,17 @@ struct Mirror {
 impl RegistriesConf {
     /// These files and folders.
     pub fn new(files: Vec<PathBuf>, folders: Vec<PathBuf>) -> RegistriesConf {
-        RegistriesConf { files, folders, rules: OnceLock::new() }
+        RegistriesConf { files, folders, said: OnceLock::new() }
     }
 
     /// Where to ask for an image, in order. The last is no mirror.
     pub(super) fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
         let name = name_of(reference);
-        let best =
-            self.rules()?.iter().filter_map(|rule| Some((matched(&rule.prefix, &name)?, rule)));
+        let said = self.said()?;
+        if let Some(remark) = said.other_place(&name) {
+            warn_once(&remark);
+        }
+        let best = said.rules.iter().filter_map(|rule| Some((matched(&rule.prefix, &name)?, rule)));
         // Of two that cover as much, the one that says the host.
         let best = best.max_by_key(|(length, rule)| (*length, !rule.prefix.starts_with('*')));
         let itself = Endpoint {
@@ -107,29 +120,50 @@ impl RegistriesConf {
 
     /// What all of them say together. If one of them cannot be read, that is no word at all, as for podman: it may be the
     /// one that blocks a registry.
-    fn rules(&self) -> Result<&[Rule], RegistryError> {
-        let rules = self.rules.get_or_init(|| self.read()).as_ref();
-        rules.map(Vec::as_slice).map_err(|(path, problem)| RegistryError::Rules {
+    fn said(&self) -> Result<&Said, RegistryError> {
+        let said = self.said.get_or_init(|| self.read()).as_ref();
+        said.map_err(|(path, problem)| RegistryError::Rules {
             path: path.display().to_string(),
             problem: problem.clone(),
         })
     }
 
-    fn read(&self) -> Result<Vec<Rule>, Fault> {
+    fn read(&self) -> Result<Said, Fault> {
         let mut files: Vec<PathBuf> =
             self.files.iter().find(|path| path.exists()).cloned().into_iter().collect();
         for folder in &self.folders {
             files.extend(names(folder).map_err(|problem| (folder.clone(), problem))?);
         }
-        let mut rules = BTreeMap::new();
+        let (mut rules, mut aliases) = (BTreeMap::new(), BTreeMap::new());
         for path in files {
             let text = bounded::read_text(&path, bounded::CONFIGURATION);
             let read = text.map_err(|error| error.to_string()).and_then(|text| parse(&text));
             // A later file's word on a prefix takes the place of an earlier one's.
-            let read = read.map_err(|problem| (path, problem))?;
-            rules.extend(read.into_iter().map(|rule| (rule.prefix.clone(), rule)));
+            let read = read.map_err(|problem| (path.clone(), problem))?;
+            rules.extend(read.rules.into_iter().map(|rule| (rule.prefix.clone(), rule)));
+            aliases.extend(read.aliases);
+            if !read.unknown.is_empty() {
+                let unknown = read.unknown.join(", ");
+                warn_once(&format!("{}: means nothing here: {unknown}", path.display()));
+            }
         }
-        Ok(rules.into_values().collect())
+        Ok(Said { rules: rules.into_values().collect(), aliases })
+    }
+}
+
+impl Said {
+    /// What is to be said of an image of Docker Hub whose name, without a registry, is another place's for podman.
+    fn other_place(&self, name: &str) -> Option<String> {
+        let short = name.strip_prefix(HUB)?.strip_prefix('/')?;
+        let short = short.strip_prefix("library/").unwrap_or(short);
+        let place = self.aliases.get(short)?;
+        let (host, repository) = uri::host_and_repository(place)?;
+        (uri::host_of(&host) != DOCKER_HUB).then(|| {
+            format!(
+                "registries.conf has {short:?} stand for {place}; here it is Docker Hub's, as with enroot \
+                 ({host}#{repository} is the other)"
+            )
+        })
     }
 }
 
@@ -185,8 +219,63 @@ fn endpoint(location: &str, rest: &str, insecure: bool, mirror: bool) -> Option<
     Some(Endpoint { host, repository, insecure, mirror })
 }
 
+/// A file's word.
+struct Read {
+    rules: Vec<Rule>,
+    aliases: BTreeMap<String, String>,
+    /// Keys that are not known, or known to mean nothing here.
+    unknown: Vec<String>,
+}
+
+/// What each table may have. What names without a registry stand for is not heeded, and the documents say so.
+const KEYS: [&[&str]; 3] = [
+    &[
+        "registry",
+        "registries",
+        "aliases",
+        "unqualified-search-registries",
+        "short-name-mode",
+        "additional-layer-store-auth-helper",
+    ],
+    &["prefix", "location", "insecure", "blocked", "mirror", "mirror-by-digest-only"],
+    &["location", "insecure", "pull-from-mirror"],
+];
+
+/// podman's own file of credentials, which is read here in any case.
+const AUTH_FILE: &str = "containers-auth.json";
+
+/// The keys of a file that mean nothing here.
+fn unknown(table: &toml::Table) -> Vec<String> {
+    fn add(unknown: &mut Vec<String>, table: &toml::Table, depth: usize) {
+        const BELOW: [&str; 2] = ["registry", "mirror"];
+        for (key, value) in table {
+            let below = BELOW.get(depth).filter(|below| *below == key);
+            if let (Some(_), Some(tables)) = (below, value.as_array()) {
+                tables
+                    .iter()
+                    .filter_map(toml::Value::as_table)
+                    .for_each(|table| add(unknown, table, depth + 1));
+            }
+            let helpers = depth == 0 && key == "credential-helpers";
+            let only_file = || {
+                let list = value.as_array().into_iter().flatten();
+                list.into_iter().all(|helper| helper.as_str() == Some(AUTH_FILE))
+            };
+            let is_known = KEYS[depth].contains(&key.as_str()) || helpers && only_file();
+            if !is_known && !unknown.contains(key) {
+                unknown.push(key.clone());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    add(&mut found, table, 0);
+    found
+}
+
 #[derive(Deserialize)]
 struct File {
+    #[serde(default)]
+    aliases: BTreeMap<String, String>,
     #[serde(default)]
     registry: Vec<Table>,
     #[serde(default)]
@@ -236,7 +325,7 @@ struct OldList {
     registries: Vec<String>,
 }
 
-fn parse(text: &str) -> Result<Vec<Rule>, String> {
+fn parse(text: &str) -> Result<Read, String> {
     let file: File = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         format!("line {line}: {}", error.message().trim())
@@ -256,7 +345,8 @@ fn parse(text: &str) -> Result<Vec<Rule>, String> {
             }
         }
     }
-    Ok(rules)
+    let unknown = text.parse().map(|table| unknown(&table)).unwrap_or_default();
+    Ok(Read { rules, aliases: file.aliases, unknown })
 }
 
 impl Rule {
@@ -400,6 +490,35 @@ mod tests {
     }
 
     #[test]
+    fn names_that_podman_has_elsewhere_and_keys_without_meaning_are_said() {
+        let (_keep, conf) = conf(&[
+            "[aliases]\nfedora = 'registry.fedoraproject.org/fedora'\ncentos = 'a.org/centos'\n'team/x' = 'b.org:5000/x'\n",
+            "[aliases]\ncentos = 'quay.io/centos/centos'\nubuntu = 'docker.io/library/ubuntu'\n",
+        ]);
+        let said = |uri: &str| {
+            let Ok(Uri::Registry(reference)) = uri.parse() else { panic!("{uri}") };
+            conf.said().unwrap().other_place(&name_of(&reference)).unwrap_or_default()
+        };
+        assert_eq!(
+            said("docker://fedora:42"),
+            "registries.conf has \"fedora\" stand for registry.fedoraproject.org/fedora; here it is Docker Hub's, as \
+             with enroot (registry.fedoraproject.org#fedora is the other)"
+        );
+        assert!(said("docker://centos").contains("(quay.io#centos/centos is the other)"));
+        assert!(said("docker://team/x").contains("(b.org:5000#x is the other)"));
+        for other in ["docker://ubuntu", "docker://quay.io#fedora", "docker://other"] {
+            assert_eq!(said(other), "", "{other}");
+        }
+        let read = parse(
+            "credential-helpers = ['secret-service']\nunqualified-search-registries = ['a']\nshort-name-mode = 'x'\nblock = 1\n\
+             [[registry]]\nlocation = 'a'\nblock = true\n[[registry.mirror]]\nlocation = 'b'\npull = 1\n",
+        );
+        assert_eq!(read.ok().unwrap().unknown, ["block", "credential-helpers", "pull"]);
+        let read = parse("credential-helpers = ['containers-auth.json']\n");
+        assert!(read.ok().unwrap().unknown.is_empty());
+    }
+
+    #[test]
     fn files_of_the_folder_add_and_replace() {
         let (_keep, conf) = conf(&[
             "[[registry]]\nlocation = \"a.org\"\nblocked = true\n[[registry]]\nlocation = \"b.org\"\ninsecure = true\n",
@@ -473,7 +592,7 @@ mod tests {
             ),
             ("[[registry]]\nlocation='a'\n[[registry.mirror]]\n", "a mirror's location: \"\""),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(text).err().unwrap();
             assert!(error.contains(problem), "{error}");
         }
         // What a prefix leaves nothing of has no place.
