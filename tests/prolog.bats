@@ -53,6 +53,25 @@ executable() {
     output_has "execve(): perl: No such file or directory"
 }
 
+@test "with a prolog: a container with a name is made, joined while it runs, and used again" {
+    only_pyxis "there it runs inside"
+    local name=prolog-$$ step
+    with=(--task-prolog="$PWD/prolog" --container-name="$name")
+    run_srun "${with[@]}" --container-image="$image" --container-writable sh -c 'echo "$FOO" > /kept'
+    # shellcheck disable=SC2086
+    srun ${PYXIS_SRUN_ARGS:-} "${one_node[@]}" --overlap "${with[@]}" --container-mounts="$PWD:/shared" \
+        sh -c '> /shared/runs; until test -e /shared/end; do sleep 0.1; done' < /dev/null > first 2>&1 3>&- &
+    step=$!
+    until [[ -e runs ]]; do sleep 0.1; done
+    run_srun --overlap "${with[@]}" sh -c 'cat /kept; echo "$FOO"; ls /shared'
+    [ "$(grep -c '^b a=r$' <<< "$output")" -eq 2 ]
+    grep -x runs <<< "$output"
+    grep -F "at $host " <<< "$output"
+    : > end
+    wait "$step"
+    remove_container "$name"
+}
+
 @test "a prolog that fails, or is not there, is Slurm's to judge: with a container as without" {
     only_pyxis "there it runs inside"
     executable fails 'echo print before' 'exit 3'

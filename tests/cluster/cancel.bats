@@ -123,6 +123,16 @@ end_in_each_way() {
         --container-mounts="$work:/shared,$work/rc.local:/etc/rc.local" echo ran-anyway
 }
 
+@test "while a task's prolog runs, of a container with a name, too" {
+    printf '%s\n' '#!/bin/sh' "touch $work/phase; sleep 1000" > "$work/prolog"
+    chmod 755 "$work/prolog"
+    ready
+    end_in_each_way --task-prolog="$work/prolog" --container-image="$image" echo ran-anyway
+    end_in_each_way --task-prolog="$work/prolog" --container-image="$image" --container-name=prologue echo ran-anyway
+    user srun -w n1 --container-name=prologue true
+    user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_prologue
+}
+
 @test "while the program runs" {
     ready
     end_in_each_way --container-image="$image" --container-mounts="$work:/shared" \

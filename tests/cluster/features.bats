@@ -68,6 +68,46 @@ appears() {
     [ "$output" = /usr ]
 }
 
+# Waits, in a container, until both nodes are there: so both run at once.
+both=': > $(hostname); until test -e n1 -a -e n2; do sleep 0.1; done'
+
+# In the home, which all nodes have together.
+no_containers() {
+    left=$(cluster login -- find "$CLUSTER_STATE/home/pyxistest/.local/share/enroot" -mindepth 1 -maxdepth 3)
+    [ -z "$left" ] || { echo "left: $left"; return 1; }
+}
+
+@test "nodes that have one home: each has its own container of a name, at the same time and later" {
+    own=(--container-name=apart --container-mounts=. --container-workdir="$work")
+    run user srun -N2 -n2 "${own[@]}" --container-image="$image" --container-writable sh -c "hostname > /of; $both; cat /of"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(grep -x 'n[12]' <<< "$output" | sort | tr '\n' ' ')" = "n1 n2 " ]
+    rm "$work/n1" "$work/n2"
+    run user srun -N2 -n2 "${own[@]}" sh -c "$both; echo \$(hostname) \$(cat /of)"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    grep -x 'n1 n1' <<< "$output"
+    grep -x 'n2 n2' <<< "$output"
+    user srun -N2 -n2 "$PYXIS_TEST_COMMAND" remove -f pyxis_apart
+    no_containers
+}
+
+@test "nodes that have one home: each saves its own container, to a place of its own" {
+    run user srun -N2 -n2 --container-image="$image" --container-writable --container-mounts=. --container-workdir="$work" \
+        --container-save=/tmp/of.sqsh sh -c "hostname > /of; $both"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    for node in n1 n2; do
+        run user srun -w "$node" --container-image=/tmp/of.sqsh cat /of
+        echo "$output"
+        [ "$status" -eq 0 ]
+        grep -x "$node" <<< "$output"
+    done
+    user srun -N2 -n2 rm /tmp/of.sqsh
+    no_containers
+}
+
 # A prolog or epilog that says where it is, in a file of that name and by what Slurm takes from a prolog.
 # shellcheck disable=SC2016
 around() {
@@ -125,6 +165,33 @@ inside=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     [[ $output != *ID=pyxis-test* ]]
 }
 
+@test "what a task's prolog leaves running on the host keeps no step, with a container that has a name or is saved" {
+    script prolog 'setsid sleep 1000 > /dev/null 2>&1 &'
+    for how in --container-name=beside --container-save="$work/saved.sqsh"; do
+        # Slurm ends what is left of a step within a second or two. Else it would never end.
+        run user timeout 300 srun -w n1 --task-prolog="$work/prolog" --container-image="$image" "$how" true
+        echo "$output"
+        [ "$status" -eq 0 ]
+        [[ $output != *"another step is using"* ]]
+    done
+    user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_beside
+    user srun -w n1 --container-image="$work/saved.sqsh" true
+}
+
+@test "a task's prolog that fails ends the task; a container with a name is as it was" {
+    script fails 'exit 3'
+    user srun -w n1 --container-image="$image" --container-name=spared --container-writable sh -c 'echo one > /kept'
+    run user srun -w n1 --task-prolog="$work/fails" --container-name=spared --container-writable sh -c 'echo ran-anyway; echo two >> /kept'
+    echo "$output"
+    [ "$status" -ne 0 ]
+    [[ $output != *ran-anyway* ]]
+    run user srun -w n1 --container-name=spared cat /kept
+    [ "$status" -eq 0 ]
+    grep -x one <<< "$output"
+    [[ $output != *two* ]]
+    user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_spared
+}
+
 @test "sbatch --get-user-env: the script is in its container" {
     script job 'grep ^ID= /etc/os-release'
     run user sbatch --wait --get-user-env -o out --container-image="$image" job
@@ -143,6 +210,40 @@ inside=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     cluster login -- scontrol resume "$job"
     while [[ -n $(user squeue -h -j "$job") ]]; do sleep 0.1; done
     grep -x ID=pyxis-test "$work/out"
+}
+
+# Slurm lets a requeued job wait for two minutes, since a node refuses what is started in the second in which it killed the job ("Job
+# credential revoked", and the job has failed). Two seconds after it was killed are enough.
+again() {
+    local state=
+    cluster login -- scontrol requeue "$1"
+    until [[ $state == PENDING || -e $work/$2 ]]; do
+        sleep 0.1
+        state=$(user squeue -h -j "$1" -o %T)
+    done
+    cluster login -- scontrol update "JobId=$1" StartTime=now+2 || true
+    appears "$2"
+}
+
+@test "a job that is requeued has a new container; one with a name is as it was left" {
+    # shellcheck disable=SC2016
+    script job 'grep ^ID= /etc/os-release' 'run=${SLURM_RESTART_COUNT:-0}' 'echo "$run" >> /kept' 'echo $(cat /kept) > said.$run.new' \
+        'mv said.$run.new said.$run' 'test "$run" -eq 2 || sleep 1000'
+    for name in '' requeued; do
+        rm -f "$work"/said.*
+        job=$(user sbatch --parsable --requeue -w n1 -o "$work/out" --container-image="$image" ${name:+--container-name=$name} --container-writable \
+            --container-mounts=. --container-workdir="$work" job)
+        appears said.0
+        again "$job" said.1
+        again "$job" said.2
+        while [[ -n $(user squeue -h -j "$job") ]]; do sleep 0.1; done
+        grep -x ID=pyxis-test "$work/out"
+        [ "$(cat "$work/said.0")" = 0 ]
+        [ "$(cat "$work/said.1")" = "${name:+0 }1" ]
+        [ "$(cat "$work/said.2")" = "${name:+0 1 }2" ]
+    done
+    user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_requeued
+    no_containers
 }
 
 @test "Slurm's commands work inside where they are mounted; a srun in there is on the host unless it asks for a container" {

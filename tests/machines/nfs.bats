@@ -125,6 +125,23 @@ server_loses_power() {
     nothing_left_anywhere
 }
 
+@test "a step of two nodes: each has its own container in one home, and saves it to a place of its own" {
+    run_srun -N2 --container-image=/shared/busybox.sqsh --container-name=apart --container-writable sh -c 'hostname > /of'
+    [ "$status" -eq 0 ]
+    run_srun -N2 --container-name=apart --container-save=/tmp/of.sqsh sh -c 'echo "$(hostname) $(cat /of)"'
+    [ "$status" -eq 0 ]
+    output_has "client1 client1"
+    output_has "client2 client2"
+    for client in $clients; do
+        run_srun -w client1 --container-image=/tmp/of.sqsh cat /of
+        [ "$status" -eq 0 ]
+        output_has "$client"
+        on "$client" user pyxis remove -f pyxis_apart
+    done
+    for client in $clients; do on "$client" user rm /tmp/of.sqsh; done
+    nothing_left_anywhere
+}
+
 @test "the server forgets a client: what runs there from images of NFS reads on" {
     where=client1
     for image in /shared/debian.sqsh "$registry#busybox"; do

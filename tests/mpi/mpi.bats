@@ -30,6 +30,19 @@ has_ring() {
     [ "$(grep -c '^rank 0 of 1 on ' <<< "$output")" -eq 2 ]
 }
 
+@test "with a task prolog: OpenMPI over PMIx, MPICH over PMI2" {
+    only_pyxis "there it runs inside"
+    local prolog=$BATS_TEST_TMPDIR/prolog
+    printf '%s\n' '#!/bin/sh' 'echo "export FROM_PROLOG=$SLURM_PROCID"' > "$prolog"
+    chmod 755 "$prolog"
+    run_srun_wide --mpi=pmix -N2 -n4 --overcommit --task-prolog="$prolog" --container-image="$(image mpi)" \
+        sh -c 'test "$FROM_PROLOG" = "$SLURM_PROCID" && exec ring-openmpi'
+    has_ring 2
+    run_srun_wide --mpi=pmi2 -N2 -n4 --overcommit --task-prolog="$prolog" --container-image="$(image mpi)" \
+        sh -c 'test "$FROM_PROLOG" = "$SLURM_PROCID" && exec timeout 120 ring-mpich'
+    has_ring 2
+}
+
 @test "PMIx: variables of each task, and the server's directory" {
     run_srun_wide --mpi=pmix -N2 -n4 --overcommit --container-image="$(image busybox)" sh -c '
         test -n "$PMIX_SERVER_TMPDIR" && grep -q " $(cd "$PMIX_SERVER_TMPDIR" && pwd -P) " /proc/self/mountinfo ||

@@ -24,9 +24,9 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
     // Their processes end before Slurm looks at what is left in the step's cgroups.
     shared.hang_up();
     // enroot leaves nothing that stands for its helpers. A container in use cannot be removed.
-    let (ended, mounts) = shared.release(&allowance);
-    if !ended || plan.named.is_some() || shared.created() {
-        leftovers::end(&StepIdentity { job, mounts }, &plan.name, &allowance);
+    let released = shared.release(&allowance);
+    if !released.ended || plan.named.is_some() || shared.created() {
+        leftovers::end(&StepIdentity::of(job, runtime, &released), &plan.name, &allowance);
     }
     // Not of a step that was interrupted before it ran.
     let save = plan.save.as_ref().filter(|_| shared.entered() == job.local_tasks);

@@ -10,6 +10,8 @@ use super::child::output::some_of_path;
 use super::process::{self, Life, descriptor, ends_within, kill};
 use super::text::after;
 use crate::root::job::Job;
+use crate::root::runtime::Runtime;
+use crate::root::shared::Released;
 use spank_bindings::{StepId, log};
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -30,9 +32,20 @@ struct Leftovers {
 
 /// How the processes of a step are told from others.
 pub(crate) struct StepIdentity<'a> {
-    pub(crate) job: &'a Job,
+    job: &'a Job,
     /// Device and inode of the container's mount namespace.
-    pub(crate) mounts: Option<(u64, u64)>,
+    mounts: Option<(u64, u64)>,
+    /// What stands for the helpers, where that is known: what else of the step is on the host, left by a
+    /// task's prolog perhaps, is none of them.
+    helpers: Option<Option<&'a OwnedFd>>,
+}
+
+impl<'a> StepIdentity<'a> {
+    pub(crate) fn of(job: &'a Job, runtime: &Runtime, released: &'a Released) -> StepIdentity<'a> {
+        let known = released.came && matches!(runtime, Runtime::Builtin(_));
+        let helpers = known.then_some(released.helpers.as_ref());
+        StepIdentity { job, mounts: released.mounts, helpers }
+    }
 }
 
 /// How a process was told to be one of the step's.
@@ -61,9 +74,11 @@ pub(crate) fn end(step: &StepIdentity<'_>, name: &str, allowance: &Allowance) {
             kill(process);
         }
         let until = Instant::now() + GRACE;
-        let ended = helpers
-            .iter()
-            .all(|(_, helper)| wait(helper, until.saturating_duration_since(Instant::now())));
+        let gone = |helper: &OwnedFd| wait(helper, until.saturating_duration_since(Instant::now()));
+        let ended = match step.helpers {
+            Some(known) => helpers.is_empty() || known.is_none_or(gone),
+            None => helpers.iter().all(|(_, helper)| gone(helper)),
+        };
         if ended || by == FoundBy::Variables {
             return;
         }
@@ -205,7 +220,8 @@ mod tests {
         let mine = job(4_000_000_001, StepId(1));
         let mut helper = sleep(&mine, "30");
         let begin = Instant::now();
-        end(&StepIdentity { job: &mine, mounts: None }, "pyxis_x", &Allowance::new());
+        let step = StepIdentity { job: &mine, mounts: None, helpers: None };
+        end(&step, "pyxis_x", &Allowance::new());
         assert!(begin.elapsed() >= GRACE, "{:?}", begin.elapsed());
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
         assert!(helper.try_wait().unwrap().is_none());
@@ -237,7 +253,8 @@ mod tests {
         let mut inside = sleep(&mine, "30");
         let mounts = fs::metadata("/proc/self/ns/mnt").map(|at| (at.dev(), at.ino())).ok();
         let begin = Instant::now();
-        end(&StepIdentity { job: &mine, mounts }, "pyxis_x", &Allowance::new());
+        let step = StepIdentity { job: &mine, mounts, helpers: None };
+        end(&step, "pyxis_x", &Allowance::new());
         assert!(!inside.wait().unwrap().success());
         assert!(begin.elapsed() < Duration::from_secs(20));
     }

@@ -5,6 +5,7 @@ use super::child::{Caller, Outcome, Patience};
 use super::text::after;
 use crate::config::{Config, RuntimeChoice};
 use crate::step::error::StepError;
+use handover::nodes::partial;
 use handover::request::Request;
 use nix::sys::stat::stat;
 use spank_bindings::log;
@@ -139,8 +140,7 @@ impl Runtime {
 
     /// Removes what an export by process `pid`, which was killed, had written.
     pub(crate) fn remove_partial(&self, caller: Caller<'_>, file: &Path, pid: u32) {
-        let mut partial = OsString::from(format!(".pyxis.{pid}."));
-        partial.push(file.file_name().unwrap_or_default());
+        let partial = partial(pid, file.file_name().unwrap_or_default());
         self.discard(caller, &file.parent().unwrap_or(file).join(partial));
     }
 

@@ -50,6 +50,18 @@ pub(crate) struct Channels<'a> {
     pub(crate) mounter: Option<BorrowedFd<'a>>,
 }
 
+/// What a step has let go of.
+pub(crate) struct Released {
+    /// There was a container.
+    pub(crate) came: bool,
+    /// Its helpers have ended, as far as something stands for them.
+    pub(crate) ended: bool,
+    /// That, where the runtime has sent it.
+    pub(crate) helpers: Option<OwnedFd>,
+    /// Device and inode of the container's mount namespace.
+    pub(crate) mounts: Option<(u64, u64)>,
+}
+
 /// What the tasks of a step share.
 pub(crate) struct Shared {
     pub(crate) state: File,
@@ -122,13 +134,14 @@ impl Shared {
     }
 
     /// Lets go of the container and waits for its helpers to notice, so that Slurm finds none
-    /// when it looks for what is left of the step. Returns whether they have ended, and device and
-    /// inode of the container's mount namespace.
-    pub(crate) fn release(&self, allowance: &Allowance) -> (bool, Option<(u64, u64)>) {
+    /// when it looks for what is left of the step.
+    pub(crate) fn release(&self, allowance: &Allowance) -> Released {
         // A start that outlives its task would leave its container here, until slurmstepd ends.
         let _ = shutdown(self.queue.as_raw_fd(), Shutdown::Read);
         let container = Handover::dequeue(self.queue.as_fd()).ok().flatten();
         let (mut helpers, mut mounts) = (None, None);
+        // Who saves it has let go of it before.
+        let came = container.is_some() || self.saving() != 0;
         if let Some(mut container) = container {
             helpers = container.take(Part::Helpers);
             mounts = container.get(Part::Mount).and_then(|namespace| fstat(namespace).ok());
@@ -138,9 +151,9 @@ impl Shared {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let _ = send(self.step_socket.as_raw_fd(), b"end", flags);
         let begun = Instant::now();
-        let ended = helpers.is_none_or(|helpers| ends_within(&helpers, HELPER_GRACE));
+        let ended = helpers.as_ref().is_none_or(|helpers| ends_within(helpers, HELPER_GRACE));
         allowance.spend(begun);
-        (ended, mounts.map(|at| (at.st_dev, at.st_ino)))
+        Released { came, ended, helpers, mounts: mounts.map(|at| (at.st_dev, at.st_ino)) }
     }
 }
 

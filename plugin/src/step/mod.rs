@@ -176,6 +176,8 @@ impl Step {
                 broker::VARIABLE.to_str().unwrap_or_default(),
                 self.store.as_deref().map(Path::as_os_str),
             ),
+            // Nodes may have the user's home together.
+            ("PYXIS_PER_NODE", said((!self.job.is_on_one_node()).then_some(true))),
             ("ENROOT_MOUNT_HOME", said(options.mount_home)),
             ("ENROOT_REMAP_ROOT", said(options.remap_root)),
             ("ENROOT_ROOTFS_WRITABLE", said(options.writable)),

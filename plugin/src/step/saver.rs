@@ -90,8 +90,8 @@ impl Saver<'_> {
         }
         // As slurmstepd would: a container in use cannot be saved.
         let allowance = Allowance::new();
-        let (_, mounts) = shared.release(&allowance);
-        leftovers::end(&StepIdentity { job, mounts }, &plan.name, &allowance);
+        let released = shared.release(&allowance);
+        leftovers::end(&StepIdentity::of(job, runtime, &released), &plan.name, &allowance);
         let begun = |pid| {
             let _ = shared.note_saving(pid);
         };

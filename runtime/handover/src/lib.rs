@@ -8,6 +8,7 @@ pub mod fork;
 pub mod inside;
 mod message;
 pub mod namespaces;
+pub mod nodes;
 pub mod request;
 pub mod seccomp;
 

@@ -9,46 +9,92 @@ use super::error::ContainerError;
 use super::metadata::Metadata;
 use super::name::Name;
 use super::{place, trash};
+use handover::nodes::{is_shared, node};
 use linux::file_error::FileError;
 use linux::sys::Umask;
 
 /// Where containers live.
+///
+/// Nodes may have the place together: a home, say. Where each is to have containers of its own there, those that
+/// another node has made are not seen, and what cannot be kept apart otherwise is in [`OF_NODES`].
 #[derive(Clone, Debug)]
-pub struct DataPath(PathBuf);
+pub struct DataPath {
+    path: PathBuf,
+    per_node: bool,
+}
+
+/// The directory of containers that one node has for itself in a place of several: a directory for each, by its name.
+const OF_NODES: &str = ".nodes";
 
 impl DataPath {
-    /// A data path, made if need be. Root's is one that nobody else can change.
+    /// A data path, made if need be, where each node has containers of its own or not. Root's is one that
+    /// nobody else can change.
     ///
     /// # Errors
     /// [`ContainerError::File`].
-    pub fn open(path: impl Into<PathBuf>) -> Result<DataPath, ContainerError> {
+    pub fn open(path: impl Into<PathBuf>, per_node: bool) -> Result<DataPath, ContainerError> {
         let mut path = path.into();
         let _umask = Umask::ours();
         if place::is_root() {
             place::refuse_others_places(&path)?;
         }
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(|error| FileError::new("create", &path, error))?;
+        make(&path)?;
         if place::is_root() {
             // Looked at again with what there is now, and used by the way that was looked at.
             place::refuse_others_places(&path)?;
             path =
                 fs::canonicalize(&path).map_err(|error| FileError::new("look at", &path, error))?;
         }
-        Ok(DataPath(path))
+        Ok(DataPath { path, per_node })
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// This node's own directory in it, whether it is there or not.
+    pub(crate) fn of_this_node(&self) -> PathBuf {
+        self.path.join(OF_NODES).join(node())
     }
 
     /// Where the container of this name is, or would be.
     pub fn place(&self, name: &Name) -> PathBuf {
-        self.0.join(name.as_os_str())
+        self.holder(name).join(name.as_os_str())
+    }
+
+    /// The directory in which it is, or would be. What this node has for itself comes first.
+    fn holder(&self, name: &Name) -> PathBuf {
+        let own = self.of_this_node();
+        let common = self.path.join(name.as_os_str());
+        let is_others = || match common.symlink_metadata() {
+            Ok(_) => ContainerError::exists(common.clone()).is_of_another_node(),
+            // Who comes first cannot be told from who comes at the same time.
+            Err(_) => is_shared(&self.path),
+        };
+        let has_own = own.join(name.as_os_str()).symlink_metadata().is_ok();
+        if has_own || self.per_node && is_others() { own } else { self.path.clone() }
+    }
+
+    /// The directory to make that container in: the second time, another node has been quicker.
+    pub(crate) fn holder_for_new(&self, name: &Name) -> Result<PathBuf, ContainerError> {
+        let holder = self.holder(name);
+        if holder != self.path {
+            make(&holder)?;
+        }
+        Ok(holder)
+    }
+
+    /// What this node has for itself goes with the last container in it.
+    pub(crate) fn tidy(&self) {
+        let own = self.of_this_node();
+        let _ = own.parent().map(|all| fs::remove_dir(&own).and_then(|()| fs::remove_dir(all)));
+    }
+
+    /// Whether another try makes a container that could not be made: for each node is to have one, and this was
+    /// another one's.
+    pub(crate) fn keeps_apart(&self, error: &ContainerError) -> bool {
+        self.per_node && error.is_of_another_node()
     }
 
     /// The container called `name`.
@@ -56,8 +102,8 @@ impl DataPath {
     /// # Errors
     /// [`ContainerError::Absent`] and others.
     pub fn container(&self, name: &Name) -> Result<Container, ContainerError> {
+        forget_what_is_absent(&self.path);
         let path = self.place(name);
-        forget_what_is_absent(&self.0);
         loop {
             let Some(directory) = opened_directory(&path) else {
                 return Err(ContainerError::Absent { path });
@@ -86,18 +132,16 @@ impl DataPath {
     /// # Errors
     /// [`ContainerError::File`].
     pub fn names(&self) -> Result<Vec<Name>, ContainerError> {
-        let failed = |error| FileError::new("read", &self.0, error);
-        trash::sweep(&self.0);
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.0).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if let Ok(name) = Name::new(entry.file_name()) {
-                if entry.path().is_dir() {
-                    names.push(name);
-                }
-            }
+        let mut names = names_in(&self.path)?;
+        let own = self.of_this_node();
+        if own.is_dir() {
+            names.extend(names_in(&own)?);
+        }
+        if self.per_node {
+            names.retain(|name| self.place(name).is_dir());
         }
         names.sort();
+        names.dedup();
         Ok(names)
     }
 }
@@ -106,6 +150,27 @@ impl DataPath {
 /// directory is opened.
 pub(crate) fn forget_what_is_absent(directory: &Path) {
     let _ = File::open(directory);
+}
+
+fn names_in(directory: &Path) -> Result<Vec<Name>, ContainerError> {
+    let failed = |error| FileError::new("read", directory, error);
+    trash::sweep(directory);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if let Ok(name) = Name::new(entry.file_name()) {
+            if entry.path().is_dir() {
+                names.push(name);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Makes a directory for containers, and those above it.
+pub(crate) fn make(path: &Path) -> Result<(), ContainerError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| FileError::new("create", path, error).into())
 }
 
 fn opened_directory(path: &Path) -> Option<File> {
@@ -146,7 +211,8 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         fs::create_dir(data.path().join("real")).unwrap();
         std::os::unix::fs::symlink("real", data.path().join("linked")).unwrap();
-        let found = DataPath(data.path().to_owned()).container(&Name::new("linked").unwrap());
+        let place = DataPath { path: data.path().to_owned(), per_node: false };
+        let found = place.container(&Name::new("linked").unwrap());
         assert!(found.unwrap().layered.is_none());
     }
 }

@@ -93,12 +93,19 @@ pub enum ContainerError {
     },
 }
 
+impl ContainerError {
+    /// Whether there is a container, and another node has made it.
+    pub(super) fn is_of_another_node(&self) -> bool {
+        matches!(self, ContainerError::Exists { node: Some(_), .. })
+    }
+}
+
 /// What to do about containers of other nodes at the place of this one's.
 fn shared_by_nodes(node: Option<&str>) -> String {
     node.map_or_else(String::new, |node| {
         format!(
             " (made on {node}, which has the same place for containers: set ENROOT_DATA_PATH, or data in [paths] of pyxis.toml, to one \
-             that each node has for itself)"
+             that each node has for itself, or per_node there)"
         )
     })
 }

@@ -16,7 +16,7 @@
 //! layers of containers without a name ([`scratch`]).
 
 mod container;
-mod data_path;
+pub(crate) mod data_path;
 mod error;
 mod image;
 mod metadata;

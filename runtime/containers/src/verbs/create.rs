@@ -14,6 +14,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::hold::Hold;
 use crate::HostSide;
+use crate::record::data_path::make;
 use crate::record::forget_what_is_absent;
 use crate::record::removal::remove_tree;
 use crate::record::trash::{UNFINISHED, make_accessible, sweep, to_trash};
@@ -48,26 +49,11 @@ impl DataPath {
         host: &HostSide,
     ) -> Result<Container, ContainerError> {
         let _umask = Umask::ours();
-        sweep(self.path());
-        let place = self.place(name);
-        let Image::Squashfs { file, .. } = Image::open(image, host.in_use)? else {
-            return Err(squashfs::image::ImageError::not_squashfs(image).into());
-        };
-        let unfinished = self.begin(name)?;
-        let hold = Hold::begin().map_err(|error| FileError::new("create", &place, error))?;
-        forget_what_is_absent(self.path());
-        if place.symlink_metadata().is_ok() && !force {
-            unfinished.discard();
-            return Err(ContainerError::exists(place));
+        let create = || create_in(&self.holder_for_new(name)?, name, image, force, host);
+        match create() {
+            Err(error) if self.keeps_apart(&error) => create(),
+            made => made,
         }
-        let made = unfinished.fill(&file, image, &hold, host).and_then(|rootfs| {
-            // Read now: somebody may remove the container as soon as it is there.
-            let layered = Metadata::read(&rootfs)?;
-            publish(self.path(), &rootfs, &place, force)?;
-            Ok(Container { name: name.clone(), path: place, layered })
-        });
-        unfinished.discard(); // what an extracted root leaves; a layered one took it along
-        made
     }
 
     /// The container called `name`, made over `image` if there is none.
@@ -88,34 +74,68 @@ impl DataPath {
             result => result,
         }
     }
+}
 
-    /// The right to make `name`, once nobody else is making it. What a crash left is cleared.
-    fn begin(&self, name: &Name) -> Result<Unfinished, ContainerError> {
-        let mut hidden = std::ffi::OsString::from(UNFINISHED);
-        hidden.push(name.as_os_str());
-        let path = self.path().join(hidden);
-        loop {
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(FileError::new("create", &path, error).into());
-                }
-                _ => {}
+fn create_in(
+    data: &Path,
+    name: &Name,
+    image: &Path,
+    force: bool,
+    host: &HostSide,
+) -> Result<Container, ContainerError> {
+    sweep(data);
+    let place = data.join(name.as_os_str());
+    let Image::Squashfs { file, .. } = Image::open(image, host.in_use)? else {
+        return Err(squashfs::image::ImageError::not_squashfs(image).into());
+    };
+    let unfinished = begin(data, name)?;
+    let hold = Hold::begin().map_err(|error| FileError::new("create", &place, error))?;
+    forget_what_is_absent(data);
+    if place.symlink_metadata().is_ok() && !force {
+        unfinished.discard();
+        return Err(ContainerError::exists(place));
+    }
+    let made = unfinished.fill(&file, image, &hold, host).and_then(|rootfs| {
+        // Read now: somebody may remove the container as soon as it is there.
+        let layered = Metadata::read(&rootfs)?;
+        publish(data, &rootfs, &place, force)?;
+        Ok(Container { name: name.clone(), path: place, layered })
+    });
+    unfinished.discard(); // what an extracted root leaves; a layered one took it along
+    made
+}
+
+/// The right to make `name`, once nobody else is making it. What a crash left is cleared.
+fn begin(data: &Path, name: &Name) -> Result<Unfinished, ContainerError> {
+    let mut hidden = std::ffi::OsString::from(UNFINISHED);
+    hidden.push(name.as_os_str());
+    let path = data.join(hidden);
+    loop {
+        match DirBuilder::new().mode(0o700).create(&path) {
+            // Another step's last container was removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(data)?;
+                continue;
             }
-            let lock_path = path.join("lock");
-            let lock = match open(&lock_path) {
-                // Published or swept between the two calls.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                result => result.map_err(|error| FileError::new("lock", &lock_path, error))?,
-            };
-            flock(&lock, FlockKind::Exclusive)
-                .map_err(|error| FileError::new("lock", &lock_path, error))?;
-            if is_at(&lock, &lock_path) {
-                match clear(&path) {
-                    Ok(()) => return Ok(Unfinished { path, lock }),
-                    // Another node has published it or given it up, which was not seen here yet.
-                    Err(error) if is_gone(&error) => {}
-                    Err(error) => return Err(FileError::new("clear", &path, error).into()),
-                }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(FileError::new("create", &path, error).into());
+            }
+            _ => {}
+        }
+        let lock_path = path.join("lock");
+        let lock = match open(&lock_path) {
+            // Published or swept between the two calls.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            result => result.map_err(|error| FileError::new("lock", &lock_path, error))?,
+        };
+        flock(&lock, FlockKind::Exclusive)
+            .map_err(|error| FileError::new("lock", &lock_path, error))?;
+        if is_at(&lock, &lock_path) {
+            match clear(&path) {
+                Ok(()) => return Ok(Unfinished { path, lock }),
+                // Another node has published it or given it up, which was not seen here yet.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(FileError::new("clear", &path, error).into()),
             }
         }
     }

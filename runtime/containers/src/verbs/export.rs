@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use handover::nodes::partial;
 use linux::file_error::FileError;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, FdFlag, RenameFlags, fcntl, renameat2};
@@ -87,9 +88,7 @@ impl Export {
         let name = output
             .file_name()
             .ok_or_else(|| failed("create", io::Error::from(io::ErrorKind::IsADirectory)))?;
-        let mut hidden = OsString::from(format!(".pyxis.{}.", std::process::id()));
-        hidden.push(name);
-        let partial = output.with_file_name(hidden);
+        let partial = output.with_file_name(partial(std::process::id(), name));
 
         phases::begin("mount");
         let mut merged = start::merged(container, &self.host)?;

@@ -23,7 +23,8 @@ impl DataPath {
         match lock.transpose() {
             Err(ContainerError::Absent { path }) => return Err(ContainerError::Absent { path }),
             lock => {
-                let trash = hidden_away(self.path(), path)?;
+                let data = path.parent().unwrap_or(self.path());
+                let trash = hidden_away(data, path)?;
                 drop(lock);
                 let started = Instant::now();
                 let mut pause = Duration::from_millis(1);
@@ -37,6 +38,7 @@ impl DataPath {
             }
         }
         sweep(self.path());
+        self.tidy();
         Ok(true)
     }
 }

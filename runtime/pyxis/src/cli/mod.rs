@@ -49,7 +49,7 @@ use containers::verbs::{ExecError, ExportError};
 use handover::ending;
 use linux::environ::is_name;
 use pyxis::directives::DirectiveError;
-use pyxis::settings::{Settings, SettingsError};
+use pyxis::settings::{Paths, Settings, SettingsError};
 
 /// An unprivileged container runtime for HPC nodes.
 #[derive(Debug, Parser)]
@@ -343,7 +343,8 @@ pub(crate) fn check_variables(words: &[OsString]) -> Result<(), CliError> {
 
 /// The data path, made if need be.
 pub(crate) fn data_path(settings: &Settings) -> Result<DataPath, ContainerError> {
-    DataPath::open(settings.paths.data.clone().ok_or(ContainerError::NoDataPath)?)
+    let Paths { data, per_node, .. } = &settings.paths;
+    DataPath::open(data.clone().ok_or(ContainerError::NoDataPath)?, *per_node)
 }
 
 /// The host, for what makes containers.

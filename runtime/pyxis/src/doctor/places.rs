@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use handover::nodes::network;
 use linux::bounded::CONFIGURATION;
 use linux::environ::Environ;
 use nix::sys::statfs::statfs;
@@ -146,18 +147,6 @@ pub(super) fn settings(live: bool, report: &mut Report) {
     }
 }
 
-/// File systems of other machines, by their number (`linux/magic.h`, and their own sources): none of
-/// them takes the upper layer of an overlay.
-const NETWORK: [(i64, &str); 7] = [
-    (0x6969, "NFS"),
-    (0x0bd0_0bd0, "Lustre"),
-    (0x4750_4653, "GPFS"),
-    (0x1983_0326, "BeeGFS"),
-    (0x00c3_6400, "Ceph"),
-    (0xff53_4d42, "CIFS"),
-    (0xfe53_4d42, "SMB"),
-];
-
 /// Where named containers are, or will be: of what is not there yet, the directory above.
 pub(super) fn containers(path: &Path, report: &mut Report) {
     // Nothing is asked of a user's server, which would not have to answer.
@@ -175,11 +164,6 @@ pub(super) fn containers(path: &Path, report: &mut Report) {
         ),
         None => report.ok("containers", format!("named containers are in {}", path.display())),
     }
-}
-
-fn network(kind: i64) -> Option<&'static str> {
-    let kind = kind & 0xffff_ffff;
-    NETWORK.iter().find(|(number, _)| *number == kind).map(|(_, name)| *name)
 }
 
 /// Whether the files that [`version_number`] reads can be read, and by root believed.
@@ -234,13 +218,6 @@ pub(super) fn headers(slurms: &[Slurm], report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn file_systems_of_other_machines_are_known_by_their_number() {
-        assert_eq!(network(0x6969), Some("NFS"));
-        assert_eq!(network(-0x00ac_b2be), Some("CIFS"));
-        assert_eq!(network(nix::sys::statfs::EXT4_SUPER_MAGIC.0), None);
-    }
 
     #[test]
     fn containers_on_a_local_disk_are_fine_also_where_there_are_none_yet() {

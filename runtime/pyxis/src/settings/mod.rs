@@ -91,6 +91,8 @@ pub struct Settings {
 pub struct Paths {
     /// Containers of the user.
     pub data: Option<PathBuf>,
+    /// Where nodes share that place, each has containers of its own.
+    pub per_node: bool,
     /// Where hooks see a container, and whether somebody has said so: else it is a wish.
     pub runtime: (PathBuf, bool),
     /// Temporary files.
@@ -256,6 +258,7 @@ fn paths(resolved: &Resolved) -> Paths {
             None => anywhere().map(Path::to_owned).collect(),
         },
         data: data.clone(),
+        per_node: resolved.is_on(Id::PerNode),
         runtime: (
             resolved.path(Id::Runtime).unwrap_or_else(|| "/run/enroot".into()),
             resolved.is_said(Id::Runtime),

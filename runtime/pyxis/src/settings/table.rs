@@ -83,6 +83,8 @@ settings! {
     ["paths"]
     Data "data" Path v::DATA_PATH, Place(places::data, "$XDG_DATA_HOME/enroot, or ~/.local/share/enroot"),
         "Containers of a user.";
+    PerNode "per_node" Bool v::PER_NODE, Unset("yes for a step of several nodes, else no"),
+        "Where nodes share that place, each has named containers of its own.";
     Cache "cache" Path v::CACHE_PATH, Place(places::cache, "$XDG_CACHE_HOME, or ~/.cache"),
         "What imports keep: the image store is pyxis in it.";
     UserConfig "config" Path v::CONFIG_PATH, Place(places::config, "$XDG_CONFIG_HOME/enroot, or ~/.config/enroot"),

@@ -3,6 +3,8 @@
 
 /// Where a user's containers are.
 pub const DATA_PATH: &str = "ENROOT_DATA_PATH";
+/// Nodes that share that place have containers of their own there.
+pub const PER_NODE: &str = "PYXIS_PER_NODE";
 /// What imports keep.
 pub const CACHE_PATH: &str = "ENROOT_CACHE_PATH";
 /// A user's credentials, and folders of mounts, variables and hooks.

@@ -4,6 +4,7 @@
 mod common;
 
 mod enroot;
+mod nodes;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};

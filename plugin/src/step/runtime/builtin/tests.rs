@@ -241,10 +241,8 @@ fn each_verb_asks_for_what_it_is_given() {
     let bytes = asked(&|runtime, context| runtime.remove(context.caller, "c").unwrap());
     assert_eq!(Request::parse(&bytes).unwrap(), Request::Remove { name });
     let bytes = asked(&|runtime, context| runtime.remove_partial(context.caller, file, 17));
-    assert_eq!(
-        Request::parse(&bytes).unwrap(),
-        Request::Discard { file: text("/a/.pyxis.17.b.sqsh") }
-    );
+    let partial = Path::new("/a").join(handover::nodes::partial(17, text("b.sqsh")));
+    assert_eq!(Request::parse(&bytes).unwrap(), Request::Discard { file: partial.as_os_str() });
 }
 
 /// As the argument parser of a command without requests ends.
