@@ -394,6 +394,32 @@ fn what_stands_for_ones_own_directory_is_looked_at() {
     assert_eq!(fs::read_dir(elsewhere).unwrap().count(), 0);
 }
 
+/// As sites have it whose `enroot.conf` says `ENROOT_CACHE_PATH /raid/enroot-cache/group-$(id -g)`.
+#[test]
+fn in_a_cache_of_several_people_each_has_a_store() {
+    let mut place = Place::new();
+    let cache = place.path("cache");
+    let taken = cache.join("pyxis");
+    fs::create_dir_all(&taken).unwrap();
+    std::os::unix::fs::chown(&taken, Some(65533), None).expect("this test has to be run as root");
+    place.set("PYXIS_STORE_PATH", "");
+    place.set("ENROOT_CACHE_PATH", cache.to_str().unwrap());
+    let own = cache.join(format!("pyxis-{}", nix::unistd::geteuid()));
+    for mode in [0o2770, 0o777, 0o1777] {
+        fs::set_permissions(&cache, fs::Permissions::from_mode(mode)).unwrap();
+        let done = place.run(&["images"]);
+        assert!(done.status.success() && done.stderr.is_empty(), "{mode:o}: {done:?}");
+        assert_eq!(fs::metadata(&own).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::remove_dir_all(&own).unwrap();
+    }
+    assert!(!place.path("home/.cache/pyxis").exists());
+    // Nobody else could have made it there: then it is somebody's doing.
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).unwrap();
+    let error = place.fails(&["images"]);
+    assert!(error.contains("belongs to user id 65533"), "{error}");
+    assert!(!own.exists());
+}
+
 #[test]
 fn a_store_of_others_is_not_trusted() {
     let mut place = Place::new();

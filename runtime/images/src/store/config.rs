@@ -84,6 +84,20 @@ pub(super) fn refuse_others_links(path: &Path) -> Result<(), StoreError> {
 
 /// Whether everybody can put something beside this path.
 pub(super) fn is_everybodys(path: &Path) -> bool {
+    others_may_write_beside(path, 0o002)
+}
+
+/// The caller's own store beside one at `taken` that is somebody else's, where all or a group may make one.
+pub(super) fn beside(taken: &Path, wanted: &Path) -> Option<PathBuf> {
+    if taken != wanted || !others_may_write_beside(taken, 0o022) {
+        return None;
+    }
+    let mut name = taken.file_name()?.to_owned();
+    name.push(format!("-{}", nix::unistd::geteuid()));
+    Some(taken.with_file_name(name))
+}
+
+fn others_may_write_beside(path: &Path, bits: u32) -> bool {
     let parent = path.parent().and_then(|parent| fs::metadata(parent).ok());
-    parent.is_some_and(|parent| parent.mode() & 0o002 != 0)
+    parent.is_some_and(|parent| parent.mode() & bits != 0)
 }

@@ -76,9 +76,16 @@ impl Store {
             Err(error) => error,
             opened => return opened,
         };
+        let StoreError::Foreign { path, .. } = &error else { return Err(error) };
+        // Where several people may make something, whoever came first has the name: a site's cache of a group.
+        if let Some(beside) = config::beside(path, &config.path) {
+            let opened = Store::open_own(&StoreConfig { path: beside, ..config.clone() });
+            if opened.is_ok() {
+                return opened;
+            }
+        }
         // Among everybody's directories everybody can be there first.
-        let squatted =
-            matches!(&error, StoreError::Foreign { path, .. } if config::is_everybodys(path));
+        let squatted = config::is_everybodys(path);
         let Some(path) = config.fallback.take().filter(|_| squatted) else { return Err(error) };
         config.path = path;
         let mut store = Store::open_own(&config)?;
