@@ -2,6 +2,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+pub mod as_enroot;
 pub mod directives;
 pub mod doctor;
 pub mod fits;

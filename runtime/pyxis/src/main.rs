@@ -43,7 +43,7 @@ fn run() -> Exit {
     linux::sys::survive_file_size_limit();
     let as_enroot = cli::as_enroot();
     if as_enroot && std::env::args_os().nth(1).is_some_and(|word| word == "--version") {
-        let _ = console::print(cli::version::ENROOT);
+        let _ = console::print(pyxis::as_enroot::VERSION);
         return Exit::SUCCESS;
     }
     let verb = cli::request::asked_for().unwrap_or_else(|| {

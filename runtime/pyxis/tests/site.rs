@@ -251,6 +251,35 @@ fn enroots_folders_work() {
     assert!(words.contains("40-fails.sh: exit status: 3"), "{words}");
 }
 
+/// enroot sets them all, and a hook may stop at what is not set.
+#[test]
+fn a_hook_finds_every_variable_that_enroot_sets() {
+    let place = Place::new();
+    place.image("image", |_| {});
+    let names = "ENROOT_CACHE_PATH ENROOT_CONFIG_PATH ENROOT_CONNECT_TIMEOUT ENROOT_DATA_PATH ENROOT_ENVIRON ENROOT_GZIP_PROGRAM \
+                 ENROOT_LIBRARY_PATH ENROOT_LOGIN_SHELL ENROOT_MAX_CONNECTIONS ENROOT_MAX_PROCESSORS ENROOT_MOUNTS \
+                 ENROOT_NATIVE_OVERLAYFS ENROOT_PID ENROOT_ROOTFS ENROOT_RUNTIME_PATH ENROOT_SQUASH_OPTIONS ENROOT_SYSCONF_PATH \
+                 ENROOT_TEMP_PATH ENROOT_TRANSFER_RETRIES ENROOT_TRANSFER_TIMEOUT ENROOT_VERSION ENROOT_ZSTD_OPTIONS \
+                 XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME XDG_RUNTIME_DIR";
+    let folder = place.path("hooks.d");
+    fs::create_dir(&folder).unwrap();
+    let of_each = format!(
+        "#!/bin/bash\nset -eu\nfor name in {names}; do : \"${{!name}}\"; done\n\
+         for name in ENROOT_ALLOW_HTTP ENROOT_REMAP_ROOT ENROOT_ROOTFS_WRITABLE; do test ! -v $name; done\n\
+         echo \"SAID=$ENROOT_VERSION $ENROOT_MAX_PROCESSORS $ENROOT_LOGIN_SHELL $ENROOT_CACHE_PATH\" >> $ENROOT_ENVIRON\n"
+    );
+    executable(&folder.join("1.sh"), &of_each);
+    let mut command = place.pyxis(["start", "./image.sqsh", "sh", "-c", "echo $SAID"]);
+    command
+        .env("PYXIS_HOOKS_PATH", &folder)
+        .env_remove("ENROOT_CACHE_PATH")
+        .env_remove("XDG_CACHE_HOME");
+    let done = command.env("ENROOT_MAX_PROCESSORS", "3").output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let cache = place.path("home/.cache/enroot");
+    assert_eq!(said, format!("4.1.2 3 true {}\n", cache.display()), "{done:?}");
+}
+
 /// A node's folder of enroot's configuration.
 fn node(place: &Place) -> std::path::PathBuf {
     for folder in ["mounts.d", "environ.d", "hooks.d", "shown"] {

@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hygiene::console;
+use pyxis::as_enroot::VERSION as ENROOT;
 use pyxis::doctor::{Plugin, builds, dotted, look};
 use serde_json::json;
 
 use super::{CliError, Exit, as_enroot};
-
-/// Of enroot, which the command stands for under that name.
-pub(crate) const ENROOT: &str = "4.1.2";
 
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {

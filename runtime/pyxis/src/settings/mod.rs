@@ -31,6 +31,7 @@ pub use enroot::{EnrootConf, Remark, Shell};
 pub use error::SettingsError;
 pub use file::{FILE, parse};
 pub use layers::{Layer, Origin, Resolved};
+pub use places::bases;
 pub use table::{DefaultValue, SETTINGS, Setting};
 pub use user::User;
 pub use value::{Kind, Value, is_yes};

@@ -24,6 +24,19 @@ pub(super) fn base(environ: &Environ, variable: &str, otherwise: &str) -> Option
     place(environ, variable).or_else(|| Some(place(environ, v::HOME)?.join(otherwise)))
 }
 
+/// The places that other programs' places are below, each with its variable.
+pub fn bases(environ: &Environ) -> impl Iterator<Item = (&'static str, PathBuf)> {
+    let of_home = [
+        (v::XDG_DATA_HOME, ".local/share"),
+        (v::XDG_CONFIG_HOME, ".config"),
+        (v::XDG_CACHE_HOME, ".cache"),
+    ];
+    let runtime = place(environ, v::XDG_RUNTIME_DIR).unwrap_or_else(|| "/run".into());
+    let of_home =
+        of_home.into_iter().filter_map(|(name, below)| Some((name, base(environ, name, below)?)));
+    of_home.chain([(v::XDG_RUNTIME_DIR, runtime)])
+}
+
 pub(super) fn data(environ: &Environ) -> Option<PathBuf> {
     Some(base(environ, v::XDG_DATA_HOME, ".local/share")?.join("enroot"))
 }

@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use containers::start::{Site, SiteFile, Standard};
 use hygiene::console;
 use linux::bounded;
-use linux::environ::Environ;
 use linux::file_error::FileError;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid};
 
+use crate::as_enroot;
 use crate::owner::{Untrusted, faults};
-use crate::settings::{Settings, variables};
+use crate::settings::Settings;
 use known::Kind;
 
 /// The first of enroot's hooks for devices.
@@ -45,7 +45,7 @@ pub fn find(settings: &Settings) -> Result<Site, FileError> {
         before_devices: found.before_devices(&hooks),
         hooks,
         replaced: found.own,
-        variables: variables_of_enroot(settings),
+        variables: as_enroot::for_hooks(settings),
         library: folders.library.clone(),
         runtime: runtime.clone(),
         runtime_is_wanted: *is_said,
@@ -65,16 +65,6 @@ fn needed(settings: &Settings) -> Vec<&'static str> {
         needed.push("50-mig-config.sh");
     }
     needed
-}
-
-/// Places that enroot's own configuration always names.
-fn variables_of_enroot(settings: &Settings) -> Environ {
-    let said = settings.resolved.all().filter(|(setting, ..)| setting.section == "paths");
-    let mut all: Environ = said
-        .filter_map(|(setting, value, _)| Some((setting.variable.into(), value?.to_text())))
-        .collect();
-    all.insert(variables::SYSCONF_PATH.into(), settings.sysconf.clone().into());
-    all
 }
 
 /// What a site has in enroot's folders, sorted into what is run and what is known.

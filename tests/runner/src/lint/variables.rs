@@ -40,7 +40,11 @@ const WRITTEN: &[(&str, &[&str], &str)] = &[
         "filled into the site's lines",
     ),
     ("runtime/images/src/layers/limits.rs", &["PYXIS_MAX_UNPACKED"], "named in an error"),
-    ("runtime/pyxis/src/cli/config.rs", &["ENROOT_VERSION"], "shown as enroot shows it"),
+    (
+        "runtime/pyxis/src/as_enroot.rs",
+        &["ENROOT_VERSION", "ENROOT_GZIP_PROGRAM", "ENROOT_ZSTD_OPTIONS"],
+        "set as enroot sets it",
+    ),
     (
         "runtime/pyxis/src/settings/enroot/effect.rs",
         &[
