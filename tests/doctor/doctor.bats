@@ -437,17 +437,30 @@ packaged() {
     [[ $output == *"sed -i"* ]]
 }
 
-@test "Slurm's configuration where AWS, Bright and a configless slurmd have it" {
-    local place
+@test "Slurm's configuration in each of the places that the packages' scripts know" {
+    local place text prefix
+    # Those below a folder of Slurm's own are found by the Slurm that is there.
+    second_slurm 22.05 0x160508
+    mv "$root/opt/slurm/22.05" "$root/etc/below"
     mv "$root/etc/slurm" "$root/etc/aside"
-    for place in /etc/aws/pcs/scheduler/slurm-22.05 /cm/shared/apps/slurm/var/etc/slurm /cm/shared/apps/slurm/var/etc /run/slurm/conf; do
-        mkdir -p "$root$(dirname "$place")"
+    text=$(sed -n '/^places="/,/"$/p' "$BATS_TEST_DIRNAME/../../packaging/after-install" | tr -d '"\\\n')
+    set -o noglob
+    # shellcheck disable=SC2086
+    set -- ${text#places=}
+    set +o noglob
+    [ $# -gt 15 ]
+    for place; do
+        prefix=
+        [[ $place != *'/*/etc' ]] || prefix=${place%/etc}
+        place=${place//\*/22.05} prefix=${prefix//\*/22.05}
+        mkdir -p "$root$(dirname "${prefix:-$place}")"
+        if [[ -n $prefix ]]; then cp -a "$root/etc/below" "$root$prefix"; fi
         rm -rf "${root:?}$place"
         cp -a "$root/etc/aside" "$root$place"
         echo "include $place/plugstack.conf.d/*.conf" > "$root$place/plugstack.conf"
         healthy
         [[ $output == *"$place/plugstack.conf"* ]]
-        rm -r "${root:?}$place"
+        rm -r "${root:?}${prefix:-$place}"
     done
 }
 

@@ -11,16 +11,20 @@ use crate::owner::{self, Unread};
 use crate::shell::quoted;
 
 /// Where it is looked for, as distributions and clouds have it; the last ones are a slurmd's that gets it from slurmctld.
-const PLACES: [&str; 11] = [
+const PLACES: [&str; 15] = [
     "/etc/slurm/slurm.conf",
     "/etc/slurm-llnl/slurm.conf",
     "/usr/local/etc/slurm.conf",
+    "/usr/local/etc/slurm/slurm.conf",
     "/opt/slurm/etc/slurm.conf",
+    "/opt/slurm/etc/slurm/slurm.conf",
     "/etc/aws/pcs/scheduler/*/slurm.conf",
     // One folder per cluster, or none.
     "/cm/shared/apps/slurm/var/etc/*/slurm.conf",
     "/cm/shared/apps/slurm/var/etc/slurm.conf",
     "/cm/shared/apps/slurm/etc/*/slurm.conf",
+    "/cm/shared/apps/slurm/etc/slurm.conf",
+    "/cm/local/apps/slurm/etc/slurm.conf",
     "/run/slurm/conf/slurm.conf",
     "/var/spool/slurmd/conf-cache/slurm.conf",
     "/var/spool/slurm/d/conf-cache/slurm.conf",
