@@ -93,19 +93,28 @@ no_containers() {
     no_containers
 }
 
-@test "nodes that have one home: each saves its own container, to a place of its own" {
+@test "nodes that have one home: each saves its own container, to a file with its name" {
     run user srun -N2 -n2 --container-image="$image" --container-writable --container-mounts=. --container-workdir="$work" \
-        --container-save=/tmp/of.sqsh sh -c "hostname > /of; $both"
+        --container-save=./of-%N.sqsh sh -c "hostname > /of; $both"
     echo "$output"
     [ "$status" -eq 0 ]
     for node in n1 n2; do
-        run user srun -w "$node" --container-image=/tmp/of.sqsh cat /of
+        run user srun -w n1 --container-image="./of-$node.sqsh" cat /of
         echo "$output"
         [ "$status" -eq 0 ]
         grep -x "$node" <<< "$output"
     done
-    user srun -N2 -n2 rm /tmp/of.sqsh
+    left=$(find "$work" -name '.pyxis*')
+    [ -z "$left" ]
     no_containers
+}
+
+@test "nodes of a step that would save to one image of a registry are refused before anything runs" {
+    run user srun -N2 -n2 --container-image="$image" --container-save=docker://127.0.0.1:1#saved echo ran-anyway
+    echo "$output"
+    [ "$status" -ne 0 ]
+    [ "$(grep -c 'all nodes of the step would save to docker://127.0.0.1:1#saved: put %N' <<< "$output")" -eq 2 ]
+    [[ $output != *ran-anyway* ]]
 }
 
 # A prolog or epilog that says where it is, in a file of that name and by what Slurm takes from a prolog.

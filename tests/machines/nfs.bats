@@ -125,20 +125,24 @@ server_loses_power() {
     nothing_left_anywhere
 }
 
-@test "a step of two nodes: each has its own container in one home, and saves it to a place of its own" {
+@test "a step of two nodes: each has its own container in one home, and saves it to a file with its name" {
     run_srun -N2 --container-image=/shared/busybox.sqsh --container-name=apart --container-writable sh -c 'hostname > /of'
     [ "$status" -eq 0 ]
-    run_srun -N2 --container-name=apart --container-save=/tmp/of.sqsh sh -c 'echo "$(hostname) $(cat /of)"'
+    run_srun -N2 --container-name=apart --container-save=/shared/of-%N.sqsh sh -c 'echo "$(hostname) $(cat /of)"'
     [ "$status" -eq 0 ]
     output_has "client1 client1"
     output_has "client2 client2"
     for client in $clients; do
-        run_srun -w client1 --container-image=/tmp/of.sqsh cat /of
+        run_srun -w client1 --container-image="/shared/of-$client.sqsh" cat /of
         [ "$status" -eq 0 ]
         output_has "$client"
         on "$client" user pyxis remove -f pyxis_apart
     done
-    for client in $clients; do on "$client" user rm /tmp/of.sqsh; done
+    root rm -f /shared/of-client1.sqsh /shared/of-client2.sqsh
+    run_srun -N2 --container-image=/shared/busybox.sqsh --container-save=/shared/one.sqsh echo ran-anyway
+    [ "$status" -ne 0 ]
+    output_has "all nodes of the step would save to /shared/one.sqsh: put %N"
+    output_lacks ran-anyway
     nothing_left_anywhere
 }
 

@@ -36,6 +36,8 @@ pub(crate) enum StepError {
     NoWorkingDirectory,
     /// A place where nothing can be saved.
     SaveTo { path: PathBuf, problem: nix::Error },
+    /// A place to which several nodes would save.
+    SaveShared(PathBuf),
     /// `--container-name=NAME:create`.
     Exists(String),
     /// `--container-name=NAME:exec`.
@@ -159,6 +161,11 @@ impl fmt::Display for StepError {
                     in_words(*problem)
                 )
             }
+            Self::SaveShared(path) => write!(
+                f,
+                "--container-save: all nodes of the step would save to {}: put %N, a node's name, into it",
+                path.display()
+            ),
             Self::Exists(name) => write!(
                 f,
                 "\"create\" flag was passed to --container-name but the container already \
@@ -303,6 +310,7 @@ mod tests {
             StepError::NoBatchScript,
             StepError::NoWorkingDirectory,
             StepError::SaveTo { path: path(), problem: no_right },
+            StepError::SaveShared(path()),
             StepError::Exists(name()),
             StepError::NotRunning(name()),
             StepError::NoSuchContainer(name()),

@@ -29,6 +29,7 @@ pub(crate) fn launch(
 ) -> Result<(), StepError> {
     let plan = context.plan;
     save::check(plan.save.as_deref(), None)?;
+    save::check_apart(plan.save.as_deref().filter(|_| !context.one_node && !plan.saves_apart))?;
     if let Some(to) = plan.save.as_deref().filter(|path| save::is_push(path)) {
         let failing = format!("--container-save: cannot save to {}", to.display());
         runtime.ask(context.caller, &Request::MayPush { uri: to.as_os_str() }, &failing)?;

@@ -7,6 +7,7 @@ use super::save;
 use crate::config::{Config, Scope};
 use crate::options::{Mount, NameFlag, Options, Unshare};
 use crate::root::job::Job;
+use handover::nodes::node;
 use hygiene::userinfo::without_password;
 use spank_bindings::StepId;
 use std::env::current_dir;
@@ -26,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) digest: Option<OsString>,
     /// Absolute.
     pub(crate) save: Option<PathBuf>,
+    /// It has the node's name in it.
+    pub(crate) saves_apart: bool,
     pub(crate) mounts: Vec<Mount>,
     /// Names of variables whose host values win.
     pub(crate) env: Vec<OsString>,
@@ -74,6 +77,7 @@ impl Plan {
                 .as_ref()
                 .zip(options.image.as_ref())
                 .and_then(|(pinned, image)| pin::digest_for(pinned, image)),
+            saves_apart: options.save.as_deref().is_some_and(|save| cut_at_node(save).is_some()),
             save: options.save.as_deref().map(place_of_save).transpose()?,
             mounts,
             env: options.env.clone(),
@@ -96,12 +100,25 @@ impl Plan {
     }
 }
 
-/// A file, or a registry's image without the password in it.
+/// A file, or a registry's image without the password in it. `%N` is the node's name, as in the names of Slurm's
+/// own files.
 fn place_of_save(path: &OsStr) -> Result<PathBuf, StepError> {
+    let mut path = path.to_owned();
+    while let Some((before, after)) = cut_at_node(&path) {
+        let (before, after) = (OsStr::from_bytes(before), OsStr::from_bytes(after));
+        path = [before, &node(), after].into_iter().collect();
+    }
     if save::is_push(path.as_ref()) {
         return Ok(OsStr::from_bytes(&without_password(path.as_bytes())).into());
     }
-    absolute(path)
+    absolute(&path)
+}
+
+/// What is before and after the first `%N`.
+fn cut_at_node(path: &OsStr) -> Option<(&[u8], &[u8])> {
+    let path = path.as_bytes();
+    let at = path.windows(2).position(|two| two == b"%N")?;
+    Some((&path[..at], &path[at + 2..]))
 }
 
 /// Slurm is in the job's working directory by now. The job's PWD may name another one, or none.
@@ -162,13 +179,16 @@ mod tests {
     #[test]
     fn saving_is_relative_to_the_jobs_directory() {
         let here = current_dir().unwrap();
+        let node = node().into_string().unwrap();
         for (path, expected) in [
             ("a/b.sqsh", here.join("a/b.sqsh")),
             ("/c.sqsh", "/c.sqsh".into()),
+            ("/%N/a%Nb.sqsh", format!("/{node}/a{node}b.sqsh").into()),
             ("docker://me:pw@reg.example#a:1", "docker://me@reg.example#a:1".into()),
         ] {
             let plan = plan("", &[(Valued::Image, "./x"), (Valued::Save, path)]);
             assert_eq!(plan.save, Some(expected));
+            assert_eq!(plan.saves_apart, path.contains("%N"));
         }
     }
 

@@ -1,6 +1,7 @@
 //! `--container-save`: what can be known before the program starts, so that its work is not lost.
 
 use super::error::StepError;
+use handover::nodes::is_shared;
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
@@ -10,6 +11,14 @@ use std::path::Path;
 /// Whether it is to a registry, which is asked for itself.
 pub(super) fn is_push(path: &Path) -> bool {
     path.as_os_str().as_bytes().starts_with(b"docker://")
+}
+
+/// Whether each of several nodes has a file of its own to save to, for what they have made is each node's own.
+pub(super) fn check_apart(place: Option<&Path>) -> Result<(), StepError> {
+    match place.filter(|place| is_push(place) || place.parent().is_some_and(is_shared)) {
+        Some(place) => Err(StepError::SaveShared(place.to_owned())),
+        None => Ok(()),
+    }
 }
 
 /// Whether the step's container can be saved where it is to be, if at all. `image` is the file it is made of,
@@ -39,6 +48,14 @@ fn can_save(path: &Path, size: u64) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_of_a_step_do_not_save_to_one_place() {
+        assert!(check_apart(None).is_ok());
+        assert!(check_apart(Some(Path::new("/proc/x.sqsh"))).is_ok());
+        let error = check_apart(Some(Path::new("docker://reg.example#a:1"))).unwrap_err();
+        assert!(error.to_string().contains("docker://reg.example#a:1: put %N"), "{error}");
+    }
 
     #[test]
     fn a_place_where_nothing_can_be_saved_is_known_before() {
