@@ -61,7 +61,11 @@ setup() { image=$(image busybox); }
     srun ${PYXIS_SRUN_ARGS:-} --container-image="$image" \
         sh -c 'trap "ls /bin > /dev/null && echo survived; exit 0" USR1; echo ready $SLURM_JOB_ID.$SLURM_STEP_ID; while :; do sleep 0.1; done' \
         > "$BATS_TEST_TMPDIR/out" 2>&1 &
-    for _ in $(seq 600); do grep -q ready "$BATS_TEST_TMPDIR/out" && break; sleep 0.1; done
+    # All of them: one that is not in its container yet has no trap.
+    for _ in $(seq 600); do
+        if (($(grep -c ready "$BATS_TEST_TMPDIR/out") >= ${SLURM_NNODES:-1})); then break; fi
+        sleep 0.1
+    done
     id=$(sed -n 's/^ready //p' "$BATS_TEST_TMPDIR/out" | head -n 1)
     scancel --signal=USR1 "$id"
     wait
