@@ -63,7 +63,7 @@ setup() { image=$(image busybox); }
         > "$BATS_TEST_TMPDIR/out" 2>&1 &
     # All of them: one that is not in its container yet has no trap.
     for _ in $(seq 600); do
-        if (($(grep -c ready "$BATS_TEST_TMPDIR/out") >= ${SLURM_NNODES:-1})); then break; fi
+        if (($(grep -c ready "$BATS_TEST_TMPDIR/out") >= ${SLURM_NTASKS:-${SLURM_NNODES:-1}})); then break; fi
         sleep 0.1
     done
     id=$(sed -n 's/^ready //p' "$BATS_TEST_TMPDIR/out" | head -n 1)
