@@ -11,7 +11,13 @@ root_sh() { root bash -c "$@"; }
 # shellcheck disable=SC2034 # used by the checks
 images=/payload/images
 
-machine_setup() { work=$(user mktemp -d "${shared:-/tmp}/work.XXXXXX"); }
+machine_setup() {
+    work=$(user mktemp -d "${shared:-/tmp}/work.XXXXXX")
+    # Of which suite it is, and what an image of Debian takes of the job's memory: without overlays it is unpacked there.
+    read -r suite _ < "$MACHINE/made"
+    unpacked=0
+    [[ $suite != bullseye ]] || unpacked=$(user_sh "unsquashfs -lls $images/debian.sqsh | awk '{ size += \$3 } END { print int(size * 1.1 / 1048576) }'")
+}
 
 # What a test has set is put back by the test's own `undo`, also if it fails.
 machine_teardown() {

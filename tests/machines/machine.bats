@@ -15,8 +15,11 @@ setup_file() {
 setup() { machine_setup; }
 teardown() { machine_teardown; }
 
-@test "the machine is as a site has it: cgroup v2, Slurm by its units, memory and devices constrained" {
-    [ "$(root stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]
+@test "the machine is as a site has it: cgroups, Slurm by its units, memory and devices constrained" {
+    # Slurm before 22.05 knows their first version only.
+    version=cgroup2fs
+    [[ $suite != bullseye && $suite != jammy ]] || version=tmpfs
+    [ "$(root stat -f -c %T /sys/fs/cgroup)" = "$version" ]
     [ "$(root systemctl is-active munge slurmctld slurmd | sort -u)" = active ]
     [ "$(user id -u)" -ne 0 ]
     run root scontrol show config
@@ -35,12 +38,17 @@ teardown() { machine_teardown; }
 
 @test "a container is its user's, and all processes of it are in the cgroup of the step" {
     hold --container-image="$images"/busybox.sqsh
-    run root_sh 'for pid in $(pgrep "^pyxis-"); do echo "$(cat /proc/$pid/comm) $(stat -c %U /proc/$pid) $(cat /proc/$pid/cgroup)"; done'
+    run root_sh 'for pid in $(pgrep "^pyxis-"); do echo "$(cat /proc/$pid/comm) $(stat -c %U /proc/$pid) $(tr "\n" " " < /proc/$pid/cgroup)"; done'
     echo "$output"
     [ "$status" -eq 0 ]
-    image=$(grep pyxis-image <<< "$output")
     keeper=$(grep pyxis-keeper <<< "$output")
-    [[ $image == *"/job_$held/step_0/"* ]]
+    if [[ $suite == bullseye ]]; then
+        # What is unpacked needs no server.
+        output_lacks pyxis-image
+    else
+        image=$(grep pyxis-image <<< "$output")
+        [[ $image == *"/job_$held/step_0/"* ]]
+    fi
     [[ $keeper == *"/job_$held/step_0/"* ]]
     release
     nothing_left
@@ -127,17 +135,18 @@ teardown() { machine_teardown; }
 }
 
 @test "what a container takes is charged to the step, which its limit ends; nothing is left, and the node goes on" {
-    run_srun --mem=120M --container-image="$images"/debian.sqsh perl -e 'my $x = "x" x (300 << 20); print "has it\n"'
+    run_srun --mem="$((120 + unpacked))M" --container-image="$images"/debian.sqsh perl -e 'my $x = "x" x (300 << 20); print "has it\n"'
     [ "$status" -ne 0 ]
     output_lacks "has it"
     [[ ${output,,} == *oom* ]] || [[ ${output,,} == *"out of memory"* ]] || [[ ${output,,} == *killed* ]]
     nothing_left
-    run_srun --mem=120M --container-image="$images"/debian.sqsh perl -e 'my $x = "x" x (30 << 20); print "has it\n"'
+    run_srun --mem="$((120 + unpacked))M" --container-image="$images"/debian.sqsh perl -e 'my $x = "x" x (30 << 20); print "has it\n"'
     [ "$status" -eq 0 ]
     output_has "has it"
 }
 
 @test "when its limit is met by what no program holds, the kernel ends a program and not the image's server" {
+    [[ $suite != bullseye ]] || skip "no image has a server where the kernel has no overlays for users"
     undo() { root rm -f /dev/shm/full; }
     root dmesg --clear
     # The server has read much by then, and the programs have next to nothing.

@@ -8,9 +8,10 @@ teardown() { machine_teardown; }
 
 # What users may see of and do to processes, as strict as it can be taken back.
 @test "hidepid and yama: containers start, are joined and end" {
+    yama=$(root sysctl -n kernel.yama.ptrace_scope)
     undo() {
         root mount -o remount,hidepid=0 /proc
-        root sysctl -q -w kernel.yama.ptrace_scope=1
+        root sysctl -q -w "kernel.yama.ptrace_scope=$yama"
     }
     root mount -o remount,hidepid=2 /proc
     root sysctl -q -w kernel.yama.ptrace_scope=2
@@ -81,7 +82,7 @@ teardown() { machine_teardown; }
     }
     hold --container-image="$images"/busybox.sqsh --container-name=lives --container-writable
     run root_sh 'set -e; rm -rf /srv/new; mkdir /srv/new; cd /srv/new
-        plugin=$(dpkg-query -W -f "\${Package}\n" "pyxis-slurm*" | head -n 1); echo "$plugin" > plugin
+        plugin=$(dpkg-query -W -f "\${db:Status-Status} \${Package}\n" "pyxis-slurm*" | sed -n "s/^installed //p"); echo "$plugin" > plugin
         dpkg-query -W -f "\${Version}" pyxis > was
         for deb in /payload/repo/deb/pyxis_*.deb "/payload/repo/deb/${plugin}_"*.deb; do
             dpkg-deb -R "$deb" tree
@@ -109,17 +110,25 @@ teardown() { machine_teardown; }
 }
 
 @test "a session of logind's: containers are in its scope, and go when it is ended" {
-    run user pyxis start "$images"/busybox.sqsh cat /proc/self/cgroup
-    echo "$output"
-    [ "$status" -eq 0 ]
-    output_has "/user.slice/user-"
-    output_has "/session-"
-    as_bob sh -c 'touch ~/begun; rm ~/begun; (pyxis start --mount $HOME:/mnt '"$images"'/debian.sqsh sh -c "touch /mnt/begun; sleep 100000" > /dev/null 2>&1 &)'
-    eventually as_bob test -e begun
+    bob_holds
+    every_cgroup_has '/user.slice/user-[0-9]*.slice/session-'
     # Its connection ends with it.
     root loginctl terminate-user bob
     nothing_left
-    eventually as_bob rm begun
+}
+# A container of bob's from a session, until that is ended. It reads nothing.
+bob_holds() {
+    as_bob sh -c 'rm -f ~/begun; (pyxis start --mount $HOME:/mnt '"$images"'/busybox.sqsh sh -c "touch /mnt/begun; sleep 100000" > /dev/null 2>&1 &)'
+    eventually as_bob test -e begun
+}
+# All processes of it, as the node sees them: inside they are at the top of what they see.
+every_cgroup_has() {
+    local others
+    run root_sh 'for pid in $(pgrep -u bob -x sleep; pgrep -u bob "^pyxis-"); do echo "$(cat /proc/$pid/comm) $(tr "\n" " " < /proc/$pid/cgroup)"; done'
+    echo "$output"
+    output_has sleep
+    others=$(grep -v "$1" <<< "$output" || true)
+    [ -z "$others" ]
 }
 
 @test "systemd-run: a scope and a service of the user's have containers; one that is stopped leaves nothing" {
@@ -162,20 +171,21 @@ idle() { [[ $(root sinfo -h -N -o %T) == idle ]]; }
 
 @test "pam_slurm_adopt: who has no job does not get in; who has one is in its cgroup, and so is a container from there" {
     undo() {
-        root sed -i /pam_slurm_adopt/d /etc/pam.d/sshd
+        root_sh 'sed -i /pam_slurm_adopt/d /etc/pam.d/sshd; sed -i "s/^#\(.*pam_systemd.so\)/\1/" /etc/pam.d/common-session'
         root scancel -u bob
     }
-    root sh -c 'echo "account required pam_slurm_adopt.so" >> /etc/pam.d/sshd'
+    # As its manual says: pam_systemd would take the process out of the job again.
+    root_sh 'echo "account required pam_slurm_adopt.so" >> /etc/pam.d/sshd; sed -i "s/^[^#].*pam_systemd.so/#&/" /etc/pam.d/common-session'
+    # The connection that there was.
+    root_sh 'loginctl terminate-user bob; pkill -KILL -u bob; while pgrep -u bob; do sleep 0.1; done' || true
     run as_bob true
     [ "$status" -ne 0 ]
     job=$(root runuser -u bob -- sbatch --parsable -D / -o /dev/null --wrap 'sleep 100000')
     eventually root sh -c "[ \"\$(squeue -h -j $job -o %T)\" = RUNNING ]"
     # The step that adopts is made beside the job's own.
     eventually as_bob true
-    run as_bob pyxis start "$images"/busybox.sqsh cat /proc/self/cgroup
-    echo "$output"
-    [ "$status" -eq 0 ]
-    output_has "job_$job"
+    bob_holds
+    every_cgroup_has "/job_$job/"
     undo
     nothing_left
 }

@@ -4,6 +4,8 @@ use crate::bodies::{Done, aarch64_packages, build_matrix, dist, side_by_side};
 use crate::command::cmd;
 use crate::run::Run;
 
+const ALL_OF_ONE: &str = "MACHINE_ALL=1 tests/machines/run \"$1\" \"$PYXIS_DIST\"";
+
 /// Kernels and service managers of distributions, emulated: two at a time.
 fn machines_of(run: &mut Run<'_>, suites: &[&str], script: &str) -> Done {
     run.need(&build_matrix().args(["repo", "--help"]))?;
@@ -36,8 +38,13 @@ pub(crate) fn all_machines(run: &mut Run<'_>) -> Done {
             run.tally.notes.push(format!("{suite} cannot be had (Ubuntu's mirror, or its keys)"));
         }
     }
-    let script = "MACHINE_ALL=1 tests/machines/run \"$1\" \"$PYXIS_DIST\"";
-    machines_of(run, &suites, script)
+    machines_of(run, &suites, ALL_OF_ONE)
+}
+
+/// One of them, named by its suite: `machine-jammy`.
+pub(crate) fn one_machine(run: &mut Run<'_>) -> Done {
+    let name = run.name().strip_prefix("machine-").unwrap_or_default();
+    machines_of(run, &[name], ALL_OF_ONE)
 }
 
 /// One with another processor, and packages for it.

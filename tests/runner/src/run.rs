@@ -53,6 +53,11 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Of the suite.
+    pub(crate) fn name(&self) -> &'static str {
+        self.suite
+    }
+
     /// A line of the log.
     pub(crate) fn say(&mut self, line: &str) {
         let _ = writeln!(self.log, "{line}");

@@ -58,6 +58,11 @@ const fn on_slurm(
     Suite { needs_root: true, after_roots: true, ..suite(name, minutes, holds, steps) }
 }
 
+/// As `all-machines`, of one of them.
+const fn one_machine(name: &'static str) -> Suite {
+    Suite { only_named: true, ..on_slurm(name, 180, MACHINE, &[Code(machines::one_machine)]) }
+}
+
 use Resource::{Cluster, Compiler};
 
 /// An emulated processor takes a real one, and the machines run side by side: nothing of weight runs beside them.
@@ -193,6 +198,13 @@ pub(crate) static SUITES: &[Suite] = &[
         only_named: true,
         ..on_slurm("all-machines", 480, MACHINE, &[Code(machines::all_machines)])
     },
+    one_machine("machine-bullseye"),
+    one_machine("machine-bookworm"),
+    one_machine("machine-trixie"),
+    one_machine("machine-forky"),
+    one_machine("machine-jammy"),
+    one_machine("machine-noble"),
+    one_machine("machine-resolute"),
     Suite {
         only_named: true,
         ..on_slurm("shared-machines", 240, MACHINE, &[Code(machines::shared_machines)])
