@@ -40,6 +40,7 @@ load common
 }
 
 @test "two nodes, two tasks each" {
+    needs_two_nodes
     run_srun_wide -N2 -n4 --container-image="$(image busybox)" cat /etc/os-release
     [ "$(grep -c '^ID=pyxis-test$' <<< "$output")" -eq 4 ]
 }

@@ -82,6 +82,9 @@ image() {
     printf '%s' "$file"
 }
 
+# For tests of two nodes, where the allocation that they run in has one.
+needs_two_nodes() { ((${SLURM_JOB_NUM_NODES:-2} > 1)) || skip "the allocation has one node"; }
+
 # For tests of what the original does not do or does wrong: skipped there, saying what.
 only_pyxis() { [[ $SUT == pyxis ]] || skip "only this implementation: $1"; }
 

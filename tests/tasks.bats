@@ -27,6 +27,7 @@ setup() { image=$(image busybox); }
 }
 
 @test "each node has its own container" {
+    needs_two_nodes
     run_srun_wide -N2 -n4 --overcommit --container-image="$image" --container-writable sh -c 'echo $SLURMD_NODENAME >> /who; sleep 0.5; sort -u /who'
     [ "$(sort -u <<< "$output" | wc -l)" -eq 2 ]
 }

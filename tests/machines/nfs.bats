@@ -194,7 +194,7 @@ server_loses_power() {
                 srun -w \$client --container-image=$registry#small --container-name=one --container-writable sh -c 'echo \$SLURMD_NODENAME >> /who; busybox true' > $work/\$client.out 2>&1 &
                 pids=\"\$pids \$!\"
             done
-            for pid in \$pids; do wait \$pid || exit 1; done; ! grep -i stale $work/*.out" || { failures=$((failures + 1)); echo "round $round"; user sh -c "cat $work/*.out"; }
+            for pid in \$pids; do wait \$pid || failed=1; done; [ -z \"\$failed\" ] && ! grep -i stale $work/*.out" || { failures=$((failures + 1)); echo "round $round"; user sh -c "cat $work/*.out"; }
         # By turns.
         on client$((round % 2 + 1)) user pyxis remove -f pyxis_one
     done
@@ -222,8 +222,8 @@ server_loses_power() {
 }
 
 @test "the server's power fails while a container is saved to it, and homes are used: the save is whole" {
-    job=$(user sbatch -w client1 --parsable -o "$work/out" --wrap "srun --container-image=/shared/debian.sqsh --container-mount-home --container-mounts=$work \
-        --container-save=$work/saved.sqsh sh -c 'echo home > ~/noted; echo made > /made; touch $work/up'")
+    job=$(user sbatch -w client1 --parsable -o "$work/out" --wrap "srun --container-image=/shared/busybox.sqsh --container-mount-home --container-writable \
+        --container-save=$work/saved.sqsh sh -c 'echo home > ~/noted; echo made > /made; dd if=/dev/urandom of=/filling bs=1M count=64'")
     eventually user sh -c "ls -A $work | grep -q '^\.pyxis.*saved\.sqsh' || [ -z \"\$(squeue -h -j $job)\" ]"
     server_loses_power
     eventually user true
@@ -232,9 +232,9 @@ server_loses_power() {
     echo "$output"
     [ "$status" -eq 0 ]
     output_lacks error
-    run_srun -w client2 --container-image="$work/saved.sqsh" --container-mount-home sh -c 'cat /made ~/noted; ls /usr/bin | wc -l'
+    run_srun -w client2 --container-image="$work/saved.sqsh" --container-mount-home sh -c 'cat /made ~/noted; wc -c < /filling'
     [ "$status" -eq 0 ]
-    output_has $'made\nhome'
+    output_has $'made\nhome\n67108864'
     nothing_left_anywhere
 }
 

@@ -102,7 +102,7 @@ impl DataPath {
     /// # Errors
     /// [`ContainerError::Absent`] and others.
     pub fn container(&self, name: &Name) -> Result<Container, ContainerError> {
-        forget_what_is_absent(&self.path);
+        forget_names(&self.path);
         let path = self.place(name);
         loop {
             let Some(directory) = opened_directory(&path) else {
@@ -146,9 +146,9 @@ impl DataPath {
     }
 }
 
-/// A name that was looked for in vain, and that another node has made since, is seen: NFS believes that it is absent until the
-/// directory is opened.
-pub(crate) fn forget_what_is_absent(directory: &Path) {
+/// A name that was looked for in vain, and that another node has made since, is seen, and one that another has taken away is not:
+/// NFS believes what it knows of names until their directory is opened.
+pub(crate) fn forget_names(directory: &Path) {
     let _ = File::open(directory);
 }
 

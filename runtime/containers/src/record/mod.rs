@@ -31,7 +31,7 @@ pub(crate) mod usage;
 
 pub use container::Container;
 pub use data_path::DataPath;
-pub(crate) use data_path::forget_what_is_absent;
+pub(crate) use data_path::forget_names;
 pub use error::ContainerError;
 pub use metadata::Metadata;
 pub use name::Name;

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::container::Container;
+use super::data_path::forget_names;
 use super::error::ContainerError;
 use super::metadata::Metadata;
 use super::running;
@@ -116,9 +117,12 @@ impl Container {
     }
 }
 
-/// Whether `path` still leads to the opened `file`. One that another node has removed from NFS has no name left, whatever is
-/// still cached of the path.
+/// Whether `path`, a file in a directory of the place of containers, still leads to the opened `file`. Both directories are opened
+/// first: another node may have renamed or removed what this one has cached of NFS, and names are looked up again then.
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    let directory = path.parent();
+    let above = directory.and_then(Path::parent);
+    above.into_iter().chain(directory).for_each(forget_names);
     match (file.metadata(), path.symlink_metadata()) {
         (Ok(file), Ok(path)) => {
             file.nlink() > 0 && (file.dev(), file.ino()) == (path.dev(), path.ino())
@@ -130,4 +134,29 @@ pub(crate) fn is_at(file: &File, path: &Path) -> bool {
 /// For writing: `flock` on NFS wants that.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+    /// On NFS names that are cached stay until their directory is opened: what another node has published or removed would be
+    /// cleared as if it were still being made.
+    #[test]
+    fn both_directories_are_opened_before_the_look() {
+        let data = tempfile::tempdir().unwrap();
+        let container = data.path().join("container");
+        std::fs::create_dir(&container).unwrap();
+        let path = container.join("lock");
+        let file = open(&path).unwrap();
+        for directory in [data.path(), &container] {
+            let opened = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+            opened.add_watch(directory, AddWatchFlags::IN_OPEN).unwrap();
+            assert!(is_at(&file, &path));
+            assert!(opened.read_events().is_ok_and(|events| !events.is_empty()), "{directory:?}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path));
+    }
 }

@@ -15,7 +15,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use super::hold::Hold;
 use crate::HostSide;
 use crate::record::data_path::make;
-use crate::record::forget_what_is_absent;
+use crate::record::forget_names;
 use crate::record::removal::remove_tree;
 use crate::record::trash::{UNFINISHED, make_accessible, sweep, to_trash};
 use crate::record::usage::{is_at, open};
@@ -90,7 +90,7 @@ fn create_in(
     };
     let unfinished = begin(data, name)?;
     let hold = Hold::begin().map_err(|error| FileError::new("create", &place, error))?;
-    forget_what_is_absent(data);
+    forget_names(data);
     if place.symlink_metadata().is_ok() && !force {
         unfinished.discard();
         return Err(ContainerError::exists(place));
@@ -273,7 +273,7 @@ fn publish(data: &Path, rootfs: &Path, place: &Path, force: bool) -> Result<(), 
                 Ok(()) => return Ok(()),
                 // It may be another node's, which this one sees only when it looks again.
                 Err(error) if is_taken(&error) || place.is_dir() => {
-                    forget_what_is_absent(data);
+                    forget_names(data);
                     if !force {
                         return Err(ContainerError::exists(place.to_owned()));
                     }
