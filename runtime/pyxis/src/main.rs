@@ -47,7 +47,12 @@ fn run() -> Exit {
         return Exit::SUCCESS;
     }
     let verb = cli::request::asked_for().unwrap_or_else(|| {
-        let cli = cli::quickly().map_or_else(Cli::try_parse, Ok).unwrap_or_else(|error| {
+        let words = cli::words().unwrap_or_else(|usage| {
+            let Exit(code) = usage.show();
+            std::process::exit(i32::from(code))
+        });
+        let parsed = cli::quickly(&words).map_or_else(|| Cli::try_parse_from(&words), Ok);
+        let cli = parsed.unwrap_or_else(|error| {
             cli::show(&error);
             // clap's own code for a usage error is 2, enroot's is 1.
             std::process::exit(if as_enroot && error.use_stderr() { 1 } else { error.exit_code() })

@@ -46,7 +46,7 @@ pub use client::Client;
 pub use credentials::{Credential, CredentialError, Credentials};
 pub use error::RegistryError;
 pub use manifest::{Descriptor, Document, Image, Manifest, ManifestError, Platform};
-pub use platform::{Machine, architecture, candidates};
+pub use platform::{Machine, architecture, candidates, is_architecture};
 pub use proxies::Proxies;
 pub(crate) use rules::Endpoint;
 pub use rules::RegistriesConf;

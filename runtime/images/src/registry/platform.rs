@@ -70,6 +70,17 @@ pub fn architecture(name: Option<&str>) -> String {
     .to_owned()
 }
 
+/// Whether images are made for one of that name, as Go or the kernel has it: any other is a mistake, and
+/// no registry has to be asked.
+pub fn is_architecture(name: &str) -> bool {
+    const NAMES: [&str; 13] = [
+        "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
+        "ppc64le", "riscv64", "s390x",
+    ];
+    let name = name.split_once('/').map_or(name, |(name, _)| name);
+    NAMES.contains(&&*architecture(Some(name))) || ["ppc64el", "powerpc64"].contains(&name)
+}
+
 /// A variant as a number: of two, the higher is a superset of the lower. `None` for one that is not
 /// known to be any.
 fn level_of(architecture: &str, variant: Option<&str>) -> Option<u32> {

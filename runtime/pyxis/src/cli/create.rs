@@ -1,14 +1,15 @@
 //! `pyxis create`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use containers::record::{ContainerError, Name};
 
 use pyxis::settings::Settings;
 
-use super::{CliError, Exit, data_path, host, name_of, wording};
+use super::{CliError, Exit, as_enroot, data_path, host, name_of, wording};
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
@@ -25,9 +26,17 @@ pub(crate) struct CreateArgs {
     pub(super) image: PathBuf,
 }
 
+/// The name of a container of it; enroot's is that of the file itself, wherever a link to it is.
+fn image_name(image: &Path) -> PathBuf {
+    match fs::canonicalize(image) {
+        Ok(file) if as_enroot() => name_of(&file),
+        _ => name_of(image),
+    }
+}
+
 impl CreateArgs {
     pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
-        let name = Name::new(self.name.unwrap_or_else(|| name_of(&self.image).into()))?;
+        let name = Name::new(self.name.unwrap_or_else(|| image_name(&self.image).into()))?;
         let force = self.force || settings.force;
         let data = data_path(settings)?;
         match data.create(&name, &self.image, force, &host(settings)) {

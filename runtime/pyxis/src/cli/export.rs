@@ -1,7 +1,7 @@
 //! `pyxis export`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use containers::record::Name;
@@ -42,7 +42,9 @@ impl ExportArgs {
             program: settings.squash.program.clone(),
             host: host(settings),
         };
-        if export.force || export.output.symlink_metadata().is_err() {
+        let folder = export.output.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let is_new = export.force || export.output.symlink_metadata().is_err();
+        if is_new && folder.is_none_or(Path::is_dir) {
             wording::tell_step("Creating squashfs filesystem...");
         }
         export.run(&container)?;

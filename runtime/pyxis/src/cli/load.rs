@@ -30,9 +30,12 @@ pub(crate) struct LoadArgs {
 
 impl LoadArgs {
     pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
+        let name = self.name.map(Name::new).transpose()?;
         let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
-        let name = self.name.unwrap_or_else(|| name_of(&import::default_name(&uri)).into());
-        let name = Name::new(name)?;
+        let name = match name {
+            Some(name) => name,
+            None => Name::new(name_of(&import::default_name(&uri)))?,
+        };
         let data = data_path(settings)?;
         let force = self.force || settings.force;
         // Known before anything is fetched.

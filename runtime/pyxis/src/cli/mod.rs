@@ -8,6 +8,7 @@ pub(crate) mod create;
 pub(crate) mod descriptor;
 mod devices;
 pub(crate) mod doctor;
+pub(crate) mod enroot;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod fits;
@@ -38,6 +39,7 @@ use linux::file_error::FileError;
 
 use ::images::import::{ImportError, Importer, Tools};
 use ::images::progress::Progress;
+use ::images::registry::is_architecture;
 use ::images::store::{Store, StoreError, mark_use};
 use containers::HostSide;
 use containers::cdi::CdiError;
@@ -237,6 +239,11 @@ pub(crate) enum CliError {
     NoProcess(String),
     #[error("Invalid argument: {0}: it is no name of a variable")]
     Variable(String),
+    /// Under the name enroot, which takes less.
+    #[error("Invalid argument: {0}")]
+    Word(String),
+    #[error("Unsupported architecture: {0}")]
+    Architecture(String),
     #[error(transparent)]
     Directive(#[from] DirectiveError),
     #[error("Missing directive ENROOT_ROOTFS in {}", .0.display())]
@@ -304,17 +311,16 @@ pub(crate) fn show(error: &clap::Error) {
 /// What containers are started with and the plugin's question, without the definitions of all other verbs:
 /// they take longer than all of the parsing. `None` for everything else, and for what is wrong: the whole
 /// definition words that.
-pub(crate) fn quickly() -> Option<Cli> {
-    let mut words = std::env::args_os();
-    let (name, verb) = (words.next()?, words.next()?);
-    if verb == "fits" && words.len() == 0 {
+pub(crate) fn quickly(words: &[OsString]) -> Option<Cli> {
+    let [name, verb, rest @ ..] = words else { return None };
+    if verb == "fits" && rest.is_empty() {
         return Some(Cli { verb: Verb::Fits });
     }
     if verb != "start" {
         return None;
     }
     let command = start::StartArgs::augment_args(clap::Command::new("start"));
-    let matches = command.try_get_matches_from([name].into_iter().chain(words)).ok()?;
+    let matches = command.try_get_matches_from([name].into_iter().chain(rest)).ok()?;
     let args = start::StartArgs::from_arg_matches(&matches).ok()?;
     Some(Cli { verb: Verb::Start(args) })
 }
@@ -322,6 +328,12 @@ pub(crate) fn quickly() -> Option<Cli> {
 /// Whether the command was called `enroot`.
 pub(crate) fn as_enroot() -> bool {
     called_as("enroot")
+}
+
+/// The words that the command was given, in the form that is defined here.
+pub(crate) fn words() -> Result<Vec<OsString>, enroot::Usage> {
+    let words = std::env::args_os();
+    if as_enroot() { enroot::translated(words) } else { Ok(words.collect()) }
 }
 
 /// Whether `name` is the command's first word.
@@ -367,7 +379,10 @@ pub(crate) fn importer(
     settings: &Settings,
     arch: Option<&str>,
     progress: Progress,
-) -> Result<Importer, ImportError> {
+) -> Result<Importer, CliError> {
+    if let Some(arch) = arch.filter(|arch| !is_architecture(arch)) {
+        return Err(CliError::Architecture(arch.to_owned()));
+    }
     let tools = Tools {
         store: store(settings)?,
         registries: settings.registries.clone(),

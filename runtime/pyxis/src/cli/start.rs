@@ -142,6 +142,16 @@ impl StartArgs {
         })
     }
 
+    /// Mounts as enroot takes them: no spaces.
+    fn check_mounts(&self) -> Result<(), CliError> {
+        let space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+        let wrong = |line: &&OsString| line.is_empty() || line.as_bytes().iter().any(space);
+        match self.mounts.iter().find(wrong) {
+            Some(line) => Err(CliError::Word(line.to_string_lossy().into_owned())),
+            None => Ok(()),
+        }
+    }
+
     /// The command script given with --rc.
     fn script(&self) -> Result<Option<Vec<u8>>, CliError> {
         let Some(path) = &self.rc else { return Ok(None) };
@@ -161,8 +171,9 @@ impl StartArgs {
             }));
         }
         let first = first.expect("required by clap without --name");
-        // The words after the options may start with a dash; the first of them does not.
-        if first.as_bytes().starts_with(b"-") {
+        // The words after the options may start with a dash; the first of them does not, unless it has been
+        // told from options.
+        if first.as_bytes().starts_with(b"-") && !as_enroot() {
             return Err(CliError::Option(first.to_string_lossy().into_owned()));
         }
         let path = Path::new(first);
@@ -171,6 +182,10 @@ impl StartArgs {
             None => first.as_bytes().contains(&b'/') || is_squashfs(path),
         };
         if is_file {
+            // enroot starts no directory.
+            if as_enroot() && self.asked.is_none() && !path.is_file() {
+                return Err(CliError::Word(first.to_string_lossy().into_owned()));
+            }
             return Ok(Root::Path(path.to_owned()));
         }
         Ok(Root::Container(data_path(settings)?.container(&Name::new(first)?)?))
@@ -236,6 +251,9 @@ impl StartArgs {
             if asked.joining == Joining::OnlyRunning {
                 return Err(CliError::NotRunning(container.name.clone()));
             }
+        }
+        if as_enroot() {
+            self.check_mounts()?;
         }
         let plan = self.plan(root, settings)?;
         if plan.unshare.pid && self.asked.is_some() {

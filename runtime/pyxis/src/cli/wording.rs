@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use containers::record::ContainerError;
@@ -30,9 +31,14 @@ pub(super) fn of_error(error: &CliError) -> Option<String> {
         CliError::Export(ExportError::File(FileError { path, source, .. }))
         | CliError::Directive(DirectiveError::Read(FileError { path, source, .. }))
         | CliError::Script(FileError { path, source, .. }) => {
-            is_absent(source).then(|| absent(path))
+            is_no_file(source).then(|| absent(path))
         }
-        CliError::Import(ImportError::Uri(UriError::Scheme(uri))) => Some(invalid(uri)),
+        CliError::Import(ImportError::Uri(UriError::Scheme(uri))) => {
+            Some(format!("Invalid argument: {uri}"))
+        }
+        CliError::Import(ImportError::Uri(UriError::Part { uri, problem })) => {
+            Some(format!("Invalid image reference: {uri}: {problem}"))
+        }
         CliError::Variable(word) => Some(invalid(word)),
         CliError::Exec(ExecError::Open { pid, .. } | ExecError::Foreign { pid, .. }) => {
             Some(format!("Process not found: {pid}"))
@@ -47,7 +53,7 @@ fn of_container(error: &ContainerError) -> Option<String> {
         ContainerError::Image(ImageError::Open { path, source }) => {
             is_absent(source).then(|| absent(Path::new(path)))
         }
-        ContainerError::Image(ImageError::NotSquashfs { path }) if Path::new(path).is_dir() => {
+        ContainerError::Image(ImageError::NotSquashfs { path }) if !Path::new(path).is_file() => {
             Some(absent(Path::new(path)))
         }
         ContainerError::Image(ImageError::NotSquashfs { path }) => {
@@ -65,7 +71,12 @@ pub(super) fn tell_step(text: &str) {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// To enroot, a directory in a file's place is as good as nothing.
+fn is_no_file(error: &io::Error) -> bool {
+    is_absent(error) || error.kind() == io::ErrorKind::IsADirectory
 }
 
 fn invalid(word: &str) -> String {
@@ -88,6 +99,9 @@ fn exists(path: &Path) -> String {
 fn resolved(path: &Path) -> PathBuf {
     if let Ok(whole) = fs::canonicalize(path) {
         return whole;
+    }
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return path.to_owned();
     }
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),

@@ -5,6 +5,7 @@ mod common;
 
 mod enroot;
 mod nodes;
+mod words;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
