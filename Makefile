@@ -6,7 +6,7 @@
 #   make deb, make rpm            packages for all releases, in dist/; SLURM and SLURM_PREFIX as above for one
 #
 # The recipes written for the original pyxis work as they are typed: `make` leaves ./spank_pyxis.so, CPPFLAGS=-I/opt/slurm/include
-# names a Slurm, and where a Slurm's headers are, `make deb` and `make rpm` also make the one package that they install,
+# names a Slurm (so do CFLAGS and CPATH), and where a Slurm's headers are, `make deb` and `make rpm` also make the one package that they install,
 # ../nvslurm-plugin-pyxis_*.deb and x86_64/nvslurm-plugin-pyxis-*.rpm, for that Slurm and this machine.
 
 prefix      ?= /usr/local
@@ -28,8 +28,11 @@ KEY          ?=
 CARGO        ?= cargo
 INSTALL      ?= install
 
-# A Slurm that CPPFLAGS names, -I DIR or -IDIR, and the one that is installed.
-named     := $(firstword $(foreach dir,$(patsubst -I%,%,$(filter -I%,$(subst -I ,-I,$(CPPFLAGS)))),$(if $(wildcard $(dir)/slurm/spank.h),$(dir))))
+# A Slurm that is named as for a compiler of C: -I DIR, -IDIR or -isystem DIR in CPPFLAGS or CFLAGS, or CPATH; its own directory of
+# headers (/opt/slurm/include/slurm) will do. And the one that is installed.
+flags     := $(subst -isystem ,-I,$(subst -I ,-I,$(CPPFLAGS) $(CFLAGS)))
+includes  := $(patsubst -I%,%,$(filter -I%,$(flags))) $(subst :, ,$(CPATH) $(C_INCLUDE_PATH))
+named     := $(firstword $(foreach dir,$(patsubst %/slurm,%,$(patsubst %/,%,$(includes))) $(includes),$(if $(wildcard $(dir)/slurm/spank.h),$(dir))))
 slurm     := $(or $(SLURM_PREFIX),$(if $(SLURM),,$(named)))
 # Whose one package is made: nobody's where something else is asked for.
 single    := $(if $(SLURM)$(SLURM_PREFIX)$(ARCH)$(GLIBC),,$(or $(named),$(if $(wildcard /usr/include/slurm/spank.h),$(shell test -w .. && echo /usr))))
@@ -37,7 +40,8 @@ single    := $(if $(SLURM)$(SLURM_PREFIX)$(ARCH)$(GLIBC),,$(or $(named),$(if $(w
 machine   := $(shell uname -m)
 plugindir := $(libdir)/slurm
 confdir   := $(datadir)/pyxis
-# Of AppArmor, where there is one.
+# Of AppArmor, where there is one. Not beside pyxis.conf: sites include all of that directory in plugstack.conf.
+profiles  := $(datadir)/apparmor/extra-profiles
 apparmord ?= /etc/apparmor.d
 # One plugin at a time: whatever was built last is what gets installed.
 built     := target/make
@@ -54,7 +58,7 @@ all: | need-cargo
 # `sudo make install` after `make` compiles nothing: root often has no Rust toolchain.
 install:
 	@test -x target/release/pyxis && ls $(built)/*/spank_pyxis.so > /dev/null 2>&1 || $(MAKE) all
-	$(INSTALL) -d -m 755 $(DESTDIR)$(plugindir) $(DESTDIR)$(bindir) $(DESTDIR)$(confdir)
+	$(INSTALL) -d -m 755 $(DESTDIR)$(plugindir) $(DESTDIR)$(bindir) $(DESTDIR)$(confdir) $(DESTDIR)$(profiles)
 	$(INSTALL) -m 755 target/release/pyxis $(DESTDIR)$(bindir)/pyxis
 	$(INSTALL) -m 644 $(built)/*/spank_pyxis.so $(DESTDIR)$(plugindir)/spank_pyxis.so
 	echo 'required $(plugindir)/spank_pyxis.so pyxis_path=$(bindir)/pyxis' > $(built)/pyxis.conf
@@ -62,8 +66,9 @@ install:
 	sed -e '1s|.*|# Installed by make install of pyxis, and removed by make uninstall; what is to stay goes to local/pyxis-make. Without this first|' \
 		-e 's|^profile .* flags|profile pyxis-make $(bindir)/pyxis flags|' -e 's|local/pyxis>|local/pyxis-make>|' \
 		packaging/apparmor > $(built)/apparmor
-	$(INSTALL) -m 644 $(built)/apparmor $(DESTDIR)$(confdir)/apparmor
-	$(if $(DESTDIR),,packaging/apparmor-make install $(confdir)/apparmor $(apparmord))
+	$(INSTALL) -m 644 $(built)/apparmor $(DESTDIR)$(profiles)/pyxis
+	$(RM) $(DESTDIR)$(confdir)/apparmor
+	$(if $(DESTDIR),,packaging/apparmor-make install $(profiles)/pyxis $(apparmord))
 	@echo
 	@echo 'Installed. To have Slurm load it (the path is that of your slurm.conf), on every node:'
 	@echo '    ln -s $(confdir)/pyxis.conf /etc/slurm/plugstack.conf.d/pyxis.conf'
@@ -71,7 +76,7 @@ install:
 uninstall:
 	$(if $(DESTDIR),,packaging/apparmor-make remove $(apparmord))
 	$(RM) $(DESTDIR)$(plugindir)/spank_pyxis.so $(DESTDIR)$(bindir)/pyxis \
-		$(DESTDIR)$(confdir)/pyxis.conf $(DESTDIR)$(confdir)/apparmor
+		$(DESTDIR)$(confdir)/pyxis.conf $(DESTDIR)$(profiles)/pyxis
 	-rmdir $(DESTDIR)$(confdir)
 
 # $(call one,FORMAT,DIR): the package of the original's recipes, if a Slurm's headers are there.

@@ -168,7 +168,11 @@ fn common(
         file("usr/bin/pyxis".into(), built.command.split.stripped.clone(), 0o755),
         file(format!("{lib}/slurm/spank_pyxis.so"), loaded.split.stripped.clone(), 0o644),
         file("usr/share/pyxis/pyxis.conf".into(), conf.into_bytes(), 0o644),
-        file("usr/share/pyxis/apparmor".into(), release.apparmor.clone().into(), 0o644),
+        file(
+            "usr/share/apparmor/extra-profiles/pyxis".into(),
+            release.apparmor.clone().into(),
+            0o644,
+        ),
         file(
             "usr/lib/udev/rules.d/51-pyxis.rules".into(),
             release.udev_rules.clone().into(),

@@ -411,18 +411,18 @@ packaged() {
     mount --bind "$node/kernel" "$root/proc/sys/kernel"
     echo 1 > "$node/kernel/apparmor_restrict_unprivileged_userns"
     rm -rf "$root"/usr/lib/sysctl.d "$root"/run/sysctl.d
-    mkdir -p "$root"/etc/sysctl.d "$root/usr/share/pyxis" "$root/etc/apparmor.d/abi"
-    cp "$BATS_TEST_DIRNAME/../../packaging/apparmor" "$root/usr/share/pyxis/apparmor"
+    mkdir -p "$root"/etc/sysctl.d "$root/usr/share/apparmor/extra-profiles" "$root/etc/apparmor.d/abi"
+    cp "$BATS_TEST_DIRNAME/../../packaging/apparmor" "$root/usr/share/apparmor/extra-profiles/pyxis"
     touch "$root/etc/apparmor.d/abi/4.0"
     # As on a node where it forbids them, which is any chroot.
     local whole
     whole=$(declare -f inside)
     inside() { chroot "$root" env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin "$@"; }
     finds error:kernel-setting
-    [[ $output == *"-> cp /usr/share/pyxis/apparmor /etc/apparmor.d/pyxis && apparmor_parser -r /etc/apparmor.d/pyxis"* ]]
+    [[ $output == *"-> cp /usr/share/apparmor/extra-profiles/pyxis /etc/apparmor.d/pyxis && apparmor_parser -r /etc/apparmor.d/pyxis"* ]]
     [[ $output != *"sysctl --system"* ]]
     # There and not loaded.
-    cp "$root/usr/share/pyxis/apparmor" "$root/etc/apparmor.d/pyxis"
+    cp "$root/usr/share/apparmor/extra-profiles/pyxis" "$root/etc/apparmor.d/pyxis"
     finds error:kernel-setting
     [[ $output == *"-> apparmor_parser -r /etc/apparmor.d/pyxis"* ]]
     # Loaded: containers start. The setting is no fault, now or after the next boot.

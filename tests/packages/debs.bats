@@ -254,6 +254,25 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
     done
 }
 
+@test "include /usr/share/pyxis/*, as Slinky has it: there is nothing but a line for Slurm" {
+    root_of bookworm
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    unconfigure
+    configure
+    rm -r "$root/etc/slurm/plugstack.conf.d"
+    echo 'include /usr/share/pyxis/*' > "$root/etc/slurm/plugstack.conf"
+    inside srun --help > "$BATS_TEST_TMPDIR/help" 2> "$BATS_TEST_TMPDIR/errors"
+    grep -e --container-image "$BATS_TEST_TMPDIR/help"
+    # Of what else lies there Slurm says that the line is invalid, at each srun.
+    absent spank "$BATS_TEST_TMPDIR/errors"
+    run inside /var/lib/dpkg/info/pyxis.postinst configure
+    [ "$status" -eq 0 ]
+    [[ $output != *"ln -s"* ]]
+    apt_inside purge 'pyxis*'
+    grep -A2 'Slurm is still told to load it' "$BATS_TEST_TMPDIR/apt" | grep /etc/slurm/plugstack.conf
+}
+
 @test "Slurm elsewhere: each place that the scripts know has its hint, and its warning" {
     local place text info
     root_of bookworm

@@ -32,6 +32,22 @@ number() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '
     make -s -C "$clone" install DESTDIR="$BATS_TEST_TMPDIR/dest" > /dev/null
     cmp "$clone/spank_pyxis.so" "$BATS_TEST_TMPDIR/dest/usr/local/lib/slurm/spank_pyxis.so"
     [ -s "$BATS_TEST_TMPDIR/dest/usr/local/share/pyxis/pyxis.conf" ]
+    # Sites include all of it.
+    [ "$(ls "$BATS_TEST_TMPDIR/dest/usr/local/share/pyxis")" = pyxis.conf ]
+    [ -s "$BATS_TEST_TMPDIR/dest/usr/local/share/apparmor/extra-profiles/pyxis" ]
+}
+
+@test "the Slurm is named as for a compiler of C" {
+    local variable
+    for variable in "CFLAGS=-O2 -I $include" "CFLAGS=-I $include/slurm" "CPPFLAGS=-isystem $include" "CPATH=/none:$include" "C_INCLUDE_PATH=$include/"; do
+        # What `make` would run.
+        run env "$variable" make -n -C "$clone" all
+        [ "$status" -eq 0 ]
+        [[ $output == *" --slurm $include --out "* ]]
+    done
+    run env CFLAGS=-O2 CPATH=/none make -n -C "$clone" all
+    [ "$status" -eq 0 ]
+    [[ $output != *--slurm* ]]
 }
 
 @test "make orig; make deb; dpkg -i ../nvslurm-plugin-pyxis_*_amd64.deb" {

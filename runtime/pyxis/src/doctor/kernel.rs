@@ -144,7 +144,7 @@ impl Profile {
         let prefix = exe.parent()?.parent()?;
         let name = if prefix == Path::new("/usr") { "pyxis" } else { "pyxis-make" };
         let place = Path::new("/etc/apparmor.d").join(name);
-        Some(Profile { source: prefix.join("share/pyxis/apparmor"), place })
+        Some(Profile { source: prefix.join("share/apparmor/extra-profiles/pyxis"), place })
     }
 
     fn is_there(&self) -> bool {

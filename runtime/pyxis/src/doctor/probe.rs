@@ -67,7 +67,7 @@ impl Step {
                 "sysctl -w user.max_user_namespaces=15000 (and look at seccomp filters and a chroot)"
             }
             Step::Mounts => {
-                "an AppArmor profile with `userns,` for pyxis, as in its package's share/pyxis/apparmor"
+                "an AppArmor profile with `userns,` for pyxis, as in its package's share/apparmor/extra-profiles/pyxis"
             }
             Step::Overlay => "modprobe overlay; overlays of users need Linux 5.11",
             Step::Layer => {
