@@ -4,7 +4,7 @@ use crate::bodies::{Done, aarch64_packages, build_matrix, dist, side_by_side};
 use crate::command::cmd;
 use crate::run::Run;
 
-const ALL_OF_ONE: &str = "MACHINE_ALL=1 tests/machines/run \"$1\" \"$PYXIS_DIST\"";
+const ALL_OF_ONE: &str = "MACHINE_ALL=${MACHINE_ALL:-1} tests/machines/run \"$1\" \"$PYXIS_DIST\"";
 
 /// Kernels and service managers of distributions, emulated: two at a time.
 fn machines_of(run: &mut Run<'_>, suites: &[&str], script: &str) -> Done {
