@@ -18,6 +18,7 @@ const READ: u32 = 15;
 const STATFS: u32 = 17;
 const GETXATTR: u32 = 22;
 const LISTXATTR: u32 = 23;
+const IOCTL: u32 = 39;
 const INIT: u32 = 26;
 const READDIR: u32 = 28;
 const ROOT: u64 = 1;
@@ -144,6 +145,7 @@ fn files_are_looked_up_and_read() {
             assert_eq!(kernel.ask(READ, directory, &range(0, 10)), Err(nix::libc::EINVAL));
             assert_eq!(kernel.ask(READ, 1 << 50, &range(0, 10)), Err(nix::libc::EIO));
             assert_eq!(kernel.ask(OPEN, file, &[0; 8]), Err(nix::libc::ENOSYS), "nothing to do");
+            assert_eq!(kernel.ask(IOCTL, file, &[0; 32]), Err(nix::libc::ENOTTY));
             assert_eq!(kernel.ask(STATFS, ROOT, &[]).unwrap().len(), 80);
         },
     );

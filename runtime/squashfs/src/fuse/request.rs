@@ -55,6 +55,7 @@ pub(super) mod operation {
     pub(in super::super) const INIT: u32 = 26;
     pub(in super::super) const READDIR: u32 = 28;
     pub(in super::super) const INTERRUPT: u32 = 36;
+    pub(in super::super) const IOCTL: u32 = 39;
     pub(in super::super) const BATCH_FORGET: u32 = 42;
     pub(in super::super) const READDIRPLUS: u32 = 44;
 }
