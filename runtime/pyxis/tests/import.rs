@@ -99,7 +99,7 @@ fn an_image_that_cannot_be_written_is_an_error() {
 fn it_is_said_where_the_time_goes() {
     let mut place = Place::new();
     Image::new(&three_layers()).layout(&place.path("layout"), "v1");
-    let script = "#!/bin/sh\ncase \"$*\" in\n-version) ;;\n*) sleep 2 ;;\nesac\n\
+    let script = "#!/bin/sh\ncase \"$*\" in\n-version) ;;\n*) sleep 4 ;;\nesac\n\
         exec /usr/bin/mksquashfs \"$@\"\n";
     fs::create_dir(place.path("bin")).unwrap();
     fs::write(place.path("bin/mksquashfs"), script).unwrap();
@@ -124,10 +124,10 @@ fn it_is_said_where_the_time_goes() {
     assert_eq!(names, expected, "{said}");
     let sum: f64 = phases.values().map(|took| took.as_f64().unwrap()).sum();
     assert!((sum - total).abs() < 1.0, "{said}");
-    // Beside what the start and the end of a process take.
-    assert!(total <= wall && total > 0.98 * wall - 200.0, "{wall}: {said}");
-    assert!(phases["write"].as_f64().unwrap() > 1990.0, "{said}");
-    assert!(sum - phases["write"].as_f64().unwrap() < 1500.0, "{said}");
+    // Beside what the start and the end of a process take, which is a few hundred on a busy machine.
+    assert!(total <= wall && total > wall - 2000.0, "{wall}: {said}");
+    let write = phases["write"].as_f64().unwrap();
+    assert!(write > 3990.0 && sum - write < 3990.0, "{said}");
     for name in expected.iter().chain(&["total"]) {
         let is_told = |line: &str| line.starts_with(&format!("[INFO] timing: {name} "));
         assert_eq!(said.lines().filter(|line| is_told(line)).count(), 1, "{name}: {said}");
