@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess};
 
 use crate::bounded::{Fields, fields, list, table, words};
+use crate::registry::architecture;
 
 /// More arguments, variables or labels than any image has.
 const WORDS: usize = 20_000;
@@ -14,8 +15,10 @@ const WORDS: usize = 20_000;
 /// The configuration of an image, as registries and engines have it.
 #[derive(Clone, Debug, Default)]
 pub struct ImageConfig {
-    /// As Go names it.
+    /// As Go names it, if it says one.
     pub architecture: Option<String>,
+    /// The operating system, if it says one.
+    pub os: Option<String>,
     config: Option<Execution>,
 }
 
@@ -36,7 +39,14 @@ impl Fields for ImageConfig {
         entries: &mut A,
     ) -> Result<bool, A::Error> {
         match name {
-            "architecture" => self.architecture = entries.next_value()?,
+            "architecture" => {
+                let name = entries.next_value::<Option<String>>()?.filter(|name| !name.is_empty());
+                self.architecture = name.map(|name| architecture(Some(&name)));
+            }
+            "os" => {
+                let name = entries.next_value::<Option<String>>()?.filter(|name| !name.is_empty());
+                self.os = name.map(|name| name.to_lowercase());
+            }
             "config" => self.config = entries.next_value::<Option<Execution>>()?,
             _ => return Ok(false),
         }

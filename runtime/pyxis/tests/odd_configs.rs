@@ -5,6 +5,7 @@ mod fixtures;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 
 use common::Place;
 use fixtures::{Image, Layer};
@@ -98,9 +99,10 @@ fn volumes_are_directories() {
         .directory("real")
         .symlink("link", "real")
         .symlink("loop", "loop")
+        .symlink("file", "is/file")
         .symlink("dangling", "/made/there");
     let config = r#"{"Env": ["PATH=/bin"], "Volumes": {"/data": {}, "/a b/deep/er": null, "/is/file": {},
-        "/is/file/below": {}, "/link/inside": {}, "/loop/x": {}, "/dangling": {}, "relative": {}, "/": {},
+        "/is/file/below": {}, "/link/inside": {}, "/loop/x": {}, "/dangling": {}, "/file": {}, "/file/below": {}, "relative": {}, "/": {},
         "/../up": {}, "/new\nline": {}}}"#;
     image(&place, "image", layer, config);
     let look = "for d in /data '/a b/deep/er' /real/inside /made/there '/new\nline'; do \
@@ -109,6 +111,30 @@ fn volumes_are_directories() {
     assert_eq!(seen, "keptls: /up: No such file or directory\n");
     let write = "touch /data/f '/a b/deep/er/f' && echo done";
     assert_eq!(place.ok(&["start", "-w", "./image.sqsh", "sh", "-c", write]), "done\n");
+}
+
+#[test]
+fn a_working_directory_takes_the_place_of_no_file() {
+    let place = Place::new();
+    for (at, path) in
+        ["/is/file", "/is/file/below", "/link", "/loop", "/loop/below"].iter().enumerate()
+    {
+        let layer =
+            Layer::new().file("is/file", "kept").symlink("link", "is/file").symlink("loop", "loop");
+        image(&place, &format!("image{at}"), layer, &format!(r#"{{"WorkingDir": "{path}"}}"#));
+        let file = format!("./image{at}.sqsh");
+        let said = place.run(&["start", &file, "true"]).fails(1);
+        assert!(said.contains(path), "{said}");
+        let unsquashfs = |option: &str, name: &str| {
+            let file = place.path(format!("work/image{at}.sqsh"));
+            let output =
+                Command::new("unsquashfs").arg(option).arg(file).arg(name).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(unsquashfs("-cat", "is/file"), "kept", "{path}");
+        assert!(unsquashfs("-ll", "link").contains("/link -> is/file"), "{path}");
+        assert!(unsquashfs("-ll", "loop").contains("/loop -> loop"), "{path}");
+    }
 }
 
 #[test]

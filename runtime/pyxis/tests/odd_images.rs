@@ -68,6 +68,22 @@ fn entries_without_a_name_are_passed_over() {
 }
 
 #[test]
+fn a_slash_at_the_end_means_a_directory_only_without_content() {
+    let place = Place::new();
+    let mut archive = Archive::new();
+    archive.entry(b'0', b"empty/", b"", b"");
+    archive.entry(b'0', b"file/", b"", b"content");
+    // What has no type is as old as that convention. Its content belongs to nothing.
+    archive.entry(0, b"old/", b"", b"content");
+    archive.entry(b'0', b"./", b"", b"of the root");
+    archive.entry(b'0', b"last", b"", b"2");
+    let root = unpacked(&place, "a", &[archive.tar()]);
+    assert_eq!((read(&root, "file"), read(&root, "last")), ("content".to_owned(), "2".to_owned()));
+    assert!(root.join("empty").is_dir());
+    assert!(root.join("old").is_dir());
+}
+
+#[test]
 fn dots_within_a_name_lead_nowhere_but_back() {
     let place = Place::new();
     let layer = Layer::new()
@@ -404,6 +420,63 @@ fn a_variant_is_what_the_processor_can_do() {
         !blobs.which(&[silent(&list)]).contains("plain")
             || !std::arch::is_x86_feature_detected!("sse4.2")
     );
+}
+
+#[test]
+fn architectures_may_have_the_kernels_names() {
+    let place = Place::new();
+    let kernels = std::env::consts::ARCH;
+    let blobs = Blobs::new(&place, "layout");
+    let (image, other) = (blobs.image("own", kernels), blobs.image("other", "s390x"));
+    let list = blobs.index(&[platform(&other, "s390x"), platform(&image, kernels)]);
+    assert_eq!(blobs.which(&[silent(&list)]), "own");
+    // The entry says nothing, the configuration does.
+    let list = blobs.index(&[silent(&other), silent(&image)]);
+    assert_eq!(blobs.which(&[silent(&list)]), "own");
+    fs::write(blobs.layout.join("index.json"), index(&[silent(&image)])).unwrap();
+    let said = fixtures::text(&place.run(&["import", "-o", "own.sqsh", "oci:layout"]).stderr);
+    assert!(!said.contains("architecture"), "{said}");
+}
+
+#[test]
+fn images_of_another_system_are_called_so() {
+    let place = Place::new();
+    for (name, system, warned) in [("a", "windows", true), ("b", "Linux", false), ("c", "", false)]
+    {
+        let blobs = Blobs::new(&place, name);
+        let layer = Layer::new().file("a", "").gzip();
+        let layer = blobs.add("application/vnd.oci.image.layer.v1.tar+gzip", &layer);
+        let config = format!(r#"{{"os": "{system}"}}"#);
+        let config = blobs.add("application/vnd.oci.image.config.v1+json", config.as_bytes());
+        let manifest =
+            format!(r#"{{"schemaVersion": 2, "config": {config}}}, "layers": [{layer}}}]}}"#);
+        let manifest = blobs.add(MANIFEST, manifest.as_bytes());
+        fs::write(blobs.layout.join("index.json"), index(&[silent(&manifest)])).unwrap();
+        let said = place.run(&["import", "-o", &format!("{name}.sqsh"), &format!("oci:{name}")]);
+        let warning = format!("operating system {system}, not linux");
+        let said = fixtures::text(&said.stderr);
+        assert_eq!(said.contains("operating system"), warned, "{said}");
+        assert_eq!(said.contains(&warning), warned, "{said}");
+    }
+}
+
+#[test]
+fn a_size_that_is_not_the_manifests_is_said() {
+    let place = Place::new();
+    let blobs = Blobs::new(&place, "layout");
+    let config = blobs.add("application/vnd.oci.image.config.v1+json", b"{}");
+    let gzip = Layer::new().file("a", "").gzip();
+    let layer = blobs.add("application/vnd.oci.image.layer.v1.tar+gzip", &gzip);
+    let size = gzip.len();
+    let wrong = layer.replace(&format!(r#""size": {size}"#), r#""size": 7"#);
+    let manifest =
+        format!(r#"{{"schemaVersion": 2, "config": {config}}}, "layers": [{wrong}}}]}}"#);
+    let manifest = blobs.add(MANIFEST, manifest.as_bytes());
+    fs::write(blobs.layout.join("index.json"), index(&[silent(&manifest)])).unwrap();
+    let said = place.fails(&["import", "-o", "a.sqsh", "oci:layout"]);
+    let digest = hex(&gzip);
+    let want = format!("has {size} bytes for sha256:{digest}, and its manifest says 7");
+    assert!(said.contains(&want), "{said}");
 }
 
 #[test]

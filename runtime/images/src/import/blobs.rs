@@ -223,6 +223,15 @@ fn read_checked<T>(
     let whole = input.count == descriptor.size && actual == descriptor.digest;
     match index {
         Ok(index) if whole => Ok(index),
+        // What is wrong then is the manifest.
+        _ if actual == descriptor.digest && input.count != descriptor.size => {
+            Err(ImportError::Size {
+                from: from.to_owned(),
+                digest: actual,
+                expected: descriptor.size,
+                actual: input.count,
+            })
+        }
         // Of damaged data, what a decoder says about it is beside the point.
         Err(source) if whole || costly(&source) => {
             Err(ImportError::Layer { what: descriptor.digest.to_string(), source })

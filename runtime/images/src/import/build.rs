@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -130,6 +131,9 @@ impl Importer {
         if let Some(is) = config.architecture.as_ref().filter(|is| *is != wanted) {
             self.progress.warn(&format!("The image is for the architecture {is}, not {wanted}"));
         }
+        if let Some(is) = config.os.as_ref().filter(|is| *is != "linux") {
+            self.progress.warn(&format!("The image is for the operating system {is}, not linux"));
+        }
         let files = config.files(origin);
         for (path, text) in [
             ("etc/rc", files.rc),
@@ -140,11 +144,9 @@ impl Importer {
             own.put(tree, path.as_bytes(), 0o644, text.into_bytes(), meter)?;
         }
         let directory = config.working_directory();
-        if can_be(directory.as_bytes()) {
-            tree.ensure_directory(directory.as_bytes(), meter)?;
-        }
-        for volume in config.volumes().map(str::as_bytes).filter(|path| can_be(path)) {
-            tree.add_directory(volume, meter)?;
+        let directories = iter::once(directory.as_str()).chain(config.volumes());
+        for path in directories.map(str::as_bytes).filter(|path| can_be(path)) {
+            tree.add_directory(path, meter)?;
         }
         Ok(merged)
     }

@@ -60,6 +60,18 @@ pub enum ImportError {
         /// What the account's process says.
         why: String,
     },
+    /// The content of a blob is what its digest says, but of another size than the manifest says.
+    #[error("{from} has {actual} bytes for {digest}, and its manifest says {expected}")]
+    Size {
+        /// Where it was read.
+        from: String,
+        /// As asked for, and as read.
+        digest: Digest,
+        /// As the manifest says.
+        expected: u64,
+        /// As read.
+        actual: u64,
+    },
     /// The content of a blob is another than its digest says.
     #[error(
         "{from} has the digest {actual} where {expected} is expected: damaged or tampered with"

@@ -141,35 +141,18 @@ impl Tree {
         self.put(&path, Node::new(layer, kind), meter)
     }
 
-    /// Makes sure of a directory, in no layer of its own.
+    /// Makes sure of a directory, in no layer of its own, unless something of the image that is none is in its way,
+    /// also where links lead.
     ///
     /// # Errors
-    /// [`LayerError::Loop`], or limits.
-    pub fn ensure_directory(&mut self, path: &[u8], meter: &Meter) -> Result<(), LayerError> {
-        if names(path).count() > meter.limits().depth {
-            return Err(LayerError::Depth(shown(path)));
-        }
-        self.walk(path, Some(self.layers), path, meter).map(drop)
-    }
-
-    /// Makes sure of a directory, unless something of the image that is none is in its way.
-    ///
-    /// # Errors
-    /// As [`Tree::ensure_directory`].
+    /// Limits.
     pub fn add_directory(&mut self, path: &[u8], meter: &Meter) -> Result<(), LayerError> {
-        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        for end in ends.chain([path.len()]) {
-            let found = match self.find(&path[..end], meter) {
-                Err(LayerError::Loop(_)) => return Ok(()),
-                found => found?,
-            };
-            if found.is_some_and(|at| matches!(self.nodes[at].kind, NodeKind::Other(_))) {
-                return Ok(());
-            }
+        if names(path).count() > meter.limits().depth {
+            return Ok(());
         }
-        match self.ensure_directory(path, meter) {
-            Err(LayerError::Loop(_) | LayerError::Depth(_)) => Ok(()),
-            made => made,
+        match self.walk(path, Missing::Add(self.layers), path, meter) {
+            Err(LayerError::Loop(_)) => Ok(()),
+            made => made.map(drop),
         }
     }
 
@@ -377,7 +360,7 @@ impl Tree {
                 return Ok(Some((*at, name)));
             }
         }
-        let at = self.walk(parent, Some(layer), path, meter)?;
+        let at = self.walk(parent, Missing::Put(layer), path, meter)?;
         self.last.layer = layer;
         self.last.path.clear();
         self.last.path.extend_from_slice(parent);
@@ -396,15 +379,14 @@ impl Tree {
     }
 
     fn find_directory(&mut self, path: &[u8], meter: &Meter) -> Result<Option<usize>, LayerError> {
-        self.walk(path, None, path, meter)
+        self.walk(path, Missing::Stays, path, meter)
     }
 
-    /// Follows names and the symbolic links among them, inside the image. With `make`, what is
-    /// missing is made for that layer, and what is no directory gives way to one.
+    /// Follows names and the symbolic links among them, inside the image.
     fn walk(
         &mut self,
         path: &[u8],
-        make: Option<u32>,
+        missing: Missing,
         entry: &[u8],
         meter: &Meter,
     ) -> Result<Option<usize>, LayerError> {
@@ -445,8 +427,9 @@ impl Tree {
                     }
                     texts.push((Some(at), 0));
                 }
-                _ => {
-                    let Some(layer) = make else {
+                other => {
+                    let is_file = matches!(other, Some((_, NodeKind::Other(_))));
+                    let Some(layer) = missing.layer(is_file) else {
                         meter.charge(Quantity::Steps, steps)?;
                         return Ok(None);
                     };
@@ -457,7 +440,7 @@ impl Tree {
             }
         }
         meter.charge(Quantity::Steps, steps)?;
-        if let Some(layer) = make {
+        if let Some(layer) = missing.layer(false) {
             trail.iter().for_each(|at| self.nodes[*at].touched = layer);
         }
         Ok(trail.last().copied())
@@ -467,6 +450,28 @@ impl Tree {
         match &self.nodes[link].kind {
             NodeKind::Symlink(_, target) => target,
             _ => unreachable!("a link stays one"),
+        }
+    }
+}
+
+/// What becomes of directories that are missing on a way.
+#[derive(Clone, Copy)]
+enum Missing {
+    /// Nothing.
+    Stays,
+    /// They are made for this layer, and what is no directory gives way to one.
+    Put(u32),
+    /// They are made for this layer, where there is no file.
+    Add(u32),
+}
+
+impl Missing {
+    /// The layer that gets a directory where there is none, but perhaps a file.
+    fn layer(self, is_file: bool) -> Option<u32> {
+        match self {
+            Missing::Put(layer) => Some(layer),
+            Missing::Add(layer) if !is_file => Some(layer),
+            Missing::Add(_) | Missing::Stays => None,
         }
     }
 }

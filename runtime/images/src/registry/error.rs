@@ -181,7 +181,7 @@ pub enum RegistryError {
         actual: Digest,
     },
     /// A response makes no sense.
-    #[error("{registry} sent a malformed {what}: {source}")]
+    #[error("what {registry} sent as {what} is malformed: {source}")]
     Malformed {
         /// Host.
         registry: String,

@@ -44,7 +44,7 @@ impl Machine {
     /// How well an image suits; `None` if it does not run.
     fn suits(&self, descriptor: &Descriptor<String>) -> Option<u32> {
         let platform = descriptor.platform.as_ref()?;
-        let same = platform.architecture == self.architecture;
+        let same = architecture(Some(&platform.architecture)) == self.architecture;
         if !same || !["linux", ""].contains(&platform.os.as_str()) {
             return None;
         }

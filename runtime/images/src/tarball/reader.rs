@@ -101,13 +101,14 @@ impl<R: Read> Reader<R> {
                 return Err(TarError::Type { entry, kind: char::from(other) });
             }
         };
-        // Old archives have no type for directories but a slash.
-        if kind == Kind::File && path.ends_with(b"/") {
+        // Old archives have no type for directories but a slash. What has content is a file all the same.
+        let slash = kind == Kind::File && path.ends_with(b"/");
+        if slash && (raw.kind() == 0 || extended.size.unwrap_or(size) == 0) {
             kind = Kind::Directory;
         }
         let has_data = kind == Kind::File;
         self.stored =
-            if has_data || raw.kind() == b'D' { extended.size.unwrap_or(size) } else { 0 };
+            if has_data || slash || raw.kind() == b'D' { extended.size.unwrap_or(size) } else { 0 };
         self.padding = padding(self.stored).ok_or_else(|| TarError::field("size", &path))?;
         (self.at, self.size) = (0, if has_data { self.stored } else { 0 });
         let mut header = Header {
