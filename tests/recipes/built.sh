@@ -42,39 +42,30 @@ END
     exec 8>&-
 }
 
-# What this machine has compiled of others' crates is as good there: sources, place and compiler are the same, and the C library
-# is none older. Ours are compiled there.
-seed() {
-    local root=$1 to=$2/release from name file libc
-    from=$(realpath "$here/../..")/target/release
-    [[ ! -e $to && -d $from/deps ]] || return 0
-    libc() { chroot "$1" ldd --version | sed -n '1s/.* //p'; }
-    [[ $(printf '%s\n' "$(libc /)" "$(libc "$root")" | sort -V | tail -n 1) == "$(libc "$root")" ]] || return 0
-    rm -rf "$to.new"
-    mkdir "$to.new"
-    cp -al "$from/.fingerprint" "$from/build" "$from/deps" "$to.new/" 2> /dev/null || { rm -rf "$to.new"; return 0; }
-    while read -r name; do
-        for file in ".fingerprint/$name" "build/$name" "deps/${name//-/_}" "deps/lib${name//-/_}"; do rm -rf "$to.new/$file"-*; done
-    done < <(cd "$from/../.." && git ls-files -z '*Cargo.toml' | xargs -0 sed -n 's/^name = "\(.*\)"/\1/p')
-    mv "$to.new" "$to"
+# Where everything is compiled first: a root with the oldest C library, so that what is made there of others' crates runs in all.
+oldest() {
+    local name
+    for name in jammy bookworm; do
+        if "$here/../cluster/roots" "$name" > /dev/null 2>&1; then echo "$name"; return; fi
+    done
+    return 1
 }
 
-# Runs the recipe's `build`; what it leaves is in $state/built then, below the paths that it has.
-build_in_root() {
-    local root layer repo cargo sysroot
+# build_in SUITE SCRIPT: runs it in the clone, in that root with the builders' layer; what it leaves is in $state/built then,
+# below the paths that it has. What is compiled stays in target/recipes, once per root.
+build_in() {
+    local suite=$1 root layer repo cargo sysroot target
     root=$("$here/../cluster/roots" "$suite")
     layer=$(builders_layer "$root")
     repo=$(realpath "$here/../..")
+    target=$repo/target/recipes/$suite
     sysroot=$(rustc --print sysroot)
     cargo=${CARGO_HOME:-$HOME/.cargo}
-    mkdir -p "$repo/target/recipes/$suite" "$state/built" "$state/built.work"
-    # One at a time compiles in a folder.
-    exec 8> "$repo/target/recipes/$suite.lock"
-    flock 8
-    seed "$root" "$repo/target/recipes/$suite"
-    unshare --mount -- bash -euo pipefail -s "$layer:$root" "$state/built" "$state/built.work" "$repo" "$suite" "$sysroot" "$cargo" "$tree" \
-        "$(declare -f build); build" << 'END' > "$state/build.out" 2>&1 || { tail -n 30 "$state/build.out" >&2; return 1; }
-lower=$1 upper=$2 work=$3 repo=$4 suite=$5 sysroot=$6 cargo=$7 tree=$8 script=$9
+    rm -rf --one-file-system "$state/built" "$state/built.work"
+    mkdir -p "$target" "$state/built" "$state/built.work"
+    unshare --mount -- bash -euo pipefail -s "$layer:$root" "$state/built" "$state/built.work" "$repo" "$target" "$sysroot" "$cargo" "$tree" \
+        "$2" << 'END' > "$state/build.out" 2>&1 || { tail -n 30 "$state/build.out" >&2; return 1; }
+lower=$1 upper=$2 work=$3 repo=$4 target=$5 sysroot=$6 cargo=$7 tree=$8 script=$9
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/root
 mount -t overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$work" overlay /mnt/root
@@ -84,22 +75,66 @@ mount --rbind /dev /mnt/root/dev
 for place in mnt tmp; do mount -t tmpfs -o mode=1777 tmpfs "/mnt/root/$place"; done
 mkdir -p "/mnt/root$tree/target" /mnt/root/mnt/rust "/mnt/root$cargo" /mnt/root/mnt/changes/upper /mnt/root/mnt/changes/work
 (cd "$repo" && git ls-files -z | xargs -0 tar -c --ignore-failed-read 2> /dev/null) | tar -x -C "/mnt/root$tree"
-mount --bind "$repo/target/recipes/$suite" "/mnt/root$tree/target"
+mount --bind "$target" "/mnt/root$tree/target"
 mount --rbind "$sysroot" /mnt/root/mnt/rust
 # It locks files there. The place is the same, or what is compiled would not be.
 mount -t overlay -o "lowerdir=$cargo,upperdir=/mnt/root/mnt/changes/upper,workdir=/mnt/root/mnt/changes/work" overlay "/mnt/root$cargo"
-profile=()
-while read -r name; do profile+=("$name=${!name}"); done < <(compgen -e CARGO_PROFILE_ || true)
+# Others' suites look at what is optimised to the end; here it is to be there soon.
+profile=(CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16)
 chroot /mnt/root env -i PATH=/mnt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
     CARGO_HOME="$cargo" CARGO_NET_OFFLINE=true "${profile[@]}" bash -euxc "cd $tree; $script"
 END
-    exec 8>&-
+}
+
+# Everything, compiled once, in the oldest root.
+compile_first() {
+    local first repo stamp
+    first=$(oldest)
+    repo=$(realpath "$here/../..")
+    stamp=$repo/target/recipes/$first.done
+    mkdir -p "$repo/target/recipes"
+    exec 7> "$repo/target/recipes/$first.lock"
+    flock 7
+    if [[ ! -e $stamp || $stamp -ot $repo/Cargo.lock ]]; then
+        build_in "$first" 'make && make orig && make deb'
+        touch "$stamp"
+    fi
+    exec 7>&-
+    first_target=$repo/target/recipes/$first
+}
+
+# What was compiled in the oldest root is as good in this one: sources, place and compiler are the same. What a recipe installs
+# is compiled and linked here.
+seed() {
+    local to=$1/release name file
+    [[ $1 != "$first_target" && ! -e $to ]] || return 0
+    rm -rf "$to.new"
+    mkdir -p "$to.new"
+    cp -al "$first_target/release/.fingerprint" "$first_target/release/build" "$first_target/release/deps" "$to.new/"
+    for name in pyxis plugin spank-bindings; do
+        for file in ".fingerprint/$name" "build/$name" "deps/${name//-/_}" "deps/lib${name//-/_}"; do rm -rf "$to.new/$file"-*; done
+    done
+    rm -f "$to.new"/deps/libspank_pyxis* "$to.new"/deps/spank_pyxis*
+    mv "$to.new" "$to"
+}
+
+# Runs the recipe's `build`; what it leaves is in $state/built then, below the paths that it has.
+build_in_root() {
+    local repo
+    repo=$(realpath "$here/../..")
+    compile_first
+    # One at a time compiles in a folder.
+    exec 7> "$repo/target/recipes/$suite.lock"
+    flock 7
+    seed "$repo/target/recipes/$suite"
+    build_in "$suite" "$(declare -f build); build"
+    exec 7>&-
 }
 
 # What was built, on the nodes: where the recipe has put it, or by its package.
 from_source() {
     local place
-    for place in usr/local opt; do
+    for place in usr/local opt cm; do
         if [[ -d $state/built/$place ]]; then cluster login -- sh -c "mkdir -p /$place && cp -R $state/built/$place/. /$place/"; fi
     done
     made_up

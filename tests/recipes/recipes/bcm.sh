@@ -16,3 +16,8 @@ per_node() {
     mkdir -p /run/enroot /tmp/enroot
     chmod 1777 /run/enroot /tmp/enroot
 }
+
+build() {
+    make
+    make install libdir=/cm/shared/apps/slurm/current/lib64
+}
