@@ -64,7 +64,7 @@ build_in() {
     rm -rf --one-file-system "$state/built" "$state/built.work"
     mkdir -p "$target" "$state/built" "$state/built.work"
     unshare --mount -- bash -euo pipefail -s "$layer:$root" "$state/built" "$state/built.work" "$repo" "$target" "$sysroot" "$cargo" "$tree" \
-        "$2" << 'END' > "$state/build.out" 2>&1 || { tail -n 30 "$state/build.out" >&2; return 1; }
+        "$2" << 'END' 7>&- > "$state/build.out" 2>&1 || { tail -n 30 "$state/build.out" >&2; return 1; }
 lower=$1 upper=$2 work=$3 repo=$4 target=$5 sysroot=$6 cargo=$7 tree=$8 script=$9
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/root
@@ -86,17 +86,18 @@ chroot /mnt/root env -i PATH=/mnt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/s
 END
 }
 
-# Everything, compiled once, in the oldest root.
+# Everything, compiled once, in the oldest root: what `make` wants, and what `make deb` wants where the recipe makes one.
 compile_first() {
-    local first repo stamp
+    local first repo stamp words='make' what=make
     first=$(oldest)
     repo=$(realpath "$here/../..")
-    stamp=$repo/target/recipes/$first.done
+    if [[ $(declare -f build) == *'make deb'* ]]; then words='make && make orig && make deb' what=deb; fi
+    stamp=$repo/target/recipes/$first.$what.done
     mkdir -p "$repo/target/recipes"
     exec 7> "$repo/target/recipes/$first.lock"
     flock 7
     if [[ ! -e $stamp || $stamp -ot $repo/Cargo.lock ]]; then
-        build_in "$first" 'make && make orig && make deb'
+        build_in "$first" "$words"
         touch "$stamp"
     fi
     exec 7>&-
@@ -104,18 +105,25 @@ compile_first() {
 }
 
 # What was compiled in the oldest root is as good in this one: sources, place and compiler are the same. What a recipe installs
-# is compiled and linked here.
+# is compiled and linked here. cargo writes over its notes of what is fresh: no links to these.
 seed() {
-    local to=$1/release name file
-    [[ $1 != "$first_target" && ! -e $to ]] || return 0
-    rm -rf "$to.new"
-    mkdir -p "$to.new"
-    cp -al "$first_target/release/.fingerprint" "$first_target/release/build" "$first_target/release/deps" "$to.new/"
-    for name in pyxis plugin spank-bindings; do
-        for file in ".fingerprint/$name" "build/$name" "deps/${name//-/_}" "deps/lib${name//-/_}"; do rm -rf "$to.new/$file"-*; done
-    done
-    rm -f "$to.new"/deps/libspank_pyxis* "$to.new"/deps/spank_pyxis*
-    mv "$to.new" "$to"
+    local to=$1 from name file
+    [[ $to != "$first_target" ]] || return 0
+    while read -r from; do
+        from=${from%/.fingerprint}
+        to=$1${from#"$first_target"}
+        [[ ! -e $to/.fingerprint ]] || continue
+        rm -rf "$to.new"
+        mkdir -p "$to.new"
+        cp -a "$from/.fingerprint" "$from/build" "$to.new/"
+        cp -al "$from/deps" "$to.new/"
+        for name in pyxis plugin spank-bindings; do
+            for file in ".fingerprint/$name" "build/$name" "deps/${name//-/_}" "deps/lib${name//-/_}"; do rm -rf "$to.new/$file"-*; done
+        done
+        rm -f "$to.new"/deps/libspank_pyxis* "$to.new"/deps/spank_pyxis*
+        rm -rf "$to"
+        mv "$to.new" "$to"
+    done < <(find "$first_target" -type d -name .fingerprint -prune)
 }
 
 # Runs the recipe's `build`; what it leaves is in $state/built then, below the paths that it has.
