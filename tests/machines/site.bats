@@ -147,6 +147,7 @@ every_cgroup_has() {
 }
 
 @test "job_container/tmpfs: a container has the job's own /tmp, and both are gone afterwards" {
+    root_sh 'ls /usr/lib/*/slurm*/job_container_tmpfs.so' || skip "this Slurm has no job_container/tmpfs"
     undo() {
         root sh -c 'sed -i /^JobContainerType/d /etc/slurm/slurm.conf; systemctl restart slurmctld slurmd'
         eventually idle
