@@ -395,6 +395,22 @@ END
     [ "$left" = seen ]
 }
 
+@test "a home with a mount below, and a site's mount of all homes: what is mounted there is seen" {
+    [[ $PYXIS_TEST_RUNTIME == pyxis ]] || skip "built in: enroot's own lines say rbind"
+    home=$CLUSTER_STATE/home/pyxistest
+    on_node sh -c "mkdir -p $home/below; mount -t tmpfs tmpfs $home/below; touch $home/below/seen"
+    run user srun -w n1 --container-image="$image" --container-mount-home ls "$home/below"
+    asked=$status,$output
+    run user srun -w n1 --container-image="$image" --container-mounts="$home:/mnt:ro" sh -c 'ls /mnt/below; touch /mnt/below/new'
+    mounted=$status,$output
+    run user srun -w n1 "$PYXIS_TEST_COMMAND" start --mount "${home%/*} ${home%/*} none x-create=dir,bind,rw" "$image" ls "$home/below"
+    on_node sh -c "umount $home/below; rmdir $home/below"
+    echo "$asked / $mounted / $status,$output"
+    [ "$asked" = 0,seen ]
+    [[ $mounted == 1,seen*"Read-only file system"* ]]
+    [ "$status,$output" = 0,seen ]
+}
+
 @test "the image: closed to the user, truncated, no squashfs at all" {
     work=$(mktemp -d "$CLUSTER_STATE/work/fault.XXXXXX")
     chmod 755 "$work"

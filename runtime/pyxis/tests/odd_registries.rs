@@ -1,5 +1,6 @@
 //! Registries as they are found: what they ask for, and what stands between.
 
+mod common;
 mod fixtures;
 mod server;
 
@@ -433,6 +434,46 @@ fn odd_credentials_are_a_warning() {
     write(&place, docker, "not json");
     let error = place.run(&["pull", &server.uri().replace("docker://", "docker://me@")]);
     assert!(text(&error.stderr).contains("no password for user me"), "{}", text(&error.stderr));
+}
+
+/// What `sudo docker login` leaves in a home is root's.
+#[test]
+fn credentials_that_somebody_else_has_closed_are_a_warning() {
+    let server = Server::start(&image(), |own, request| {
+        if request.path.starts_with("/token") {
+            return Some(match request.authorization.as_str() {
+                "" => Reply::body(r#"{"token": "t"}"#),
+                _ => Reply::new("401 Unauthorized", &[]),
+            });
+        }
+        (request.authorization != "Bearer t")
+            .then(|| Reply::challenge(&format!("Bearer realm=\"http://{own}/token\"")))
+    });
+    for closed in [
+        ".docker/config.json",
+        ".docker",
+        ".config/enroot/.credentials",
+        ".config/containers/auth.json",
+    ] {
+        // Somebody else than who runs the tests, where root does.
+        let place = common::Place::new();
+        let path = place.path("home").join(closed);
+        if closed == ".docker" {
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("config.json"), "{}").unwrap();
+        } else {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "{}").unwrap();
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+        let mut command = place.pyxis(["pull", &server.uri()]);
+        let output = command.env("ENROOT_ALLOW_HTTP", "yes").output().unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{closed}: {said}");
+        assert_eq!(said.matches("[WARN] ").count(), 1, "{closed}: {said}");
+        assert!(said.contains(closed), "{closed}: {said}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
 }
 
 #[test]
