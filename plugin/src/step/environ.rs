@@ -15,6 +15,8 @@ const PYTORCH: [(&CStr, &CStr); 2] =
 
 /// Where Slurm keeps the options that an allocation was made with.
 const OF_ALLOCATION: &[u8] = b"SLURM_SPANK__SLURM_SPANK_OPTION_pyxis_";
+/// The user's defaults of the options.
+const DEFAULTS: &[u8] = b"PYXIS_CONTAINER_";
 
 /// Sets the container's variables, without the job's that are to be `dropped`; those named in `kept` keep the job's value.
 pub(super) fn import(
@@ -46,8 +48,9 @@ pub(super) fn import(
     // By these a srun in the container would have its own step in a container like this one, unasked.
     for variable in spank.job_env()? {
         let variable = variable.to_bytes();
-        if variable.starts_with(OF_ALLOCATION) {
-            unset(spank, variable.split(|byte| *byte == b'=').next().unwrap_or_default())?;
+        let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
+        if name.starts_with(OF_ALLOCATION) || (name.starts_with(DEFAULTS) && !keeps(name)) {
+            unset(spank, name)?;
         }
     }
     if spank.getenv(c"PYTORCH_VERSION")?.is_some() {
