@@ -11,3 +11,4 @@ pub mod progress;
 pub mod settings;
 mod shell;
 pub mod site;
+pub mod slurm_commands;

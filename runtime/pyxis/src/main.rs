@@ -39,6 +39,9 @@ fn run() -> Exit {
     if cli::mount_image::is_asked_for() {
         return cli::mount_image::run();
     }
+    if cli::as_caller::is_asked_for() {
+        return cli::as_caller::run();
+    }
     // Images and layers are written by this process.
     linux::sys::survive_file_size_limit();
     let as_enroot = cli::as_enroot();

@@ -1,14 +1,18 @@
 //! What a library says of itself to the dynamic linker. Whoever made the file may have written
 //! anything: each number is checked, and only what is asked for is read.
 
+use std::ffi::OsString;
 use std::fs::File;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 /// More than the tables of any library have.
 const MOST: u64 = 1 << 20;
 const SHT_NOTE: u32 = 7;
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
+const PT_INTERP: u32 = 3;
 const DT_NEEDED: u64 = 1;
 const DT_STRTAB: u64 = 5;
 const DT_SONAME: u64 = 14;
@@ -128,6 +132,18 @@ impl<'a> Elf<'a> {
         }
         let bytes = self.bytes(table.at, table.size.checked_mul(table.count)?)?;
         Some(bytes.chunks_exact(table.size as usize).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The dynamic linker that a program asks for.
+    pub(crate) fn interpreter(&self) -> Option<PathBuf> {
+        let (least, offset, size) = if self.wide { (56, 8, 32) } else { (32, 4, 16) };
+        let entries = self.entries(self.programs, least)?;
+        let kind = PT_INTERP.to_le_bytes();
+        let entry = entries.iter().find(|entry| entry.get(..4) == Some(&kind[..]))?;
+        let (at, size) = (number(entry, offset, self.wide)?, number(entry, size, self.wide)?);
+        let mut bytes = self.bytes(at, size)?;
+        bytes.truncate(bytes.iter().position(|byte| *byte == 0)?);
+        Some(PathBuf::from(OsString::from_vec(bytes)))
     }
 
     /// Segments that are loaded, and the dynamic section.

@@ -4,10 +4,10 @@
 mod apply;
 mod choose;
 mod compat;
-mod elf;
+pub(crate) mod elf;
 pub(crate) mod host;
 mod inject;
-mod ldcache;
+pub(crate) mod ldcache;
 mod mellanox;
 pub(crate) mod nvidia;
 mod others;

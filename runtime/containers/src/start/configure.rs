@@ -19,6 +19,7 @@ use crate::start::mounts::detached::DetachedMounts;
 use crate::start::mounts::devices::{self, ContainerVariables};
 use crate::start::mounts::lines;
 use crate::start::mounts::of_image;
+use crate::start::mounts::slurm;
 use crate::start::mounts::system;
 use crate::start::plan::Plan;
 use crate::start::process::identity::Identity;
@@ -303,6 +304,9 @@ impl Configuration<'_> {
         if let Some(line) = pmix {
             apply_pass(roots, &lines::parse_lines(&line)?, AFTER_HOOKS)?;
         }
+        if let Some(commands) = &self.plan.slurm {
+            slurm::mount(roots, commands, self.identity.is_remapped())?;
+        }
         let of_hooks = lines::parse_lines_of_hooks(OsStr::from_bytes(&hooked.hook_mounts))?;
         apply_pass(roots, &of_hooks, AFTER_HOOKS)?;
         apply_pass(roots, lines, AFTER_HOOKS)?;
@@ -329,6 +333,9 @@ impl Configuration<'_> {
         let mut environ: Environ = environ::entries(&left.variables).collect();
         fixes::add_locale(&mut environ);
         account::add_login_defaults(&mut environ, self.identity, &self.facts.account);
+        if let Some(commands) = &self.plan.slurm {
+            slurm::add_variables(&mut environ, commands);
+        }
         account::create_home(&environ, self.plan.writable);
         let home = Some(&environ).filter(|_| self.plan.at_home).and_then(account::home_to_enter);
         let home = home.unwrap_or_else(|| "/".into());

@@ -49,6 +49,7 @@ mod plan;
 mod process;
 mod rootfs;
 mod roots;
+mod slurm_commands;
 
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -64,6 +65,7 @@ pub(crate) use process::child::exit_now;
 pub(crate) use process::supervise::supervise;
 pub(crate) use rootfs::layers::can_layer;
 pub(crate) use rootfs::merged::merged;
+pub use slurm_commands::SlurmCommands;
 
 use configure::{Configuration, Configured};
 use environment::host_facts::HostFacts;

@@ -9,6 +9,7 @@ use crate::fstab::Entry;
 use crate::kernel_mount::Lender;
 use crate::record;
 use crate::start::environment::site::Site;
+use crate::start::slurm_commands::SlurmCommands;
 
 /// Namespaces that a container may have for itself, beside user, mount and cgroup.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +75,8 @@ pub struct Plan {
     pub image_mounts: bool,
     /// What the site adds.
     pub site: Site,
+    /// Slurm's commands, if they are to work inside.
+    pub slurm: Option<SlurmCommands>,
     /// The host.
     pub host: HostSide,
     /// A configuration script: bash with functions `environ`, `mounts`, `hooks` and `rc`.

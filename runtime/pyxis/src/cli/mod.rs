@@ -2,6 +2,7 @@
 //! under the name `enroot` it words its errors like that.
 
 mod account;
+pub(crate) mod as_caller;
 pub(crate) mod broker;
 pub(crate) mod config;
 pub(crate) mod create;
@@ -52,6 +53,7 @@ use handover::ending;
 use linux::environ::is_name;
 use pyxis::directives::DirectiveError;
 use pyxis::settings::{Paths, Settings, SettingsError};
+use pyxis::slurm_commands::NoCommands;
 
 /// An unprivileged container runtime for HPC nodes.
 #[derive(Debug, Parser)]
@@ -214,6 +216,8 @@ pub(crate) enum CliError {
     Absent(ContainerError),
     #[error("container {} does not run", .0.as_os_str().to_string_lossy())]
     NotRunning(Name),
+    #[error(transparent)]
+    NoSlurmCommands(#[from] NoCommands),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]

@@ -17,7 +17,7 @@ use handover::request::{self, Joining, Target};
 use linux::file_error::FileError;
 use linux::phases;
 use pyxis::settings::{Settings, variables};
-use pyxis::{directives, site};
+use pyxis::{directives, site, slurm_commands};
 use squashfs::image::Image;
 
 use super::{CliError, Exit, as_enroot, check_variables, data_path, devices, host};
@@ -116,6 +116,8 @@ impl StartArgs {
         let mut devices = devices::wanted(&self.devices, settings)?;
         devices.nvidia &= !site.replaces(Standard::Nvidia);
         devices.mellanox &= !site.replaces(Standard::Mellanox);
+        let slurm = defaults.slurm_commands.then(|| slurm_commands::find(&settings.host));
+        let slurm = slurm.transpose()?;
         Ok(Plan {
             devices,
             remap_root: self.root || defaults.remap_root,
@@ -134,6 +136,7 @@ impl StartArgs {
             restrict_dev: defaults.restrict_dev,
             image_mounts: defaults.image_mounts,
             site,
+            slurm,
             host: host(settings),
             conf: self.conf.clone(),
             lender: asked.and_then(|asked| asked.sockets.lender).map(Lender::new),

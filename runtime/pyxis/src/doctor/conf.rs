@@ -1,4 +1,4 @@
-//! slurm.conf: where it is, and the two lines of it that matter here.
+//! slurm.conf: where it is, and the few lines of it that matter here.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,10 +34,15 @@ const OF_PCS: (&str, &str) = ("/opt/aws/pcs/scheduler", "/etc/aws/pcs/scheduler"
 
 /// A slurm.conf, read as far as needed.
 #[derive(Debug, Default)]
-pub(super) struct SlurmConf {
+pub(crate) struct SlurmConf {
     pub(super) path: PathBuf,
     plugstack: Option<PathBuf>,
     plugin_dir: Option<String>,
+    slurm_user: Option<String>,
+    slurmd_user: Option<String>,
+    auth_info: Option<String>,
+    /// It, and those that it includes.
+    pub(crate) files: Vec<PathBuf>,
     /// Files of it that were not read.
     unread: Vec<(PathBuf, Unread)>,
 }
@@ -45,7 +50,7 @@ pub(super) struct SlurmConf {
 impl SlurmConf {
     /// The file named, that of the environment, that of the running slurmd, or one of the usual
     /// places.
-    pub(super) fn find(
+    pub(crate) fn find(
         named: Option<&Path>,
         running: Option<PathBuf>,
         prefixes: &[PathBuf],
@@ -78,6 +83,7 @@ impl SlurmConf {
             Err(Unread::File(error)) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => return self.unread.push((path.into(), error)),
         };
+        self.files.push(path.into());
         let text = String::from_utf8_lossy(&bytes).replace("\\\n", " ");
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default().trim();
@@ -91,6 +97,9 @@ impl SlurmConf {
                 match key.trim().to_ascii_lowercase().as_str() {
                     "plugstackconfig" => self.plugstack = Some(value.into()),
                     "plugindir" => self.plugin_dir = Some(value.into()),
+                    "slurmuser" => self.slurm_user = Some(value.into()),
+                    "slurmduser" => self.slurmd_user = Some(value.into()),
+                    "authinfo" => self.auth_info = Some(value.into()),
                     _ => {}
                 }
             }
@@ -125,7 +134,7 @@ impl SlurmConf {
     }
 
     /// Its directory.
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
@@ -134,8 +143,20 @@ impl SlurmConf {
         self.dir().join(self.plugstack.as_deref().unwrap_or(Path::new("plugstack.conf")))
     }
 
+    /// SlurmUser and SlurmdUser: who has another one's word is asked for by name.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &str> {
+        self.slurm_user.iter().chain(&self.slurmd_user).map(String::as_str)
+    }
+
+    /// The socket of munge that AuthInfo names.
+    pub(crate) fn munge_socket(&self) -> Option<PathBuf> {
+        let words = self.auth_info.as_deref()?.split([',', ';']);
+        let mut sockets = words.filter_map(|word| word.trim().strip_prefix("socket="));
+        sockets.next().map(PathBuf::from)
+    }
+
     /// PluginDir, in order.
-    pub(super) fn plugin_dirs(&self) -> impl Iterator<Item = PathBuf> + '_ {
+    pub(crate) fn plugin_dirs(&self) -> impl Iterator<Item = PathBuf> + '_ {
         self.plugin_dir.iter().flat_map(|list| list.split(':')).map(PathBuf::from)
     }
 }

@@ -16,22 +16,22 @@ const DEEPEST: usize = 16;
 
 /// A line that names a plugin.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
-    pub(super) file: PathBuf,
-    pub(super) number: usize,
-    pub(super) required: bool,
+pub(crate) struct Line {
+    pub(crate) file: PathBuf,
+    pub(crate) number: usize,
+    pub(crate) required: bool,
     /// As written: it may be relative to Slurm's own directories of plugins.
-    pub(super) plugin: PathBuf,
-    pub(super) arguments: Vec<String>,
+    pub(crate) plugin: PathBuf,
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Line {
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.file.display(), self.number)
     }
 
     /// As a person would write it.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let kind = if self.required { "required" } else { "optional" };
         let mut words = vec![kind.to_owned(), self.plugin.display().to_string()];
         words.extend(self.arguments.iter().cloned());
@@ -39,13 +39,13 @@ impl Line {
     }
 
     /// The value of an argument; the last one counts.
-    pub(super) fn argument(&self, key: &str) -> Option<&str> {
+    pub(crate) fn argument(&self, key: &str) -> Option<&str> {
         let pairs = self.arguments.iter().rev().filter_map(|word| word.split_once('='));
         pairs.filter(|(name, _)| *name == key).map(|(_, value)| value).next()
     }
 
     /// The file that Slurm opens; relative names are looked up in the directories of plugins.
-    pub(super) fn path(&self, directories: &[PathBuf]) -> PathBuf {
+    pub(crate) fn path(&self, directories: &[PathBuf]) -> PathBuf {
         let candidates = directories.iter().map(|directory| directory.join(&self.plugin));
         let mut found = candidates.filter(|path| owner::real(path).is_some());
         // Joining an absolute path gives that path.
@@ -55,16 +55,16 @@ impl Line {
 
 /// Files read, and the plugins they name.
 #[derive(Debug, Default)]
-pub(super) struct Plugstack {
+pub(crate) struct Plugstack {
     /// The first is Slurm's PlugStackConfig.
-    pub(super) files: Vec<PathBuf>,
-    pub(super) lines: Vec<Line>,
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) lines: Vec<Line>,
     /// Whether some of the files could not be read, or were not believed.
-    pub(super) unread: bool,
+    pub(crate) unread: bool,
 }
 
 /// Follows the configuration from its first file, and reports what cannot be read in it.
-pub(super) fn read(conf: &SlurmConf, report: &mut Report) -> Plugstack {
+pub(crate) fn read(conf: &SlurmConf, report: &mut Report) -> Plugstack {
     let mut found = Plugstack::default();
     let first = conf.plugstack();
     if conf.is_unread() {

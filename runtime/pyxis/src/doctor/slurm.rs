@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -131,7 +132,13 @@ fn directories(prefixes: &[PathBuf], running: &[PathBuf]) -> Vec<PathBuf> {
         directories.extend([prefix.join("sbin"), prefix.join("bin")]);
     }
     directories.extend(running.iter().filter_map(|exe| exe.parent().map(Path::to_path_buf)));
-    directories.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    directories.extend(client_directories(env::var_os("PATH").as_deref()));
+    directories
+}
+
+/// Where programs are that users run: in this PATH, and in the usual places.
+pub(crate) fn client_directories(path: Option<&OsStr>) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = env::split_paths(path.unwrap_or_default()).collect();
     directories.extend(DIRECTORIES.map(PathBuf::from));
     directories.extend(SEVERAL.iter().flat_map(|pattern| owner::glob(Path::new(pattern))));
     directories
@@ -187,7 +194,7 @@ fn check(slurms: &[Slurm], report: &mut Report) {
 }
 
 /// The directory with Slurm's library that a program is linked to, and its plugins.
-fn library_of(program: &Path) -> Option<PathBuf> {
+pub(crate) fn library_of(program: &Path) -> Option<PathBuf> {
     let bytes = bytes_of(program).ok()?;
     let elf = Elf::parse(&bytes)?;
     let directory = program.parent()?;

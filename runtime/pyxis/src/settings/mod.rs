@@ -114,6 +114,8 @@ pub struct ContainerSettings {
     pub mount_home: bool,
     /// What an image's own `/etc/fstab` asks for of the host is mounted.
     pub image_mounts: bool,
+    /// Slurm's commands work inside.
+    pub slurm_commands: bool,
     /// Command scripts run in a login shell; `None` where nobody has said.
     pub login_shell: Option<bool>,
     /// `/dev` has the least devices.
@@ -274,6 +276,7 @@ fn container(resolved: &Resolved) -> ContainerSettings {
         remap_root: resolved.is_on(Id::RemapRoot),
         mount_home: resolved.is_on(Id::MountHome),
         image_mounts: resolved.is_on(Id::ImageMounts),
+        slurm_commands: resolved.is_on(Id::SlurmCommands),
         login_shell: resolved.choice(Id::LoginShell),
         restrict_dev: resolved.is_on(Id::RestrictDev),
         native_overlayfs: resolved.is_on(Id::NativeOverlayfs),

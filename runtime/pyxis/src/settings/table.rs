@@ -105,6 +105,8 @@ settings! {
         "Mount the home directory.";
     ImageMounts "image_mounts" Bool v::IMAGE_MOUNTS, Is("no"),
         "Mount what an image's own /etc/fstab asks for of the host.";
+    SlurmCommands "slurm_commands" Bool v::SLURM_COMMANDS, Is("no"),
+        "Have Slurm's commands (srun, sbatch, squeue and others) work inside.";
     LoginShell "login_shell" Bool v::LOGIN_SHELL, Unset("true under the name enroot, else false"),
         "Run command scripts in a login shell, which reads /etc/profile.";
     RestrictDev "restrict_dev" Bool v::RESTRICT_DEV, Is("no"),

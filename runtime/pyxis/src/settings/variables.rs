@@ -28,6 +28,8 @@ pub const REMAP_ROOT: &str = "ENROOT_REMAP_ROOT";
 pub const MOUNT_HOME: &str = "ENROOT_MOUNT_HOME";
 /// What an image's own `/etc/fstab` asks for of the host is mounted.
 pub const IMAGE_MOUNTS: &str = "PYXIS_IMAGE_MOUNTS";
+/// Slurm's commands work inside.
+pub const SLURM_COMMANDS: &str = "PYXIS_SLURM_COMMANDS";
 /// Command scripts run in a login shell.
 pub const LOGIN_SHELL: &str = "ENROOT_LOGIN_SHELL";
 /// `/dev` has the least devices.

@@ -73,6 +73,10 @@ pub(in crate::start) fn files(
     if gid != 0 {
         groups.push(format!("{}:x:{gid}:", account.group));
     }
+    for other in &account.others {
+        users.push(other.passwd.clone());
+        groups.push(other.group.clone());
+    }
     let files = [("passwd", image.passwd, users), ("group", image.group, groups)].into_iter();
     files.filter_map(|(name, old, entries)| Some((name, with_entries(old, &entries)?))).collect()
 }

@@ -32,7 +32,7 @@ impl HostFacts {
         let ours = |standard| !plan.site.replaces(standard);
         let cgroups = || cgroups::entries(environ.contains_key(OsStr::new("SLURM_STEP_ID")));
         HostFacts {
-            account: identity.account(),
+            account: account(identity, plan),
             timezone: ours(Standard::Localtime).then(fixes::Timezone::of_host).flatten(),
             files: system::host_files()
                 .filter(|name| stat(&Path::new("/etc").join(name)).is_ok())
@@ -42,4 +42,12 @@ impl HostFacts {
             environ: environ.clone(),
         }
     }
+}
+
+fn account(identity: &Identity, plan: &Plan) -> Account {
+    let mut account = identity.account();
+    if let Some(slurm) = &plan.slurm {
+        account.others = identity.others(&account, &slurm.users);
+    }
+    account
 }

@@ -12,4 +12,5 @@ pub(in crate::start) mod devices;
 pub(in crate::start) mod enroot_mount;
 pub(in crate::start) mod lines;
 pub(in crate::start) mod of_image;
+pub(in crate::start) mod slurm;
 pub(in crate::start) mod system;

@@ -1,7 +1,7 @@
 //! Who the user is, on the host and inside, and the user namespace that says so.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
@@ -28,6 +28,15 @@ pub(in crate::start) struct Account {
     pub(in crate::start) gecos: String,
     pub(in crate::start) home: PathBuf,
     pub(in crate::start) shell: PathBuf,
+    /// Others who are to be known inside.
+    pub(in crate::start) others: Vec<OtherAccount>,
+}
+
+/// An account that is known inside by a line of each file.
+#[derive(Debug)]
+pub(in crate::start) struct OtherAccount {
+    pub(in crate::start) passwd: String,
+    pub(in crate::start) group: String,
 }
 
 impl Identity {
@@ -51,6 +60,34 @@ impl Identity {
         Account { group, ..account }
     }
 
+    /// Whether the caller has another uid inside.
+    pub(in crate::start) fn is_remapped(&self) -> bool {
+        self.inside_uid != self.uid.as_raw()
+    }
+
+    /// The caller under the ids of outside, and accounts of these names or numbers, as far as there are any: looked up as
+    /// [`Identity::account`] does.
+    pub(in crate::start) fn others(&self, caller: &Account, names: &[String]) -> Vec<OtherAccount> {
+        let own = OtherAccount {
+            passwd: passwd_line(&caller.name, self.uid, self.gid, &caller.home, &caller.shell),
+            group: format!("{}:x:{}:", caller.group, self.gid),
+        };
+        let named = names.iter().filter_map(|name| {
+            let user = match name.parse() {
+                Ok(uid) => User::from_uid(Uid::from_raw(uid)),
+                Err(_) => User::from_name(name),
+            };
+            let user = user.ok().flatten()?;
+            let group = Group::from_gid(user.gid).ok().flatten();
+            let group = group.map_or_else(|| user.name.clone(), |group| group.name);
+            Some(OtherAccount {
+                passwd: passwd_line(&user.name, user.uid, user.gid, &user.dir, &user.shell),
+                group: format!("{group}:x:{}:", user.gid),
+            })
+        });
+        self.is_remapped().then_some(own).into_iter().chain(named).collect()
+    }
+
     /// Enters a user namespace in which the caller has one uid and one gid, and all capabilities
     /// until the next exec. Nobody in there can trace it until then.
     pub(in crate::start) fn enter_user_namespace(&self) -> Result<(), StartError> {
@@ -72,6 +109,7 @@ impl Account {
             gecos: fields[4].to_owned(),
             home: fields[5].into(),
             shell: if fields[6].is_empty() { "/bin/sh".into() } else { fields[6].into() },
+            others: Vec::new(),
         })
     }
 
@@ -90,8 +128,13 @@ impl Account {
                 .map(|user| user.shell)
                 .filter(|shell| !shell.as_os_str().is_empty())
                 .unwrap_or_else(|| "/bin/sh".into()),
+            others: Vec::new(),
         }
     }
+}
+
+fn passwd_line(name: &str, uid: Uid, gid: Gid, home: &Path, shell: &Path) -> String {
+    format!("{name}:*:{uid}:{gid}::{}:{}", home.display(), shell.display())
 }
 
 fn group_of_file(gid: Gid) -> Option<String> {
