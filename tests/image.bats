@@ -65,6 +65,19 @@ load common
     output_has text.sqsh
 }
 
+@test "a FIFO and a device as an image: nobody waits for who would write into them" {
+    only_pyxis "the original waits"
+    mkfifo "$BATS_TEST_TMPDIR/fifo.sqsh"
+    for file in "$BATS_TEST_TMPDIR/fifo.sqsh" /dev/zero; do
+        # Slurm would end it.
+        run_srun_unchecked -t 2 --container-image="$file" echo ran-anyway
+        ((status != 0))
+        output_lacks ran-anyway
+        output_lacks CANCELLED
+        output_has "$(basename "$file")"
+    done
+}
+
 @test "a truncated image" {
     head -c 20000 "$(image busybox)" > "$BATS_TEST_TMPDIR/cut.sqsh"
     run_srun_unchecked --container-image="$BATS_TEST_TMPDIR/cut.sqsh" echo ran-anyway

@@ -78,8 +78,12 @@ impl Image {
     /// What the user may have meant, when a remote image cannot be had.
     pub(crate) fn hint(&self) -> Option<String> {
         let Image::Remote { shown, .. } = self else { return None };
+        // What a shell would have read, and a scheme that there is none of, are said to be that.
+        let bytes = shown.as_bytes();
+        let other =
+            matches!(bytes, [b'~' | b'$', ..]) || bytes.windows(3).any(|three| three == b"://");
         let looks_like_file =
-            [".sqsh", ".squashfs", ".sqfs"].iter().any(|end| shown.ends_with(end));
+            !other && [".sqsh", ".squashfs", ".sqfs"].iter().any(|end| shown.ends_with(end));
         if Path::new(shown).is_file() {
             Some(format!("a file of this name exists: --container-image=./{shown} would use it"))
         } else if looks_like_file {
@@ -188,6 +192,8 @@ mod tests {
     fn a_file_without_a_path_gets_a_hint() {
         let hint = Image::parse(OsStr::new("ubuntu.sqsh")).hint().unwrap();
         assert!(hint.contains("./ubuntu.sqsh"), "{hint}");
-        assert_eq!(Image::parse(OsStr::new("ubuntu")).hint(), None);
+        for image in ["ubuntu", "~/x.sqsh", "$HOME/x.sqsh", "file:///x.sqsh", "docker://x/y.sqsh"] {
+            assert_eq!(Image::parse(OsStr::new(image)).hint(), None, "{image}");
+        }
     }
 }

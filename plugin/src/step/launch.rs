@@ -14,6 +14,7 @@ use crate::root::runtime::Runtime;
 use crate::root::shared::{Channels, Shared};
 use handover::request::Request;
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::stat::{Mode, fchmod};
 use spank_bindings::log;
 use std::fs::{self, File, OpenOptions};
@@ -242,8 +243,11 @@ fn fetch(
 ) -> Result<Squashfs, StepError> {
     let uri = match image {
         Image::File(path) => {
-            // Whichever runtime it is, the reason is said in one line.
-            File::open(path)
+            // Whichever runtime it is, the reason is said in one line. Nobody may ever write into a FIFO.
+            OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+                .open(path)
                 .map_err(|source| StepError::ImageFile { path: path.clone(), source })?;
             return Ok(Squashfs { path: path.clone(), origin: Origin::User });
         }

@@ -91,6 +91,9 @@ impl Image {
         if metadata.is_dir() {
             return Ok(Image::Directory(path.to_owned()));
         }
+        if !metadata.is_file() {
+            return Err(ImageError::NotSquashfs { path: shown });
+        }
         let mut head = [0; HEADER];
         // By position: whoever gets the file reads it from its beginning.
         let read = file.read_at(&mut head, 0).map_err(open)?;
@@ -166,6 +169,15 @@ mod tests {
         assert!(Image::open(&text, |_, _| ()).unwrap_err().to_string().contains("not a squashfs"));
         let empty = file(b"");
         assert!(Image::open(&empty, |_, _| ()).unwrap_err().to_string().contains("not a squashfs"));
+
+        // None is waited for, nor read.
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for odd in [fifo.as_path(), Path::new("/dev/zero"), Path::new("/dev/null")] {
+            let error = Image::open(odd, |_, _| ()).unwrap_err().to_string();
+            assert!(error.contains("is not a squashfs file"), "{error}");
+        }
 
         let mut head = vec![0u8; 96];
         head[..4].copy_from_slice(b"hsqs");
