@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::container::Container;
 use super::error::ContainerError;
+use super::fresh::forget_names;
 use super::metadata::Metadata;
 use super::name::Name;
 use super::{place, trash};
@@ -144,12 +145,6 @@ impl DataPath {
         names.dedup();
         Ok(names)
     }
-}
-
-/// A name that was looked for in vain, and that another node has made since, is seen, and one that another has taken away is not:
-/// NFS believes what it knows of names until their directory is opened.
-pub(crate) fn forget_names(directory: &Path) {
-    let _ = File::open(directory);
 }
 
 fn names_in(directory: &Path) -> Result<Vec<Name>, ContainerError> {

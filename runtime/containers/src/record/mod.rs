@@ -18,6 +18,7 @@
 mod container;
 pub(crate) mod data_path;
 mod error;
+mod fresh;
 mod image;
 mod metadata;
 mod name;
@@ -31,8 +32,8 @@ pub(crate) mod usage;
 
 pub use container::Container;
 pub use data_path::DataPath;
-pub(crate) use data_path::forget_names;
 pub use error::ContainerError;
+pub(crate) use fresh::forget_names;
 pub use metadata::Metadata;
 pub use name::Name;
 pub use running::Process;

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::container::Container;
-use super::data_path::forget_names;
 use super::error::ContainerError;
+use super::fresh::forget_names;
 use super::metadata::Metadata;
 use super::running;
 use linux::file_error::FileError;
