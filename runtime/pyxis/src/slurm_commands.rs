@@ -21,7 +21,7 @@ const COMMANDS: [&str; 18] = [
 ];
 /// Directories of configuration that have much else in them: only Slurm's files are taken from there.
 const SHARED: [&str; 5] = ["/", "/etc", "/usr/etc", "/usr/local/etc", "/opt/etc"];
-const CONFIGURATION: [&str; 11] = [
+const CONFIGURATION: [&str; 10] = [
     "slurm.conf",
     "plugstack.conf",
     "plugstack.conf.d",
@@ -32,7 +32,6 @@ const CONFIGURATION: [&str; 11] = [
     "acct_gather.conf",
     "job_container.conf",
     "cli_filter.lua",
-    "slurm.key",
 ];
 /// Where munged listens, as libmunge is compiled.
 const MUNGE: [&str; 2] = ["/run/munge", "/var/run/munge"];
