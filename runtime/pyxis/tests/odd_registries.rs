@@ -373,10 +373,9 @@ fn a_slash_before_the_image_means_the_registrys_own() {
     assert_eq!(server.seen("/v2/a/manifests/1").len(), 3);
 }
 
-/// A file of credentials that is of no use: the image is for everybody.
-#[test]
-fn odd_credentials_are_a_warning() {
-    let server = Server::start(&image(), |own, request| {
+/// A registry that gives everybody a token, and none to who shows a password.
+fn for_everybody() -> Server {
+    Server::start(&image(), |own, request| {
         if request.path.starts_with("/token") {
             return Some(match request.authorization.as_str() {
                 "" => Reply::body(r#"{"token": "t"}"#),
@@ -385,7 +384,13 @@ fn odd_credentials_are_a_warning() {
         }
         (request.authorization != "Bearer t")
             .then(|| Reply::challenge(&format!("Bearer realm=\"http://{own}/token\"")))
-    });
+    })
+}
+
+/// A file of credentials that is of no use: the image is for everybody.
+#[test]
+fn odd_credentials_are_a_warning() {
+    let server = for_everybody();
     let docker = ".docker/config.json";
     let enroot = ".config/enroot/.credentials";
     let host = server.host.clone();
@@ -439,16 +444,7 @@ fn odd_credentials_are_a_warning() {
 /// What `sudo docker login` leaves in a home is root's.
 #[test]
 fn credentials_that_somebody_else_has_closed_are_a_warning() {
-    let server = Server::start(&image(), |own, request| {
-        if request.path.starts_with("/token") {
-            return Some(match request.authorization.as_str() {
-                "" => Reply::body(r#"{"token": "t"}"#),
-                _ => Reply::new("401 Unauthorized", &[]),
-            });
-        }
-        (request.authorization != "Bearer t")
-            .then(|| Reply::challenge(&format!("Bearer realm=\"http://{own}/token\"")))
-    });
+    let server = for_everybody();
     for closed in [
         ".docker/config.json",
         ".docker",
