@@ -197,7 +197,7 @@ fn merge(
 ) -> Result<(), Refused> {
     let indices = layers
         .iter()
-        .map(|layer| Index::read(decoder(*layer)?, meter, Interpretation::Layer))
+        .map(|layer| Index::read(decoder(*layer)?, meter, Interpretation::Layer, None))
         .collect::<Result<Vec<Index>, LayerError>>()?;
     let mut indices: Vec<Option<Index>> = indices.into_iter().map(Some).collect();
     let mut tree = Tree::default();

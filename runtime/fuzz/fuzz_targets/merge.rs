@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut tree = Tree::default();
     let mut used = Vec::new();
     for layer in [lower, upper] {
-        let Ok(index) = Index::read(layer, &meter, Interpretation::Layer) else { continue };
+        let Ok(index) = Index::read(layer, &meter, Interpretation::Layer, None) else { continue };
         for entry in &index.entries {
             inside(&entry.path);
         }

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use squashfs::program::OwnWriter;
+use squashfs::program::{OwnWriter, Program};
 use squashfs::write::{
-    Attributes, Handle, NewFile, Options, Times, WriteError, Writer, XattrPrefixes,
+    Attributes, Handle, NewFile, Options, Spooled, Times, WriteError, Writer, XattrPrefixes,
 };
 
-use crate::layers::{LayerError, Meta, Sink};
+use crate::layers::{Keeper, LayerError, Meta, Sink};
 use crate::squash::{Squash, SquashError};
 use crate::tarball::{Header, Kind};
 
@@ -47,6 +47,17 @@ impl Squash {
     }
 }
 
+impl Squash {
+    /// Keeps what is in layers, with so many bytes of memory, for images of our own writer. For mksquashfs,
+    /// which reads archives, nothing is.
+    pub(crate) fn keeper(&self, most_memory: usize) -> Option<Keeper> {
+        match &self.program {
+            Program::Own(own) => Keeper::new(own.options(), most_memory).ok(),
+            Program::Mksquashfs(_) => None,
+        }
+    }
+}
+
 impl From<WriteError> for SquashError {
     fn from(error: WriteError) -> SquashError {
         match error {
@@ -66,12 +77,6 @@ struct ImageSink {
 
 impl Sink for ImageSink {
     fn put(&mut self, header: &Header, data: &mut dyn Read) -> Result<(), LayerError> {
-        let attributes = Attributes {
-            mode: header.mode,
-            mtime: header.mtime,
-            extended: &header.xattrs,
-            owner: (0, 0),
-        };
         let what = match &header.kind {
             Kind::Directory => NewFile::Directory,
             Kind::File => NewFile::File(data),
@@ -90,6 +95,27 @@ impl Sink for ImageSink {
                 return linked.map_err(|error| self.fail(&header.path, error));
             }
         };
+        self.add(header, what)
+    }
+
+    fn put_kept(
+        &mut self,
+        header: &Header,
+        contents: &Spooled,
+        number: u32,
+    ) -> Result<(), LayerError> {
+        self.add(header, NewFile::Spooled(contents, number))
+    }
+}
+
+impl ImageSink {
+    fn add(&mut self, header: &Header, what: NewFile<'_>) -> Result<(), LayerError> {
+        let attributes = Attributes {
+            mode: header.mode,
+            mtime: header.mtime,
+            extended: &header.xattrs,
+            owner: (0, 0),
+        };
         match self.writer.add(&header.path, &attributes, what) {
             Ok(handle) => {
                 self.last = Some((header.path.clone(), handle));
@@ -99,9 +125,7 @@ impl Sink for ImageSink {
             Err(error) => Err(self.fail(&header.path, error)),
         }
     }
-}
 
-impl ImageSink {
     fn fail(&mut self, path: &[u8], error: WriteError) -> LayerError {
         let what = String::from_utf8_lossy(path).into_owned();
         self.failed = Some(error);

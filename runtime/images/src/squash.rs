@@ -18,6 +18,7 @@ use squashfs::program::Program;
 use squashfs::write::WriteError;
 
 use crate::layers::{ArchiveSink, DirectorySink, LayerError, Meta, Sink};
+use crate::store::is_full;
 use crate::tarball::Header;
 
 /// Of what it prints.
@@ -57,6 +58,13 @@ pub enum SquashError {
     /// The directory for an old mksquashfs cannot be had.
     #[error(transparent)]
     Scratch(FileError),
+}
+
+impl SquashError {
+    /// Whether our own writer has found no room on the file system.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, SquashError::Write(WriteError::Output(error)) if is_full(error))
+    }
 }
 
 impl Squash {

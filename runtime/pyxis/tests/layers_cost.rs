@@ -128,7 +128,7 @@ fn cost_of(
     let mut merge = |sink: &mut dyn Sink| {
         let mut tree = Tree::default();
         for layer in layers {
-            tree.apply(Index::read(layer.open()?, &meter, Interpretation::Layer)?, &meter)?;
+            tree.apply(Index::read(layer.open()?, &meter, Interpretation::Layer, None)?, &meter)?;
         }
         let sources: Vec<&dyn LayerSource> =
             layers.iter().map(|layer| *layer as &dyn LayerSource).collect();

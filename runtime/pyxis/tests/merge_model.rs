@@ -108,7 +108,7 @@ fn merged(layers: &[Vec<Step>]) -> Option<Model> {
     let meter = Meter::new(Limits::for_others());
     let mut tree = Tree::default();
     for steps in layers {
-        let index = Index::read(&*archive(steps), &meter, Interpretation::Layer).unwrap();
+        let index = Index::read(&*archive(steps), &meter, Interpretation::Layer, None).unwrap();
         tree.apply(index, &meter).ok()?;
     }
     let mut out = Model::new();
@@ -188,7 +188,7 @@ proptest! {
         }
         archive.truncate(length);
         let meter = Meter::new(Limits::for_others());
-        if let Ok(index) = Index::read(&*archive, &meter, Interpretation::Layer) {
+        if let Ok(index) = Index::read(&*archive, &meter, Interpretation::Layer, None) {
             let _ = Tree::default().apply(index, &meter);
         }
     }

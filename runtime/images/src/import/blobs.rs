@@ -1,7 +1,10 @@
 //! Layers: fetched once per store, checked against their digest by everyone who reads them.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use linux::file_error::FileError;
 use sha2::{Digest, Sha256};
@@ -11,13 +14,16 @@ use super::resolve::{Origin, Resolved};
 use super::slice::Slice;
 use super::{ImportError, Importer};
 use crate::digest::Hasher;
-use crate::layers::{Index, Interpretation, LayerError, Meter, decoder};
+use crate::layers::{Index, Interpretation, Keeper, Keeping, Kept, LayerError, Meter, decoder};
 use crate::progress::Bar;
 use crate::registry::{Client, Descriptor, RegistryError};
 use crate::store::{LockOutcome, Pending, Space, StoreError};
 
 /// What is made of a blob while it is checked.
 pub(super) type Reading<'a, T> = &'a dyn Fn(&mut dyn Read) -> Result<T, LayerError>;
+
+/// What a layer contains, and what was kept of it.
+pub(super) type Contents = (Index, Option<Kept>);
 
 /// How the layers of registries are read.
 const LAYER: Interpretation = Interpretation::Layer;
@@ -31,6 +37,8 @@ pub(super) struct Shared<'a> {
     pub(super) meter: &'a Meter,
     /// What of the store it takes.
     pub(super) space: &'a Space,
+    /// Who keeps what was unpacked, if it is to be written afterwards.
+    pub(super) keeper: Option<&'a Keeper>,
 }
 
 /// Passes bytes on, computing their digest.
@@ -74,14 +82,35 @@ impl<R: Read> Read for Checked<'_, R> {
 struct Tee<'a, R> {
     input: R,
     pending: &'a Pending,
-    space: &'a Space,
+    shared: &'a Shared<'a>,
+    written: u64,
+}
+
+impl<R> Tee<'_, R> {
+    /// What was kept only to be faster gives way. A few blocks of it may be on their way then.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        const TRIES: u32 = 3;
+        let mut tried = 1;
+        while let Err(error) = self.pending.write_all(bytes) {
+            let Some(keeper) = self.shared.keeper.filter(|_| error.is_full() && tried < TRIES)
+            else {
+                return Err(error);
+            };
+            keeper.give_up();
+            self.pending.cut(self.written)?;
+            thread::sleep(Duration::from_millis(10));
+            tried += 1;
+        }
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
 }
 
 impl<R: Read> Read for Tee<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
-        self.space.take(count as u64).map_err(io::Error::other)?;
-        self.pending.write_all(&buffer[..count]).map_err(io::Error::other)?;
+        self.shared.space.take(count as u64).map_err(io::Error::other)?;
+        self.write(&buffer[..count]).map_err(io::Error::other)?;
         Ok(count)
     }
 }
@@ -93,16 +122,14 @@ impl Importer {
         resolved: &Resolved,
         descriptor: &Descriptor,
         shared: &Shared<'_>,
-    ) -> Result<(Slice, Index), ImportError> {
+    ) -> Result<(Slice, Contents), ImportError> {
         let client = match self.source(&resolved.origin) {
             Err(layout) => {
                 let slice = layout.blob(&descriptor.digest)?;
                 let how = layout.interpretation();
-                let read = &|input: &mut dyn Read| {
-                    decoder(input).and_then(|archive| Index::read(archive, shared.meter, how))
-                };
-                let index = read_checked(slice.reader(), descriptor, "the layout", shared, read)?;
-                return Ok((slice, index));
+                let read = &|input: &mut dyn Read| self.contents(input, how, shared);
+                let made = read_checked(slice.reader(), descriptor, "the layout", shared, read)?;
+                return Ok((slice, made));
             }
             Ok(client) => client,
         };
@@ -125,10 +152,35 @@ impl Importer {
         client: &Client,
         descriptor: &Descriptor,
         shared: &Shared<'_>,
-    ) -> Result<(Slice, Index), ImportError> {
+    ) -> Result<(Slice, Contents), ImportError> {
         self.blob_from_registry(client, descriptor, shared, &|input| {
-            decoder(input).and_then(|archive| Index::read(archive, shared.meter, LAYER))
+            self.contents(input, LAYER, shared)
         })
+    }
+
+    /// What a layer contains, and, if there is somebody who keeps it, its entries.
+    fn contents(
+        &self,
+        input: &mut dyn Read,
+        how: Interpretation,
+        shared: &Shared<'_>,
+    ) -> Result<Contents, LayerError> {
+        let archive = decoder(input)?;
+        let kept = Cell::new(0);
+        let may = |bytes| {
+            let may = shared.space.spare(bytes);
+            kept.set(kept.get() + if may { bytes } else { 0 });
+            may
+        };
+        let file = |_: &_| self.store.pending().and_then(Pending::into_file).ok();
+        let keeper = shared.keeper.and_then(|keeper| Some((keeper, file(keeper)?)));
+        let mut keeping = keeper.map(|(keeper, file)| keeper.begin(file, &may));
+        let index = Index::read(archive, shared.meter, how, keeping.as_mut());
+        let entries = keeping.filter(|_| index.is_ok()).and_then(Keeping::finish);
+        if entries.is_none() {
+            shared.space.give_back(kept.get());
+        }
+        Ok((index?, entries))
     }
 
     /// A blob in the store, fetched if it is not there, and what `read` makes of it.
@@ -169,13 +221,13 @@ impl Importer {
                 }
             };
             let pending = self.store.pending()?;
-            let space = shared.space;
-            let input = Tee { input: client.blob(descriptor)?, pending: &pending, space };
+            let input =
+                Tee { input: client.blob(descriptor)?, pending: &pending, shared, written: 0 };
             let made = read_checked(input, descriptor, client.host(), shared, read)?;
             let private = client.used_credentials();
             let (file, named) = self.store.publish_blob(pending, digest, private)?;
             if named {
-                space.published(descriptor.size);
+                shared.space.published(descriptor.size);
             }
             return Ok((Slice::whole(file).map_err(failed)?, made));
         }

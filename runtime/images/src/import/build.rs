@@ -8,18 +8,21 @@ use std::sync::{Arc, Mutex};
 
 use linux::phases;
 
-use super::blobs::Shared;
+use super::blobs::{Contents, Shared};
 use super::resolve::Resolved;
 use super::slice::Slice;
 use super::{ImportError, Importer};
 use crate::imageconf::ImageConfig;
 use crate::layers::{
-    self, Index, LayerError, LayerSource, Meta, Meter, OwnFiles, Sink, Tree, decoder,
+    self, Index, Keeper, Kept, LayerError, LayerSource, Meta, Meter, OwnFiles, Sink, Tree, decoder,
 };
 use crate::progress::bytes;
 use crate::registry::Descriptor;
 use crate::squash::SquashError;
 use crate::store::{Pending, Space};
+
+/// Bytes of memory for what is known of entries that are kept.
+const MOST_MEMORY: u64 = 64 << 20;
 
 /// All that is needed to write an image.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(super) struct Merged {
     total: u64,
     meter: Meter,
     pub(super) space: Space,
+    /// Who has kept what was unpacked.
+    keeper: Option<Keeper>,
 }
 
 /// A layer that is at hand.
@@ -38,11 +43,28 @@ struct Layer {
     /// Its digest, or where it comes from.
     name: String,
     slice: Arc<Slice>,
+    kept: Option<Arc<Kept>>,
 }
 
 impl LayerSource for Layer {
     fn open(&self) -> Result<Box<dyn Read + '_>, LayerError> {
         decoder(self.slice.reader())
+    }
+
+    fn kept(&self) -> Option<&Kept> {
+        self.kept.as_deref().filter(|kept| kept.is_there())
+    }
+}
+
+impl Merged {
+    /// Bytes that wait to be written.
+    fn kept(&self) -> u64 {
+        self.layers.iter().filter_map(LayerSource::kept).map(Kept::bytes).sum()
+    }
+
+    /// Keeps nothing any more. Returns whether there was anything.
+    fn give_up(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::give_up)
     }
 }
 
@@ -69,16 +91,25 @@ impl Importer {
         (self.before_fetching)(stated);
         let (meter, space) = (Meter::new(self.limits), self.store.space());
         self.tell_layers(&unique, &space)?;
-        let read = self
-            .each(&unique, &meter, &space, |layer, shared| self.layer(resolved, layer, shared))?;
+        let memory = self.limits.memory.floor.min(MOST_MEMORY) as usize;
+        let keeper = self.squash.keeper(memory);
+        let shared = (&meter, &space, keeper.as_ref());
+        let read =
+            self.each(&unique, shared, |layer, shared| self.layer(resolved, layer, shared))?;
         phases::begin("merge");
-        let (slices, mut indices): (Vec<Slice>, Vec<Index>) = read.into_iter().unzip();
+        let (slices, read): (Vec<Slice>, Vec<Contents>) = read.into_iter().unzip();
+        let (mut indices, mut kept): (Vec<Index>, Vec<Option<Kept>>) = read.into_iter().unzip();
 
         let mut tree = Tree::default();
         let mut left: Vec<usize> = vec![0; unique.len()];
         let order: Vec<usize> =
             resolved.image.layers.iter().map(|layer| place[&layer.digest]).collect();
         order.iter().for_each(|at| left[*at] += 1);
+        for (kept, times) in kept.iter_mut().zip(&left) {
+            if let (Some(kept), 1) = (kept, times) {
+                kept.shrink_as_read();
+            }
+        }
         let mut total = 0u64;
         for at in &order {
             left[*at] -= 1;
@@ -93,12 +124,15 @@ impl Importer {
             tree.apply(index, &meter).map_err(failed)?;
         }
         let slices: Vec<Arc<Slice>> = slices.into_iter().map(Arc::new).collect();
+        let kept: Vec<Option<Arc<Kept>>> =
+            kept.into_iter().map(|kept| kept.map(Arc::new)).collect();
         let layer = |at: &usize| Layer {
             name: unique[*at].digest.to_string(),
             slice: Arc::clone(&slices[*at]),
+            kept: kept[*at].clone(),
         };
         let layers = order.iter().map(layer).collect();
-        let merged = Merged { tree, own: OwnFiles::default(), layers, total, meter, space };
+        let merged = Merged { tree, own: OwnFiles::default(), layers, total, meter, space, keeper };
         self.configure(merged, &config, &resolved.origin_text)
     }
 
@@ -114,9 +148,9 @@ impl Importer {
         let mut tree = Tree::default();
         let total = index.bytes;
         tree.apply(index, &meter)?;
-        let layers = vec![Layer { name: origin.to_owned(), slice: Arc::new(slice) }];
-        let space = self.store.space();
-        let merged = Merged { tree, own: OwnFiles::default(), layers, total, meter, space };
+        let layers = vec![Layer { name: origin.to_owned(), slice: Arc::new(slice), kept: None }];
+        let (own, space) = (OwnFiles::default(), self.store.space());
+        let merged = Merged { tree, own, layers, total, meter, space, keeper: None };
         self.configure(merged, config, origin)
     }
 
@@ -180,13 +214,12 @@ impl Importer {
     pub(super) fn each<T: Send>(
         &self,
         unique: &[&Descriptor],
-        meter: &Meter,
-        space: &Space,
+        (meter, space, keeper): (&Meter, &Space, Option<&Keeper>),
         read: impl Fn(&Descriptor, &Shared<'_>) -> Result<T, ImportError> + Sync,
     ) -> Result<Vec<T>, ImportError> {
         let total = unique.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
         let bar = self.progress.bar(total);
-        let shared = Shared { bar: &bar, stop: AtomicBool::new(false), meter, space };
+        let shared = Shared { bar: &bar, stop: AtomicBool::new(false), meter, space, keeper };
         let results: Vec<Mutex<Option<T>>> = unique.iter().map(|_| Mutex::new(None)).collect();
         let first_error = Mutex::new(None);
         // Large ones first: what is last is then small.
@@ -239,9 +272,19 @@ impl Importer {
                 root = meta.clone();
             }
         });
-        self.squash.write(pending.file(), limit, &root, &self.store.scratch(), |sink| {
-            self.emit(merged, sink)
-        })
+        let write = || {
+            self.squash.write(pending.file(), limit, &root, &self.store.scratch(), |sink| {
+                self.emit(merged, sink)
+            })
+        };
+        match write() {
+            // Without what was kept there may be room.
+            Err(ImportError::Squash(error)) if error.is_full() && merged.give_up() => {
+                pending.cut(0)?;
+                write()
+            }
+            written => written,
+        }
     }
 
     /// Writes it to a file of the store, whose limit holds meanwhile.
@@ -250,6 +293,8 @@ impl Importer {
         merged: &Merged,
         pending: &Pending,
     ) -> Result<(), ImportError> {
+        // It becomes less as the image becomes more.
+        merged.space.give_back(merged.kept());
         let room = merged.space.room(merged.total)?;
         self.write_squashfs(merged, pending, room).map_err(|error| match error {
             ImportError::Squash(SquashError::TooLarge) => merged.space.full().into(),

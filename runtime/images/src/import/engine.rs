@@ -60,7 +60,7 @@ impl Importer {
         phases::begin("merge");
         let archive = crate::layers::decoder(slice.reader())?;
         let meter = Meter::of(self.limits, slice.reader().len());
-        let index = Index::read(archive, &meter, Interpretation::Flat)?;
+        let index = Index::read(archive, &meter, Interpretation::Flat, None)?;
         let uri = Uri::Engine { engine, image: image.to_owned() };
         self.merge_flat(slice, index, meter, &config, &uri.to_string())
     }

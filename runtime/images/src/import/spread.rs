@@ -49,7 +49,7 @@ impl Importer {
         phases::begin("download");
         let (meter, space) = (Meter::new(self.limits), self.store.space());
         self.tell_layers(&parts, &space)?;
-        self.each(&parts, &meter, &space, |part, shared: &Shared<'_>| {
+        self.each(&parts, (&meter, &space, None), |part, shared: &Shared<'_>| {
             self.blob_from_registry(client, part, shared, &|_| Ok(())).map(drop)
         })?;
         let mut named = Vec::new();

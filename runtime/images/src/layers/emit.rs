@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::index::kept;
 use super::limits::shown;
-use super::{Content, LayerError, Meta, Meter, Name, Quantity, Sink, Tree};
+use super::{Content, Kept, LayerError, Meta, Meter, Name, Quantity, Sink, Tree};
 use crate::tarball::{Header, Kind, Reader, TarError};
 
 /// A layer that can be read again, uncompressed.
@@ -15,6 +15,11 @@ pub trait LayerSource {
     /// # Errors
     /// [`LayerError`].
     fn open(&self) -> Result<Box<dyn Read + '_>, LayerError>;
+
+    /// What was kept of it when it was read first, if it was.
+    fn kept(&self) -> Option<&Kept> {
+        None
+    }
 }
 
 /// The layer number of files that come with the call instead of from a layer.
@@ -80,8 +85,12 @@ pub fn write(
             continue;
         }
         let at = layer as usize;
-        let archive = layers[at].open().map_err(|error| (Some(at), error))?;
-        one_layer(archive, wanted, sink, meter, progress).map_err(|error| (Some(at), error))?;
+        let mut putting = Putting { sink: &mut *sink, meter, progress: &mut *progress };
+        let put = match layers[at].kept() {
+            Some(kept) => putting.kept(kept, wanted),
+            None => layers[at].open().and_then(|archive| putting.layer(archive, wanted)),
+        };
+        put.map_err(|error| (Some(at), error))?;
     }
     Ok(())
 }
@@ -125,31 +134,70 @@ fn own_files(
     Ok(())
 }
 
-fn one_layer(
-    archive: impl Read,
-    wanted: &[Name],
-    sink: &mut dyn Sink,
-    meter: &Meter,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(), LayerError> {
-    let mut reader = Reader::new(archive);
-    let mut names: HashMap<u32, &[Name]> = HashMap::new();
-    for group in wanted.chunk_by(|one, other| one.0 == other.0) {
-        names.insert(group[0].0.ordinal, group);
+/// Where the content of an entry is to be had.
+enum Data<'a> {
+    Archive(&'a mut dyn Read),
+    /// Under its entry's ordinal.
+    Kept(&'a Kept, u32),
+}
+
+/// Passes on the entries of layers.
+struct Putting<'a> {
+    sink: &'a mut dyn Sink,
+    meter: &'a Meter,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Putting<'_> {
+    fn layer(&mut self, archive: impl Read, wanted: &[Name]) -> Result<(), LayerError> {
+        let mut reader = Reader::new(archive);
+        let mut names: HashMap<u32, &[Name]> = HashMap::new();
+        for group in wanted.chunk_by(|one, other| one.0 == other.0) {
+            names.insert(group[0].0.ordinal, group);
+        }
+        let mut ordinal = 0;
+        // Nothing after the last winner is looked at.
+        while !names.is_empty() {
+            let Some(header) = reader.next()? else { return Err(TarError::Truncated.into()) };
+            let group = names.remove(&ordinal);
+            ordinal += 1;
+            if let Some(group) = group {
+                self.put(header, Data::Archive(&mut reader), group)?;
+            }
+        }
+        Ok(())
     }
-    let mut ordinal = 0;
-    // Nothing after the last winner is looked at.
-    while !names.is_empty() {
-        let Some(mut header) = reader.next()? else { return Err(TarError::Truncated.into()) };
-        let group = names.remove(&ordinal);
-        ordinal += 1;
-        let Some([(_, first), others @ ..]) = group else { continue };
+
+    fn kept(&mut self, kept: &Kept, wanted: &[Name]) -> Result<(), LayerError> {
+        for group in wanted.chunk_by(|one, other| one.0 == other.0) {
+            let ordinal = group[0].0.ordinal;
+            // As of an archive that has become shorter since.
+            let header = kept.header(ordinal).ok_or(TarError::Truncated)?.clone();
+            self.put(header, Data::Kept(kept, ordinal), group)?;
+        }
+        Ok(())
+    }
+
+    /// An entry under all of its names.
+    fn put(
+        &mut self,
+        mut header: Header,
+        data: Data<'_>,
+        names: &[Name],
+    ) -> Result<(), LayerError> {
+        let [(_, first), others @ ..] = names else { return Ok(()) };
         header.path = checked(first)?;
         header.xattrs = kept(&header.xattrs, first)?;
         header.mode |= if header.mode & 0o111 == 0 { 0o400 } else { 0o500 };
-        sink.put(&header, &mut reader)?;
-        meter.check_time()?;
-        progress(header.size);
+        match data {
+            Data::Kept(kept, ordinal) if header.kind == Kind::File => {
+                self.sink.put_kept(&header, &kept.contents, ordinal)?;
+            }
+            Data::Kept(..) => self.sink.put(&header, &mut io::empty())?,
+            Data::Archive(archive) => self.sink.put(&header, archive)?,
+        }
+        self.meter.check_time()?;
+        (self.progress)(header.size);
         for (_, name) in others {
             // Programs that read archives know hard links to regular files only.
             let kind = match &header.kind {
@@ -157,15 +205,15 @@ fn one_layer(
                 other => other.clone(),
             };
             if let Kind::HardLink(target) | Kind::Symlink(target) = &kind {
-                meter.charge(Quantity::Names, target.len() as u64)?;
+                self.meter.charge(Quantity::Names, target.len() as u64)?;
             }
             let path = checked(name)?;
             let Header { mode, mtime, .. } = header;
             let link = Header { path, kind, mode, mtime, size: 0, xattrs: Vec::new() };
-            sink.put(&link, &mut io::empty())?;
+            self.sink.put(&link, &mut io::empty())?;
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Symbolic links in the way can make a path longer than the layer's own.

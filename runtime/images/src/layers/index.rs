@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::io::{self, Read};
 
 use super::limits::{Meter, Quantity, heap, shown};
-use super::{LayerError, Limits};
+use super::{Keeping, LayerError, Limits};
 use crate::tarball::{Header, Kind, Reader, TarError, Xattr};
 
 /// Longest path that Linux opens.
@@ -90,7 +90,8 @@ struct ReadCost {
 }
 
 impl Index {
-    /// Reads an uncompressed archive to its end, counting what it costs.
+    /// Reads an uncompressed archive to its end, counting what it costs. What an image may have of it goes
+    /// to `keeping`.
     ///
     /// # Errors
     /// [`LayerError`]: damage, names pointing outside, limits.
@@ -98,12 +99,13 @@ impl Index {
         archive: impl Read,
         meter: &Meter,
         how: Interpretation,
+        mut keeping: Option<&mut Keeping<'_>>,
     ) -> Result<Index, LayerError> {
         let mut reader = Reader::new(Counted { input: archive, meter, count: 0, refused: None });
         let mut index = Index::default();
         let mut ordinal = 0u32;
         loop {
-            let header = match reader.next() {
+            let mut header = match reader.next() {
                 Ok(Some(header)) => header,
                 Ok(None) => break,
                 // What was refused below the archive is more telling than that it cannot be read.
@@ -123,10 +125,16 @@ impl Index {
                 index.charge(&entry, meter)?;
                 // Those of files are passed on only; whoever writes the image has them in memory.
                 if !matches!(entry.kind, EntryKind::Directory(_)) {
-                    let xattrs = kept(&header.xattrs, &header.path)?;
-                    meter.charge(Quantity::Attributes, size_of_all(&xattrs))?;
+                    header.xattrs = kept(&header.xattrs, &header.path)?;
+                    meter.charge(Quantity::Attributes, size_of_all(&header.xattrs))?;
                 }
+                let has_content =
+                    matches!(entry.kind, EntryKind::File | EntryKind::Symlink(_) | EntryKind::Fifo);
                 index.entries.push(entry);
+                if let Some(keeping) = keeping.as_mut().filter(|it| has_content && !it.is_over()) {
+                    // Damage that it meets is met again below.
+                    keeping.take(ordinal, header, &mut reader);
+                }
             }
             ordinal = ordinal
                 .checked_add(1)
@@ -399,7 +407,8 @@ mod tests {
             (limits(2_000_000, 500), false),
         ] {
             let meter = Meter::new(limits);
-            let index = Index::read(archive.as_slice(), &meter, Interpretation::Layer).unwrap();
+            let index =
+                Index::read(archive.as_slice(), &meter, Interpretation::Layer, None).unwrap();
             let again = index.again(&meter);
             assert_eq!(again.is_ok(), twice, "{again:?}");
             assert!(again.is_ok_and(|again| again == index) || !twice);

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
+use squashfs::write::Spooled;
 
 use super::LayerError;
 use crate::tarball::{Header, Kind, Writer, Xattr};
@@ -22,6 +23,14 @@ pub trait Sink {
     /// # Errors
     /// [`LayerError`]: from the layer that is read, or [`LayerError::Write`].
     fn put(&mut self, header: &Header, data: &mut dyn Read) -> Result<(), LayerError>;
+
+    /// Takes a regular file whose content was kept, for an image as this sink writes it.
+    ///
+    /// # Errors
+    /// [`LayerError::Write`], too, where it writes none.
+    fn put_kept(&mut self, header: &Header, _: &Spooled, _: u32) -> Result<(), LayerError> {
+        Err(failed(&header.path, io::ErrorKind::Unsupported.into()))
+    }
 }
 
 /// Passes entries on as an archive.

@@ -1,5 +1,6 @@
 //! What goes wrong in a store.
 
+use std::io;
 use std::path::PathBuf;
 
 use linux::file_error::FileError;
@@ -40,4 +41,16 @@ pub enum StoreError {
     /// Others could change images.
     #[error("the image store {} can be written by others: chmod go-w it", .0.display())]
     Writable(PathBuf),
+}
+
+impl StoreError {
+    /// Whether a file system has no room, or its user may have no more of it.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, StoreError::File(error) if is_full(&error.source))
+    }
+}
+
+/// Whether a file system has no room, or its user may have no more of it.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

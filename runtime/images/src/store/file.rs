@@ -1,7 +1,7 @@
 //! Files without a name until they are complete.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -66,6 +66,18 @@ impl Pending {
         (&self.file)
             .write_all(content)
             .map_err(|source| FileError::new("write to", &self.directory, source).into())
+    }
+
+    /// Takes back what was written behind its first `length` bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cut(&self, length: u64) -> Result<(), StoreError> {
+        let cut = || {
+            self.file.set_len(length)?;
+            (&self.file).seek(SeekFrom::Start(length))
+        };
+        cut().map(drop).map_err(|source| FileError::new("write to", &self.directory, source).into())
     }
 
     /// The file, which never gets a name.
@@ -176,7 +188,7 @@ pub fn place(image: &File, path: &Path) -> Result<(), StoreError> {
     let pending = Pending::new(directory)?;
     let failed = |source| FileError::new("write", path, source);
     let mut from = image.try_clone().map_err(failed)?;
-    io::Seek::rewind(&mut from).map_err(failed)?;
+    from.rewind().map_err(failed)?;
     io::copy(&mut from, &mut &pending.file).map_err(failed)?;
     pending.publish_new(path, mode)
 }

@@ -64,6 +64,26 @@ impl Space {
         Ok(())
     }
 
+    /// Whether so many bytes more may be written of what could be done without: nothing is removed for
+    /// them. They are taken then.
+    pub fn spare(&self, bytes: u64) -> bool {
+        let mut state = self.lock();
+        let taken = state.taken.saturating_add(bytes);
+        let granted = state.granted;
+        if taken > granted && !self.grant(&mut state, taken.saturating_add(STEP)) {
+            state.tell(&self.store, granted);
+            return false;
+        }
+        state.taken = taken;
+        true
+    }
+
+    /// So many bytes of what was taken are gone, or will be while others come.
+    pub fn give_back(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.taken = state.taken.saturating_sub(bytes);
+    }
+
     /// Whether so many bytes could be written at all.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use super::pack::Packer;
 
 /// Room for a block, plain or packed.
+#[derive(Debug)]
 pub(super) struct Buffer {
     pub(super) bytes: Box<[u8]>,
     pub(super) length: usize,

@@ -16,6 +16,7 @@
 //! The bytes depend on what is added in which order, and not on threads or times.
 
 mod block;
+mod cut;
 mod digest;
 mod directory;
 mod error;
@@ -27,6 +28,7 @@ mod options;
 mod output;
 mod pack;
 mod pipeline;
+mod spool;
 mod tables;
 mod tails;
 mod tree;
@@ -38,9 +40,10 @@ use std::io::{self, Read};
 pub use directory::Found;
 pub use error::WriteError;
 pub use options::{Compression, Options, Packing, PackingError, Tails, Times, XattrPrefixes};
+pub use spool::{Spool, Spooled, Spooler};
 
 use crate::superblock;
-use block::Buffer;
+use cut::{Blocks, Cut, cut};
 use finish::Image;
 use ids::Ids;
 use pipeline::Pipeline;
@@ -53,10 +56,6 @@ use xattrs::Sets;
 const PLAIN: u32 = 1 << 24;
 /// Longer than the kernel's `PATH_MAX`, with the zero behind it, no link's target can be.
 const LONGEST_TARGET: usize = 4095;
-/// What programs and libraries begin with.
-const ELF: &[u8] = b"\x7fELF";
-/// Blocks of a file, as the reader has it.
-const MOST_BLOCKS: u64 = 1 << 22;
 
 /// Name and value of an extended attribute.
 pub type Attribute = (Vec<u8>, Vec<u8>);
@@ -80,6 +79,9 @@ pub enum NewFile<'a> {
     Directory,
     /// A regular file and its content.
     File(&'a mut dyn Read),
+    /// A regular file whose content was packed before, by a [`Spooler`] with the same options: the
+    /// number that it was given there.
+    Spooled(&'a Spooled, u32),
     /// A symbolic link and its target.
     Symlink(&'a [u8]),
     /// A character device, its numbers.
@@ -240,6 +242,9 @@ impl Writer {
         let body = match what {
             NewFile::Directory => unreachable!("added above"),
             NewFile::File(content) => Body::File(Box::new(self.content(path, content)?)),
+            NewFile::Spooled(spool, number) => {
+                Body::File(Box::new(self.spooled(path, spool, number)?))
+            }
             NewFile::Symlink(target) => {
                 if target.is_empty() || target.len() > LONGEST_TARGET || target.contains(&0) {
                     return Err(WriteError::entry(path, "no symbolic link can lead there"));
@@ -261,35 +266,8 @@ impl Writer {
     /// Sends a file's content on its way.
     fn content(&mut self, path: &[u8], data: &mut dyn Read) -> Result<Content, WriteError> {
         let blocks = self.blocks.as_mut().ok_or(WriteError::GivenUp)?;
-        let block_size = self.options.block_size as usize;
-        let mut content = Content { size: 0, sparse: 0, blocks: None, tail: None };
-        let (mut count, mut plain) = (0, 0);
-        let tail = loop {
-            let mut buffer = blocks.buffer()?;
-            fill(&mut buffer, block_size, data)
-                .map_err(|source| WriteError::content(path, source))?;
-            let length = buffer.length;
-            if content.size == 0 && buffer.used().starts_with(ELF) {
-                plain = self.options.plain_programs;
-            }
-            let is_plain = content.size < plain;
-            content.size += length as u64;
-            let ended = length < block_size;
-            if length == 0 || ended && !is_plain && self.options.shares(count) {
-                break buffer;
-            }
-            count += 1;
-            if is_zero(buffer.used()) {
-                content.sparse += length as u64;
-                blocks.give_back(buffer);
-                blocks.hole()?;
-            } else {
-                blocks.block(buffer, is_plain)?;
-            }
-            if count == MOST_BLOCKS {
-                return Err(WriteError::entry(path, "it has too many blocks"));
-            }
-        };
+        let Cut { size, sparse, blocks: count, tail } = cut(&self.options, path, data, blocks)?;
+        let mut content = Content { size, sparse, blocks: None, tail: None };
         if count > 0 {
             content.blocks = Some(blocks.end()?);
         }
@@ -300,27 +278,39 @@ impl Writer {
         blocks.give_back(tail);
         Ok(content)
     }
-}
 
-/// Reads as much as there is, up to a block.
-fn fill(buffer: &mut Buffer, most: usize, data: &mut dyn Read) -> io::Result<()> {
-    buffer.length = 0;
-    while buffer.length < most {
-        match data.read(&mut buffer.bytes[buffer.length..most]) {
-            Ok(0) => break,
-            Ok(count) => buffer.length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+    /// Sends a content on its way that was packed before.
+    fn spooled(
+        &mut self,
+        path: &[u8],
+        spool: &Spooled,
+        number: u32,
+    ) -> Result<Content, WriteError> {
+        let blocks = self.blocks.as_mut().ok_or(WriteError::GivenUp)?;
+        let waiting = spool.content(number);
+        let waiting = waiting.ok_or(WriteError::entry(path, "its content was not kept"))?;
+        let mut content =
+            Content { size: waiting.size, sparse: waiting.sparse, blocks: None, tail: None };
+        for block in waiting.blocks {
+            if block.is_hole() {
+                blocks.hole()?;
+                continue;
+            }
+            let mut buffer = blocks.buffer()?;
+            spool.read(*block, &mut buffer).map_err(WriteError::Output)?;
+            blocks.packed(buffer, block.is_plain())?;
         }
-    }
-    Ok(())
-}
-
-/// By comparing it with itself, which C's library does by whole registers.
-fn is_zero(bytes: &[u8]) -> bool {
-    match bytes.split_first() {
-        Some((first, rest)) => *first == 0 && rest == &bytes[..rest.len()],
-        None => true,
+        if !waiting.blocks.is_empty() {
+            content.blocks = Some(blocks.end()?);
+        }
+        if let Some(tail) = waiting.tail {
+            let mut buffer = blocks.buffer()?;
+            spool.read(*tail, &mut buffer).map_err(WriteError::Output)?;
+            content.tail = Some(self.tails.put(buffer.used(), blocks)?);
+            blocks.give_back(buffer);
+        }
+        spool.is_through_with(&waiting);
+        Ok(content)
     }
 }
 

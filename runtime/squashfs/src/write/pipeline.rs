@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::block::{Buffer, Packed};
+use super::cut::Blocks;
 use super::digest::Quick;
 use super::output::{Output, Placed};
 use super::pack::Packer;
@@ -20,6 +21,8 @@ const STEPS: usize = 256;
 pub(super) enum Step {
     /// A block of the current file.
     Block(Receiver<Packed>),
+    /// One that did not have to be waited for.
+    Packed(Packed),
     /// A block of it that is all zeros.
     Hole,
     /// All of its blocks came.
@@ -42,6 +45,7 @@ pub(super) struct Pipeline {
     spare: Vec<Buffer>,
     jobs: SyncSender<Job>,
     steps: SyncSender<Step>,
+    quick: Quick,
     /// Behind what it waits for: it is dropped after that.
     writer: Writer,
     /// Files with blocks so far.
@@ -76,31 +80,13 @@ impl Pipeline {
         let writer = thread("squash-write")
             .spawn(move || write(output, &ordered, &give))
             .map_err(WriteError::Output)?;
-        Ok(Pipeline { free, spare, jobs, steps, writer: Writer(Some(writer)), files: 0 })
+        Ok(Pipeline { free, spare, jobs, steps, quick, writer: Writer(Some(writer)), files: 0 })
     }
 
-    /// A free buffer, sooner or later.
-    pub(super) fn buffer(&mut self) -> Result<Buffer, WriteError> {
-        match self.spare.pop() {
-            Some(buffer) => Ok(buffer),
-            None => self.free.recv().map_err(|_| WriteError::GivenUp),
-        }
-    }
-
-    /// Takes back what was not needed.
-    pub(super) fn give_back(&mut self, buffer: Buffer) {
-        self.spare.push(buffer);
-    }
-
-    /// The next block of the file, `plain` as it is.
-    pub(super) fn block(&self, buffer: Buffer, plain: bool) -> Result<(), WriteError> {
-        let packed = self.pack(buffer, plain)?;
-        self.step(Step::Block(packed))
-    }
-
-    /// A block of zeros is the next of the file.
-    pub(super) fn hole(&self) -> Result<(), WriteError> {
-        self.step(Step::Hole)
+    /// The next block of the file, which is packed already.
+    pub(super) fn packed(&self, buffer: Buffer, plain: bool) -> Result<(), WriteError> {
+        let hash = self.quick.hash(buffer.used());
+        self.step(Step::Packed(Packed { buffer, plain, hash }))
     }
 
     /// The file has no more blocks: its number among files that have some.
@@ -133,6 +119,28 @@ impl Pipeline {
         drop((jobs, steps));
         let writer = writer.0.take().expect("it is waited for once");
         writer.join().unwrap_or_else(|_| Err(lost_thread()))
+    }
+}
+
+impl Blocks for Pipeline {
+    fn buffer(&mut self) -> Result<Buffer, WriteError> {
+        match self.spare.pop() {
+            Some(buffer) => Ok(buffer),
+            None => self.free.recv().map_err(|_| WriteError::GivenUp),
+        }
+    }
+
+    fn give_back(&mut self, buffer: Buffer) {
+        self.spare.push(buffer);
+    }
+
+    fn block(&mut self, buffer: Buffer, plain: bool) -> Result<(), WriteError> {
+        let packed = self.pack(buffer, plain)?;
+        self.step(Step::Block(packed))
+    }
+
+    fn hole(&mut self) -> Result<(), WriteError> {
+        self.step(Step::Hole)
     }
 }
 
@@ -189,22 +197,26 @@ fn write(
     free: &Sender<Buffer>,
 ) -> Result<Placed, WriteError> {
     while let Ok(step) = steps.recv() {
-        let mut wait = |packed: Receiver<Packed>, fragment| {
-            let packed = packed.recv().map_err(|_| lost_thread())?;
-            if fragment {
-                output.fragment(&packed)?
-            } else {
-                output.block(&packed)?
+        let wait = |packed: Receiver<Packed>| packed.recv().map_err(|_| lost_thread());
+        let (packed, fragment) = match step {
+            Step::Block(packed) => (wait(packed)?, false),
+            Step::Packed(packed) => (packed, false),
+            Step::Fragment(packed) => (wait(packed)?, true),
+            Step::Hole => {
+                output.hole();
+                continue;
             }
-            let _ = free.send(packed.buffer);
-            Ok::<(), WriteError>(())
+            Step::End => {
+                output.end()?;
+                continue;
+            }
         };
-        match step {
-            Step::Block(packed) => wait(packed, false)?,
-            Step::Fragment(packed) => wait(packed, true)?,
-            Step::Hole => output.hole(),
-            Step::End => output.end()?,
+        if fragment {
+            output.fragment(&packed)?;
+        } else {
+            output.block(&packed)?;
         }
+        let _ = free.send(packed.buffer);
     }
     Ok(output.finish())
 }

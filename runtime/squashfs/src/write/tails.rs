@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::WriteError;
 use super::block::Buffer;
+use super::cut::Blocks;
 use super::digest::{Digest, Keys};
 use super::pipeline::Pipeline;
 

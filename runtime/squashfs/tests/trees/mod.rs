@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nix::libc;
 use squashfs::write::{
-    Attribute, Attributes, Handle, NewFile, Options, Summary, WriteError, Writer,
+    Attribute, Attributes, Handle, NewFile, Options, Spooled, Summary, WriteError, Writer,
 };
 use squashfs::{Image, Kind};
 
@@ -98,9 +98,20 @@ impl Tree {
     }
 
     pub(crate) fn write(&self, file: File, options: &Options) -> Result<Summary, WriteError> {
+        self.write_with(file, options, &[])
+    }
+
+    /// Of all files' contents those that are in one of these spools come from there: of each entry the one
+    /// that it has by its number.
+    pub(crate) fn write_with(
+        &self,
+        file: File,
+        options: &Options,
+        spools: &[Option<Spooled>],
+    ) -> Result<Summary, WriteError> {
         let mut writer = Writer::new(file, options.clone())?;
         let mut handles: Vec<Handle> = Vec::new();
-        for entry in &self.0 {
+        for (number, entry) in self.0.iter().enumerate() {
             let attributes = Attributes {
                 mode: entry.mode,
                 owner: entry.owner,
@@ -110,10 +121,13 @@ impl Tree {
             let mut content;
             let what = match &entry.node {
                 Node::Directory => NewFile::Directory,
-                Node::File(bytes) => {
-                    content = bytes.as_slice();
-                    NewFile::File(&mut content)
-                }
+                Node::File(bytes) => match spools.get(number % spools.len().max(1)) {
+                    Some(Some(spool)) => NewFile::Spooled(spool, number as u32),
+                    _ => {
+                        content = bytes.as_slice();
+                        NewFile::File(&mut content)
+                    }
+                },
                 Node::Link(to) => {
                     let to = handles[*to];
                     writer.link(&entry.path, to)?;

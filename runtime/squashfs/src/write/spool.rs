@@ -1,0 +1,394 @@
+//! Contents that are packed before it is known whether an image gets them, and under which names:
+//! their blocks wait in a file of their own. So what has to be unpacked to be looked at is not
+//! unpacked once more to be written.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::Builder;
+
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use super::block::Buffer;
+use super::cut::{Blocks, Cut, cut};
+use super::pack::Packer;
+use super::{Options, PLAIN, WriteError};
+
+/// Blocks of one spool that are on their way. One thread that unpacks keeps two or three busy.
+const IN_FLIGHT: usize = 8;
+/// So much of a spool is given back to its file system at once.
+const STEP: u64 = 32 << 20;
+
+/// Packs contents for any number of spools, by threads of its own.
+#[derive(Debug)]
+pub struct Spooler {
+    options: Options,
+    jobs: SyncSender<Job>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    given_up: AtomicBool,
+    outputs: Mutex<Vec<Weak<Output>>>,
+}
+
+#[derive(Debug)]
+struct Job {
+    buffer: Buffer,
+    plain: bool,
+    /// Among the blocks of its spool.
+    number: usize,
+    output: Arc<Output>,
+    done: Sender<Done>,
+}
+
+#[derive(Debug)]
+struct Done {
+    number: usize,
+    written: io::Result<Block>,
+    buffer: Buffer,
+}
+
+#[derive(Debug)]
+struct Output {
+    file: File,
+    end: AtomicU64,
+    closed: AtomicBool,
+}
+
+/// Where a block waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Block {
+    at: u64,
+    /// As inodes have it; 0 for a hole.
+    size: u32,
+}
+
+impl Block {
+    pub(super) fn is_hole(self) -> bool {
+        self.size == 0
+    }
+
+    pub(super) fn is_plain(self) -> bool {
+        self.size & PLAIN != 0
+    }
+
+    fn length(self) -> u64 {
+        u64::from(self.size & !PLAIN)
+    }
+}
+
+impl Spooler {
+    /// Starts its threads. What is packed is for images with these options.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub fn new(options: Options) -> io::Result<Spooler> {
+        let (threads, _) = options.threads_and_blocks();
+        let (jobs, waiting) = sync_channel(threads);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for number in 0..threads {
+            let worker = Worker {
+                waiting: Arc::clone(&waiting),
+                packer: Packer::new(options.compression)?,
+                spare: Buffer::new(options.block_size),
+            };
+            match Builder::new().name("squash-spool".to_owned()).spawn(|| worker.run()) {
+                Ok(_) => {}
+                // Fewer will do: the user may have as many as are allowed.
+                Err(_) if number > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Spooler { options, jobs, state: Arc::default() })
+    }
+
+    /// A spool in `file`, which is empty, and open for reading, too. `may` is told how many bytes more
+    /// were put there, and says whether it may go on.
+    pub fn begin<'a>(&'a self, file: File, may: &'a (dyn Fn(u64) -> bool + 'a)) -> Spool<'a> {
+        let output =
+            Arc::new(Output { file, end: AtomicU64::new(0), closed: AtomicBool::new(false) });
+        self.state.lock().push(Arc::downgrade(&output));
+        Spool {
+            spooler: self,
+            may,
+            output,
+            done: channel(),
+            spare: Vec::new(),
+            buffers: 0,
+            in_flight: 0,
+            blocks: Vec::new(),
+            contents: Vec::new(),
+            given_up: false,
+        }
+    }
+
+    /// Gives the room of all spools back, where it is wanted for something else. Returns whether there
+    /// were any.
+    pub fn give_up(&self) -> bool {
+        // Whoever finds it given up finds the room as well.
+        let mut outputs = self.state.lock();
+        self.state.given_up.store(true, Ordering::SeqCst);
+        let outputs: Vec<_> = outputs.drain(..).filter_map(|output| output.upgrade()).collect();
+        outputs.iter().for_each(|output| output.empty());
+        !outputs.is_empty()
+    }
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Output>>> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Output {
+    /// Without what is being written at this moment, which goes with the file.
+    fn empty(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        let _ = self.file.set_len(0);
+    }
+}
+
+struct Worker {
+    waiting: Arc<Mutex<Receiver<Job>>>,
+    packer: Packer,
+    spare: Buffer,
+}
+
+impl Worker {
+    /// Until nobody has work.
+    fn run(mut self) {
+        loop {
+            let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(Job { mut buffer, plain, number, output, done }) = next else { return };
+            let packed = match plain {
+                true => None,
+                false => self.packer.pack(buffer.used(), &mut self.spare.bytes),
+            };
+            if let Some(length) = packed {
+                self.spare.length = length;
+                std::mem::swap(&mut self.spare, &mut buffer);
+            }
+            let size = buffer.length as u32 | if packed.is_none() { PLAIN } else { 0 };
+            let at = output.end.fetch_add(buffer.length as u64, Ordering::Relaxed);
+            let written = match output.closed.load(Ordering::SeqCst) {
+                true => Err(io::ErrorKind::BrokenPipe.into()),
+                false => output.file.write_all_at(buffer.used(), at),
+            };
+            // Nobody waits for it if its spool was given up.
+            let _ =
+                done.send(Done { number, written: written.map(|()| Block { at, size }), buffer });
+        }
+    }
+}
+
+/// Takes contents, one after the other.
+pub struct Spool<'a> {
+    spooler: &'a Spooler,
+    may: &'a (dyn Fn(u64) -> bool + 'a),
+    output: Arc<Output>,
+    done: (Sender<Done>, Receiver<Done>),
+    spare: Vec<Buffer>,
+    /// Those that there are.
+    buffers: usize,
+    in_flight: usize,
+    blocks: Vec<Block>,
+    contents: Vec<Entry>,
+    given_up: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u32,
+    size: u64,
+    sparse: u64,
+    /// The first of its blocks, and behind the last one.
+    blocks: (usize, usize),
+    /// Whether the last of them is for a block that files share.
+    has_tail: bool,
+    /// Nothing before this is of a content behind it.
+    free: u64,
+}
+
+/// Bytes of memory for a content, and for a block.
+const MEMORY: (usize, usize) = (2 * size_of::<Entry>(), 2 * size_of::<Block>());
+
+impl Spool<'_> {
+    /// Takes a content. Its number is higher than those before. What goes wrong, in reading, too, ends
+    /// the spool, and nothing else.
+    pub fn add(&mut self, number: u32, data: &mut dyn Read) {
+        if !self.is_given_up() && self.try_add(number, data).is_err() {
+            self.give_up();
+        }
+    }
+
+    /// Whether it takes no more.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up || self.spooler.state.given_up.load(Ordering::SeqCst)
+    }
+
+    /// Ends it.
+    pub fn give_up(&mut self) {
+        self.given_up = true;
+        (self.blocks, self.contents) = (Vec::new(), Vec::new());
+        self.output.empty();
+    }
+
+    /// Bytes of memory for what is known of the contents.
+    pub fn memory(&self) -> usize {
+        self.contents.len() * MEMORY.0 + self.blocks.len() * MEMORY.1
+    }
+
+    /// All of it, once it is in the file; `None` if that has failed.
+    pub fn finish(mut self) -> Option<Spooled> {
+        while self.in_flight > 0 && !self.given_up {
+            if self.collect().is_err() {
+                self.give_up();
+            }
+        }
+        if self.is_given_up() {
+            self.give_up();
+            return None;
+        }
+        let mut free = u64::MAX;
+        for entry in self.contents.iter_mut().rev() {
+            entry.free = free;
+            let blocks = &self.blocks[entry.blocks.0..entry.blocks.1];
+            let starts = blocks.iter().filter(|block| !block.is_hole()).map(|block| block.at);
+            free = starts.fold(free, u64::min);
+        }
+        let state = Arc::clone(&self.spooler.state);
+        let Spool { output, blocks, contents, .. } = self;
+        Some(Spooled { state, output, blocks, contents, freed: None })
+    }
+
+    fn try_add(&mut self, number: u32, data: &mut dyn Read) -> Result<(), WriteError> {
+        let first = self.blocks.len();
+        let options = &self.spooler.options;
+        let Cut { size, sparse, tail, .. } = cut(options, b"", data, self)?;
+        let has_tail = tail.length > 0;
+        if has_tail {
+            self.block(tail, true)?;
+        } else {
+            self.give_back(tail);
+        }
+        let blocks = (first, self.blocks.len());
+        self.contents.push(Entry { number, size, sparse, blocks, has_tail, free: 0 });
+        Ok(())
+    }
+
+    /// Waits for a block.
+    fn collect(&mut self) -> Result<(), WriteError> {
+        let Done { number, written, buffer } =
+            self.done.1.recv().map_err(|_| WriteError::GivenUp)?;
+        self.in_flight -= 1;
+        self.spare.push(buffer);
+        let block = written.map_err(WriteError::Output)?;
+        if self.is_given_up() || !(self.may)(block.length()) {
+            return Err(WriteError::GivenUp);
+        }
+        self.blocks[number] = block;
+        Ok(())
+    }
+}
+
+impl Blocks for Spool<'_> {
+    fn buffer(&mut self) -> Result<Buffer, WriteError> {
+        if self.spare.is_empty() && self.buffers < IN_FLIGHT {
+            self.buffers += 1;
+            return Ok(Buffer::new(self.spooler.options.block_size));
+        }
+        if self.spare.is_empty() {
+            self.collect()?;
+        }
+        self.spare.pop().ok_or(WriteError::GivenUp)
+    }
+
+    fn give_back(&mut self, buffer: Buffer) {
+        self.spare.push(buffer);
+    }
+
+    fn block(&mut self, buffer: Buffer, plain: bool) -> Result<(), WriteError> {
+        let (number, output) = (self.blocks.len(), Arc::clone(&self.output));
+        let job = Job { buffer, plain, number, output, done: self.done.0.clone() };
+        self.spooler.jobs.send(job).map_err(|_| WriteError::GivenUp)?;
+        self.in_flight += 1;
+        self.blocks.push(Block::default());
+        Ok(())
+    }
+
+    fn hole(&mut self) -> Result<(), WriteError> {
+        self.blocks.push(Block::default());
+        Ok(())
+    }
+}
+
+/// Contents that wait.
+#[derive(Debug)]
+pub struct Spooled {
+    state: Arc<State>,
+    output: Arc<Output>,
+    blocks: Vec<Block>,
+    contents: Vec<Entry>,
+    /// Up to where the file was given back, if it is.
+    freed: Option<AtomicU64>,
+}
+
+/// A content that waits.
+pub(super) struct Waiting<'a> {
+    pub(super) size: u64,
+    pub(super) sparse: u64,
+    pub(super) blocks: &'a [Block],
+    pub(super) tail: Option<&'a Block>,
+    free: u64,
+}
+
+impl Spooled {
+    /// Has the file become smaller as contents are taken: each once, in the order of their numbers.
+    pub fn shrink_as_read(&mut self) {
+        self.freed = Some(AtomicU64::new(0));
+    }
+
+    /// Whether it was not given up since.
+    pub fn is_there(&self) -> bool {
+        !self.state.given_up.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that were put there.
+    pub fn bytes(&self) -> u64 {
+        self.output.end.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn content(&self, number: u32) -> Option<Waiting<'_>> {
+        let at = self.contents.binary_search_by_key(&number, |entry| entry.number).ok()?;
+        let Entry { size, sparse, blocks: (first, end), has_tail, free, .. } = self.contents[at];
+        let blocks = &self.blocks[first..end];
+        let (blocks, tail) = match blocks.split_last() {
+            Some((tail, blocks)) if has_tail => (blocks, Some(tail)),
+            _ => (blocks, None),
+        };
+        Some(Waiting { size, sparse, blocks, tail, free })
+    }
+
+    pub(super) fn read(&self, block: Block, into: &mut Buffer) -> io::Result<()> {
+        into.length = block.length() as usize;
+        self.output.file.read_exact_at(&mut into.bytes[..into.length], block.at)
+    }
+
+    /// A content was taken, and so were, or never will be, those before.
+    pub(super) fn is_through_with(&self, waiting: &Waiting<'_>) {
+        let Some(freed) = &self.freed else { return };
+        let (from, to) = (freed.load(Ordering::Relaxed), waiting.free.min(self.bytes()));
+        if to < from.saturating_add(STEP) {
+            return;
+        }
+        freed.store(to, Ordering::Relaxed);
+        let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        // Where that cannot be done, it is there until the end.
+        let _ = fallocate(&self.output.file, punch, from as i64, (to - from) as i64);
+    }
+}
