@@ -8,7 +8,7 @@ use squashfs::write::{
     Attributes, Handle, NewFile, Options, Spooled, Times, WriteError, Writer, XattrPrefixes,
 };
 
-use crate::layers::{Keeper, LayerError, Meta, Sink};
+use crate::layers::{LayerError, LayerSpooler, Meta, Sink};
 use crate::squash::{Squash, SquashError};
 use crate::tarball::{Header, Kind};
 
@@ -50,9 +50,9 @@ impl Squash {
 impl Squash {
     /// Keeps what is in layers, with so many bytes of memory, for images of our own writer. For mksquashfs,
     /// which reads archives, nothing is.
-    pub(crate) fn keeper(&self, most_memory: usize) -> Option<Keeper> {
+    pub(crate) fn spooler(&self, most_memory: usize) -> Option<LayerSpooler> {
         match &self.program {
-            Program::Own(own) => Keeper::new(own.options(), most_memory).ok(),
+            Program::Own(own) => LayerSpooler::new(own.options(), most_memory).ok(),
             Program::Mksquashfs(_) => None,
         }
     }
@@ -98,7 +98,7 @@ impl Sink for ImageSink {
         self.add(header, what)
     }
 
-    fn put_kept(
+    fn put_spooled(
         &mut self,
         header: &Header,
         contents: &Spooled,

@@ -14,7 +14,9 @@ use super::resolve::{Origin, Resolved};
 use super::slice::Slice;
 use super::{ImportError, Importer};
 use crate::digest::Hasher;
-use crate::layers::{Index, Interpretation, Keeper, Keeping, Kept, LayerError, Meter, decoder};
+use crate::layers::{
+    Index, Interpretation, LayerError, LayerSpool, LayerSpooler, Meter, SpooledLayer, decoder,
+};
 use crate::progress::Bar;
 use crate::registry::{Client, Descriptor, RegistryError};
 use crate::store::{LockOutcome, Pending, Space, StoreError};
@@ -23,7 +25,7 @@ use crate::store::{LockOutcome, Pending, Space, StoreError};
 pub(super) type Reading<'a, T> = &'a dyn Fn(&mut dyn Read) -> Result<T, LayerError>;
 
 /// What a layer contains, and what was kept of it.
-pub(super) type Contents = (Index, Option<Kept>);
+pub(super) type Contents = (Index, Option<SpooledLayer>);
 
 /// How the layers of registries are read.
 const LAYER: Interpretation = Interpretation::Layer;
@@ -38,7 +40,7 @@ pub(super) struct Shared<'a> {
     /// What of the store it takes.
     pub(super) space: &'a Space,
     /// Who keeps what was unpacked, if it is to be written afterwards.
-    pub(super) keeper: Option<&'a Keeper>,
+    pub(super) spooler: Option<&'a LayerSpooler>,
 }
 
 /// Passes bytes on, computing their digest.
@@ -68,7 +70,7 @@ impl<R: Read> Read for Checked<'_, R> {
                 Ok(count)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
-            // Kept as it is: decoders between here and there may wrap it.
+            // SpooledLayer as it is: decoders between here and there may wrap it.
             Err(error) => {
                 let kind = error.kind();
                 self.failure = Some(error);
@@ -92,11 +94,11 @@ impl<R> Tee<'_, R> {
         const TRIES: u32 = 3;
         let mut tried = 1;
         while let Err(error) = self.pending.write_all(bytes) {
-            let Some(keeper) = self.shared.keeper.filter(|_| error.is_full() && tried < TRIES)
+            let Some(spooler) = self.shared.spooler.filter(|_| error.is_full() && tried < TRIES)
             else {
                 return Err(error);
             };
-            keeper.give_up();
+            spooler.give_up();
             self.pending.cut(self.written)?;
             thread::sleep(Duration::from_millis(10));
             tried += 1;
@@ -172,11 +174,11 @@ impl Importer {
             kept.set(kept.get() + if may { bytes } else { 0 });
             may
         };
-        let file = |_: &_| self.store.pending().and_then(Pending::into_file).ok();
-        let keeper = shared.keeper.and_then(|keeper| Some((keeper, file(keeper)?)));
-        let mut keeping = keeper.map(|(keeper, file)| keeper.begin(file, &may));
-        let index = Index::read(archive, shared.meter, how, keeping.as_mut());
-        let entries = keeping.filter(|_| index.is_ok()).and_then(Keeping::finish);
+        // Over a network it would be sent and fetched again.
+        let file = || self.store.pending().ok().and_then(Pending::nameless);
+        let mut spool = shared.spooler.and_then(|spooler| Some(spooler.begin(file()?, &may)));
+        let index = Index::read(archive, shared.meter, how, spool.as_mut());
+        let entries = spool.filter(|_| index.is_ok()).and_then(LayerSpool::finish);
         if entries.is_none() {
             shared.space.give_back(kept.get());
         }

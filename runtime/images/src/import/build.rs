@@ -14,7 +14,8 @@ use super::slice::Slice;
 use super::{ImportError, Importer};
 use crate::imageconf::ImageConfig;
 use crate::layers::{
-    self, Index, Keeper, Kept, LayerError, LayerSource, Meta, Meter, OwnFiles, Sink, Tree, decoder,
+    self, Index, LayerError, LayerSource, LayerSpooler, Meta, Meter, OwnFiles, Sink, SpooledLayer,
+    Tree, decoder,
 };
 use crate::progress::bytes;
 use crate::registry::Descriptor;
@@ -34,7 +35,7 @@ pub(super) struct Merged {
     meter: Meter,
     pub(super) space: Space,
     /// Who has kept what was unpacked.
-    keeper: Option<Keeper>,
+    spooler: Option<LayerSpooler>,
 }
 
 /// A layer that is at hand.
@@ -43,7 +44,7 @@ struct Layer {
     /// Its digest, or where it comes from.
     name: String,
     slice: Arc<Slice>,
-    kept: Option<Arc<Kept>>,
+    kept: Option<Arc<SpooledLayer>>,
 }
 
 impl LayerSource for Layer {
@@ -51,20 +52,20 @@ impl LayerSource for Layer {
         decoder(self.slice.reader())
     }
 
-    fn kept(&self) -> Option<&Kept> {
+    fn spooled(&self) -> Option<&SpooledLayer> {
         self.kept.as_deref().filter(|kept| kept.is_there())
     }
 }
 
 impl Merged {
     /// Bytes that wait to be written.
-    fn kept(&self) -> u64 {
-        self.layers.iter().filter_map(LayerSource::kept).map(Kept::bytes).sum()
+    fn waiting(&self) -> u64 {
+        self.layers.iter().filter_map(LayerSource::spooled).map(SpooledLayer::bytes).sum()
     }
 
     /// Keeps nothing any more. Returns whether there was anything.
     fn give_up(&self) -> bool {
-        self.keeper.as_ref().is_some_and(Keeper::give_up)
+        self.spooler.as_ref().is_some_and(LayerSpooler::give_up)
     }
 }
 
@@ -92,13 +93,14 @@ impl Importer {
         let (meter, space) = (Meter::new(self.limits), self.store.space());
         self.tell_layers(&unique, &space)?;
         let memory = self.limits.memory.floor.min(MOST_MEMORY) as usize;
-        let keeper = self.squash.keeper(memory);
-        let shared = (&meter, &space, keeper.as_ref());
+        let spooler = self.squash.spooler(memory);
+        let shared = (&meter, &space, spooler.as_ref());
         let read =
             self.each(&unique, shared, |layer, shared| self.layer(resolved, layer, shared))?;
         phases::begin("merge");
         let (slices, read): (Vec<Slice>, Vec<Contents>) = read.into_iter().unzip();
-        let (mut indices, mut kept): (Vec<Index>, Vec<Option<Kept>>) = read.into_iter().unzip();
+        let (mut indices, mut kept): (Vec<Index>, Vec<Option<SpooledLayer>>) =
+            read.into_iter().unzip();
 
         let mut tree = Tree::default();
         let mut left: Vec<usize> = vec![0; unique.len()];
@@ -124,7 +126,7 @@ impl Importer {
             tree.apply(index, &meter).map_err(failed)?;
         }
         let slices: Vec<Arc<Slice>> = slices.into_iter().map(Arc::new).collect();
-        let kept: Vec<Option<Arc<Kept>>> =
+        let kept: Vec<Option<Arc<SpooledLayer>>> =
             kept.into_iter().map(|kept| kept.map(Arc::new)).collect();
         let layer = |at: &usize| Layer {
             name: unique[*at].digest.to_string(),
@@ -132,7 +134,8 @@ impl Importer {
             kept: kept[*at].clone(),
         };
         let layers = order.iter().map(layer).collect();
-        let merged = Merged { tree, own: OwnFiles::default(), layers, total, meter, space, keeper };
+        let merged =
+            Merged { tree, own: OwnFiles::default(), layers, total, meter, space, spooler };
         self.configure(merged, &config, &resolved.origin_text)
     }
 
@@ -150,7 +153,7 @@ impl Importer {
         tree.apply(index, &meter)?;
         let layers = vec![Layer { name: origin.to_owned(), slice: Arc::new(slice), kept: None }];
         let (own, space) = (OwnFiles::default(), self.store.space());
-        let merged = Merged { tree, own, layers, total, meter, space, keeper: None };
+        let merged = Merged { tree, own, layers, total, meter, space, spooler: None };
         self.configure(merged, config, origin)
     }
 
@@ -214,12 +217,12 @@ impl Importer {
     pub(super) fn each<T: Send>(
         &self,
         unique: &[&Descriptor],
-        (meter, space, keeper): (&Meter, &Space, Option<&Keeper>),
+        (meter, space, spooler): (&Meter, &Space, Option<&LayerSpooler>),
         read: impl Fn(&Descriptor, &Shared<'_>) -> Result<T, ImportError> + Sync,
     ) -> Result<Vec<T>, ImportError> {
         let total = unique.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
         let bar = self.progress.bar(total);
-        let shared = Shared { bar: &bar, stop: AtomicBool::new(false), meter, space, keeper };
+        let shared = Shared { bar: &bar, stop: AtomicBool::new(false), meter, space, spooler };
         let results: Vec<Mutex<Option<T>>> = unique.iter().map(|_| Mutex::new(None)).collect();
         let first_error = Mutex::new(None);
         // Large ones first: what is last is then small.
@@ -294,7 +297,7 @@ impl Importer {
         pending: &Pending,
     ) -> Result<(), ImportError> {
         // It becomes less as the image becomes more.
-        merged.space.give_back(merged.kept());
+        merged.space.give_back(merged.waiting());
         let room = merged.space.room(merged.total)?;
         self.write_squashfs(merged, pending, room).map_err(|error| match error {
             ImportError::Squash(SquashError::TooLarge) => merged.space.full().into(),

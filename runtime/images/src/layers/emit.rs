@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::index::kept;
 use super::limits::shown;
-use super::{Content, Kept, LayerError, Meta, Meter, Name, Quantity, Sink, Tree};
+use super::{Content, LayerError, Meta, Meter, Name, Quantity, Sink, SpooledLayer, Tree};
 use crate::tarball::{Header, Kind, Reader, TarError};
 
 /// A layer that can be read again, uncompressed.
@@ -17,7 +17,7 @@ pub trait LayerSource {
     fn open(&self) -> Result<Box<dyn Read + '_>, LayerError>;
 
     /// What was kept of it when it was read first, if it was.
-    fn kept(&self) -> Option<&Kept> {
+    fn spooled(&self) -> Option<&SpooledLayer> {
         None
     }
 }
@@ -86,8 +86,8 @@ pub fn write(
         }
         let at = layer as usize;
         let mut putting = Putting { sink: &mut *sink, meter, progress: &mut *progress };
-        let put = match layers[at].kept() {
-            Some(kept) => putting.kept(kept, wanted),
+        let put = match layers[at].spooled() {
+            Some(kept) => putting.spooled(kept, wanted),
             None => layers[at].open().and_then(|archive| putting.layer(archive, wanted)),
         };
         put.map_err(|error| (Some(at), error))?;
@@ -138,7 +138,7 @@ fn own_files(
 enum Data<'a> {
     Archive(&'a mut dyn Read),
     /// Under its entry's ordinal.
-    Kept(&'a Kept, u32),
+    Spooled(&'a SpooledLayer, u32),
 }
 
 /// Passes on the entries of layers.
@@ -168,12 +168,12 @@ impl Putting<'_> {
         Ok(())
     }
 
-    fn kept(&mut self, kept: &Kept, wanted: &[Name]) -> Result<(), LayerError> {
+    fn spooled(&mut self, kept: &SpooledLayer, wanted: &[Name]) -> Result<(), LayerError> {
         for group in wanted.chunk_by(|one, other| one.0 == other.0) {
             let ordinal = group[0].0.ordinal;
             // As of an archive that has become shorter since.
             let header = kept.header(ordinal).ok_or(TarError::Truncated)?.clone();
-            self.put(header, Data::Kept(kept, ordinal), group)?;
+            self.put(header, Data::Spooled(kept, ordinal), group)?;
         }
         Ok(())
     }
@@ -190,10 +190,10 @@ impl Putting<'_> {
         header.xattrs = kept(&header.xattrs, first)?;
         header.mode |= if header.mode & 0o111 == 0 { 0o400 } else { 0o500 };
         match data {
-            Data::Kept(kept, ordinal) if header.kind == Kind::File => {
-                self.sink.put_kept(&header, &kept.contents, ordinal)?;
+            Data::Spooled(kept, ordinal) if header.kind == Kind::File => {
+                self.sink.put_spooled(&header, &kept.contents, ordinal)?;
             }
-            Data::Kept(..) => self.sink.put(&header, &mut io::empty())?,
+            Data::Spooled(..) => self.sink.put(&header, &mut io::empty())?,
             Data::Archive(archive) => self.sink.put(&header, archive)?,
         }
         self.meter.check_time()?;

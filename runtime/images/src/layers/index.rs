@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::io::{self, Read};
 
 use super::limits::{Meter, Quantity, heap, shown};
-use super::{Keeping, LayerError, Limits};
+use super::{LayerError, LayerSpool, Limits};
 use crate::tarball::{Header, Kind, Reader, TarError, Xattr};
 
 /// Longest path that Linux opens.
@@ -91,7 +91,7 @@ struct ReadCost {
 
 impl Index {
     /// Reads an uncompressed archive to its end, counting what it costs. What an image may have of it goes
-    /// to `keeping`.
+    /// to `spool`.
     ///
     /// # Errors
     /// [`LayerError`]: damage, names pointing outside, limits.
@@ -99,7 +99,7 @@ impl Index {
         archive: impl Read,
         meter: &Meter,
         how: Interpretation,
-        mut keeping: Option<&mut Keeping<'_>>,
+        mut spool: Option<&mut LayerSpool<'_>>,
     ) -> Result<Index, LayerError> {
         let mut reader = Reader::new(Counted { input: archive, meter, count: 0, refused: None });
         let mut index = Index::default();
@@ -131,9 +131,9 @@ impl Index {
                 let has_content =
                     matches!(entry.kind, EntryKind::File | EntryKind::Symlink(_) | EntryKind::Fifo);
                 index.entries.push(entry);
-                if let Some(keeping) = keeping.as_mut().filter(|it| has_content && !it.is_over()) {
+                if let Some(spool) = spool.as_mut().filter(|it| has_content && !it.is_over()) {
                     // Damage that it meets is met again below.
-                    keeping.take(ordinal, header, &mut reader);
+                    spool.take(ordinal, header, &mut reader);
                 }
             }
             ordinal = ordinal

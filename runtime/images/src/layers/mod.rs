@@ -2,23 +2,23 @@
 //!
 //! Two passes. The first reads every layer's headers while it is downloaded ([`Index`]) and
 //! settles in memory which entry each name of the image comes from ([`Tree`]). The second passes on
-//! the entries that won ([`write()`]): as the first has kept them ([`Kept`]), or by reading the layers
+//! the entries that won ([`write()`]): as the first has kept them ([`SpooledLayer`]), or by reading the layers
 //! again. Nothing is unpacked, so no name in a layer can reach the file system of the host.
 
 mod decode;
 mod emit;
 mod index;
-mod kept;
 mod limits;
 mod sink;
+mod spool;
 mod tree;
 
 pub use decode::{decoder, is_compressed, limit_windows};
 pub use emit::{LayerSource, OwnFiles, write};
 pub use index::{Entry, EntryKind, Index, Interpretation, Meta};
-pub use kept::{Keeper, Keeping, Kept};
 pub use limits::{Allowance, Limits, Meter, Quantity};
 pub use sink::{ArchiveSink, DirectorySink, Sink};
+pub use spool::{LayerSpool, LayerSpooler, SpooledLayer};
 pub use tree::{Content, Name, Tree};
 
 use std::io;

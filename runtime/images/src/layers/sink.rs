@@ -28,7 +28,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// [`LayerError::Write`], too, where it writes none.
-    fn put_kept(&mut self, header: &Header, _: &Spooled, _: u32) -> Result<(), LayerError> {
+    fn put_spooled(&mut self, header: &Header, _: &Spooled, _: u32) -> Result<(), LayerError> {
         Err(failed(&header.path, io::ErrorKind::Unsupported.into()))
     }
 }

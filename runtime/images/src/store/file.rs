@@ -89,6 +89,11 @@ impl Pending {
         Ok(self.file.try_clone().map_err(failed)?)
     }
 
+    /// The file, if it has no name meanwhile either: on file systems of a node's own.
+    pub(crate) fn nameless(self) -> Option<File> {
+        self.name.is_none().then(|| self.file.try_clone().ok())?
+    }
+
     /// Gives it its name, replacing what has that name.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::Builder;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
@@ -21,6 +22,10 @@ use super::{Options, PLAIN, WriteError};
 const IN_FLIGHT: usize = 8;
 /// So much of a spool is given back to its file system at once.
 const STEP: u64 = 32 << 20;
+/// Bytes by which it is judged how fast a disk takes them, and how long these may take: what a disk is
+/// waited for is not faster than to unpack it again. The page cache takes ten times as much.
+const JUDGED: u64 = 64 << 20;
+const SLOWEST: Duration = Duration::from_millis(640);
 
 /// Packs contents for any number of spools, by threads of its own.
 #[derive(Debug)]
@@ -34,7 +39,12 @@ pub struct Spooler {
 struct State {
     given_up: AtomicBool,
     outputs: Mutex<Vec<Weak<Output>>>,
+    pace: Mutex<Pace>,
 }
+
+/// Of late: bytes that were written, and how long that took.
+#[derive(Debug, Default)]
+struct Pace(u64, Duration);
 
 #[derive(Debug)]
 struct Job {
@@ -91,11 +101,13 @@ impl Spooler {
         let (threads, _) = options.threads_and_blocks();
         let (jobs, waiting) = sync_channel(threads);
         let waiting = Arc::new(Mutex::new(waiting));
+        let state = Arc::<State>::default();
         for number in 0..threads {
             let worker = Worker {
                 waiting: Arc::clone(&waiting),
                 packer: Packer::new(options.compression)?,
                 spare: Buffer::new(options.block_size),
+                state: Arc::clone(&state),
             };
             match Builder::new().name("squash-spool".to_owned()).spawn(|| worker.run()) {
                 Ok(_) => {}
@@ -104,7 +116,7 @@ impl Spooler {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Spooler { options, jobs, state: Arc::default() })
+        Ok(Spooler { options, jobs, state })
     }
 
     /// A spool in `file`, which is empty, and open for reading, too. `may` is told how many bytes more
@@ -130,18 +142,47 @@ impl Spooler {
     /// Gives the room of all spools back, where it is wanted for something else. Returns whether there
     /// were any.
     pub fn give_up(&self) -> bool {
-        // Whoever finds it given up finds the room as well.
-        let mut outputs = self.state.lock();
-        self.state.given_up.store(true, Ordering::SeqCst);
-        let outputs: Vec<_> = outputs.drain(..).filter_map(|output| output.upgrade()).collect();
-        outputs.iter().for_each(|output| output.empty());
-        !outputs.is_empty()
+        self.state.give_up()
     }
 }
 
 impl State {
+    fn give_up(&self) -> bool {
+        // Whoever finds it given up finds the room as well.
+        let mut outputs = self.lock();
+        self.given_up.store(true, Ordering::SeqCst);
+        let outputs: Vec<_> = outputs.drain(..).filter_map(|output| output.upgrade()).collect();
+        outputs.iter().for_each(|output| output.empty());
+        !outputs.is_empty()
+    }
+
+    fn has_written(&self, bytes: u64, took: Duration) {
+        if self.pace.lock().unwrap_or_else(PoisonError::into_inner).is_too_slow(bytes, took) {
+            self.give_up();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Output>>> {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pace {
+    /// Counts what was written now.
+    fn is_too_slow(&mut self, bytes: u64, took: Duration) -> bool {
+        (self.0, self.1) = (self.0 + bytes, self.1 + took);
+        if self.0 < JUDGED {
+            return false;
+        }
+        let Pace(_, took) = std::mem::take(self);
+        took > SLOWEST
+    }
+}
+
+impl Drop for Output {
+    /// Nobody waits until all of it is on a disk.
+    fn drop(&mut self) {
+        self.empty();
     }
 }
 
@@ -157,6 +198,7 @@ struct Worker {
     waiting: Arc<Mutex<Receiver<Job>>>,
     packer: Packer,
     spare: Buffer,
+    state: Arc<State>,
 }
 
 impl Worker {
@@ -175,10 +217,12 @@ impl Worker {
             }
             let size = buffer.length as u32 | if packed.is_none() { PLAIN } else { 0 };
             let at = output.end.fetch_add(buffer.length as u64, Ordering::Relaxed);
+            let begin = Instant::now();
             let written = match output.closed.load(Ordering::SeqCst) {
                 true => Err(io::ErrorKind::BrokenPipe.into()),
                 false => output.file.write_all_at(buffer.used(), at),
             };
+            self.state.has_written(buffer.length as u64, begin.elapsed());
             // Nobody waits for it if its spool was given up.
             let _ =
                 done.send(Done { number, written: written.map(|()| Block { at, size }), buffer });
@@ -390,5 +434,25 @@ impl Spooled {
         let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         // Where that cannot be done, it is there until the end.
         let _ = fallocate(&self.output.file, punch, from as i64, (to - from) as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_has_to_be_waited_for_is_too_slow() {
+        let block = 128 << 10;
+        let mut pace = Pace::default();
+        let mut judged = |micros| {
+            let took = Duration::from_micros(micros);
+            (0..JUDGED / block).any(|_| pace.is_too_slow(block, took))
+        };
+        // The page cache, also of a machine with much else to do; a disk of 50 MB/s.
+        assert_eq!(
+            [judged(40), judged(800), judged(2600), judged(40)],
+            [false, false, true, false]
+        );
     }
 }

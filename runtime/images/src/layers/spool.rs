@@ -10,15 +10,15 @@ use crate::tarball::{Header, Kind};
 
 /// Keeps what is in layers, for images that are written with certain options.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct LayerSpooler {
     spooler: Spooler,
     memory: AtomicUsize,
     most_memory: usize,
 }
 
 /// A layer of which is kept what is in it.
-pub struct Keeping<'a> {
-    keeper: &'a Keeper,
+pub struct LayerSpool<'a> {
+    spooler: &'a LayerSpooler,
     headers: Vec<(u32, Header)>,
     spool: Spool<'a>,
     /// What of the memory is this layer's.
@@ -27,28 +27,28 @@ pub struct Keeping<'a> {
 
 /// All that an image may have of a layer, but for directories, which are in memory anyway.
 #[derive(Debug)]
-pub struct Kept {
+pub struct SpooledLayer {
     headers: Vec<(u32, Header)>,
     /// Contents by the ordinals of their entries.
     pub(super) contents: Spooled,
 }
 
-impl Keeper {
+impl LayerSpooler {
     /// Starts the threads that pack contents. What is known of entries takes at most so many bytes of
     /// memory, beside what the merge knows; a layer for which they do not suffice is not kept.
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn new(options: Options, most_memory: usize) -> io::Result<Keeper> {
+    pub fn new(options: Options, most_memory: usize) -> io::Result<LayerSpooler> {
         let spooler = Spooler::new(options)?;
-        Ok(Keeper { spooler, memory: AtomicUsize::new(0), most_memory })
+        Ok(LayerSpooler { spooler, memory: AtomicUsize::new(0), most_memory })
     }
 
     /// Begins with a layer, whose contents wait in `file`. `may` is told how many bytes more were put
     /// there, and says whether it may go on.
-    pub fn begin<'a>(&'a self, file: File, may: &'a (dyn Fn(u64) -> bool + 'a)) -> Keeping<'a> {
+    pub fn begin<'a>(&'a self, file: File, may: &'a (dyn Fn(u64) -> bool + 'a)) -> LayerSpool<'a> {
         let spool = self.spooler.begin(file, may);
-        Keeping { keeper: self, headers: Vec::new(), spool, memory: 0 }
+        LayerSpool { spooler: self, headers: Vec::new(), spool, memory: 0 }
     }
 
     /// Keeps nothing any more: the room is wanted for something else. Returns whether there was anything.
@@ -57,7 +57,7 @@ impl Keeper {
     }
 }
 
-impl Keeping<'_> {
+impl LayerSpool<'_> {
     /// Takes an entry that the image may have. Its data may be read afterwards, or not.
     pub(super) fn take(&mut self, ordinal: u32, header: Header, data: &mut dyn Read) {
         let heap = match &header.kind {
@@ -72,11 +72,11 @@ impl Keeping<'_> {
         }
         let memory = memory + self.spool.memory().saturating_sub(before);
         self.memory += memory;
-        let all = self.keeper.memory.fetch_add(memory, Ordering::Relaxed) + memory;
-        if self.spool.is_given_up() || all > self.keeper.most_memory {
+        let all = self.spooler.memory.fetch_add(memory, Ordering::Relaxed) + memory;
+        if self.spool.is_given_up() || all > self.spooler.most_memory {
             self.spool.give_up();
             self.headers = Vec::new();
-            self.keeper.memory.fetch_sub(std::mem::take(&mut self.memory), Ordering::Relaxed);
+            self.spooler.memory.fetch_sub(std::mem::take(&mut self.memory), Ordering::Relaxed);
         } else {
             self.headers.push((ordinal, Header { path: Vec::new(), ..header }));
         }
@@ -87,13 +87,13 @@ impl Keeping<'_> {
     }
 
     /// What was kept, if all was.
-    pub fn finish(self) -> Option<Kept> {
-        let Keeping { headers, spool, .. } = self;
-        Some(Kept { headers, contents: spool.finish()? })
+    pub fn finish(self) -> Option<SpooledLayer> {
+        let LayerSpool { headers, spool, .. } = self;
+        Some(SpooledLayer { headers, contents: spool.finish()? })
     }
 }
 
-impl Kept {
+impl SpooledLayer {
     /// Has the room given back as the image is written, in which the layer is only once.
     pub fn shrink_as_read(&mut self) {
         self.contents.shrink_as_read();

@@ -8,8 +8,8 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::Command;
 
 use images::layers::{
-    self, Index, Interpretation, Keeper, Kept, LayerError, LayerSource, Limits, Meta, Meter,
-    OwnFiles, Tree,
+    self, Index, Interpretation, LayerError, LayerSource, LayerSpooler, Limits, Meta, Meter,
+    OwnFiles, SpooledLayer, Tree,
 };
 use images::squash::{Squash, SquashError};
 use images::tarball::Kind;
@@ -39,15 +39,15 @@ fn archives() -> Vec<Vec<u8>> {
 }
 
 /// A layer, and what was kept of it.
-struct Source(Option<Vec<u8>>, Option<Kept>);
+struct Kept(Option<Vec<u8>>, Option<SpooledLayer>);
 
-impl LayerSource for Source {
+impl LayerSource for Kept {
     fn open(&self) -> Result<Box<dyn Read + '_>, LayerError> {
         let archive = self.0.as_ref().unwrap_or_else(|| panic!("it was read again"));
         Ok(Box::new(archive.as_slice()))
     }
 
-    fn kept(&self) -> Option<&Kept> {
+    fn spooled(&self) -> Option<&SpooledLayer> {
         self.1.as_ref()
     }
 }
@@ -70,18 +70,18 @@ impl From<LayerError> for Refused {
     }
 }
 
-/// The image of these archives, of which a keeper may have kept some.
-fn image(archives: &[Vec<u8>], keeper: Option<&Keeper>, again: &[usize]) -> Vec<u8> {
+/// The image of these archives, of which a spooler may have kept some.
+fn image(archives: &[Vec<u8>], spooler: Option<&LayerSpooler>, again: &[usize]) -> Vec<u8> {
     let meter = Meter::new(Limits::for_others());
     let (mut tree, mut sources) = (Tree::default(), Vec::new());
     for (at, archive) in archives.iter().enumerate() {
-        let keeper = keeper.filter(|_| !again.contains(&at));
-        let mut keeping = keeper.map(|it| it.begin(tempfile::tempfile().unwrap(), &|_| true));
+        let spooler = spooler.filter(|_| !again.contains(&at));
+        let mut spool = spooler.map(|it| it.begin(tempfile::tempfile().unwrap(), &|_| true));
         let how = Interpretation::Layer;
-        let index = Index::read(archive.as_slice(), &meter, how, keeping.as_mut()).unwrap();
+        let index = Index::read(archive.as_slice(), &meter, how, spool.as_mut()).unwrap();
         tree.apply(index, &meter).unwrap();
-        let kept = keeping.map(|keeping| keeping.finish().expect("it is kept"));
-        sources.push(Source(kept.is_none().then(|| archive.clone()), kept));
+        let kept = spool.map(|spool| spool.finish().expect("it is kept"));
+        sources.push(Kept(kept.is_none().then(|| archive.clone()), kept));
     }
     let squash =
         Squash { program: Program::new("", Packing::default(), 2), mtime: 0, one_time: false };
@@ -89,7 +89,7 @@ fn image(archives: &[Vec<u8>], keeper: Option<&Keeper>, again: &[usize]) -> Vec<
     let output = tempfile::tempfile().unwrap();
     let written = squash.write::<Refused>(&output, u64::MAX, &root, "/tmp".as_ref(), |sink| {
         let sources: Vec<&dyn LayerSource> =
-            sources.iter().map(|source| source as &dyn LayerSource).collect();
+            sources.iter().map(|kept| kept as &dyn LayerSource).collect();
         layers::write(&tree, &sources, &OwnFiles::default(), 0, sink, &meter, &mut |_| {})
             .map_err(|(_, error)| Refused::Layer(error))
     });
@@ -102,25 +102,25 @@ fn image(archives: &[Vec<u8>], keeper: Option<&Keeper>, again: &[usize]) -> Vec<
 #[test]
 fn a_layer_that_was_kept_is_not_read_again_and_the_image_is_the_same() {
     let archives = archives();
-    let keeper = Keeper::new(Options::for_container(Packing::default()), 1 << 20).unwrap();
+    let spooler = LayerSpooler::new(Options::for_container(Packing::default()), 1 << 20).unwrap();
     let wanted = image(&archives, None, &[]);
-    assert!(image(&archives, Some(&keeper), &[]) == wanted);
-    assert!(image(&archives, Some(&keeper), &[0]) == wanted);
-    assert!(image(&archives, Some(&keeper), &[1]) == wanted);
+    assert!(image(&archives, Some(&spooler), &[]) == wanted);
+    assert!(image(&archives, Some(&spooler), &[0]) == wanted);
+    assert!(image(&archives, Some(&spooler), &[1]) == wanted);
 }
 
 #[test]
 fn of_a_layer_with_too_many_entries_nothing_is_kept() {
-    let keeper = Keeper::new(Options::for_container(Packing::default()), 30_000).unwrap();
+    let spooler = LayerSpooler::new(Options::for_container(Packing::default()), 30_000).unwrap();
     let small = Layer::new().file("a", "b").tar();
     let many = (0..500).fold(Layer::new(), |layer, n| layer.file(&n.to_string(), "x")).tar();
     let meter = Meter::new(Limits::for_others());
     // The room of what was not kept is the next one's.
     for (archive, kept) in [(&small, true), (&many, false), (&small, true)] {
-        let mut keeping = keeper.begin(tempfile::tempfile().unwrap(), &|_| true);
+        let mut spool = spooler.begin(tempfile::tempfile().unwrap(), &|_| true);
         let how = Interpretation::Layer;
-        Index::read(archive.as_slice(), &meter, how, Some(&mut keeping)).unwrap();
-        assert_eq!(keeping.finish().is_some(), kept);
+        Index::read(archive.as_slice(), &meter, how, Some(&mut spool)).unwrap();
+        assert_eq!(spool.finish().is_some(), kept);
     }
 }
 
