@@ -182,6 +182,8 @@ fn what_cannot_be_pushed_is_one_line() {
 struct Picky {
     host: String,
     blobs: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    /// Methods, as they were used.
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 /// How a picky registry behaves.
@@ -195,21 +197,29 @@ struct Manner {
     forgets: bool,
     /// What it says to a manifest.
     refusal: Option<&'static str>,
+    /// Status, headers, an empty line and a body, in place of its own answer.
+    odd: Option<Odd>,
+    /// It does not say where to go on.
+    mute: bool,
 }
+
+/// What is said to a method and a path, and to how many requests of that method before.
+type Odd = fn(&str, &str, usize) -> Option<&'static str>;
 
 fn picky(manner: Manner) -> Picky {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let blobs = Arc::default();
-    let picky = Picky { host, blobs: Arc::clone(&blobs) };
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let picky = Picky { host, blobs: Arc::clone(&blobs), log: Arc::clone(&log) };
     let upload = Arc::new(Mutex::new(Vec::new()));
     let cuts = Arc::new(Mutex::new(manner.cuts));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let blobs = Arc::clone(&blobs);
-            let (upload, cuts) = (Arc::clone(&upload), Arc::clone(&cuts));
+            let (upload, cuts, log) = (Arc::clone(&upload), Arc::clone(&cuts), Arc::clone(&log));
             std::thread::spawn(move || {
-                let _ = converse(stream, manner, &blobs, &upload, &cuts);
+                let _ = converse(stream, manner, &blobs, &upload, &cuts, &log);
             });
         }
     });
@@ -223,6 +233,7 @@ fn converse(
     blobs: &Mutex<BTreeMap<String, Vec<u8>>>,
     upload: &Mutex<Vec<u8>>,
     cuts: &Mutex<usize>,
+    log: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let mut input = BufReader::new(stream.try_clone()?);
     loop {
@@ -266,6 +277,18 @@ fn converse(
             body.truncate(length / 2);
         }
         input.read_exact(&mut body)?;
+        let before = {
+            let mut log = log.lock().unwrap();
+            log.push(words[0].to_owned());
+            log.iter().filter(|method| *method == words[0]).count() - 1
+        };
+        if let Some(odd) = manner.odd.and_then(|odd| odd(words[0], words[1], before)) {
+            let (head, body) = odd.split_once("\n\n").unwrap_or((odd, ""));
+            let (status, headers) = head.split_once('\n').unwrap_or((head, ""));
+            let headers = headers.lines().map(|line| format!("{line}\r\n")).collect::<String>();
+            answer(status, &headers, if words[0] == "HEAD" { "" } else { body })?;
+            continue;
+        }
         let done = |upload: &[u8]| format!("range: 0-{}\r\n", upload.len().saturating_sub(1));
         let place = "location: /v2/a/blobs/uploads/1?state=x\r\n";
         let mut upload = upload.lock().unwrap();
@@ -291,6 +314,7 @@ fn converse(
                 if cut {
                     return Ok(());
                 }
+                let place = if manner.mute { "" } else { place };
                 answer("202 Accepted", &(place.to_owned() + &done(&upload)), "")?;
             }
             ("PUT", path) if path.contains("/manifests/") => match manner.refusal {
@@ -299,6 +323,7 @@ fn converse(
             },
             ("PUT", path) => {
                 let digest = path.rsplit_once("digest=sha256:").unwrap().1.to_owned();
+                upload.extend(&body);
                 blobs.lock().unwrap().insert(digest, std::mem::take(&mut *upload));
                 answer("201 Created", "", "")?;
             }
@@ -316,6 +341,7 @@ fn a_registry_that_takes_little_at_once_gets_pieces() {
         Manner { most: 1 << 20, ..Manner::default() },
         Manner { most: usize::MAX, cuts: 3, ..Manner::default() },
         Manner { most: 200_000, cuts: 2, ..Manner::default() },
+        Manner { most: usize::MAX, mute: true, ..Manner::default() },
     ] {
         let registry = picky(manner);
         place.ok(&["push", "./image.sqsh", &format!("docker://{}#a:1", registry.host)]);
@@ -324,6 +350,100 @@ fn a_registry_that_takes_little_at_once_gets_pieces() {
         for (digest, bytes) in &*blobs {
             assert_eq!(*digest, fixtures::hex(bytes));
         }
+        place.assert_clean();
+    }
+}
+
+/// Who answers a method so the first time.
+macro_rules! first {
+    ($method:literal, $below:literal, $answer:literal) => {
+        Some(|method, path, before| {
+            (method == $method && path.contains($below) && before == 0).then_some($answer)
+        })
+    };
+}
+
+/// Who always does, unless the address says that it was led there.
+macro_rules! always {
+    ($method:literal, $below:literal, $answer:literal) => {
+        Some(|method, path, _| {
+            (method == $method && path.contains($below) && !path.contains("moved"))
+                .then_some($answer)
+        })
+    };
+}
+
+#[test]
+fn an_upload_goes_on_whatever_the_registry_says_on_its_way() {
+    let place = Place::new();
+    squash(&place);
+    let odd: [(&str, Option<Odd>); 12] = [
+        ("later", first!("PATCH", "", "429 Too Many Requests\nretry-after: 1")),
+        ("forgotten", first!("PATCH", "", "404 Not Found")),
+        ("forgotten at its end", first!("PUT", "", "404 Not Found")),
+        ("does not follow", first!("PATCH", "", "416 Range Not Satisfiable\nrange: 0-0")),
+        ("no pieces", always!("PATCH", "", "405 Method Not Allowed")),
+        ("no pieces yet", always!("PATCH", "", "501 Not Implemented")),
+        ("beginnings are elsewhere", {
+            always!("POST", "", "307 Temporary Redirect\nlocation: /v2/a/blobs/uploads/?moved")
+        }),
+        ("pieces are elsewhere", {
+            always!("PATCH", "", "308 Permanent Redirect\nlocation: ?state=moved")
+        }),
+        ("ends are elsewhere", {
+            first!("PUT", "", "307 Temporary Redirect\nlocation: /v2/b/manifests/1")
+        }),
+        ("manifests are elsewhere", {
+            always!("PUT", "manifests", "307 Temporary Redirect\nlocation: /v2/b/manifests/moved")
+        }),
+        ("nobody may look", always!("HEAD", "", "403 Forbidden")),
+        ("nobody can look", always!("HEAD", "", "405 Method Not Allowed")),
+    ];
+    for (what, odd) in odd {
+        let registry = picky(Manner { most: usize::MAX, odd, ..Manner::default() });
+        let uri = format!("docker://{}#a:1", registry.host);
+        let done = place.run(&["push", "./image.sqsh", &uri]);
+        assert!(done.status.success(), "{what}: {}", text(&done.stderr));
+        let blobs = registry.blobs.lock().unwrap();
+        for (digest, bytes) in &*blobs {
+            assert_eq!(*digest, fixtures::hex(bytes), "{what}");
+        }
+        place.assert_clean();
+    }
+}
+
+#[test]
+fn a_registry_that_will_not_is_not_asked_for_ever() {
+    let place = Place::new();
+    squash(&place);
+    let often = |registry: &Picky, wanted: &str| {
+        registry.log.lock().unwrap().iter().filter(|method| *method == wanted).count()
+    };
+    let odd: [(&str, usize, &str, Option<Odd>); 5] = [
+        // The first one asks whether there may be others.
+        ("POST", 2, "not to be asked again for 86400 seconds", {
+            Some(|method, _, before| {
+                let often = "429 Too Many Requests\nretry-after: 86400";
+                (method == "POST" && before > 0).then_some(often)
+            })
+        }),
+        ("PATCH", 1, "not to be asked again for 86400 seconds", {
+            always!("PATCH", "", "503 Service Unavailable\nretry-after: 86400")
+        }),
+        ("PUT", 1, "not to be asked again for 86400 seconds", {
+            always!("PUT", "", "429 Too Many Requests\nretry-after: 86400")
+        }),
+        ("PUT", 1, "answered 507", always!("PUT", "uploads", "507 Insufficient Storage")),
+        ("POST", 1, "sent a web page", {
+            always!("POST", "", "200 OK\ncontent-type: text/html\n\n<html>Welcome")
+        }),
+    ];
+    for (method, count, words, odd) in odd {
+        let registry = picky(Manner { most: usize::MAX, odd, ..Manner::default() });
+        let uri = format!("docker://{}#a:1", registry.host);
+        let said = place.fails(&["push", "./image.sqsh", &uri]);
+        assert!(said.contains(words), "{words}: {said}");
+        assert_eq!(often(&registry, method), count, "{words}");
         place.assert_clean();
     }
 }

@@ -122,6 +122,16 @@ pub enum RegistryError {
         /// What was to be sent.
         what: String,
     },
+    /// An upload that was begun, and is not known any more: by another server behind the same name, or after too long.
+    #[error("{registry} has forgotten the upload of {what}{detail}")]
+    Forgotten {
+        /// Host.
+        registry: String,
+        /// What was sent.
+        what: String,
+        /// What the registry says, with a colon before it; may be empty.
+        detail: String,
+    },
     /// The connection ended early, again and again.
     #[error("{registry} cut the download of {what} short at {got} of {expected} bytes: {source}")]
     Cut {
@@ -245,17 +255,43 @@ impl RegistryError {
         }
     }
 
+    /// The same within an upload, which can be begun anew.
+    pub(super) fn in_upload(self) -> RegistryError {
+        match self {
+            RegistryError::NotFound { registry, what, detail } => {
+                RegistryError::Forgotten { registry, what, detail }
+            }
+            error => error,
+        }
+    }
+
+    /// Whether the registry does not do that at all.
+    pub(super) fn is_unknown_method(&self) -> bool {
+        self.has_status(&["405", "501"])
+    }
+
+    /// Whether what was sent does not follow what the registry has.
+    pub(super) fn is_misplaced(&self) -> bool {
+        self.has_status(&["416"])
+    }
+
+    fn has_status(&self, codes: &[&str]) -> bool {
+        matches!(self, RegistryError::Status { status, .. } if codes.iter().any(|code| status.starts_with(code)))
+    }
+
     /// Whether less at once may be taken.
     pub(super) fn is_too_large(&self) -> bool {
-        matches!(self, RegistryError::Status { status, .. } if status.starts_with("413"))
+        self.has_status(&["413"])
     }
 
     /// Whether trying again may help.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            RegistryError::TooMany { .. } => true,
+            RegistryError::TooMany { .. } | RegistryError::Forgotten { .. } => true,
+            // What is not done at all, and what there is no room for, is no better a moment later.
             RegistryError::Status { status, .. } => {
-                status.starts_with('5') || status.starts_with("408")
+                (status.starts_with('5') && !self.has_status(&["501", "505", "507"]))
+                    || status.starts_with("408")
             }
             RegistryError::Transport { source, .. } | RegistryError::Sending { source, .. } => {
                 match &**source {

@@ -9,7 +9,7 @@ use ureq::{Body, Error};
 
 use super::{Client, paced};
 
-const REDIRECTS: u32 = 8;
+pub(super) const REDIRECTS: u32 = 8;
 /// No text of a redirect that is worth its connection is longer.
 const TEXT_LIMIT: u64 = 16 << 10;
 
@@ -39,7 +39,7 @@ impl Client {
             };
             let Some(location) = location else {
                 if origin(request.uri()) != origin(&first) {
-                    let cross_origin = CrossOrigin(shown(request.uri()));
+                    let cross_origin = CrossOrigin(host_and_port(request.uri()));
                     response.extensions_mut().insert(cross_origin);
                 }
                 return Ok(response);
@@ -69,7 +69,7 @@ pub(super) fn origin(uri: &Uri) -> (Option<&str>, String, Option<u16>) {
 }
 
 /// Host and port, without what may be secret.
-fn shown(uri: &Uri) -> String {
+pub(super) fn host_and_port(uri: &Uri) -> String {
     let host = uri.host().unwrap_or_default();
     uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -12,8 +12,9 @@ use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::{AsSendBody, Body, SendBody};
 
 use super::auth::Challenge;
+use super::answers::{content_type, is_page};
 use super::client::{LOGINS, backoff, shown};
-use super::redirects::{origin, resolve};
+use super::redirects::{CrossOrigin, REDIRECTS, host_and_port, origin, resolve};
 use super::{Client, RegistryError};
 use crate::digest::Digest;
 
@@ -54,7 +55,13 @@ struct Upload {
     done: u64,
     /// Bytes to send at once.
     piece: u64,
+    /// All of them are to come with the last request: the registry knows no pieces.
+    at_once: bool,
 }
+
+/// Where an answer came from, along redirects.
+#[derive(Clone)]
+struct AnsweredBy(Uri);
 
 /// A part of a file, and who is told of what was read.
 #[derive(Clone, Copy)]
@@ -81,7 +88,7 @@ impl Read for Part<'_> {
 
 /// One request of an upload.
 struct Call<'a> {
-    method: Method,
+    method: &'a Method,
     uri: &'a Uri,
     headers: &'a [(HeaderName, &'a str)],
     /// What is sent, for messages.
@@ -98,15 +105,13 @@ enum Content<'a> {
 const NOTHING: Content<'static> = Content::Bytes(b"");
 
 impl Client {
-    /// Whether the repository has a blob.
-    ///
-    /// # Errors
-    /// [`RegistryError`].
-    pub fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+    /// Whether the repository is known to have a blob. Who may put something there need not be told.
+    fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let path = format!("blobs/{digest}");
         match self.retry(|| self.request(Method::HEAD, &path, None, None, digest)) {
             Ok(_) => Ok(true),
-            Err(RegistryError::NotFound { .. }) => Ok(false),
+            Err(RegistryError::NotFound { .. } | RegistryError::Denied { .. }) => Ok(false),
+            Err(RegistryError::Status { status, .. }) if status.starts_with('4') => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -118,11 +123,11 @@ impl Client {
     pub fn may_push(&self) -> Result<(), RegistryError> {
         let what = "anything";
         let uri = self.place("blobs/uploads/", what)?;
-        let call = Call { method: Method::POST, uri: &uri, headers: &[], what };
+        let call = Call { method: &Method::POST, uri: &uri, headers: &[], what };
         let answer = self.retry(|| self.exchange(&call, NOTHING))?;
         let at = self.location(&uri, &answer, what)?;
         // Who cannot forget it does so by itself, in time.
-        let _ = self.exchange(&Call { method: Method::DELETE, uri: &at, ..call }, NOTHING);
+        let _ = self.exchange(&Call { method: &Method::DELETE, uri: &at, ..call }, NOTHING);
         Ok(())
     }
 
@@ -140,18 +145,7 @@ impl Client {
         if self.has_blob(&blob.digest)? {
             return Ok(Pushed::Present);
         }
-        let mut attempt = 0;
-        loop {
-            let error = match self.upload(blob, from, tell) {
-                Ok(pushed) => return Ok(pushed),
-                Err(error) => error,
-            };
-            if !error.is_passing() || attempt >= self.settings.retries {
-                return Err(error);
-            }
-            std::thread::sleep(error.retry_after().unwrap_or_else(|| backoff(attempt)));
-            attempt += 1;
-        }
+        self.retry(|| self.upload(blob, from, tell))
     }
 
     /// Puts a manifest into the repository, by a tag or its digest.
@@ -167,7 +161,7 @@ impl Client {
         let what = format!("the manifest of {}{}", self.repository, shown(selector));
         let uri = self.place(&format!("manifests/{selector}"), &what)?;
         let headers = [(CONTENT_TYPE, kind)];
-        let call = Call { method: Method::PUT, uri: &uri, headers: &headers, what: &what };
+        let call = Call { method: &Method::PUT, uri: &uri, headers: &headers, what: &what };
         self.retry(|| self.exchange(&call, Content::Bytes(manifest))).map(drop)
     }
 
@@ -180,17 +174,27 @@ impl Client {
         let what = &blob.digest;
         let Some(mut upload) = self.begin(blob, from)? else { return Ok(Pushed::Mounted) };
         let (mut attempt, mut furthest) = (0, 0);
-        while upload.done < blob.size {
-            match self.send_piece(&mut upload, blob, tell) {
+        while upload.done < blob.size && !upload.at_once {
+            match self.send_piece(&mut upload, blob, tell).map_err(RegistryError::in_upload) {
                 Ok(()) => {}
+                Err(error) if error.is_unknown_method() && upload.done == 0 => upload.at_once = true,
+                Err(error @ RegistryError::Forgotten { .. }) => return Err(error),
                 // More than a registry, or a proxy before it, takes at once: they may say so, or cut
                 // the connection.
                 Err(error) if upload.piece > LEAST && error.is_too_large() => {
                     upload.shrink();
                     self.ask_how_far(&mut upload, what)?;
                 }
+                Err(error) if error.is_misplaced() && attempt < self.settings.retries => {
+                    attempt += 1;
+                    self.ask_how_far(&mut upload, what)?;
+                }
                 Err(error) if error.is_passing() && attempt < self.settings.retries => {
-                    std::thread::sleep(backoff(attempt));
+                    // Who says when to come back may say too late a time; then all of it is tried again.
+                    match error.retry_after() {
+                        Some(after) if after > self.settings.patience => return Err(error),
+                        after => std::thread::sleep(after.unwrap_or_else(|| backoff(attempt))),
+                    }
                     attempt += 1;
                     upload.shrink();
                     self.ask_how_far(&mut upload, what)?;
@@ -205,8 +209,15 @@ impl Client {
         let separator = if upload.at.query().is_some() { '&' } else { '?' };
         let uri = format!("{}{separator}digest={}", upload.at, blob.digest);
         let uri = uri.parse().map_err(|_| self.no_place(what))?;
-        let call = Call { method: Method::PUT, uri: &uri, headers: &[], what };
-        self.exchange(&call, NOTHING)?;
+        let (headers, content) = match upload.at_once {
+            true => (
+                &[(CONTENT_TYPE, BYTES)][..],
+                Content::Part(Part { file: &blob.file, at: 0, end: blob.size, tell }),
+            ),
+            false => (&[][..], NOTHING),
+        };
+        let call = Call { method: &Method::PUT, uri: &uri, headers, what };
+        self.exchange(&call, content).map_err(RegistryError::in_upload)?;
         Ok(Pushed::Sent)
     }
 
@@ -218,13 +229,13 @@ impl Client {
         }
         let what = &blob.digest;
         let uri = self.place(&path, what)?;
-        let call = Call { method: Method::POST, uri: &uri, headers: &[], what };
+        let call = Call { method: &Method::POST, uri: &uri, headers: &[], what };
         let answer = self.exchange(&call, NOTHING)?;
         if answer.status() == StatusCode::CREATED && from.is_some() {
             return Ok(None);
         }
         let at = self.location(&uri, &answer, what)?;
-        Ok(Some(Upload { at, done: 0, piece: u64::MAX }))
+        Ok(Some(Upload { at, done: 0, piece: u64::MAX, at_once: false }))
     }
 
     fn send_piece(
@@ -238,18 +249,18 @@ impl Client {
         let whole = [(CONTENT_TYPE, BYTES)];
         let part = [(CONTENT_TYPE, BYTES), (CONTENT_RANGE, range.as_str())];
         let headers = if upload.done == 0 && end == blob.size { &whole[..] } else { &part };
-        let call = Call { method: Method::PATCH, uri: &upload.at, headers, what: &blob.digest };
+        let call = Call { method: &Method::PATCH, uri: &upload.at, headers, what: &blob.digest };
         let content = Content::Part(Part { file: &blob.file, at: upload.done, end, tell });
         let answer = self.exchange(&call, content)?;
-        upload.at = self.location(&upload.at, &answer, &blob.digest)?;
+        self.move_on(upload, &answer, &blob.digest)?;
         upload.done = end;
         Ok(())
     }
 
     /// After a failure: the registry says how much it has.
     fn ask_how_far(&self, upload: &mut Upload, what: &str) -> Result<(), RegistryError> {
-        let call = Call { method: Method::GET, uri: &upload.at, headers: &[], what };
-        let answer = self.retry(|| self.exchange(&call, NOTHING))?;
+        let call = Call { method: &Method::GET, uri: &upload.at, headers: &[], what };
+        let answer = self.retry(|| self.exchange(&call, NOTHING)).map_err(RegistryError::in_upload)?;
         let range = answer.headers().get(RANGE).and_then(|range| range.to_str().ok());
         let end = range.and_then(|range| range.trim_start_matches("bytes=").split_once('-'));
         let end = end.and_then(|(_, end)| end.trim().parse::<u64>().ok());
@@ -258,8 +269,18 @@ impl Client {
             None | Some(0) => 0,
             Some(end) => end.saturating_add(1),
         };
+        self.move_on(upload, &answer, what)
+    }
+
+    /// Where the upload goes on: where it was, if an answer does not say.
+    fn move_on(
+        &self,
+        upload: &mut Upload,
+        answer: &Response<Body>,
+        what: &str,
+    ) -> Result<(), RegistryError> {
         if answer.headers().contains_key(LOCATION) {
-            upload.at = self.location(&upload.at, &answer, what)?;
+            upload.at = self.location(&upload.at, answer, what)?;
         }
         Ok(())
     }
@@ -278,7 +299,14 @@ impl Client {
         answer: &Response<Body>,
         what: &str,
     ) -> Result<Uri, RegistryError> {
-        let location = answer.headers().get(LOCATION).ok_or_else(|| self.no_place(what))?;
+        let Some(location) = answer.headers().get(LOCATION) else {
+            let (registry, what) = (self.host.clone(), what.to_owned());
+            return Err(match is_page(content_type(answer), b"?") {
+                true => RegistryError::Page { registry, what },
+                false => RegistryError::NoPlace { registry, what },
+            });
+        };
+        let base = answer.extensions().get().map_or(base, |AnsweredBy(uri)| uri);
         resolve(base, location.as_bytes()).map_err(|_| self.no_place(what))
     }
 
@@ -286,22 +314,33 @@ impl Client {
         RegistryError::NoPlace { registry: self.host.clone(), what: what.to_owned() }
     }
 
-    /// The answer to a request, which is a success. Only the registry itself is shown who asks.
+    /// The answer to a request, which is a success. Only the registry itself is shown who asks. Where a redirect leads,
+    /// the same is sent.
     fn exchange(
         &self,
         call: &Call<'_>,
         content: Content<'_>,
     ) -> Result<Response<Body>, RegistryError> {
-        let ours = origin(call.uri) == origin(&self.place("", call.what)?);
+        let own = self.place("", call.what)?;
         let (mut header, mut generation) = self.current_login();
-        let mut logins = 0;
+        let (mut logins, mut redirects) = (0, 0);
+        let mut uri = call.uri.clone();
         loop {
+            let ours = origin(&uri) == origin(&own);
             let shown = header.as_deref().filter(|_| ours);
-            let answer = self
-                .call(call, content, shown)
+            let mut answer = self
+                .call(&Call { uri: &uri, ..*call }, content, shown)
                 .map_err(|error| self.transport(error, call.what).while_sending())?;
             if answer.status().is_success() {
+                answer.extensions_mut().insert(AnsweredBy(uri));
                 return Ok(answer);
+            }
+            if let Some(to) = redirect(&uri, &answer).filter(|_| redirects < REDIRECTS) {
+                (uri, redirects) = (to, redirects + 1);
+                continue;
+            }
+            if !ours {
+                answer.extensions_mut().insert(CrossOrigin(host_and_port(&uri)));
             }
             let challenges = Challenge::from_headers(answer.headers());
             let wanted = answer.status() == StatusCode::UNAUTHORIZED && ours;
@@ -322,7 +361,7 @@ impl Client {
         content: Content<'_>,
         authorization: Option<&str>,
     ) -> Result<Response<Body>, ureq::Error> {
-        let mut request = Request::builder().method(call.method.clone()).uri(call.uri);
+        let mut request = Request::builder().method(call.method).uri(call.uri);
         for (name, value) in call.headers {
             request = request.header(name, *value);
         }
@@ -330,7 +369,7 @@ impl Client {
             request = request.header(AUTHORIZATION, value);
         }
         match content {
-            Content::Bytes(b"") if call.method == Method::GET => self.run(request.body(())?),
+            Content::Bytes(b"") if *call.method == Method::GET => self.run(request.body(())?),
             Content::Bytes(bytes) => self.run(request.body(bytes)?),
             Content::Part(mut part) => {
                 let request = request.header(CONTENT_LENGTH, part.end - part.at);
@@ -344,6 +383,13 @@ impl Client {
         let agent = self.agent_for(request.uri());
         agent.run(agent.configure_request(request).proxy(proxy).build())
     }
+}
+
+/// Where an answer sends what it does not take itself: a redirect that keeps method and content.
+fn redirect(from: &Uri, answer: &Response<Body>) -> Option<Uri> {
+    let keeps = [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT];
+    let location = answer.headers().get(LOCATION).filter(|_| keeps.contains(&answer.status()))?;
+    resolve(from, location.as_bytes()).ok()
 }
 
 impl Upload {
