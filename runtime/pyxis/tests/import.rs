@@ -387,53 +387,6 @@ fn a_tag_is_looked_up_as_the_policy_says() {
 }
 
 #[test]
-fn a_proxy_of_the_environment_is_used() {
-    use std::io::{BufRead, BufReader, Write};
-    let (mut place, registry) = (Place::new(), Registry::start());
-    let uri = registry.push(&Image::new(&three_layers()), "a:1");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let proxy = format!("http://{}", listener.local_addr().unwrap());
-    let (seen, asked) = std::sync::mpsc::channel();
-    let target = registry.host.clone();
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let mut reader = BufReader::new(client.try_clone().unwrap());
-            let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
-            let mut header = String::new();
-            while reader.read_line(&mut header).unwrap() > 2 {
-                header.clear();
-            }
-            seen.send(line).unwrap();
-            let server = std::net::TcpStream::connect(&target).unwrap();
-            (&client).write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
-            let (mut up, mut down) = (server.try_clone().unwrap(), client);
-            std::thread::spawn(move || std::io::copy(&mut reader, &mut up));
-            std::thread::spawn(move || {
-                let _ = std::io::copy(&mut &server, &mut down);
-                let _ = down.shutdown(std::net::Shutdown::Both);
-            });
-        }
-    });
-    // The registry of the test talks http; the proxy of https is nobody's.
-    place.set("http_proxy", &proxy);
-    place.set("https_proxy", "http://127.0.0.1:1");
-    place.set("ALL_PROXY", "http://127.0.0.1:1");
-    // A name that only the proxy knows.
-    let elsewhere = uri.replace(&registry.host, "registry.invalid:5000");
-    place.ok(&["pull", &elsewhere]);
-    assert_eq!(asked.recv().unwrap(), "CONNECT registry.invalid:5000 HTTP/1.1\r\n");
-    // What curl reaches without it.
-    while asked.try_recv().is_ok() {}
-    place.set("no_proxy", "elsewhere, 127.0.0.0/8");
-    place.ok(&["digest", &uri]);
-    assert!(asked.try_recv().is_err(), "a proxy was asked for what needs none");
-    place.set("no_proxy", "");
-    place.ok(&["digest", &uri]);
-    assert_eq!(asked.recv().unwrap(), format!("CONNECT {} HTTP/1.1\r\n", registry.host));
-}
-
-#[test]
 fn an_engine_exports_its_image() {
     engine_exports("docker", "dockerd");
     engine_exports("podman", "podman");

@@ -530,9 +530,14 @@ fn a_registrys_own_certificates_are_where_others_have_them() {
     fs::write(folder(&open.host).join("bad.crt"), "no certificate").unwrap();
     let said = text(&pull(&uris[0]).stderr);
     assert!(said.contains("[WARN] ") && said.contains("bad.crt: it has no certificate"), "{said}");
+    assert!(pull(&uris[0]).status.success(), "{said}");
     give(&closed.host, &["ca.crt", "client.cert"]);
     let said = text(&pull(&uris[1]).stderr);
     assert!(said.contains("client.key: No such file"), "{said}");
+    // A key is often root's alone, where the authority is everybody's.
+    give(&open.host, &["ca.crt", "client.cert"]);
+    let said = pull(&uris[0]);
+    assert!(said.status.success(), "{}", text(&said.stderr));
 }
 
 /// What a registry gives only to who has a certificate is not for those who have none.

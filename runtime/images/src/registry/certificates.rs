@@ -19,6 +19,9 @@ const FILES: usize = 200;
 pub(super) struct Certificates {
     pub(super) authorities: Vec<Certificate<'static>>,
     pub(super) client: Option<ClientCert>,
+    /// What is of no use. The rest is as good as without it: a key is often root's alone, where authorities are
+    /// everybody's.
+    pub(super) faults: Vec<CertificateError>,
 }
 
 /// Why a file of certificates is of no use.
@@ -37,7 +40,7 @@ impl CertificateError {
 
 impl Certificates {
     /// Those for a host in the first folder that has any. None is as good as an empty one.
-    pub(super) fn of(host: &str, folders: &[PathBuf]) -> Result<Certificates, CertificateError> {
+    pub(super) fn of(host: &str, folders: &[PathBuf]) -> Certificates {
         let bare = host.strip_suffix(":443").unwrap_or(host);
         let names: Vec<&str> = match host == DOCKER_HUB {
             true => HUB_NAMES.to_vec(),
@@ -46,20 +49,20 @@ impl Certificates {
         for folder in folders {
             for name in &names {
                 // A host is no path: its name has been looked at.
-                let found = Certificates::read(&folder.join(name))?;
+                let found = Certificates::read(&folder.join(name));
                 if !found.is_empty() {
-                    return Ok(found);
+                    return found;
                 }
             }
         }
-        Ok(Certificates::default())
+        Certificates::default()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.authorities.is_empty() && self.client.is_none()
+        self.authorities.is_empty() && self.client.is_none() && self.faults.is_empty()
     }
 
-    fn read(folder: &Path) -> Result<Certificates, CertificateError> {
+    fn read(folder: &Path) -> Certificates {
         let mut found = Certificates::default();
         let mut paths: Vec<PathBuf> = match fs::read_dir(folder) {
             Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
@@ -67,32 +70,42 @@ impl Certificates {
                 if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]
                     .contains(&error.kind()) =>
             {
-                return Ok(found);
+                return found;
             }
-            Err(error) => return Err(CertificateError::new(folder, error)),
+            Err(error) => {
+                found.faults.push(CertificateError::new(folder, error));
+                return found;
+            }
         };
         paths.sort();
         paths.truncate(FILES);
         for path in paths {
             match path.extension().and_then(|end| end.to_str()) {
-                Some("crt") => found.authorities.extend(chain(&path)?),
-                Some("cert") if found.client.is_none() => {
-                    let chain = chain(&path)?;
-                    let key = path.with_extension("key");
-                    let key = items(&key)?
-                        .into_iter()
-                        .find_map(|item| match item {
-                            PemItem::PrivateKey(key) => Some(key),
-                            _ => None,
-                        })
-                        .ok_or_else(|| CertificateError::new(&key, "it has no private key"))?;
-                    found.client = Some(ClientCert::new_with_certs(&chain, key));
-                }
+                Some("crt") => match chain(&path) {
+                    Ok(chain) => found.authorities.extend(chain),
+                    Err(error) => found.faults.push(error),
+                },
+                Some("cert") if found.client.is_none() => match client(&path) {
+                    Ok(client) => found.client = Some(client),
+                    Err(error) => found.faults.push(error),
+                },
                 _ => {}
             }
         }
-        Ok(found)
+        found
     }
+}
+
+/// What a client shows, with the key beside it.
+fn client(path: &Path) -> Result<ClientCert, CertificateError> {
+    let chain = chain(path)?;
+    let path = path.with_extension("key");
+    let key = items(&path)?.into_iter().find_map(|item| match item {
+        PemItem::PrivateKey(key) => Some(key),
+        _ => None,
+    });
+    let key = key.ok_or_else(|| CertificateError::new(&path, "it has no private key"))?;
+    Ok(ClientCert::new_with_certs(&chain, key))
 }
 
 fn chain(path: &Path) -> Result<Vec<Certificate<'static>>, CertificateError> {

@@ -12,6 +12,7 @@ use super::answers::{content_type, detail, is_page, retry_after};
 use super::auth::{self, Challenge};
 use super::certificates::Certificates;
 use super::credentials::{Credentials, warn_once};
+use super::error::{is_on_the_way, is_unknown};
 use super::manifest::{ACCEPT, Descriptor, Document};
 use super::redirects::CrossOrigin;
 use super::rules::Endpoint;
@@ -84,10 +85,9 @@ impl Client {
         // Whoever installed another one first is right as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let certificates = Certificates::of(&host, &settings.certificates);
-        let certificates = certificates.unwrap_or_else(|error| {
+        for error in &certificates.faults {
             warn_once(&format!("{error}; going on without"));
-            Certificates::default()
-        });
+        }
         let connect_timeout = match (mirror, settings.connect_timeout) {
             (true, limit) => Some(limit.map_or(MIRROR_CONNECT, |limit| limit.min(MIRROR_CONNECT))),
             (false, limit) => limit,
@@ -516,13 +516,28 @@ impl Client {
                 "; plain http has to be allowed (ENROOT_ALLOW_HTTP=yes)"
             }
             ureq::Error::InvalidProxyUrl => "; look at http_proxy, https_proxy and all_proxy",
-            ureq::Error::HostNotFound => {
+            _ if is_unknown(&source) && self.proxy().is_none() => {
                 "; is the registry's name right, and is there a proxy to be set?"
             }
             _ => "",
         };
+        let way = self.proxy().filter(|_| is_on_the_way(&source)).map(|proxy| {
+            format!(
+                "; the proxy {}:{} is asked for it (http_proxy, https_proxy, all_proxy; no_proxy lists what needs none)",
+                proxy.host(),
+                proxy.port()
+            )
+        });
+        let hint = way.unwrap_or_else(|| hint.to_owned());
         let (registry, what) = (self.host.clone(), what.to_owned());
         RegistryError::Transport { registry, what, source: Box::new(source), hint }
+    }
+
+    /// The proxy that the registry is asked through.
+    fn proxy(&self) -> Option<ureq::Proxy> {
+        let scheme = if self.settings.is_http(&self.host) { "http" } else { "https" };
+        let uri = format!("{scheme}://{}/", self.host).parse().ok()?;
+        self.settings.proxies.of(&uri).ok().flatten()
     }
 
     /// What an answer that is no success means.

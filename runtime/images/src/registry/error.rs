@@ -100,7 +100,7 @@ pub enum RegistryError {
         /// From the network or the protocol.
         source: Box<ureq::Error>,
         /// What to do, with a separator before it; may be empty.
-        hint: &'static str,
+        hint: String,
     },
     /// No answer to what was sent.
     #[error("cannot send {what} to {registry}: {source}{hint}")]
@@ -112,7 +112,7 @@ pub enum RegistryError {
         /// From the network or the protocol.
         source: Box<ureq::Error>,
         /// What to do, with a separator before it; may be empty.
-        hint: &'static str,
+        hint: String,
     },
     /// An upload without an address.
     #[error("{registry} does not say where to send {what}")]
@@ -307,5 +307,24 @@ impl RegistryError {
             }
             _ => false,
         }
+    }
+}
+
+/// Whether a name has no address. What the C library says has no kind of its own.
+pub(super) fn is_unknown(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound => true,
+        ureq::Error::Io(error) => error.to_string().contains("failed to lookup address"),
+        _ => false,
+    }
+}
+
+/// Whether what has failed is the way to a server, and nothing that it said itself.
+pub(super) fn is_on_the_way(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => error.kind() != InvalidData,
+        ureq::Error::ConnectProxyFailed(_) | ureq::Error::ConnectionFailed => true,
+        ureq::Error::Timeout(phase) => matches!(phase, ureq::Timeout::Connect),
+        _ => is_unknown(error),
     }
 }

@@ -86,31 +86,48 @@ impl RegistriesConf {
         if let Some(remark) = said.other_place(&name) {
             warn_once(&remark);
         }
-        let best = said.rules.iter().filter_map(|rule| Some((matched(&rule.prefix, &name)?, rule)));
-        // Of two that cover as much, the one that says the host.
-        let best = best.max_by_key(|(length, rule)| (*length, !rule.prefix.starts_with('*')));
+        // A rule may be for one tag, or one digest.
+        let tag = reference.tag.as_deref().unwrap_or("latest");
+        let digest = reference.digest.as_ref().map(|digest| format!("@{digest}"));
+        let ends = [Some(format!(":{tag}")), digest];
+        let ends = || ends.iter().flatten().map(String::as_str);
+        let best = said.rules.iter().filter_map(|rule| {
+            let (prefix, end) = ends()
+                .find_map(|end| Some((rule.prefix.strip_suffix(end)?, end)))
+                // Else it is a host's port.
+                .filter(|(prefix, _)| prefix.contains('/'))
+                .unwrap_or((&rule.prefix, ""));
+            let length = matched(prefix, &name)?;
+            (end.is_empty() || length == name.len()).then_some((length, end, rule))
+        });
+        // Of two that cover as much, the one that says which image, or the host.
+        let best = best
+            .max_by_key(|(length, end, rule)| (*length, end.len(), !rule.prefix.starts_with('*')));
         let itself = Endpoint {
             host: reference.registry.clone(),
             repository: reference.repository.clone(),
             insecure: false,
             mirror: false,
         };
-        let Some((length, rule)) = best else { return Ok(vec![itself]) };
+        let Some((length, end, rule)) = best else { return Ok(vec![itself]) };
         if rule.blocked {
             let (name, prefix) = (name.clone(), rule.prefix.clone());
             return Err(RegistryError::Blocked { name, prefix });
         }
+        let place = |location: &str, insecure, mirror| {
+            let location = location.strip_suffix(end).unwrap_or(location);
+            endpoint(location, &name[length..], insecure, mirror)
+        };
         let by_digest = reference.digest.is_some();
         let mirrors = rule
             .mirrors
             .iter()
             .filter(|mirror| if by_digest { mirror.digests } else { mirror.tags });
-        let mut endpoints: Vec<Endpoint> = mirrors
-            .filter_map(|mirror| endpoint(&mirror.location, &name[length..], mirror.insecure, true))
-            .collect();
+        let mut endpoints: Vec<Endpoint> =
+            mirrors.filter_map(|mirror| place(&mirror.location, mirror.insecure, true)).collect();
         let last = match &rule.location {
             None => Some(Endpoint { insecure: rule.insecure, ..itself }),
-            Some(location) => endpoint(location, &name[length..], rule.insecure, false),
+            Some(location) => place(location, rule.insecure, false),
         };
         let (location, prefix) = (rule.location.clone(), rule.prefix.clone());
         let location = location.unwrap_or_default();
@@ -136,7 +153,10 @@ impl RegistriesConf {
         }
         let (mut rules, mut aliases) = (BTreeMap::new(), BTreeMap::new());
         for path in files {
-            let text = bounded::read_text(&path, bounded::CONFIGURATION);
+            let text = match is_nothing(&path) {
+                true => Ok(String::new()),
+                false => bounded::read_text(&path, bounded::CONFIGURATION),
+            };
             let read = text.map_err(|error| error.to_string()).and_then(|text| parse(&text));
             // A later file's word on a prefix takes the place of an earlier one's.
             let read = read.map_err(|problem| (path.clone(), problem))?;
@@ -165,6 +185,11 @@ impl Said {
             )
         })
     }
+}
+
+/// Whether it is `/dev/null`, which stands for an empty file: so files of others are masked.
+fn is_nothing(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| path == Path::new("/dev/null"))
 }
 
 /// `*.conf` in a folder, by name.

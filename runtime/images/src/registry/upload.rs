@@ -11,8 +11,8 @@ use ureq::http::header::{
 use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::{AsSendBody, Body, SendBody};
 
-use super::auth::Challenge;
 use super::answers::{content_type, is_page};
+use super::auth::Challenge;
 use super::client::{LOGINS, backoff, shown};
 use super::redirects::{CrossOrigin, REDIRECTS, host_and_port, origin, resolve};
 use super::{Client, RegistryError};
@@ -177,7 +177,9 @@ impl Client {
         while upload.done < blob.size && !upload.at_once {
             match self.send_piece(&mut upload, blob, tell).map_err(RegistryError::in_upload) {
                 Ok(()) => {}
-                Err(error) if error.is_unknown_method() && upload.done == 0 => upload.at_once = true,
+                Err(error) if error.is_unknown_method() && upload.done == 0 => {
+                    upload.at_once = true
+                }
                 Err(error @ RegistryError::Forgotten { .. }) => return Err(error),
                 // More than a registry, or a proxy before it, takes at once: they may say so, or cut
                 // the connection.
@@ -260,7 +262,8 @@ impl Client {
     /// After a failure: the registry says how much it has.
     fn ask_how_far(&self, upload: &mut Upload, what: &str) -> Result<(), RegistryError> {
         let call = Call { method: &Method::GET, uri: &upload.at, headers: &[], what };
-        let answer = self.retry(|| self.exchange(&call, NOTHING)).map_err(RegistryError::in_upload)?;
+        let answer =
+            self.retry(|| self.exchange(&call, NOTHING)).map_err(RegistryError::in_upload)?;
         let range = answer.headers().get(RANGE).and_then(|range| range.to_str().ok());
         let end = range.and_then(|range| range.trim_start_matches("bytes=").split_once('-'));
         let end = end.and_then(|(_, end)| end.trim().parse::<u64>().ok());

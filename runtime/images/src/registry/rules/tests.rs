@@ -91,6 +91,40 @@ fn the_longest_prefix_says_where_an_image_is() {
 }
 
 #[test]
+fn a_rule_may_be_for_one_tag_or_digest() {
+    let digest = format!("@sha256:{}", "a".repeat(64));
+    let (keep, conf) = conf(&[
+        "[[registry]]\nprefix = 'a.org/x:bad'\nblocked = true\n",
+        "[[registry]]\nprefix = 'a.org/x:latest'\nlocation = 'b.org/y:latest'\n[[registry]]\nlocation = 'a.org/x'\n\
+         [[registry.mirror]]\nlocation = 'm.org/x'\n[[registry]]\nlocation = 'c.org:5000'\ninsecure = true\n",
+        &format!("[[registry]]\nprefix = 'a.org/x{digest}'\nblocked = true\n"),
+    ]);
+    let blocked = |prefix: &str| {
+        format!("a.org/x is not to be fetched on this node: registries.conf blocks {prefix}")
+    };
+    for (uri, want) in [
+        ("docker://a.org/x:bad", blocked("a.org/x:bad")),
+        ("docker://a.org/x:bade", "m.org x, a.org x".to_owned()),
+        ("docker://a.org/x/bad", "m.org x/bad, a.org x/bad".to_owned()),
+        ("docker://a.org/y:bad", "a.org y".to_owned()),
+        ("docker://a.org/x", "b.org y".to_owned()),
+        (&format!("docker://a.org/x{digest}"), blocked(&format!("a.org/x{digest}"))),
+        (&format!("docker://a.org/x:1{digest}"), blocked(&format!("a.org/x{digest}"))),
+        // A port is no tag.
+        ("docker://c.org:5000/x:5000", "c.org:5000! x".to_owned()),
+    ] {
+        assert_eq!(ways(&conf, uri), want, "{uri}");
+    }
+    // A file that somebody has masked says nothing.
+    let masked = keep.path().join("registries.conf.d/1.conf");
+    fs::remove_file(&masked).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &masked).unwrap();
+    let null = vec![PathBuf::from("/dev/null")];
+    let conf = RegistriesConf::new(null, vec![keep.path().join("registries.conf.d")]);
+    assert_eq!(ways(&conf, "docker://a.org/x:bad"), "a.org x");
+}
+
+#[test]
 fn names_that_podman_has_elsewhere_and_keys_without_meaning_are_said() {
     let (_keep, conf) = conf(&[
         "[aliases]\nfedora = 'registry.fedoraproject.org/fedora'\ncentos = 'a.org/centos'\n'team/x' = 'b.org:5000/x'\n",
