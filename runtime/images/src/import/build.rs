@@ -47,6 +47,27 @@ struct Layer {
     kept: Option<Arc<SpooledLayer>>,
 }
 
+impl Layer {
+    /// Those of an image in its order, in which one may be several times.
+    fn all(
+        order: &[usize],
+        unique: &[&Descriptor],
+        at_hand: Vec<(Slice, Option<SpooledLayer>)>,
+    ) -> Vec<Layer> {
+        let share = |(at, (slice, mut kept)): (usize, (Slice, Option<SpooledLayer>))| {
+            let once = order.iter().filter(|place| **place == at).count() == 1;
+            kept.iter_mut().filter(|_| once).for_each(SpooledLayer::shrink_as_read);
+            (Arc::new(slice), kept.map(Arc::new))
+        };
+        let at_hand: Vec<_> = at_hand.into_iter().enumerate().map(share).collect();
+        let layer = |at: &usize| {
+            let (slice, kept) = at_hand[*at].clone();
+            Layer { name: unique[*at].digest.to_string(), slice, kept }
+        };
+        order.iter().map(layer).collect()
+    }
+}
+
 impl LayerSource for Layer {
     fn open(&self) -> Result<Box<dyn Read + '_>, LayerError> {
         decoder(self.slice.reader())
@@ -99,19 +120,13 @@ impl Importer {
             self.each(&unique, shared, |layer, shared| self.layer(resolved, layer, shared))?;
         phases::begin("merge");
         let (slices, read): (Vec<Slice>, Vec<Contents>) = read.into_iter().unzip();
-        let (mut indices, mut kept): (Vec<Index>, Vec<Option<SpooledLayer>>) =
-            read.into_iter().unzip();
+        let (mut indices, kept): (Vec<Index>, Vec<Option<SpooledLayer>>) = read.into_iter().unzip();
 
         let mut tree = Tree::default();
         let mut left: Vec<usize> = vec![0; unique.len()];
         let order: Vec<usize> =
             resolved.image.layers.iter().map(|layer| place[&layer.digest]).collect();
         order.iter().for_each(|at| left[*at] += 1);
-        for (kept, times) in kept.iter_mut().zip(&left) {
-            if let (Some(kept), 1) = (kept, times) {
-                kept.shrink_as_read();
-            }
-        }
         let mut total = 0u64;
         for at in &order {
             left[*at] -= 1;
@@ -125,15 +140,8 @@ impl Importer {
             total = index.bytes.saturating_add(total);
             tree.apply(index, &meter).map_err(failed)?;
         }
-        let slices: Vec<Arc<Slice>> = slices.into_iter().map(Arc::new).collect();
-        let kept: Vec<Option<Arc<SpooledLayer>>> =
-            kept.into_iter().map(|kept| kept.map(Arc::new)).collect();
-        let layer = |at: &usize| Layer {
-            name: unique[*at].digest.to_string(),
-            slice: Arc::clone(&slices[*at]),
-            kept: kept[*at].clone(),
-        };
-        let layers = order.iter().map(layer).collect();
+        let at_hand = slices.into_iter().zip(kept).collect();
+        let layers = Layer::all(&order, &unique, at_hand);
         let merged =
             Merged { tree, own: OwnFiles::default(), layers, total, meter, space, spooler };
         self.configure(merged, &config, &resolved.origin_text)
