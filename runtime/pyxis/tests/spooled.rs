@@ -14,9 +14,12 @@ use images::layers::{
 use images::squash::{Squash, SquashError};
 use images::tarball::Kind;
 use squashfs::program::Program;
-use squashfs::write::{Options, Packing};
+use squashfs::write::{Options, Packing, Room};
 
 use fixtures::{Image, Layer, Place, Registry, noise, text};
+
+/// As much as is wanted.
+const ROOM: Room<'static> = Room { file: &|| Some(tempfile::tempfile().unwrap()), may: &|_| true };
 
 fn archives() -> Vec<Vec<u8>> {
     let long = "many words of one kind, ".repeat(50_000);
@@ -76,7 +79,7 @@ fn image(archives: &[Vec<u8>], spooler: Option<&LayerSpooler>, again: &[usize]) 
     let (mut tree, mut sources) = (Tree::default(), Vec::new());
     for (at, archive) in archives.iter().enumerate() {
         let spooler = spooler.filter(|_| !again.contains(&at));
-        let mut spool = spooler.map(|it| it.begin(tempfile::tempfile().unwrap(), &|_| true));
+        let mut spool = spooler.map(|it| it.begin(ROOM));
         let how = Interpretation::Layer;
         let index = Index::read(archive.as_slice(), &meter, how, spool.as_mut()).unwrap();
         tree.apply(index, &meter).unwrap();
@@ -117,7 +120,7 @@ fn of_a_layer_with_too_many_entries_nothing_is_kept() {
     let meter = Meter::new(Limits::for_others());
     // The room of what was not kept is the next one's.
     for (archive, kept) in [(&small, true), (&many, false), (&small, true)] {
-        let mut spool = spooler.begin(tempfile::tempfile().unwrap(), &|_| true);
+        let mut spool = spooler.begin(ROOM);
         let how = Interpretation::Layer;
         Index::read(archive.as_slice(), &meter, how, Some(&mut spool)).unwrap();
         assert_eq!(spool.finish().is_some(), kept);

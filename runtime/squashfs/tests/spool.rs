@@ -2,12 +2,13 @@
 
 mod trees;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use squashfs::write::{Compression, Options, Packing, Spooled, Spooler, Tails};
+use squashfs::write::{Compression, Options, Packing, Room, Spooled, Spooler, Tails};
 use trees::{Node, Tree, noise};
 
 fn everything() -> Tree {
@@ -18,6 +19,9 @@ fn everything() -> Tree {
     tree
 }
 
+/// As much as is wanted.
+const ROOM: Room<'static> = Room { file: &|| Some(tempfile::tempfile().unwrap()), may: &|_| true };
+
 fn bytes_of(file: &File) -> Vec<u8> {
     let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
@@ -27,7 +31,7 @@ fn bytes_of(file: &File) -> Vec<u8> {
 /// The files of a tree, each in the spool that it has by its number, filled side by side.
 fn spools(tree: &Tree, spooler: &Spooler, count: usize) -> Vec<Option<Spooled>> {
     let fill = |which: usize| {
-        let mut spool = spooler.begin(tempfile::tempfile().unwrap(), &|_| true);
+        let mut spool = spooler.begin(ROOM);
         for (number, entry) in tree.0.iter().enumerate().filter(|(at, _)| at % count == which) {
             if let Node::File(content) = &entry.node {
                 spool.add(number as u32, &mut content.as_slice());
@@ -71,23 +75,34 @@ fn an_image_is_the_same_whether_its_contents_waited_in_spools_or_not() {
 #[test]
 fn a_spool_shrinks_as_it_is_read() {
     let mut tree = Tree::default();
-    (0..20).for_each(|number| tree.file(format!("f{number}"), noise(number, 8 << 20)));
+    (0..20).for_each(|number| tree.file(format!("f{number}"), noise(number, 32 << 20)));
     let options = Options::for_container(Packing::Balanced);
-    let file = tempfile::tempfile().unwrap();
+    let files = RefCell::new(Vec::new());
+    let file = || {
+        let file = tempfile::tempfile().unwrap();
+        files.borrow_mut().push(file.try_clone().unwrap());
+        Some(file)
+    };
+    let taken = || files.borrow().iter().map(|file| file.metadata().unwrap().blocks() >> 11).sum();
     let spooler = Spooler::new(options.clone()).unwrap();
-    let mut spool = spooler.begin(file.try_clone().unwrap(), &|_| true);
+    let mut spool = spooler.begin(Room { file: &file, ..ROOM });
     for (number, entry) in tree.0.iter().enumerate() {
         let Node::File(content) = &entry.node else { unreachable!("there are files only") };
         spool.add(number as u32, &mut content.as_slice());
     }
     let mut spooled = spool.finish().unwrap();
-    let full = file.metadata().unwrap().blocks();
-    assert!(full >= (150 << 20) / 512, "{full}");
+    let full: u64 = taken();
+    assert!((630..660).contains(&full), "{full} MiB");
+    assert_eq!(spooled.bytes() >> 20, 640);
     spooled.shrink_as_read();
     let output = tempfile::tempfile().unwrap();
-    tree.write_with(output.try_clone().unwrap(), &options, &[Some(spooled)]).unwrap();
-    let left = file.metadata().unwrap().blocks();
-    assert!(left <= full / 4, "{left} of {full}");
+    let spools = [Some(spooled)];
+    tree.write_with(output.try_clone().unwrap(), &options, &spools).unwrap();
+    let left: u64 = taken();
+    assert!(left < 300, "{left} MiB");
+    drop(spools);
+    let left: u64 = taken();
+    assert_eq!(left, 0, "nobody waits for a disk to have the rest");
     let wanted = tempfile::tempfile().unwrap();
     tree.write(wanted.try_clone().unwrap(), &options).unwrap();
     assert!(bytes_of(&output) == bytes_of(&wanted));
@@ -110,19 +125,27 @@ fn a_spool_that_fails_is_none_and_its_room_is_given_back() {
     let bounded = |bytes| taken.fetch_add(bytes, Ordering::Relaxed) + bytes < 3 << 20;
     let files: Vec<File> = (0..3).map(|_| tempfile::tempfile().unwrap()).collect();
     // No room, a content that cannot be read, and a file that cannot be written.
-    let mut full = spooler.begin(files[0].try_clone().unwrap(), &bounded);
+    let file = |at: usize| {
+        let files = &files;
+        move || Some(files[at].try_clone().unwrap())
+    };
+    let (first, second, third) = (file(0), file(1), file(2));
+    let mut full = spooler.begin(Room { file: &first, may: &bounded });
     full.add(0, &mut content.as_slice());
     full.add(1, &mut content.as_slice());
-    let mut broken = spooler.begin(files[1].try_clone().unwrap(), &|_| true);
+    let mut broken = spooler.begin(Room { file: &second, ..ROOM });
     broken.add(0, &mut content.as_slice());
     broken.add(1, &mut Broken);
-    let mut closed = spooler.begin(File::open("/dev/null").unwrap(), &|_| true);
+    let mut closed = spooler.begin(Room { file: &|| File::open("/dev/null").ok(), ..ROOM });
     closed.add(0, &mut content.as_slice());
     assert!(full.finish().is_none());
     assert!(broken.finish().is_none());
     assert!(closed.finish().is_none());
+    let mut nowhere = spooler.begin(Room { file: &|| None, ..ROOM });
+    nowhere.add(0, &mut content.as_slice());
+    assert!(nowhere.finish().is_none());
     // And one that is given up for something else.
-    let mut spool = spooler.begin(files[2].try_clone().unwrap(), &|_| true);
+    let mut spool = spooler.begin(Room { file: &third, ..ROOM });
     spool.add(0, &mut content.as_slice());
     let spooled = spool.finish().unwrap();
     assert!(spooled.is_there());

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use linux::file_error::FileError;
 use sha2::{Digest, Sha256};
+use squashfs::write::Room;
 
 use super::layout::Layout;
 use super::resolve::{Origin, Resolved};
@@ -176,7 +177,8 @@ impl Importer {
         };
         // Over a network it would be sent and fetched again.
         let file = || self.store.pending().ok().and_then(Pending::nameless);
-        let mut spool = shared.spooler.and_then(|spooler| Some(spooler.begin(file()?, &may)));
+        let room = Room { file: &file, may: &may };
+        let mut spool = shared.spooler.map(|spooler| spooler.begin(room));
         let index = Index::read(archive, shared.meter, how, spool.as_mut());
         let entries = spool.filter(|_| index.is_ok()).and_then(LayerSpool::finish);
         if entries.is_none() {

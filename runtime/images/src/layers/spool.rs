@@ -1,10 +1,9 @@
 //! What the first pass keeps of a layer, so that the second need not unpack it again.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use squashfs::write::{Options, Spool, Spooled, Spooler};
+use squashfs::write::{Options, Room, Spool, Spooled, Spooler};
 
 use crate::tarball::{Header, Kind};
 
@@ -44,10 +43,9 @@ impl LayerSpooler {
         Ok(LayerSpooler { spooler, memory: AtomicUsize::new(0), most_memory })
     }
 
-    /// Begins with a layer, whose contents wait in `file`. `may` is told how many bytes more were put
-    /// there, and says whether it may go on.
-    pub fn begin<'a>(&'a self, file: File, may: &'a (dyn Fn(u64) -> bool + 'a)) -> LayerSpool<'a> {
-        let spool = self.spooler.begin(file, may);
+    /// Begins with a layer, whose contents wait there.
+    pub fn begin<'a>(&'a self, room: Room<'a>) -> LayerSpool<'a> {
+        let spool = self.spooler.begin(room);
         LayerSpool { spooler: self, headers: Vec::new(), spool, memory: 0 }
     }
 

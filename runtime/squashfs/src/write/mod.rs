@@ -40,7 +40,7 @@ use std::io::{self, Read};
 pub use directory::Found;
 pub use error::WriteError;
 pub use options::{Compression, Options, Packing, PackingError, Tails, Times, XattrPrefixes};
-pub use spool::{Spool, Spooled, Spooler};
+pub use spool::{Room, Spool, Spooled, Spooler};
 
 use crate::superblock;
 use cut::{Blocks, Cut, cut};

@@ -5,13 +5,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
-
-use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::block::Buffer;
 use super::cut::{Blocks, Cut, cut};
@@ -20,12 +18,22 @@ use super::{Options, PLAIN, WriteError};
 
 /// Blocks of one spool that are on their way. One thread that unpacks keeps two or three busy.
 const IN_FLIGHT: usize = 8;
-/// So much of a spool is given back to its file system at once.
-const STEP: u64 = 32 << 20;
+/// Bytes of a file of which a new one is begun. Each is given back as a whole: a part of a file that is not on
+/// the disk yet is written there before it is given back (ext4, XFS).
+const SEGMENT: u64 = 256 << 20;
 /// Bytes by which it is judged how fast a disk takes them, and how long these may take: what a disk is
 /// waited for is not faster than to unpack it again. The page cache takes ten times as much.
 const JUDGED: u64 = 64 << 20;
 const SLOWEST: Duration = Duration::from_millis(640);
+
+/// Where a spool is.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    /// A new file, open for reading, too, if there is one to be had.
+    pub file: &'a dyn Fn() -> Option<File>,
+    /// Is told how many bytes more were put there, and says whether it may go on.
+    pub may: &'a dyn Fn(u64) -> bool,
+}
 
 /// Packs contents for any number of spools, by threads of its own.
 #[derive(Debug)]
@@ -52,6 +60,7 @@ struct Job {
     plain: bool,
     /// Among the blocks of its spool.
     number: usize,
+    segment: u32,
     output: Arc<Output>,
     done: Sender<Done>,
 }
@@ -73,7 +82,9 @@ struct Output {
 /// Where a block waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Block {
-    at: u64,
+    /// In which file of the spool, and where there.
+    segment: u32,
+    at: u32,
     /// As inodes have it; 0 for a hole.
     size: u32,
 }
@@ -119,16 +130,12 @@ impl Spooler {
         Ok(Spooler { options, jobs, state })
     }
 
-    /// A spool in `file`, which is empty, and open for reading, too. `may` is told how many bytes more
-    /// were put there, and says whether it may go on.
-    pub fn begin<'a>(&'a self, file: File, may: &'a (dyn Fn(u64) -> bool + 'a)) -> Spool<'a> {
-        let output =
-            Arc::new(Output { file, end: AtomicU64::new(0), closed: AtomicBool::new(false) });
-        self.state.lock().push(Arc::downgrade(&output));
+    /// Begins a spool.
+    pub fn begin<'a>(&'a self, room: Room<'a>) -> Spool<'a> {
         Spool {
             spooler: self,
-            may,
-            output,
+            room,
+            segments: Vec::new(),
             done: channel(),
             spare: Vec::new(),
             buffers: 0,
@@ -206,7 +213,7 @@ impl Worker {
     fn run(mut self) {
         loop {
             let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Job { mut buffer, plain, number, output, done }) = next else { return };
+            let Ok(Job { mut buffer, plain, number, segment, output, done }) = next else { return };
             let packed = match plain {
                 true => None,
                 false => self.packer.pack(buffer.used(), &mut self.spare.bytes),
@@ -224,8 +231,8 @@ impl Worker {
             };
             self.state.has_written(buffer.length as u64, begin.elapsed());
             // Nobody waits for it if its spool was given up.
-            let _ =
-                done.send(Done { number, written: written.map(|()| Block { at, size }), buffer });
+            let written = written.map(|()| Block { segment, at: at as u32, size });
+            let _ = done.send(Done { number, written, buffer });
         }
     }
 }
@@ -233,8 +240,8 @@ impl Worker {
 /// Takes contents, one after the other.
 pub struct Spool<'a> {
     spooler: &'a Spooler,
-    may: &'a (dyn Fn(u64) -> bool + 'a),
-    output: Arc<Output>,
+    room: Room<'a>,
+    segments: Vec<Arc<Output>>,
     done: (Sender<Done>, Receiver<Done>),
     spare: Vec<Buffer>,
     /// Those that there are.
@@ -254,8 +261,6 @@ struct Entry {
     blocks: (usize, usize),
     /// Whether the last of them is for a block that files share.
     has_tail: bool,
-    /// Nothing before this is of a content behind it.
-    free: u64,
 }
 
 /// Bytes of memory for a content, and for a block.
@@ -279,7 +284,7 @@ impl Spool<'_> {
     pub fn give_up(&mut self) {
         self.given_up = true;
         (self.blocks, self.contents) = (Vec::new(), Vec::new());
-        self.output.empty();
+        self.segments.iter().for_each(|segment| segment.empty());
     }
 
     /// Bytes of memory for what is known of the contents.
@@ -298,16 +303,9 @@ impl Spool<'_> {
             self.give_up();
             return None;
         }
-        let mut free = u64::MAX;
-        for entry in self.contents.iter_mut().rev() {
-            entry.free = free;
-            let blocks = &self.blocks[entry.blocks.0..entry.blocks.1];
-            let starts = blocks.iter().filter(|block| !block.is_hole()).map(|block| block.at);
-            free = starts.fold(free, u64::min);
-        }
         let state = Arc::clone(&self.spooler.state);
-        let Spool { output, blocks, contents, .. } = self;
-        Some(Spooled { state, output, blocks, contents, freed: None })
+        let Spool { segments, blocks, contents, .. } = self;
+        Some(Spooled { state, segments, blocks, contents, freed: None })
     }
 
     fn try_add(&mut self, number: u32, data: &mut dyn Read) -> Result<(), WriteError> {
@@ -321,8 +319,21 @@ impl Spool<'_> {
             self.give_back(tail);
         }
         let blocks = (first, self.blocks.len());
-        self.contents.push(Entry { number, size, sparse, blocks, has_tail, free: 0 });
+        self.contents.push(Entry { number, size, sparse, blocks, has_tail });
         Ok(())
+    }
+
+    /// The file for the next block.
+    fn segment(&mut self) -> Option<(u32, Arc<Output>)> {
+        let is_full = |last: &Arc<Output>| last.end.load(Ordering::Relaxed) >= SEGMENT;
+        if self.segments.last().is_none_or(is_full) {
+            let file = (self.room.file)()?;
+            let (end, closed) = (AtomicU64::new(0), AtomicBool::new(false));
+            let output = Arc::new(Output { file, end, closed });
+            self.spooler.state.lock().push(Arc::downgrade(&output));
+            self.segments.push(output);
+        }
+        Some((self.segments.len() as u32 - 1, Arc::clone(self.segments.last()?)))
     }
 
     /// Waits for a block.
@@ -332,7 +343,7 @@ impl Spool<'_> {
         self.in_flight -= 1;
         self.spare.push(buffer);
         let block = written.map_err(WriteError::Output)?;
-        if self.is_given_up() || !(self.may)(block.length()) {
+        if self.is_given_up() || !(self.room.may)(block.length()) {
             return Err(WriteError::GivenUp);
         }
         self.blocks[number] = block;
@@ -357,8 +368,9 @@ impl Blocks for Spool<'_> {
     }
 
     fn block(&mut self, buffer: Buffer, plain: bool) -> Result<(), WriteError> {
-        let (number, output) = (self.blocks.len(), Arc::clone(&self.output));
-        let job = Job { buffer, plain, number, output, done: self.done.0.clone() };
+        let (segment, output) = self.segment().ok_or(WriteError::GivenUp)?;
+        let (number, done) = (self.blocks.len(), self.done.0.clone());
+        let job = Job { buffer, plain, number, segment, output, done };
         self.spooler.jobs.send(job).map_err(|_| WriteError::GivenUp)?;
         self.in_flight += 1;
         self.blocks.push(Block::default());
@@ -375,11 +387,11 @@ impl Blocks for Spool<'_> {
 #[derive(Debug)]
 pub struct Spooled {
     state: Arc<State>,
-    output: Arc<Output>,
+    segments: Vec<Arc<Output>>,
     blocks: Vec<Block>,
     contents: Vec<Entry>,
-    /// Up to where the file was given back, if it is.
-    freed: Option<AtomicU64>,
+    /// How many files were given back, if they are.
+    freed: Option<AtomicUsize>,
 }
 
 /// A content that waits.
@@ -388,13 +400,12 @@ pub(super) struct Waiting<'a> {
     pub(super) sparse: u64,
     pub(super) blocks: &'a [Block],
     pub(super) tail: Option<&'a Block>,
-    free: u64,
 }
 
 impl Spooled {
-    /// Has the file become smaller as contents are taken: each once, in the order of their numbers.
+    /// Has its files go as contents are taken: each once, in the order of their numbers.
     pub fn shrink_as_read(&mut self) {
-        self.freed = Some(AtomicU64::new(0));
+        self.freed = Some(AtomicUsize::new(0));
     }
 
     /// Whether it was not given up since.
@@ -404,36 +415,34 @@ impl Spooled {
 
     /// Bytes that were put there.
     pub fn bytes(&self) -> u64 {
-        self.output.end.load(Ordering::Relaxed)
+        self.segments.iter().map(|segment| segment.end.load(Ordering::Relaxed)).sum()
     }
 
     pub(super) fn content(&self, number: u32) -> Option<Waiting<'_>> {
         let at = self.contents.binary_search_by_key(&number, |entry| entry.number).ok()?;
-        let Entry { size, sparse, blocks: (first, end), has_tail, free, .. } = self.contents[at];
+        let Entry { size, sparse, blocks: (first, end), has_tail, .. } = self.contents[at];
         let blocks = &self.blocks[first..end];
         let (blocks, tail) = match blocks.split_last() {
             Some((tail, blocks)) if has_tail => (blocks, Some(tail)),
             _ => (blocks, None),
         };
-        Some(Waiting { size, sparse, blocks, tail, free })
+        Some(Waiting { size, sparse, blocks, tail })
     }
 
     pub(super) fn read(&self, block: Block, into: &mut Buffer) -> io::Result<()> {
         into.length = block.length() as usize;
-        self.output.file.read_exact_at(&mut into.bytes[..into.length], block.at)
+        let file = &self.segments[block.segment as usize].file;
+        file.read_exact_at(&mut into.bytes[..into.length], block.at.into())
     }
 
     /// A content was taken, and so were, or never will be, those before.
     pub(super) fn is_through_with(&self, waiting: &Waiting<'_>) {
-        let Some(freed) = &self.freed else { return };
-        let (from, to) = (freed.load(Ordering::Relaxed), waiting.free.min(self.bytes()));
-        if to < from.saturating_add(STEP) {
-            return;
-        }
-        freed.store(to, Ordering::Relaxed);
-        let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        // Where that cannot be done, it is there until the end.
-        let _ = fallocate(&self.output.file, punch, from as i64, (to - from) as i64);
+        let blocks = waiting.blocks.iter().chain(waiting.tail);
+        let last =
+            blocks.filter(|block| !block.is_hole()).map(|block| block.segment as usize).next_back();
+        let (Some(freed), Some(last)) = (&self.freed, last) else { return };
+        let from = freed.swap(last, Ordering::Relaxed);
+        self.segments[from..last].iter().for_each(|segment| segment.empty());
     }
 }
 
