@@ -76,7 +76,7 @@ fn an_image_is_the_same_whether_its_contents_waited_in_spools_or_not() {
 fn a_spool_shrinks_as_it_is_read() {
     let mut tree = Tree::default();
     (0..20).for_each(|number| tree.file(format!("f{number}"), noise(number, 32 << 20)));
-    let options = Options::for_container(Packing::Balanced);
+    let options = Options::for_container(Packing::Speed);
     let files = RefCell::new(Vec::new());
     let file = || {
         let file = tempfile::tempfile().unwrap();
@@ -154,4 +154,17 @@ fn a_spool_that_fails_is_none_and_its_room_is_given_back() {
     assert!(!spooled.is_there());
     assert!(!spooler.give_up());
     assert_eq!(files[2].metadata().unwrap().blocks(), 0);
+}
+
+/// A process may not have any number of files open.
+#[test]
+fn of_very_many_spools_the_last_are_none() {
+    let spooler = Spooler::new(Options::for_container(Packing::Balanced)).unwrap();
+    let made = |number: usize| {
+        let mut spool = spooler.begin(ROOM);
+        spool.add(0, &mut number.to_le_bytes().as_slice());
+        spool.finish()
+    };
+    let spools: Vec<Option<Spooled>> = (0..300).map(made).collect();
+    assert_eq!(spools.iter().flatten().count(), 256);
 }

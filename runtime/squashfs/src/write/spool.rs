@@ -21,6 +21,8 @@ const IN_FLIGHT: usize = 8;
 /// Bytes of a file of which a new one is begun. Each is given back as a whole: a part of a file that is not on
 /// the disk yet is written there before it is given back (ext4, XFS).
 const SEGMENT: u64 = 256 << 20;
+/// Files of all spools together: a process may have a thousand or so open.
+const MOST_FILES: usize = 256;
 /// Bytes by which it is judged how fast a disk takes them, and how long these may take: what a disk is
 /// waited for is not faster than to unpack it again. The page cache takes ten times as much.
 const JUDGED: u64 = 64 << 20;
@@ -327,10 +329,12 @@ impl Spool<'_> {
     fn segment(&mut self) -> Option<(u32, Arc<Output>)> {
         let is_full = |last: &Arc<Output>| last.end.load(Ordering::Relaxed) >= SEGMENT;
         if self.segments.last().is_none_or(is_full) {
-            let file = (self.room.file)()?;
+            let mut outputs = self.spooler.state.lock();
+            let file = (self.room.file)().filter(|_| outputs.len() < MOST_FILES)?;
             let (end, closed) = (AtomicU64::new(0), AtomicBool::new(false));
             let output = Arc::new(Output { file, end, closed });
-            self.spooler.state.lock().push(Arc::downgrade(&output));
+            outputs.push(Arc::downgrade(&output));
+            drop(outputs);
             self.segments.push(output);
         }
         Some((self.segments.len() as u32 - 1, Arc::clone(self.segments.last()?)))
