@@ -2,12 +2,13 @@
 # A registry on the loopback device, for whatever pulls and pushes.
 
 # serve_registry DIR NAME [LINE...]: serves DIR/data, with more lines of configuration; the log is DIR/NAME.log. Sets
-# $address, where it listens, and $registry_pid. The port may be somebody else's: then it is tried with another.
+# $address, where it listens, and $registry_pid. The port is below the clusters' (tests/cluster/conf.sh), and may be somebody
+# else's: then it is tried with another.
 serve_registry() {
     local dir=$1 name=$2 i
     shift 2
     while :; do
-        address=127.0.0.1:$((20000 + RANDOM % 12000))
+        address=127.0.0.1:$((10000 + RANDOM % 10000))
         {
             printf '%s\n' 'version: 0.1' "storage: {filesystem: {rootdirectory: $dir/data}}"
             printf '%s\n' "http: {addr: '$address', secret: x}" "$@"

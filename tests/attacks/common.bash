@@ -25,6 +25,19 @@ victim_on_node() { root setpriv --reuid pyxistest2 --regid pyxistest2 --init-gro
 # A step of the attacker's that is stopped when it hangs; sets $status and $output, and prints both.
 step() { run timeout "${STEP_LIMIT:-120}" "$here/../cluster/cluster" run --user pyxistest -- srun -w n1 "$@"; echo "$status: $output"; }
 
+# serve NAME [--slow PART]: a registry for all tests of a file; sets $address.
+serve() {
+    local work=$BATS_FILE_TMPDIR name=$1 i
+    cp "$here/registry.py" "$work/"
+    python3 "$work/registry.py" "$work/$name.port" "$work/images" "${@:2}" > "$work/$name.log" 2>&1 3>&- &
+    echo $! > "$work/$name.pid"
+    for ((i = 0; i < 600; i++)); do
+        [[ ! -e $work/$name.port ]] || break
+        sleep 0.1
+    done
+    address=127.0.0.1:$(cat "$work/$name.port")
+}
+
 # Of root, and below what is every user's: nobody else can change it.
 watch=$CLUSTER_STATE/watch
 # Begins to watch what must hold of root in each test.

@@ -4,17 +4,10 @@
 load common
 
 setup_file() {
-    local work=$BATS_FILE_TMPDIR
-    export good=127.0.0.1:$((20000 + RANDOM % 6000)) slow=127.0.0.1:$((26000 + RANDOM % 6000))
-    cp "$BATS_TEST_DIRNAME/registry.py" "$work/"
-    python3 "$work/registry.py" "${good#*:}" "$work/images" > "$work/good.log" 2>&1 3>&- &
-    echo $! > "$work/good.pid"
-    python3 "$work/registry.py" "${slow#*:}" "$work/images" --slow blobs > "$work/slow.log" 2>&1 3>&- &
-    echo $! > "$work/slow.pid"
-    for ((i = 0; i < 600; i++)); do
-        if curl -s -o /dev/null "http://$good/v2/" && curl -s -o /dev/null "http://$slow/v2/"; then break; fi
-        sleep 0.1
-    done
+    serve good
+    export good=$address
+    serve slow --slow blobs
+    export slow=$address
 }
 
 # Is shared by the node's users; belongs to an account that has no name.

@@ -5,14 +5,8 @@ load common
 
 setup_file() {
     local work=$BATS_FILE_TMPDIR
-    export registry=127.0.0.1:$((20000 + RANDOM % 12000))
-    cp "$BATS_TEST_DIRNAME/registry.py" "$work/"
-    python3 "$work/registry.py" "${registry#*:}" "$work/images" > "$work/registry.log" 2>&1 3>&- &
-    echo $! > "$work/registry.pid"
-    for ((i = 0; i < 600; i++)); do
-        if curl -s -o /dev/null "http://$registry/v2/"; then break; fi
-        sleep 0.1
-    done
+    serve registry
+    export registry=$address
     python3 "$work/registry.py" --make "$work/images" mounted "$PYXIS_TEST_IMAGES/busybox.sqsh" ""
 }
 

@@ -1,6 +1,6 @@
 """A registry of images in a directory, and images for it.
 
-    registry.py PORT DIRECTORY [--slow PART]       serves; paths with PART in them one byte in 15 seconds
+    registry.py FILE DIRECTORY [--slow PART]       serves; paths with PART in them one byte in 15 seconds. Its port is in FILE then
     registry.py --make DIRECTORY NAME SQUASHFS [KIND]
         makes an image of a squashfs file, and of one more layer that costs its reader much
 """
@@ -125,4 +125,8 @@ if sys.argv[1] == "--make":
 else:
     DIRECTORY = sys.argv[2]
     SLOW = sys.argv[4] if sys.argv[3:4] == ["--slow"] else None
-    http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
+    SERVER = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    with open(sys.argv[1] + ".new", "w") as file:
+        file.write(str(SERVER.server_port))
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+    SERVER.serve_forever()

@@ -5,19 +5,39 @@
 users=(pyxistest pyxistest{2..50})
 first_uid=64101
 
-# $1 consecutive ports nobody listens on, below the range the kernel hands out itself. Prints the first.
+# Blocks of ports, below the range the kernel hands out itself, each with a note of the cluster that has it: one that boots
+# has not bound its ports yet, and one whose daemons restart not any more.
+ports=${CLUSTER_PORTS:-/run/pyxis-cluster.ports}
+port_block=100
+
+# The first of a block of ports that nobody has and nobody listens on. It is the cluster's while the process noted in file $1 lives.
 free_ports() {
-    local used try base i
+    local pid used base i try first=$RANDOM blocks=120
+    mkdir -p -m 755 "$ports"
+    exec 8> "$ports/lock"
+    flock 8
     used=$(awk 'FNR > 1 { split($2, a, ":"); print a[2] }' /proc/net/tcp /proc/net/tcp6 2> /dev/null | sort -u)
-    for ((try = 0; try < 100; try++)); do
-        base=$((20000 + RANDOM % 12000))
-        for ((i = 0; i < $1; i++)); do
+    for ((try = 0; try < blocks; try++)); do
+        base=$((20000 + (first + try) % blocks * port_block))
+        ! noted_alive "$ports/$base" || continue
+        for ((i = 0; i < port_block; i++)); do
             [[ $used != *"$(printf '%04X' $((base + i)))"* ]] || continue 2
         done
+        cat "$1" > "$ports/$base"
+        exec 8>&-
         printf '%s' "$base"
         return
     done
-    die "no $1 free ports in a row between 20000 and 32000"
+    die "no $port_block free ports in a row between 20000 and 32000"
+}
+
+# What the process noted in file $1 has.
+give_back_ports() {
+    [[ -e $ports/lock && -e $1 ]] || return 0
+    exec 8> "$ports/lock"
+    flock 8
+    find "$ports" -type f ! -name lock -exec cmp -s "$1" '{}' ';' -delete
+    exec 8>&-
 }
 
 write_accounts() {
@@ -51,7 +71,7 @@ write_slurm_conf() {
     release=${release##* }
     release=${release%.*}
     release=${release/./}
-    port=$(free_ports $((${#nodes[@]} + 1)))
+    port=$(free_ports "$state/machine.pid")
     if ! grep -q freezer "$state/cgroups" 2> /dev/null; then proctrack=proctrack/linuxproc; fi
     {
         override "$@" << END

@@ -120,6 +120,35 @@ jobs_cgroups() { cluster --state "$1" node 1 -- find /sys/fs/cgroup -name 'job_*
     wait
 }
 
+# A process that is known to live, and the ports drawn for it; always with the same luck.
+noted() { bash -c '. "$1/state.sh"; echo "$2 $(start_time "$2")"' - "$BATS_TEST_DIRNAME" "$2" > "$BATS_TEST_TMPDIR/$1"; }
+ports_of() {
+    CLUSTER_PORTS=$BATS_TEST_TMPDIR/ports bash -c 'RANDOM=1; . "$1/state.sh"; . "$1/conf.sh"; free_ports "$2"' - "$BATS_TEST_DIRNAME" "$BATS_TEST_TMPDIR/$1"
+}
+
+@test "two that boot at once have ports of their own, until they end" {
+    sleep 1000 3>&- &
+    noted first $$
+    noted second $!
+    first=$(ports_of first)
+    second=$(ports_of second)
+    echo "$first $second"
+    [ "$first" -ne "$second" ]
+    kill $!
+    wait $! || true
+    noted third $$
+    [ "$(ports_of third)" = "$second" ]
+}
+
+@test "ports are given back by down" {
+    up --nodes 1
+    noted=$(cat "$CLUSTER_STATE/machine.pid")
+    grep -q -x -r "$noted" /run/pyxis-cluster.ports
+    cluster down
+    run grep -x -r "$noted" /run/pyxis-cluster.ports
+    [ "$status" -eq 1 ]
+}
+
 @test "restart of slurmd and of slurmctld" {
     up
     cluster restart slurmd 1

@@ -74,6 +74,7 @@ remove_state() {
         ! alive "$dir" || die "process $pid of $dir does not end"
     fi
     remove_cgroups "$(cgroup_of "$dir")"
+    give_back_ports "$dir/machine.pid"
     # Whatever is mounted below the directory is somebody else's doing and not ours to delete.
     rm -rf --one-file-system -- "$dir"
 }
