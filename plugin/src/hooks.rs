@@ -7,6 +7,7 @@ use crate::root::runtime::{Runtime, own_path};
 use crate::state::{self, State};
 use crate::step::error::StepError;
 use crate::step::pin;
+use crate::terminal;
 use spank_bindings::{Args, Context, Spank, context, log};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -218,11 +219,18 @@ fn node_options(
 }
 
 /// In srun, when the step is there and before its tasks are launched.
-pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
+pub(crate) fn local_user_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     state::with(|State { config, options, .. }| {
         if !options.wants_container() {
             return;
         }
+        let words: Vec<OsString> = std::env::args_os().collect();
+        let program = spank.job_argv().map_or(usize::MAX, |program| program.len());
+        let width = terminal::width(&words, program, |name| std::env::var_os(name));
+        set(
+            root::job::TERMINAL,
+            width.map(|width| width.to_string()).as_deref().map(str::as_bytes),
+        );
         // Nodes find out themselves who runs their containers; here somebody has to want to know.
         let wanted = pin::is_wanted(config, options);
         if !wanted && !is_verbose() {

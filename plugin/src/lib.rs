@@ -16,6 +16,7 @@ mod releases;
 mod root;
 mod state;
 mod step;
+mod terminal;
 
 spank_bindings::export_plugin! {
     name: "pyxis",

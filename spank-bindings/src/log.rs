@@ -10,7 +10,7 @@
 //! the log of slurmd and slurmstepd. Nothing is put in front of a line.
 
 use crate::raw;
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::fmt;
 
 /// Always logged; an error of srun on the user's terminal.
@@ -38,16 +38,25 @@ pub fn spank_log(text: fmt::Arguments<'_>) {
     write(raw::slurm_spank_log, text);
 }
 
+/// As [`spank_log()`], on a terminal in place of the line above: cursor up, clear the line.
+pub fn spank_log_again(text: fmt::Arguments<'_>) {
+    write_as(raw::slurm_spank_log, c"\x1b[A\x1b[2K%s", text);
+}
+
 type SlurmLog = unsafe extern "C" fn(*const c_char, ...);
 
 /// One call for one message. Whatever a user, an image or a registry has put into it stays text of
 /// that one line: here is the only way to Slurm's log and to the user's terminal.
 fn write(slurm: SlurmLog, text: fmt::Arguments<'_>) {
+    write_as(slurm, c"%s", text);
+}
+
+fn write_as(slurm: SlurmLog, format: &CStr, text: fmt::Arguments<'_>) {
     let text = text.to_string();
     let line = text.trim_end_matches('\n');
     if !line.is_empty() {
-        // SAFETY: a constant format that takes one C string.
-        unsafe { slurm(c"%s".as_ptr(), c_string(escape(line)).as_ptr()) };
+        // SAFETY: a constant format of the two above, that takes one C string.
+        unsafe { slurm(format.as_ptr(), c_string(escape(line)).as_ptr()) };
     }
 }
 

@@ -79,6 +79,61 @@ requests() { grep '"GET ' "$log" | grep -c -- "$1" || true; }
     [ "$(grep -c "pyxis: imported docker image: $registry#many" <<< "$output")" -eq 1 ]
 }
 
+# An image of some size as NAME, and $slow, a way to the registry on which it takes seconds.
+push_large() {
+    local work=$BATS_FILE_TMPDIR/push
+    new_root "$work"
+    head -c 6000000 /dev/urandom > "$work/root/large"
+    push_root "$work" "$registry/$1"
+    rm -f "$BATS_TEST_TMPDIR/slow"
+    python3 "$BATS_TEST_DIRNAME/slow.py" "$BATS_TEST_TMPDIR/slow" "$registry" 1500000 3>&- &
+    slow_pid=$!
+    until [ -e "$BATS_TEST_TMPDIR/slow" ]; do sleep 0.1; done
+    slow=$(cat "$BATS_TEST_TMPDIR/slow")
+}
+
+# srun on a terminal of 90 columns, which is what $output has; a fresh image for each call.
+on_terminal() {
+    push_large bar
+    run user env TERM=xterm PYXIS_HTTP_REGISTRIES="$slow" script -qefc "stty cols 90; $1 --container-image=$slow#bar $2" /dev/null < /dev/null
+    kill "$slow_pid"
+    cat -v <<< "$output"
+    [ "$status" -eq 0 ]
+}
+
+@test "how an import goes on is a bar on srun's terminal, in place" {
+    local bars=$'\e[A\e[2Kpyxis: [=' options
+    for options in "-n3 --overcommit" "-n2 --overcommit --unbuffered" "--pty"; do
+        on_terminal "srun -w n1 $options" "sh -c 'env | grep TERMINAL || echo none'"
+        [[ $output == *"pyxis: [="*"> "*"] "*" % of "*" MiB, "*" MiB/s, "*" left"*"$bars"*"$bars"*"100 % of "* ]]
+        [ "$(grep -c "importing docker image" <<< "$output")" -eq 1 ]
+        # Nothing of it is the program's to see, and no line is longer than the terminal is wide.
+        [[ $output == *none* ]]
+        [ "$(tr -d '\r' <<< "$output" | sed 's/.*\x1b\[2K//' | grep '^pyxis: \[' | awk 'length >= 90' | wc -l)" -eq 0 ]
+    done
+}
+
+@test "no bar where lines go elsewhere than to a terminal that srun has, or are not there alone" {
+    local line
+    for line in "srun -w n1 --label" "srun -w n1 -l" "env SLURM_LABELIO=1 srun -w n1" "srun -w n1 -o out.%j" "srun -w n1 --err=out.%j" \
+        "srun -N2 -n2" "env TERM=dumb srun -w n1"; do
+        on_terminal "$line" true
+        [[ $output != *$'\e'* ]]
+        [[ $output != *"[="* ]]
+    done
+    on_terminal "srun -w n1" "true 2> err.bar"
+    [[ $output != *$'\e'* ]]
+    line=$(user cat err.bar)
+    [[ $line == *"imported docker image"* ]]
+    [[ $line != *$'\e'* ]]
+    # In the background, where somebody types.
+    on_terminal "srun -w n1" "true & wait \$!"
+    [[ $output == *"[="* ]]
+    on_terminal "set -m; srun -w n1" "true & wait \$!"
+    [[ $output == *"imported docker image"* ]]
+    [[ $output != *$'\e['* ]]
+}
+
 @test "all nodes of a step start what the tag named when srun asked" {
     local before digest
     push moving

@@ -13,11 +13,19 @@ pub(crate) const PINNED: &CStr = c"SLURM_PYXIS_IMAGE";
 /// The variable with which srun says that a step has a task prolog of its own.
 pub(crate) const PROLOG: &CStr = c"SLURM_PYXIS_TASK_PROLOG";
 
+/// The variable with which srun says how wide the terminal is that shows what its tasks say.
+pub(crate) const TERMINAL: &CStr = c"SLURM_PYXIS_TERMINAL";
+
+/// What srun says in that variable, which the job has no use for.
+pub(super) fn told(spank: &Spank<'_>, name: &CStr) -> Result<Option<CString>, StepError> {
+    let value = spank.getenv(name)?;
+    spank.unsetenv(name)?;
+    Ok(value)
+}
+
 /// Whether Slurm will run a prolog in each task: the site's, or srun's.
 pub(super) fn has_task_prolog(spank: &Spank<'_>) -> Result<bool, StepError> {
-    let announced = spank.getenv(PROLOG)?.is_some();
-    spank.unsetenv(PROLOG)?;
-    Ok(announced || spank_bindings::has_task_prolog())
+    Ok(told(spank, PROLOG)?.is_some() || spank_bindings::has_task_prolog())
 }
 
 /// Facts of the step on this node.
@@ -42,10 +50,7 @@ impl Job {
             gid: spank.job_gid()?,
             groups: spank.job_supplementary_gids()?,
         };
-        let pinned = spank.getenv(PINNED)?;
-        if pinned.is_some() {
-            spank.unsetenv(PINNED)?;
-        }
+        let pinned = told(spank, PINNED)?;
         let allowed = spank.getenv(c"ENROOT_ALLOW_SUPERUSER")?;
         Ok(Job {
             job_id: spank.job_id()?,

@@ -60,7 +60,9 @@ pub(crate) fn prepare(
     let broker =
         store.as_deref().and_then(|store| Broker::prepare(config, store, options.image.as_ref()));
     let task_prolog = job::has_task_prolog(spank)?;
-    Ok(Step { job, shared, store, broker, task_prolog, planned: None, offer: None, exited: 0 })
+    let terminal = job::told(spank, job::TERMINAL)?;
+    let (planned, offer) = (None, None);
+    Ok(Step { job, shared, store, broker, task_prolog, terminal, planned, offer, exited: 0 })
 }
 
 /// In a task of a step with a container, before it becomes the user's.

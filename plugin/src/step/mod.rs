@@ -35,7 +35,7 @@ use runtime_environ::runtime_environ;
 use saver::Saver;
 use spank_bindings::{Spank, StepId, log};
 use std::ffi::{CString, OsStr, OsString};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The step's state; the tasks have copies of it.
@@ -47,6 +47,8 @@ pub(crate) struct Step {
     pub(crate) broker: Option<Broker>,
     /// Slurm will run a prolog in each task.
     pub(crate) task_prolog: bool,
+    /// How wide the terminal is that shows what tasks say, where srun has one.
+    pub(crate) terminal: Option<CString>,
     pub(crate) planned: Option<Planned>,
     /// In a task.
     pub(crate) offer: Option<Offer>,
@@ -163,6 +165,8 @@ impl Step {
             _ => home_of(uid),
         };
         let text = |text| Some(OsStr::new(text));
+        let one_node = self.job.is_on_one_node();
+        let terminal = self.terminal.as_ref().filter(|_| one_node);
         let said = |chosen: Option<bool>| text(if chosen? { "y" } else { "n" });
         let ours = [
             ("PATH", Some(&*path)),
@@ -177,7 +181,8 @@ impl Step {
                 self.store.as_deref().map(Path::as_os_str),
             ),
             // Nodes may have the user's home together.
-            ("PYXIS_PER_NODE", said((!self.job.is_on_one_node()).then_some(true))),
+            ("PYXIS_PER_NODE", said((!one_node).then_some(true))),
+            ("PYXIS_TERMINAL", terminal.map(|width| OsStr::from_bytes(width.to_bytes()))),
             ("ENROOT_MOUNT_HOME", said(options.mount_home)),
             ("ENROOT_REMAP_ROOT", said(options.remap_root)),
             ("ENROOT_ROOTFS_WRITABLE", said(options.writable)),

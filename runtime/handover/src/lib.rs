@@ -20,3 +20,6 @@ pub const MISMATCH: &str =
 
 /// Before a line of the command that is for who asks for more of them.
 pub const VERBOSE: &str = "[VERBOSE] ";
+
+/// Before a line of the command that takes the place of its last one on a terminal.
+pub const AGAIN: &str = "[AGAIN] ";

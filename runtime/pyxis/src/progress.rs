@@ -1,52 +1,87 @@
 //! How far an import is, on stderr: bars on a terminal, lines elsewhere.
 
+mod terminal;
+mod text;
+
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hygiene::console;
-use images::progress::{Event, Meter, Observer, Progress, bytes};
+use images::progress::{Event, Meter, Observer, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use terminal::Terminal;
+use text::how_far;
 
 /// How often a line says how far something is, at most, and how soon the first one.
 const INTERVAL: Duration = Duration::from_secs(10);
 const FIRST: Duration = Duration::from_secs(5);
+/// How often for a process that shows a bar of it.
+const OFTEN: Duration = Duration::from_secs(1);
 
 /// What suits stderr.
 pub fn for_stderr() -> Progress {
-    if console::is_watched() { Progress::to(Bars) } else { lines() }
+    if console::is_watched() { Progress::to(Bars::default()) } else { lines() }
+}
+
+/// What suits a terminal of that width somewhere else, to which whole lines come.
+pub fn for_terminal(width: u16) -> Progress {
+    Progress::to(Terminal::new(width))
 }
 
 /// Lines, whoever looks.
 pub fn lines() -> Progress {
-    Progress::to(Lines)
+    Progress::to(Lines::default())
+}
+
+/// Lines for another process, which shows as many of them as suits whoever looks.
+pub fn for_another() -> Progress {
+    Progress::to(Lines { often: true, ..Lines::default() })
 }
 
 /// Lines of `[INFO] ...`, enroot's form.
-#[derive(Debug)]
-struct Lines;
+#[derive(Debug, Default)]
+struct Lines {
+    /// Each second.
+    often: bool,
+    /// When a line of another process is due that says how far it is.
+    due: Mutex<Option<Instant>>,
+}
+
+impl Lines {
+    /// Whether a line that came at that time is one too many.
+    fn is_early(&self, now: Instant) -> bool {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = if due.is_none() { FIRST } else { INTERVAL };
+        let early = due.is_none_or(|due| now < due);
+        if !early || due.is_none() {
+            *due = Some(now + wait);
+        }
+        early
+    }
+}
 
 impl Observer for Lines {
     fn tell(&self, event: Event<'_>) {
-        match event {
-            Event::Step(text) => console::tell(format_args!("[INFO] {text}")),
-            Event::Warning(text) => console::tell(format_args!("[WARN] {text}")),
-            Event::PassedOn(text) => console::tell(text),
+        let how_far = matches!(event, Event::PassedOn(line) if text::percentage(line).is_some());
+        if !(how_far && self.is_early(Instant::now())) {
+            text::say(event);
         }
     }
 
     fn measure(&self, total: u64) -> Arc<dyn Meter> {
-        Arc::new(Percent::new(total, FIRST, INTERVAL))
+        let (first, interval) = if self.often { (OFTEN, OFTEN) } else { (FIRST, INTERVAL) };
+        Arc::new(Percent::new(total, first, interval))
     }
 }
 
 /// The same lines, and bars.
-#[derive(Debug)]
-struct Bars;
+#[derive(Debug, Default)]
+struct Bars(Lines);
 
 impl Observer for Bars {
     fn tell(&self, event: Event<'_>) {
-        Lines.tell(event);
+        self.0.tell(event);
     }
 
     fn measure(&self, total: u64) -> Arc<dyn Meter> {
@@ -106,31 +141,10 @@ impl Percent {
     }
 }
 
-/// So much of so much after so long, how fast that is, and how long the rest takes at that.
-fn how_far(done: u64, total: u64, after: Duration) -> String {
-    let percent = u128::from(done) * 100 / u128::from(total);
-    let said = format!("{percent} % of {}", bytes(total));
-    let rate = done as f64 / after.as_secs_f64();
-    if !rate.is_normal() {
-        return said;
-    }
-    let left = ((total - done) as f64 / rate).ceil();
-    format!("{said}, {}/s, {} left", bytes(rate as u64), span(left as u64))
-}
-
-/// Seconds for people.
-fn span(seconds: u64) -> String {
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
-    }
-}
-
 impl Meter for Percent {
     fn advance(&self, bytes: u64) {
         if let Some(line) = self.line(bytes) {
-            Lines.tell(Event::Step(&line));
+            text::say(Event::Step(&line));
         }
     }
 
@@ -140,6 +154,16 @@ impl Meter for Percent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It may tell how far it is each second, for those who have a terminal.
+    #[test]
+    fn of_another_process_no_more_lines_are_told_than_of_this_one() {
+        let (lines, began) = (Lines::default(), Instant::now());
+        let told: Vec<u64> = (0..40)
+            .filter(|second| !lines.is_early(began + Duration::from_secs(*second)))
+            .collect();
+        assert_eq!(told, [5, 15, 25, 35]);
+    }
 
     #[test]
     fn a_line_is_due_now_and_then_and_never_above_all() {
@@ -162,22 +186,5 @@ mod tests {
         let meter = Percent::new(4096, always, always);
         let _other = meter.due.lock().unwrap();
         assert_eq!(meter.line(1), None);
-    }
-
-    #[test]
-    fn a_line_says_how_fast_and_how_long_it_takes() {
-        const GIB: u64 = 1 << 30;
-        for (done, total, after, line) in [
-            (GIB, 4 * GIB, 10, "25 % of 4.00 GiB, 102.40 MiB/s, 30 s left"),
-            (GIB, 8 * GIB, 30, "12 % of 8.00 GiB, 34.13 MiB/s, 3 min 30 s left"),
-            (GIB, 200 * GIB, 100, "0 % of 200.00 GiB, 10.24 MiB/s, 5 h 31 min left"),
-            (GIB, GIB, 10, "100 % of 1.00 GiB, 102.40 MiB/s, 0 s left"),
-            (0, GIB, 10, "0 % of 1.00 GiB"),
-        ] {
-            assert_eq!(how_far(done, total, Duration::from_secs(after)), line);
-        }
-        assert_eq!(how_far(1, GIB, Duration::ZERO), "0 % of 1.00 GiB");
-        // Whatever the numbers are, it is a line.
-        assert!(how_far(1, u64::MAX, Duration::MAX).ends_with(" min left"));
     }
 }

@@ -3,8 +3,8 @@
 use super::wait::{Ending, Patience};
 use crate::root::user::Credentials;
 use crate::step::error::StepError;
-use handover::MISMATCH;
 use handover::request::Request;
+use handover::{AGAIN, MISMATCH};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
@@ -141,9 +141,10 @@ impl Outcome {
         print_log(name, self.lines());
     }
 
-    /// Its lines that say something.
+    /// Its lines that say something, and not only on a terminal.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
-        self.log.lines().map(str::trim_end).filter(|line| !line.is_empty())
+        let says = |line: &&str| !line.is_empty() && !line.starts_with(AGAIN);
+        self.log.lines().map(str::trim_end).filter(says)
     }
 }
 

@@ -128,15 +128,11 @@ impl Forwarding {
             }
             follow.look();
             self.sleep(process.as_ref(), outputs, watch.slice(process.is_some(), follow))?;
-            for output in &mut *outputs {
-                output.take(&mut |bytes| follow.said(bytes));
-            }
+            take(outputs, follow);
             came = self.forward(child).or(came);
         };
         watch.end();
-        for output in outputs {
-            output.take(&mut |bytes| follow.said(bytes));
-        }
+        take(outputs, follow);
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None)?;
         if let Some(signal) = came {
             raise(signal)?;
@@ -171,6 +167,17 @@ impl Forwarding {
             }
         }
         last
+    }
+}
+
+/// Takes what has come. What is told is the first output, which is what the child says; the other is what it was asked for.
+fn take(outputs: &mut [Output], follow: &mut dyn ChildObserver) {
+    for (at, output) in outputs.iter_mut().enumerate() {
+        output.take(&mut |bytes| {
+            if at == 0 {
+                follow.said(bytes);
+            }
+        });
     }
 }
 

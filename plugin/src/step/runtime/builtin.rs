@@ -8,7 +8,7 @@ use crate::root::shared::Channels;
 use crate::step::error::StepError;
 use crate::step::image::Image;
 use handover::request::{self, Joining, Request, Start};
-use handover::{VERBOSE, ending};
+use handover::{AGAIN, VERBOSE, ending};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{MsgFlags, send};
@@ -156,7 +156,11 @@ fn teller(mut announced: bool, shown: &str) -> impl FnMut(&str) {
         if !std::mem::replace(&mut announced, true) {
             log::spank_log!("pyxis: importing docker image: {shown}");
         }
-        log::spank_log!("pyxis: {}", line.strip_prefix("[INFO] ").unwrap_or(line));
+        let again = line.strip_prefix(AGAIN);
+        let line = again.unwrap_or(line);
+        let line = format_args!("pyxis: {}", line.strip_prefix("[INFO] ").unwrap_or(line));
+        let log = if again.is_some() { log::spank_log_again } else { log::spank_log };
+        log(line);
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &BrokerArgs, settings: &Settings) -> Result<Exit, CliErr
     fcntl(socket.as_fd(), FcntlArg::F_SETFL(not_waiting))
         .map_err(|errno| CliError::Descriptor(SOCKET, errno))?;
     nix::unistd::dup2_stderr(socket).map_err(|errno| CliError::Descriptor(SOCKET, errno))?;
-    let mut importer = importer(settings, None, progress::lines())?;
+    let mut importer = importer(settings, None, progress::for_another())?;
     // Whoever asks gets what anybody would get.
     importer.work_for_others(before_fetching);
     broker::serve(&importer, asked, socket)?;

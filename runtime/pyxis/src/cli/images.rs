@@ -101,7 +101,11 @@ impl PullArgs {
                 self.importer(settings, progress)
             });
         }
-        let image = self.importer(settings, progress::for_stderr())?.pull(&uri, policy)?.path;
+        let progress = match settings.terminal {
+            Some(width) => progress::for_terminal(width),
+            None => progress::for_stderr(),
+        };
+        let image = self.importer(settings, progress)?.pull(&uri, policy)?.path;
         console::print_bytes([image.as_os_str().as_bytes()]).map_err(CliError::Output)?;
         Ok(Exit::SUCCESS)
     }

@@ -69,6 +69,8 @@ pub struct Settings {
     pub pull_policy: PullPolicy,
     /// Whether it is said where the time goes.
     pub timing: bool,
+    /// How wide the terminal is that shows what is told, where that is a step's.
+    pub terminal: Option<u16>,
     /// Replace what exists.
     pub force: bool,
     /// The environment of this process with what files have set: that of children.
@@ -239,6 +241,9 @@ impl Settings {
             credentials: credentials(&resolved, &host),
             pull_policy: resolved.policy(),
             timing: resolved.is_on(Id::Timing),
+            terminal: host
+                .get(OsStr::new(v::TERMINAL))
+                .and_then(|width| width.to_str()?.parse().ok()),
             force: host.get(OsStr::new(v::FORCE_OVERRIDE)).is_some_and(|value| is_yes(value)),
             host,
             of_enroot,

@@ -114,6 +114,8 @@ pub const IDLE_TIMEOUT: &str = "PYXIS_IDLE_TIMEOUT";
 /// Seconds for one request.
 pub const TRANSFER_TIMEOUT: &str = "ENROOT_TRANSFER_TIMEOUT";
 
+/// How wide the terminal is that shows what is told; the plugin sets it where srun has one.
+pub const TERMINAL: &str = "PYXIS_TERMINAL";
 /// Another file than `/etc/pyxis/pyxis.toml`.
 pub const CONFIG: &str = "PYXIS_CONFIG";
 /// The user's home directory.

@@ -182,6 +182,50 @@ fn who_gets_the_image_for_others_says_once_which() {
     assert_eq!(told(true), ["pyxis: 5 % of 1.00 GiB", "pyxis: odd"]);
 }
 
+/// Nothing else that the command says moves the cursor.
+#[test]
+fn a_bar_is_drawn_in_place_and_nothing_else_is() {
+    use spank_bindings::mock;
+    mock::take_lines();
+    let mut tell = teller(true, "ubuntu");
+    for line in ["[INFO] 1 %", "[AGAIN] [INFO] 2 %\x1b[A", "\x1b[A\x1b[2Kx", "x [AGAIN] y"] {
+        tell(line);
+    }
+    let lines: Vec<String> = mock::take_lines().into_iter().map(|(_, line)| line).collect();
+    let expected = [
+        "pyxis: 1 %",
+        "\x1b[A\x1b[2Kpyxis: 2 %\\u{1b}[A",
+        "pyxis: \\u{1b}[A\\u{1b}[2Kx",
+        "pyxis: x [AGAIN] y",
+    ];
+    assert_eq!(lines, expected);
+}
+
+/// The image's path is the answer, which is nobody's to read.
+#[test]
+fn what_is_told_of_a_pull_is_what_the_command_says() {
+    use spank_bindings::mock;
+    let noted = Noted::new(
+        "echo '[INFO] word' >&2; echo /dev/null; sleep 3; echo '[INFO] more' >&2; sleep 1",
+    );
+    let image = Image::parse(OsStr::new("ubuntu"));
+    mock::take_lines();
+    with_context(&[(Valued::Image, "x")], |context| {
+        pull(&noted.command, context, &image, None).unwrap();
+    });
+    let lines: Vec<String> = mock::take_lines().into_iter().map(|(_, line)| line).collect();
+    assert!(lines.contains(&"pyxis: word".to_owned()), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("/dev/null")), "{lines:?}");
+}
+
+/// On a terminal it was drawn over; in a log it would be a line for each half of a second.
+#[test]
+fn a_bar_is_not_among_what_is_reported_of_a_failure() {
+    let noted = Noted::new("echo '[INFO] 1 %' >&2; echo '[AGAIN] [INFO] 2 %' >&2; exit 1");
+    let error = started(&noted, Target::Name("c")).unwrap_err().to_string();
+    assert!(error.contains("[INFO] 1 %") && !error.contains("2 %"), "{error}");
+}
+
 #[test]
 fn nor_of_anything_else_that_is_asked_for() {
     let text = OsStr::new;
