@@ -220,7 +220,12 @@ impl Options {
 
     fn add_env(&mut self, list: &[u8]) -> Result<(), OptionError> {
         bounded(Valued::Env, list, self.env.len())?;
-        for name in list.split(|byte| *byte == b',') {
+        if let Some(at) = list.iter().position(|byte| *byte == b'=') {
+            // What follows may be a secret.
+            let before = list[..at].rsplit(|byte| *byte == b',').next().unwrap_or_default();
+            return Err(OptionError::EnvValue(lossy(before.trim_ascii())));
+        }
+        for name in list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             if name.is_empty() {
                 return Err(OptionError::EnvFormat(lossy(list)));
             }
@@ -232,7 +237,7 @@ impl Options {
     }
 
     fn add_unshare(&mut self, list: &[u8]) -> Result<(), OptionError> {
-        for name in list.split(|byte| *byte == b',') {
+        for name in list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             match name {
                 b"" => return Err(OptionError::EmptyNamespace),
                 b"net" => self.unshare.net = true,

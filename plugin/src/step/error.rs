@@ -231,7 +231,12 @@ impl fmt::Display for StepError {
                 write!(f, "couldn't join {namespace} namespace: {}", in_words(*source))
             }
             Self::Chdir { directory, source } => {
-                write!(f, "couldn't chdir to {}: {}", directory.display(), in_words(*source))
+                let hint = match directory.is_absolute() {
+                    true => "",
+                    false => " (a path in the container, which begins with \"/\")",
+                };
+                let directory = directory.display();
+                write!(f, "couldn't chdir to {directory}: {}{hint}", in_words(*source))
             }
             Self::Environ(error) => {
                 write!(f, "couldn't read container environment: {error}")

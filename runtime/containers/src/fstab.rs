@@ -266,7 +266,8 @@ impl Entry {
         // So is one in capitals, and one that something is joined to as it is elsewhere.
         let mistaken = |word: &String| {
             let name = word.split('=').next().unwrap_or_default().to_ascii_lowercase();
-            name.split([':', ';', '|']).any(near)
+            // Or it is what stands elsewhere in a line.
+            name.split([':', ';', '|']).any(near) || name.starts_with('/')
         };
         self.ignored.retain(|word| !OF_FILE_SYSTEMS.contains(&word.as_str()));
         match self.ignored.iter().any(mistaken) {
@@ -308,6 +309,11 @@ impl Entry {
             self.propagation = *flag;
         } else if let Some((_, flag, clears)) = FLAGS.iter().find(|(name, ..)| *name == option) {
             self.flags.set(*flag, !clears);
+        } else if let Some(propagation) = option.strip_prefix("bind-propagation=") {
+            // docker's word for it.
+            let known = PROPAGATION.iter().find(|(name, _)| *name == propagation);
+            self.propagation =
+                known.ok_or("bind-propagation= takes rprivate, rslave and the like")?.1;
         } else if let Some(what) = option.strip_prefix("x-create=") {
             self.create = Some(match what {
                 "dir" => Create::Directory,
@@ -434,9 +440,18 @@ mod tests {
 
     #[test]
     fn what_was_to_be_read_only_is_not_writable_for_how_it_is_written() {
-        for words in
-            ["RO", "Ro", "ReadOnly", "ro:Z", "Z:ro", "ro;rslave", "ro|nosuid", "RBIND,x", "ro=1"]
-        {
+        for words in [
+            "/x",
+            "RO",
+            "Ro",
+            "ReadOnly",
+            "ro:Z",
+            "Z:ro",
+            "ro;rslave",
+            "ro|nosuid",
+            "RBIND,x",
+            "ro=1",
+        ] {
             let line = format!("/a /b none x-create=auto,rbind,{words}");
             let error = Entry::parse(OsStr::new(&line)).unwrap_err();
             assert_eq!(error.problem, "a bind mount has no such option", "{words}");
@@ -450,6 +465,9 @@ mod tests {
         let got = entry("/a /b none x-create=auto,rbind,ro,rw,nosuid,rslave,private");
         assert!(!got.flags.contains(MsFlags::MS_RDONLY));
         assert_eq!(got.propagation, MsFlags::MS_PRIVATE);
+        let of_docker = entry("/a /b none rbind,bind-propagation=rslave");
+        assert_eq!(of_docker.propagation, MsFlags::MS_SLAVE | MsFlags::MS_REC);
+        assert!(of_docker.ignored.is_empty());
     }
 
     #[test]

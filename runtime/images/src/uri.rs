@@ -213,10 +213,12 @@ impl FromStr for Uri {
 fn misunderstood(text: &str) -> Option<&'static str> {
     let begins = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
     let unread = text.starts_with('~') || text.starts_with('$') && !text.contains('@');
-    if begins(&["http://", "https://"]) {
+    if begins(&["http://", "https://", "http:#", "https:#"]) {
         Some("a registry is named without http:// or https://: REGISTRY#IMAGE[:TAG]")
     } else if begins(&["file:", "\\"]) {
         Some("a file is named by its path, which begins with / or ./")
+    } else if text.contains("://") || text.contains(":#") {
+        Some("this scheme is none of ours: docker://IMAGE, dockerd://IMAGE, or the path of a file")
     } else if unread {
         Some("only a shell reads ~ and $X, and not everywhere: write the path")
     } else if text.contains([' ', '\'', '"']) {
@@ -418,6 +420,10 @@ mod tests {
             ("docker://ho st#a", "blanks or quotes"),
             ("docker://'/a/b.sqsh'", "blanks or quotes"),
             ("docker://https://docker.io/x", "without http://"),
+            ("docker://https:#/docker.io/x", "without http://"),
+            ("docker://shub://x/y", "none of ours"),
+            ("docker://library:#/alpine", "none of ours"),
+            ("docker://docker:#x", "none of ours"),
             ("docker://file:///a/b.sqsh", "by its path"),
             ("docker://~/b.sqsh", "only a shell reads"),
             ("docker://$HOME/b.sqsh", "only a shell reads"),
