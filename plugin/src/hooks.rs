@@ -128,6 +128,8 @@ fn post_opt_local(state: &mut State) -> HookResult {
         if own(c"SLURM_TASK_PROLOG").is_some() || arguments.iter().any(prolog) {
             set(root::job::PROLOG, options.wants_container().then_some(b"1"));
         }
+        let width = terminal::width(&arguments).filter(|_| options.wants_container());
+        set(root::job::TERMINAL, width.as_deref().map(str::as_bytes));
         let all = components.end(own, &arguments).map_err(|line| HookError(line.into()))?;
         set(components::VARIABLE, Some(all.as_slice()).filter(|all| !all.is_empty()));
     }
@@ -219,18 +221,11 @@ fn node_options(
 }
 
 /// In srun, when the step is there and before its tasks are launched.
-pub(crate) fn local_user_init(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
+pub(crate) fn local_user_init(_spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     state::with(|State { config, options, .. }| {
         if !options.wants_container() {
             return;
         }
-        let words: Vec<OsString> = std::env::args_os().collect();
-        let program = spank.job_argv().map_or(usize::MAX, |program| program.len());
-        let width = terminal::width(&words, program, |name| std::env::var_os(name));
-        set(
-            root::job::TERMINAL,
-            width.map(|width| width.to_string()).as_deref().map(str::as_bytes),
-        );
         // Nodes find out themselves who runs their containers; here somebody has to want to know.
         let wanted = pin::is_wanted(config, options);
         if !wanted && !is_verbose() {

@@ -5,10 +5,6 @@ use std::fmt;
 /// The most entries of a list: each is compared with all.
 pub const MAX_ENTRIES: usize = 1000;
 
-/// What is given as an entry of its own where it was to be a flag of the one before.
-const FLAGS: &str = "ro rw z Z U shared rshared slave rslave private rprivate exec noexec nosuid nodev cached \
-    delegated consistent nocopy";
-
 /// An option that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OptionError {
@@ -36,10 +32,8 @@ pub enum OptionError {
     NameFlag(String),
     /// `--container-save=dir/`.
     SaveDirectory(String),
-    /// An empty element of `--container-env`.
+    /// An empty element of `--container-env`, or one with a value.
     EnvFormat(String),
-    /// `--container-env=NAME=VALUE`, without the value.
-    EnvValue(String),
     /// An empty element of `--container-unshare`.
     EmptyNamespace,
     /// A namespace that cannot be unshared.
@@ -74,12 +68,8 @@ impl fmt::Display for OptionError {
                     [b'~' | b'$', ..] => {
                         " (only a shell reads ~ and $X, and not everywhere: write the path)"
                     }
-                    word if FLAGS.split(' ').any(|flag| flag.as_bytes() == word) => {
-                        " (flags are joined by \"+\": SRC:DST:ro+rslave)"
-                    }
-                    word if word.contains(&b'=') => {
-                        " (the long form has type, src, dst, ro, bind-propagation, tmpfs-size and tmpfs-mode)"
-                    }
+                    b"ro" | b"rw" | b"z" | b"Z" | b"rslave" | b"rprivate" | b"noexec"
+                    | b"nosuid" => " (flags are joined by \"+\": SRC:DST:ro+rslave)",
                     _ => "",
                 };
                 write!(
@@ -94,11 +84,7 @@ impl fmt::Display for OptionError {
                  path (./x) or an absolute path"
             ),
             Self::MountFlags(entry) => {
-                write!(
-                    f,
-                    "--container-mounts: could not add {entry}: invalid flags (they are joined by \
-                     \"+\", and mounts by \",\")"
-                )
+                write!(f, "--container-mounts: could not add {entry}: invalid flags")
             }
             Self::EmptyName => write!(f, "--container-name: empty name"),
             Self::BadName(name) => write!(
@@ -114,11 +100,9 @@ impl fmt::Display for OptionError {
             Self::SaveDirectory(path) => {
                 write!(f, "--container-save: target is a directory: {path}")
             }
-            Self::EnvFormat(list) => write!(f, "--container-env: invalid format: {list}"),
-            Self::EnvValue(name) => write!(
+            Self::EnvFormat(list) => write!(
                 f,
-                "--container-env: takes names alone: give {name} its value outside \
-                 (--export=ALL,{name}=...), and its name here"
+                "--container-env: invalid format: {list} (names alone: --export=ALL,NAME=value sets one)"
             ),
             Self::EmptyNamespace => write!(f, "--container-unshare: empty namespace argument"),
             Self::UnknownNamespace(name) => {

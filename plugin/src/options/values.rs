@@ -220,14 +220,11 @@ impl Options {
 
     fn add_env(&mut self, list: &[u8]) -> Result<(), OptionError> {
         bounded(Valued::Env, list, self.env.len())?;
-        if let Some(at) = list.iter().position(|byte| *byte == b'=') {
-            // What follows may be a secret.
-            let before = list[..at].rsplit(|byte| *byte == b',').next().unwrap_or_default();
-            return Err(OptionError::EnvValue(lossy(before.trim_ascii())));
-        }
+        // A value may be a secret.
+        let shown = list.split(|byte| *byte == b'=').next().unwrap_or_default();
         for name in list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if name.is_empty() {
-                return Err(OptionError::EnvFormat(lossy(list)));
+            if name.is_empty() || shown.len() < list.len() {
+                return Err(OptionError::EnvFormat(lossy(shown)));
             }
             if !self.env.iter().any(|have| have.as_bytes() == name) {
                 self.env.push(os(name));
@@ -237,7 +234,7 @@ impl Options {
     }
 
     fn add_unshare(&mut self, list: &[u8]) -> Result<(), OptionError> {
-        for name in list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        for name in list.split(|byte| *byte == b',') {
             match name {
                 b"" => return Err(OptionError::EmptyNamespace),
                 b"net" => self.unshare.net = true,

@@ -231,10 +231,7 @@ impl fmt::Display for StepError {
                 write!(f, "couldn't join {namespace} namespace: {}", in_words(*source))
             }
             Self::Chdir { directory, source } => {
-                let hint = match directory.is_absolute() {
-                    true => "",
-                    false => " (a path in the container, which begins with \"/\")",
-                };
+                let hint = if directory.is_absolute() { "" } else { " (write it from / on)" };
                 let directory = directory.display();
                 write!(f, "couldn't chdir to {directory}: {}{hint}", in_words(*source))
             }

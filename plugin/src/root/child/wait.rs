@@ -170,14 +170,10 @@ impl Forwarding {
     }
 }
 
-/// Takes what has come. What is told is the first output, which is what the child says; the other is what it was asked for.
+/// Takes what has come.
 fn take(outputs: &mut [Output], follow: &mut dyn ChildObserver) {
-    for (at, output) in outputs.iter_mut().enumerate() {
-        output.take(&mut |bytes| {
-            if at == 0 {
-                follow.said(bytes);
-            }
-        });
+    for output in outputs {
+        output.take(&mut |bytes| follow.said(bytes));
     }
 }
 

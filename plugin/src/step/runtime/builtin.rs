@@ -153,6 +153,10 @@ fn is_asked(mounter: BorrowedFd<'_>, context: Context<'_>, target: Target<'_>) -
 /// wait for long.
 fn teller(mut announced: bool, shown: &str) -> impl FnMut(&str) {
     move |line| {
+        // The image's place is the answer, and nobody's to read.
+        if line.starts_with('/') {
+            return;
+        }
         if !std::mem::replace(&mut announced, true) {
             log::spank_log!("pyxis: importing docker image: {shown}");
         }

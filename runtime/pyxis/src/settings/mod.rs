@@ -241,9 +241,7 @@ impl Settings {
             credentials: credentials(&resolved, &host),
             pull_policy: resolved.policy(),
             timing: resolved.is_on(Id::Timing),
-            terminal: host
-                .get(OsStr::new(v::TERMINAL))
-                .and_then(|width| width.to_str()?.parse().ok()),
+            terminal: terminal(&host),
             force: host.get(OsStr::new(v::FORCE_OVERRIDE)).is_some_and(|value| is_yes(value)),
             host,
             of_enroot,
@@ -254,6 +252,16 @@ impl Settings {
             file: path,
         })
     }
+}
+
+/// How wide it is, where srun writes to it and puts nothing before lines, and where it can move its cursor.
+fn terminal(host: &Environ) -> Option<u16> {
+    let value = |name: &str| host.get(OsStr::new(name)).filter(|value| !value.is_empty());
+    let elsewhere = v::ELSEWHERE.iter().any(|name| value(name).is_some());
+    if elsewhere || value(v::TERM).is_some_and(|term| term == "dumb") {
+        return None;
+    }
+    value(v::TERMINAL)?.to_str()?.parse().ok()
 }
 
 fn paths(resolved: &Resolved) -> Paths {

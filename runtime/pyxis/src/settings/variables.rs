@@ -116,6 +116,11 @@ pub const TRANSFER_TIMEOUT: &str = "ENROOT_TRANSFER_TIMEOUT";
 
 /// How wide the terminal is that shows what is told; the plugin sets it where srun has one.
 pub const TERMINAL: &str = "PYXIS_TERMINAL";
+/// What kind of terminal it is.
+pub const TERM: &str = "TERM";
+/// With any of these srun writes what tasks say elsewhere, or something before each line.
+pub const ELSEWHERE: [&str; 5] =
+    ["SLURM_LABELIO", "SLURM_STDERRMODE", "SLURM_STDOUTMODE", "SRUN_ERROR", "SRUN_OUTPUT"];
 /// Another file than `/etc/pyxis/pyxis.toml`.
 pub const CONFIG: &str = "PYXIS_CONFIG";
 /// The user's home directory.
