@@ -11,4 +11,5 @@ pub mod progress;
 pub mod settings;
 mod shell;
 pub mod site;
+mod slurm;
 pub mod slurm_commands;

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use containers::start::SlurmCommands;
 use linux::environ::Environ;
 
-use crate::doctor::conf::SlurmConf;
-use crate::doctor::plugstack;
-use crate::doctor::report::Report;
-use crate::doctor::slurm::{client_directories, library_of};
 use crate::owner;
 use crate::settings::variables;
+use crate::slurm::conf::SlurmConf;
+use crate::slurm::plugstack;
+use crate::slurm::programs::{client_directories, library_of};
 
 /// What a user runs.
 const COMMANDS: [&str; 18] = [
@@ -132,7 +131,7 @@ impl Places {
 
     /// Files of plugstack.conf, the plugins that they name, and the builds that our loader opens.
     fn add_plugstack(&mut self, conf: &SlurmConf, directories: &[PathBuf]) {
-        let stack = plugstack::read(conf, &mut Report::default());
+        let stack = plugstack::read(conf);
         stack.files.iter().for_each(|file| self.add(file));
         for line in &stack.lines {
             let plugin = line.path(directories);

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use super::builds;
 use super::copies;
 use super::lines::PyxisLine;
-use super::plugstack::Plugstack;
 use super::report::Report;
 use crate::owner::{self, Untrusted, faults};
 use crate::shell::quoted;
+use crate::slurm::plugstack::Plugstack;
 
 /// Checks the configuration files, the plugins, the builds, and the directories they are in.
 pub(super) fn check(

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use linux::environ::find_in_path;
 
 use super::ask;
-use super::conf::SlurmConf;
 use super::lines::PyxisLine;
 use super::report::Report;
 use super::slurm::Slurm;
 use crate::owner;
 use crate::shell::{quoted, replacement};
+use crate::slurm::conf::SlurmConf;
 
 /// The file of a program in PATH.
 #[expect(clippy::disallowed_methods, reason = "the doctor looks where Slurm would")]

@@ -3,15 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use linux::bounded;
-use nix::unistd::geteuid;
 use slurm_releases::elf::{AARCH64, Elf, X86_64};
 use slurm_releases::stamp::{SECTION, Stamp, StampError};
 
-use crate::owner::{self, Untrusted};
-
-/// No Slurm plugin is larger: what is there instead must not fill the memory.
-const MOST: u64 = 64 << 20;
+use crate::slurm::programs::bytes_of;
 
 /// This processor.
 const MACHINE: u16 = if cfg!(target_arch = "aarch64") { AARCH64 } else { X86_64 };
@@ -66,16 +61,6 @@ pub fn look(path: &Path) -> Result<Plugin, PluginFileError> {
         io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => PluginFileError::NoFile,
         _ => PluginFileError::Read(error),
     })?)
-}
-
-/// A program or library, as far as anybody can have one. Root does not wait for a user's server.
-pub(super) fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
-    if geteuid().is_root() {
-        if let Some(fault @ Untrusted::Served { .. }) = owner::faults(path).pop() {
-            return Err(io::Error::other(fault.to_string()));
-        }
-    }
-    bounded::read(path, MOST)
 }
 
 fn of_bytes(bytes: &[u8]) -> Result<Plugin, PluginFileError> {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::builds::{self, Build, Choice};
 use super::file::{Plugin, PluginFileError, dotted, look};
-use super::plugstack::{Line, Plugstack};
 use super::report::{LineSeen, Report};
 use super::slurm::Slurm;
 use crate::shell::quoted;
+use crate::slurm::plugstack::{Line, Plugstack};
 
 /// A line about pyxis.
 #[derive(Debug)]

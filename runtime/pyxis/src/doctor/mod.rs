@@ -6,7 +6,7 @@ mod access;
 mod ask;
 pub mod builds;
 mod command;
-pub(crate) mod conf;
+mod conf;
 mod copies;
 mod daemons;
 mod enroot;
@@ -18,16 +18,17 @@ mod kernel_image;
 mod lines;
 mod packages;
 mod places;
-pub(crate) mod plugstack;
+mod plugstack;
 mod probe;
-pub(crate) mod report;
-pub(crate) mod slurm;
+mod report;
+mod slurm;
 mod store;
 mod tools;
 
 use std::path::PathBuf;
 
 use crate::settings::Settings;
+use crate::slurm::conf::SlurmConf;
 
 pub use file::{Plugin, PluginFileError, dotted, look};
 pub use image::examine_image;
@@ -60,14 +61,14 @@ pub fn examine(subject: &Subject) -> Report {
 
     let running = daemons.iter().find_map(|daemon| daemon.conf.clone());
     let prefixes: Vec<PathBuf> = slurms.iter().flat_map(slurm::Slurm::prefixes).collect();
-    let named = subject.conf.is_some() || conf::SlurmConf::environment().is_some();
+    let named = subject.conf.is_some() || SlurmConf::environment().is_some();
     let runs: Vec<PathBuf> = daemons
         .iter()
         .filter(|daemon| running.is_some() && daemon.conf == running)
         .filter_map(|daemon| daemon.program.clone())
         .collect();
     let mut lines = Vec::new();
-    match conf::SlurmConf::find(subject.conf.as_deref(), running, &prefixes) {
+    match SlurmConf::find(subject.conf.as_deref(), running, &prefixes) {
         Some(first) => {
             for (conf, share) in conf::shares(first, named, &runs, &slurms) {
                 lines.extend(of_conf(&conf, &share, &mut report));
@@ -103,13 +104,13 @@ pub fn examine(subject: &Subject) -> Report {
 }
 
 fn of_conf(
-    conf: &conf::SlurmConf,
+    conf: &SlurmConf,
     slurms: &[slurm::Slurm],
     report: &mut Report,
 ) -> Vec<lines::PyxisLine> {
-    conf.check(report);
+    conf::check(conf, report);
     let before = report.count(Level::Error);
-    let stack = plugstack::read(conf, report);
+    let stack = plugstack::follow(conf, report);
     let mut directories: Vec<PathBuf> = conf.plugin_dirs().collect();
     directories.extend(slurms.iter().map(|slurm| slurm.plugins.clone()));
     let lines = lines::of_pyxis(&stack, &directories);

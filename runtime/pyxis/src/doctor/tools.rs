@@ -9,12 +9,12 @@ use slurm_releases::elf::Elf;
 
 use super::ask;
 use super::command::in_path;
-use super::file::bytes_of;
 use super::lines::PyxisLine;
 use super::report::Report;
 use squashfs::unsquashfs::UNSQUASHFS;
 
 use crate::owner;
+use crate::slurm::programs::bytes_of;
 
 /// The first squashfuse that can be built with FUSE 3, which takes an open device.
 const SQUASHFUSE: [u32; 3] = [0, 1, 103];

@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 
 use linux::bounded::CONFIGURATION;
 
-use super::report::Report;
-use super::slurm::Slurm;
 use crate::owner::{self, Unread};
-use crate::shell::quoted;
 
 /// Where it is looked for, as distributions and clouds have it; the last ones are a slurmd's that gets it from slurmctld.
 const PLACES: [&str; 15] = [
@@ -35,7 +32,7 @@ const OF_PCS: (&str, &str) = ("/opt/aws/pcs/scheduler", "/etc/aws/pcs/scheduler"
 /// A slurm.conf, read as far as needed.
 #[derive(Debug, Default)]
 pub(crate) struct SlurmConf {
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     plugstack: Option<PathBuf>,
     plugin_dir: Option<String>,
     slurm_user: Option<String>,
@@ -44,7 +41,7 @@ pub(crate) struct SlurmConf {
     /// It, and those that it includes.
     pub(crate) files: Vec<PathBuf>,
     /// Files of it that were not read.
-    unread: Vec<(PathBuf, Unread)>,
+    pub(crate) unread: Vec<(PathBuf, Unread)>,
 }
 
 impl SlurmConf {
@@ -66,12 +63,12 @@ impl SlurmConf {
     }
 
     /// The one that every program of Slurm reads when started from here.
-    #[expect(clippy::disallowed_methods, reason = "the doctor looks where Slurm would")]
-    pub(super) fn environment() -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "it is looked for where Slurm would")]
+    pub(crate) fn environment() -> Option<PathBuf> {
         std::env::var_os("SLURM_CONF").filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
-    pub(super) fn at(path: PathBuf) -> SlurmConf {
+    pub(crate) fn at(path: PathBuf) -> SlurmConf {
         let mut conf = SlurmConf { path: path.clone(), ..SlurmConf::default() };
         conf.read(&path, 0);
         conf
@@ -106,30 +103,8 @@ impl SlurmConf {
         }
     }
 
-    /// Reports what of it could not be read, or is not believed.
-    pub(super) fn check(&self, report: &mut Report) {
-        for (path, why) in &self.unread {
-            match why {
-                // It may be Slurm's own user's, whom Slurm trusts as it does root.
-                Unread::Untrusted(fault) => report.warning(
-                    "conf-untrusted",
-                    format!("{}: {fault}: root does not go by it", path.display()),
-                    format!("{} (or ask as a user: pyxis doctor)", fault.mend()),
-                ),
-                Unread::File(error) => report.error(
-                    "conf-unreadable",
-                    format!("{} cannot be read: {error}", path.display()),
-                    match error.kind() {
-                        io::ErrorKind::PermissionDenied => format!("chmod a+r {}", quoted(path)),
-                        _ => format!("ls -ld {}", quoted(path)),
-                    },
-                ),
-            }
-        }
-    }
-
     /// Whether there is something in it that is not known.
-    pub(super) fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         !self.unread.is_empty()
     }
 
@@ -139,8 +114,13 @@ impl SlurmConf {
     }
 
     /// PlugStackConfig; beside slurm.conf unless it says otherwise.
-    pub(super) fn plugstack(&self) -> PathBuf {
+    pub(crate) fn plugstack(&self) -> PathBuf {
         self.dir().join(self.plugstack.as_deref().unwrap_or(Path::new("plugstack.conf")))
+    }
+
+    /// Whether there is one.
+    pub(crate) fn has_plugstack(&self) -> bool {
+        owner::real(&self.plugstack()).is_some()
     }
 
     /// SlurmUser and SlurmdUser: who has another one's word is asked for by name.
@@ -161,42 +141,14 @@ impl SlurmConf {
     }
 }
 
-/// Which Slurm reads which configuration: a Slurm with a slurm.conf below its own prefix that one,
-/// all others the one found first. `named`: somebody has said that it is for all; `runs`: the
-/// programs of daemons that have read the first.
-pub(super) fn shares(
-    first: SlurmConf,
-    named: bool,
-    runs: &[PathBuf],
-    slurms: &[Slurm],
-) -> Vec<(SlurmConf, Vec<Slurm>)> {
-    let mut all = vec![(first, Vec::new())];
-    for slurm in slurms {
-        let reads_first = named || runs.iter().any(|program| slurm.has(program));
-        let own = slurm
-            .prefixes()
-            .find_map(|prefix| below(&prefix).find(|path| owner::real(path).is_some()));
-        let conf = own.filter(|_| !reads_first).map_or(all[0].0.path.clone(), real);
-        match all.iter_mut().find(|(known, _)| real(known.path.clone()) == real(conf.clone())) {
-            Some((_, share)) => share.push(slurm.clone()),
-            None => all.push((SlurmConf::at(conf), vec![slurm.clone()])),
-        }
-    }
-    // One that no Slurm here reads says nothing about this node, if there is another.
-    if all[0].1.is_empty() && all.len() > 1 {
-        all.remove(0);
-    }
-    all
-}
-
 /// Where a Slurm that was not told otherwise has its slurm.conf.
-fn below(prefix: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+pub(crate) fn below(prefix: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let pcs = prefix.strip_prefix(OF_PCS.0).map(|name| Path::new(OF_PCS.1).join(name));
     let own = ["etc/slurm.conf", "etc/slurm/slurm.conf"].map(|name| prefix.join(name));
     own.into_iter().chain(pcs.map(|directory| directory.join("slurm.conf")))
 }
 
-fn real(path: PathBuf) -> PathBuf {
+pub(crate) fn real(path: PathBuf) -> PathBuf {
     owner::real(&path).unwrap_or(path)
 }
 

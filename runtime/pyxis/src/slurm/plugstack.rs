@@ -1,15 +1,13 @@
 //! plugstack.conf as Slurm reads it: lines `required|optional FILE [ARGUMENT...]` and
 //! `include PATTERN`.
 
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use linux::bounded::CONFIGURATION;
 
 use super::conf::SlurmConf;
-use super::report::Report;
 use crate::owner::{self, Unread};
-use crate::shell::quoted;
 
 /// Deeper than any site includes.
 const DEEPEST: usize = 16;
@@ -53,6 +51,23 @@ impl Line {
     }
 }
 
+/// What is wrong with a file of it.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The first one does not exist.
+    Missing(PathBuf),
+    /// It includes itself.
+    Loop(PathBuf),
+    /// It is a link to a file that is gone.
+    Dangling(PathBuf),
+    /// It cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// A line with bytes of another system's editor, which Slurm takes for a part of a word.
+    Foreign(PathBuf, usize),
+    /// A line that Slurm ignores.
+    Line(PathBuf, usize, String),
+}
+
 /// Files read, and the plugins they name.
 #[derive(Debug, Default)]
 pub(crate) struct Plugstack {
@@ -61,44 +76,28 @@ pub(crate) struct Plugstack {
     pub(crate) lines: Vec<Line>,
     /// Whether some of the files could not be read, or were not believed.
     pub(crate) unread: bool,
+    /// In the order of reading.
+    pub(crate) faults: Vec<Fault>,
 }
 
-/// Follows the configuration from its first file, and reports what cannot be read in it.
-pub(crate) fn read(conf: &SlurmConf, report: &mut Report) -> Plugstack {
+/// Follows the configuration from its first file.
+pub(crate) fn read(conf: &SlurmConf) -> Plugstack {
     let mut found = Plugstack::default();
     let first = conf.plugstack();
-    if conf.is_unread() {
-        // It may name another.
-        found.unread = true;
-    } else if owner::real(&first).is_none() {
-        report.error(
-            "plugstack-missing",
-            format!("{} does not exist: Slurm loads no plugin of SPANK", first.display()),
-            format!(
-                "echo {} > {}",
-                quoted(format!("include {}/plugstack.conf.d/*.conf", conf.dir().display())),
-                quoted(&first)
-            ),
-        );
-        return found;
-    }
+    // It may name another.
+    found.unread = conf.is_unread();
     if owner::real(&first).is_some() {
-        report.plugstack.get_or_insert_with(|| first.clone());
-        found.file(&first, 0, report);
+        found.file(&first, 0);
+    } else if !found.unread {
+        found.faults.push(Fault::Missing(first));
     }
     found
 }
 
 impl Plugstack {
-    #[expect(clippy::too_many_lines, reason = "one look after the other at a file of lines")]
-    fn file(&mut self, path: &Path, depth: usize, report: &mut Report) {
+    fn file(&mut self, path: &Path, depth: usize) {
         if depth > DEEPEST {
-            report.error(
-                "plugstack-loop",
-                format!("{} includes itself", path.display()),
-                format!("sed -i '/^include/d' {}", quoted(path)),
-            );
-            return;
+            return self.faults.push(Fault::Loop(path.into()));
         }
         let bytes = match owner::read(path, CONFIGURATION) {
             Ok(bytes) => bytes,
@@ -108,62 +107,47 @@ impl Plugstack {
                 self.unread = true;
                 return;
             }
-            Err(Unread::File(error)) if error.kind() == ErrorKind::NotFound => {
-                report.error(
-                    "plugstack-dangling",
-                    format!("{} is a link to a file that is gone", path.display()),
-                    format!("rm {}", quoted(path)),
-                );
-                return;
+            Err(Unread::File(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return self.faults.push(Fault::Dangling(path.into()));
             }
             Err(Unread::File(error)) => {
                 self.unread = true;
-                report.error(
-                    "plugstack-unreadable",
-                    format!("{} cannot be read: {error}", path.display()),
-                    match error.kind() {
-                        ErrorKind::PermissionDenied => format!("chmod a+r {}", quoted(path)),
-                        _ => format!("ls -ld {}", quoted(path)),
-                    },
-                );
-                return;
+                return self.faults.push(Fault::Unreadable(path.into(), error));
             }
         };
         self.files.push(path.into());
-        for (index, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
-            let line = line.split('#').next().unwrap_or_default();
-            let mut words = line.split_whitespace();
-            let (kind, argument) = (words.next(), words.next());
-            match (kind, argument) {
-                (None, _) => {}
-                (Some("include"), Some(pattern)) => self.include(path, pattern, depth, report),
-                (Some(kind @ ("required" | "optional")), Some(plugin)) => self.lines.push(Line {
-                    file: path.into(),
-                    number: index + 1,
-                    required: kind == "required",
-                    plugin: plugin.into(),
-                    arguments: words.map(str::to_owned).collect(),
-                }),
-                _ => report.warning(
-                    "plugstack-syntax",
-                    format!(
-                        "{}:{}: Slurm ignores this line: {:?} (it takes required, optional or \
-                         include, and a path)",
-                        path.display(),
-                        index + 1,
-                        line.trim()
-                    ),
-                    format!("sed -i '{}d' {}", index + 1, quoted(path)),
-                ),
-            }
+        let text = String::from_utf8_lossy(&bytes);
+        let foreign = |line: &str| line.starts_with('\u{feff}') || line.ends_with('\r');
+        if let Some(at) = text.split('\n').position(foreign) {
+            self.faults.push(Fault::Foreign(path.into(), at + 1));
+        }
+        for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
+            self.line(path, number, line, depth);
+        }
+    }
+
+    fn line(&mut self, path: &Path, number: usize, line: &str, depth: usize) {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (None, _) => {}
+            (Some("include"), Some(pattern)) => self.include(path, pattern, depth),
+            (Some(kind @ ("required" | "optional")), Some(plugin)) => self.lines.push(Line {
+                file: path.into(),
+                number,
+                required: kind == "required",
+                plugin: plugin.into(),
+                arguments: words.map(str::to_owned).collect(),
+            }),
+            _ => self.faults.push(Fault::Line(path.into(), number, line.trim().to_owned())),
         }
     }
 
     /// A pattern that matches nothing is no error of Slurm's.
-    fn include(&mut self, from: &Path, pattern: &str, depth: usize, report: &mut Report) {
+    fn include(&mut self, from: &Path, pattern: &str, depth: usize) {
         let pattern = from.parent().unwrap_or(Path::new("/")).join(pattern);
         for path in owner::glob(&pattern) {
-            self.file(&path, depth + 1, report);
+            self.file(&path, depth + 1);
         }
     }
 }
@@ -182,9 +166,8 @@ mod tests {
         file("d/b.conf", "optional x.so\n");
         file("d/a.conf", "required /p/spank_pyxis.so runtime=pyxis pyxis_path=/bin/pyxis\n");
         file("d/c.txt", "required y.so\n");
-        let mut report = Report::default();
         let conf = SlurmConf::at(temp.path().join("slurm.conf"));
-        let stack = read(&conf, &mut report);
+        let stack = read(&conf);
         let lines: Vec<String> = stack.lines.iter().map(Line::text).collect();
         assert_eq!(
             lines,
@@ -192,16 +175,29 @@ mod tests {
         );
         assert_eq!(stack.lines[0].argument("pyxis_path"), Some("/bin/pyxis"));
         assert_eq!(stack.files.len(), 3);
-        assert_eq!(report.findings.len(), 1);
-        assert!(report.findings[0].text.contains("plugstack.conf:4: Slurm ignores"));
+        let [Fault::Line(file, 4, text)] = &stack.faults[..] else { panic!("{:?}", stack.faults) };
+        assert_eq!((file, text.as_str()), (&temp.path().join("plugstack.conf"), "nonsense"));
+    }
+
+    /// It is said once for a file, and what the lines were to say is known all the same.
+    #[test]
+    fn what_slurm_takes_for_a_part_of_a_word_is_seen() {
+        let temp = tempfile::tempdir().unwrap();
+        let conf = SlurmConf::at(temp.path().join("slurm.conf"));
+        for (text, at) in [("\u{feff}required x.so a=1\n", 1), ("#\nrequired x.so a=1\r\n\r\n", 2)]
+        {
+            fs::write(temp.path().join("plugstack.conf"), text).unwrap();
+            let stack = read(&conf);
+            let [Fault::Foreign(_, line)] = stack.faults[..] else { panic!("{:?}", stack.faults) };
+            assert_eq!((line, stack.lines[0].text().as_str()), (at, "required x.so a=1"));
+        }
     }
 
     #[test]
     fn a_file_that_includes_itself_ends() {
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join("plugstack.conf"), "include plugstack.conf\n").unwrap();
-        let mut report = Report::default();
-        read(&SlurmConf::at(temp.path().join("slurm.conf")), &mut report);
-        assert!(report.has("plugstack-loop"));
+        let stack = read(&SlurmConf::at(temp.path().join("slurm.conf")));
+        assert!(matches!(stack.faults[..], [Fault::Loop(_)]), "{:?}", stack.faults);
     }
 }

@@ -1,0 +1,60 @@
+//! slurm.conf: whether it can be read, and who reads which.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::report::Report;
+use super::slurm::Slurm;
+use crate::owner::{self, Unread};
+use crate::shell::quoted;
+use crate::slurm::conf::{SlurmConf, below, real};
+
+/// Reports what of it could not be read, or is not believed.
+pub(super) fn check(conf: &SlurmConf, report: &mut Report) {
+    for (path, why) in &conf.unread {
+        match why {
+            // It may be Slurm's own user's, whom Slurm trusts as it does root.
+            Unread::Untrusted(fault) => report.warning(
+                "conf-untrusted",
+                format!("{}: {fault}: root does not go by it", path.display()),
+                format!("{} (or ask as a user: pyxis doctor)", fault.mend()),
+            ),
+            Unread::File(error) => report.error(
+                "conf-unreadable",
+                format!("{} cannot be read: {error}", path.display()),
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => format!("chmod a+r {}", quoted(path)),
+                    _ => format!("ls -ld {}", quoted(path)),
+                },
+            ),
+        }
+    }
+}
+
+/// Which Slurm reads which configuration: a Slurm with a slurm.conf below its own prefix that one,
+/// all others the one found first. `named`: somebody has said that it is for all; `runs`: the
+/// programs of daemons that have read the first.
+pub(super) fn shares(
+    first: SlurmConf,
+    named: bool,
+    runs: &[PathBuf],
+    slurms: &[Slurm],
+) -> Vec<(SlurmConf, Vec<Slurm>)> {
+    let mut all = vec![(first, Vec::new())];
+    for slurm in slurms {
+        let reads_first = named || runs.iter().any(|program| slurm.has(program));
+        let own = slurm
+            .prefixes()
+            .find_map(|prefix| below(&prefix).find(|path| owner::real(path).is_some()));
+        let conf = own.filter(|_| !reads_first).map_or(all[0].0.path.clone(), real);
+        match all.iter_mut().find(|(known, _)| real(known.path.clone()) == real(conf.clone())) {
+            Some((_, share)) => share.push(slurm.clone()),
+            None => all.push((SlurmConf::at(conf), vec![slurm.clone()])),
+        }
+    }
+    // One that no Slurm here reads says nothing about this node, if there is another.
+    if all[0].1.is_empty() && all.len() > 1 {
+        all.remove(0);
+    }
+    all
+}
