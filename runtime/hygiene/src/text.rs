@@ -43,6 +43,18 @@ pub fn escaped_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     out.into()
 }
 
+/// The text of a configuration without what editors of other systems put into it: a byte order mark, and carriage returns
+/// at the ends of lines.
+pub fn plain_lines(text: &[u8]) -> Cow<'_, [u8]> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    if !text.contains(&b'\r') {
+        return text.into();
+    }
+    let lines = text.split(|byte| *byte == b'\n');
+    let plain: Vec<&[u8]> = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
+    plain.join(&b'\n').into()
+}
+
 /// Whether nothing of it would be escaped.
 pub fn is_harmless(bytes: &[u8]) -> bool {
     bytes.utf8_chunks().all(|chunk| {
@@ -110,6 +122,20 @@ pub fn is_yes(word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_systems_editor_adds_is_no_text() {
+        for (text, plain) in [
+            ("\u{feff}a b\r\n\r\nc\rd\n", "a b\n\nc\rd\n"),
+            ("a\r\nb\r", "a\nb"),
+            ("a\r\r\n", "a\r\n"),
+            ("a\u{feff}\n", "a\u{feff}\n"),
+            ("\r", ""),
+            ("", ""),
+        ] {
+            assert_eq!(plain_lines(text.as_bytes()), plain.as_bytes(), "{text:?}");
+        }
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_shown() {

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 
+use hygiene::text::plain_lines;
 use hygiene::unsecure;
 use linux::bounded;
 use linux::file_error::FileError;
@@ -35,7 +36,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Login>, CredentialError> {
     let failed = |source| FileError::new("read the credentials in", path, source);
     let text = match bounded::read(path, LARGEST) {
         // What is no text is in nobody's way.
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Ok(bytes) => String::from_utf8_lossy(&plain_lines(&bytes)).into_owned(),
         Err(error)
             if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
         {
@@ -186,6 +187,19 @@ mod tests {
                 "x y !$TOKEN account z",
             ]
         );
+    }
+
+    /// Its word was none before, and the login not found.
+    #[test]
+    fn a_file_of_another_systems_editor_is_read() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("credentials");
+        fs::write(&path, "\u{feff}machine a login b password c\r\nmachine d login e password $F\r")
+            .unwrap();
+        let logins = read(&path).unwrap();
+        let shown: Vec<_> =
+            logins.iter().map(|login| (&*login.machine, &*login.password)).collect();
+        assert_eq!(shown, [("a", "c"), ("d", "$F")]);
     }
 
     #[test]

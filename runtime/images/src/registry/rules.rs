@@ -351,6 +351,7 @@ struct OldList {
 }
 
 fn parse(text: &str) -> Result<Read, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let file: File = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         format!("line {line}: {}", error.message().trim())

@@ -41,6 +41,7 @@ pub(super) fn load(environ: &Environ, user: &User) -> Result<Option<Layer>, Sett
 /// # Errors
 /// [`SettingsError`] with file, line and a hint.
 pub fn parse(text: &str, path: &Path, user: &User) -> Result<Layer, SettingsError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
     let fail = |at: usize, problem: String| SettingsError::Line {
         path: path.to_owned(),
@@ -136,6 +137,16 @@ fn expand(template: &str, user: &User) -> Result<PathBuf, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_another_systems_editor_is_read() {
+        let user = User { uid: 1000, gid: 100, name: |_| "alice".to_owned(), home: None };
+        let text = "\u{feff}[container]\r\nwritable = true\r\n\r\n[cdi]\r\nnvidia = 3\r\n";
+        let error = parse(text, Path::new("/p.toml"), &user).unwrap_err().to_string();
+        assert!(error.starts_with("/p.toml:5: nvidia"), "{error}");
+        let text = text.replace("3\r\n", "true");
+        parse(&text, Path::new("/p.toml"), &user).unwrap();
+    }
 
     #[test]
     fn recipes_are_tables_of_their_own() {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use containers::start::{Site, SiteFile, Standard};
 use hygiene::console;
+use hygiene::text::plain_lines;
 use linux::bounded;
 use linux::file_error::FileError;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid};
@@ -94,6 +95,7 @@ impl<'a> SiteFolders<'a> {
             let text = bounded::read(&path, bounded::CONFIGURATION);
             let text = text.map_err(|source| FileError::new("read", &path, source))?;
             if self.known_name(kind, &path, Some(&text)).is_none() {
+                let text = plain_lines(&text).into_owned();
                 lists.push(SiteFile { path, text });
             }
         }

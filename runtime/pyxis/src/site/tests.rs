@@ -54,6 +54,16 @@ fn paths(lists: &[SiteFile]) -> Vec<&Path> {
 }
 
 #[test]
+fn lists_of_another_systems_editor_are_read() {
+    let node = Node::new();
+    node.put("etc/mounts.d/30-a.fstab", "\u{feff}/a /b none bind\r\n");
+    node.put("etc/environ.d/30-a.env", "A=1\r\nB=2\r");
+    let site = node.site();
+    assert_eq!(site.mounts[0].text, b"/a /b none bind\n");
+    assert_eq!(site.environ[0].text, b"A=1\nB=2");
+}
+
+#[test]
 fn the_sites_folders_come_first_and_are_read_without_being_named() {
     let node = Node::new();
     let mounts = [

@@ -1,6 +1,7 @@
 //! The lines of `enroot.conf`: a name and a value, split where `read` of a shell with blanks and `=`
 //! in `IFS` splits them.
 
+use hygiene::text::plain_lines;
 use linux::environ::is_name;
 
 /// A line that says something.
@@ -26,6 +27,7 @@ const LONGEST: usize = 64 << 10;
 
 /// The lines that say something, and what is wrong with those that do not, each with its number.
 pub(super) fn split(text: &[u8]) -> Vec<(usize, Result<Line, LineProblem>)> {
+    let text = &*plain_lines(text);
     let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     // What follows the last newline is no line for `read`.
     let unended = lines.pop().unwrap_or_default();

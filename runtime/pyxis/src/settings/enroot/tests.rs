@@ -227,11 +227,20 @@ fn what_a_wiki_and_clouds_write() {
     assert_eq!(got.variables.len(), 9);
 }
 
+/// A value had the carriage return in it, as it has with enroot, and a line that is blank had one.
+#[test]
+fn a_file_of_another_systems_editor_is_read() {
+    let got = conf("\u{feff}ENROOT_TEMP_PATH /a\r\n\r\n# x\r\nENROOT_REMAP_ROOT yes\r\n");
+    assert_eq!(remarks(&got), [""; 0]);
+    assert_eq!(value(&got, "ENROOT_TEMP_PATH").as_deref(), Some("/a"));
+    assert_eq!(value(&got, "ENROOT_REMAP_ROOT").as_deref(), Some("yes"));
+}
+
 #[test]
 fn a_line_that_means_nothing_stops_nothing_but_itself() {
     let got = conf(
         "export ENROOT_MOUNT_HOME=yes\nENROOT_DATA_PATH \"/open\nENROOT_CACHE_PATH $(exit 3)$NOT_SET\n\
-         ENROOT_TEMP_PATH /a/$(no-such-program)/b\nNVIDIA_A-B x\nENROOT_CRLF yes\r\nif [ -d /x ]; then\n\
+         ENROOT_TEMP_PATH /a/$(no-such-program)/b\nNVIDIA_A-B x\nENROOT_CR a\rb\nif [ -d /x ]; then\n\
          ENROOT_MAX_PROCESSORS many\nENROOT_LOGIN_SHELL $(sleep 99 > /dev/null & echo yes)\n\
          ENROOT_RESTRICT_DEV yes\nENROOT_REMAP_ROOT yes",
     );
