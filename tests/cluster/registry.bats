@@ -102,14 +102,15 @@ on_terminal() {
 }
 
 @test "how an import goes on is a bar on srun's terminal, in place" {
-    local bars=$'\e[A\e[2Kpyxis: [=' options
+    local bars=$'\e[A\e[2Kpyxis: [=' options long
     for options in "-n3 --overcommit" "-n2 --overcommit --unbuffered" "--pty"; do
         on_terminal "srun -w n1 $options" "sh -c 'env | grep TERMINAL || echo none'"
         [[ $output == *"pyxis: [="*"> "*"] "*" % of "*" MiB, "*" MiB/s, "*" left"*"$bars"*"$bars"*"100 % of "* ]]
         [ "$(grep -c "importing docker image" <<< "$output")" -eq 1 ]
         # Nothing of it is the program's to see, and no line is longer than the terminal is wide.
         [[ $output == *none* ]]
-        [ "$(tr -d '\r' <<< "$output" | sed 's/.*\x1b\[2K//' | grep '^pyxis: \[' | awk 'length >= 90' | wc -l)" -eq 0 ]
+        long=$(awk '{ sub(/.*\033\[2K/, "") } /^pyxis: \[/ && length >= 90' <<< "${output//$'\r'/}")
+        [ -z "$long" ]
     done
 }
 

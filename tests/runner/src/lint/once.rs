@@ -94,7 +94,7 @@ const ONCE: &[Knowledge] = &[
             ("build-matrix/src/workspace.rs", BUILD),
             ("packaging/src/compile.rs", "puts a directory before those of PATH"),
             ("runtime/pyxis/src/settings/value.rs", "a setting that is a list of paths"),
-            ("runtime/pyxis/src/doctor/slurm.rs", "looks through all of PATH"),
+            ("runtime/pyxis/src/slurm/programs.rs", "looks through all of PATH"),
             ("runtime/images/src/registry/authorities.rs", "SSL_CERT_DIR, a list of paths"),
         ],
     ),

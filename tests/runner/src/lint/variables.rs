@@ -18,6 +18,7 @@ const NO_SETTING: &[(&str, &str)] = &[
     ("FORCE_OVERRIDE", "an argument, as enroot has it"),
     ("ROOTFS", "is said by a batch script alone"),
     ("SLURM_RELEASE", "is said by the plugin alone"),
+    ("TERMINAL", "is said by the plugin alone"),
 ];
 /// Names that other files of the command have, and what for: never to look them up.
 const WRITTEN: &[(&str, &[&str], &str)] = &[
