@@ -1,16 +1,13 @@
 //! Which files are in which package.
 
 use crate::compile::{Built, Main, Part};
-use crate::error::Error;
-use crate::facts::{Facts, Release, Words};
+use crate::facts::{Release, Words};
 use crate::kinds::{Arch, Format};
 use crate::package::{Entry, EntryKind, Package, Relations};
 use crate::relations::{self, build_name};
 use flate2::{Compression, GzBuilder};
 use slurm_releases::elf::numbers;
-use std::fs;
 use std::io::Write;
-use std::path::Path;
 
 /// Directories that every system with rpm has, from the package `filesystem`. Others, such as those
 /// of shells that may not be installed, are ours too: rpm lets packages share them.
@@ -54,7 +51,7 @@ pub(crate) fn packages(
         let package = pyxis(main, documents, release, format, lib, whole);
         all.push(debug(&package, &[&main.command, &main.loader], release, format));
         all.push(package);
-        all.push(finish(enroot(facts), release, format));
+        all.push(finish(enroot(release), release, format));
     }
     for (name, part) in &built.plugins {
         let path = format!("{lib}/pyxis/{name}/spank_pyxis.so");
@@ -138,17 +135,27 @@ fn pyxis(
     finish(package, release, format)
 }
 
-/// The command under enroot's name.
-fn enroot(facts: &Facts) -> Package {
+/// The command under enroot's name, and what sites' recipes copy, link and edit of enroot's.
+fn enroot(release: &Release) -> Package {
     let link = |path: &str, to: &str| Entry { path: path.into(), what: EntryKind::Link(to.into()) };
+    let mut files =
+        vec![link("usr/bin/enroot", "pyxis"), link("usr/share/man/man1/enroot.1.gz", "pyxis.1.gz")];
+    for (path, text) in &release.of_enroot.files {
+        let mode = if path.ends_with(".sh") { 0o755 } else { 0o644 };
+        files.push(file(format!("usr/share/enroot/{path}"), text.clone(), mode));
+    }
+    let folders = ["environ.d", "hooks.d", "mounts.d"];
+    let (shared, site) = (folders.iter(), folders.iter().chain(&["enroot.conf.d"]));
+    let paths = shared.map(|name| format!("usr/share/enroot/{name}"));
+    let paths = paths.chain(site.map(|name| format!("etc/enroot/{name}")));
+    files.extend(paths.map(|path| Entry { path, what: EntryKind::Directory }));
     Package {
         relations: relations::enroot(),
         any_arch: true,
-        files: vec![
-            link("usr/bin/enroot", "pyxis"),
-            link("usr/share/man/man1/enroot.1.gz", "pyxis.1.gz"),
-        ],
-        ..empty("pyxis-enroot".into(), &facts.enroot)
+        files,
+        after_all: Some(release.of_enroot.after_all.clone()),
+        before_remove: Some(release.of_enroot.before_remove.clone()),
+        ..empty("pyxis-enroot".into(), &release.facts.enroot)
     }
 }
 
@@ -242,6 +249,7 @@ fn empty(name: String, words: &Words) -> Package {
         relations: Relations::default(),
         files: Vec::new(),
         after_install: None,
+        after_all: None,
         before_remove: None,
         after_remove: None,
     }
@@ -284,20 +292,4 @@ fn file(path: String, bytes: Vec<u8>, mode: u32) -> Entry {
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut zip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     zip.write_all(bytes).and_then(|()| zip.finish()).expect("memory takes everything")
-}
-
-/// Every file below `dir`, sorted: path from there, and contents.
-pub(crate) fn tree(dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
-        let path = entry.map_err(Error::io("list", dir))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() {
-            found.extend(tree(&path)?.into_iter().map(|(below, b)| (format!("{name}/{below}"), b)));
-        } else {
-            found.push((name, fs::read(&path).map_err(Error::io("read", &path))?));
-        }
-    }
-    found.sort();
-    Ok(found)
 }

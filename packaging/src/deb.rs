@@ -37,7 +37,8 @@ fn write(package: &Package, release: &Release, arch: &str) -> io::Result<Vec<u8>
     let script = |when: &str, text: &String| {
         format!("#!/bin/sh\nset -e\n[ \"$1\" = {when} ] || exit 0\n{text}")
     };
-    if let Some(text) = &package.after_install {
+    // What it takes the place of, dpkg has removed before: but for its conffiles.
+    if let Some(text) = package.after_install.as_ref().or(package.after_all.as_ref()) {
         control.push(file("postinst", script("configure", text), 0o755));
     }
     if let Some(text) = &package.before_remove {
@@ -165,7 +166,8 @@ fn fields(relations: &Relations, version: &str, field: &mut impl FnMut(&str, &st
     field("Conflicts", &[relations.conflicts.as_slice(), &relations.replaces].concat().join(", "));
     field("Replaces", &relations.replaces.join(", "));
     let mut provides: Vec<String> = relations.provides.iter().map(|p| (*p).to_owned()).collect();
-    provides.extend(relations.provides_version.map(|(name, of)| format!("{name} (= {of})")));
+    let versions = relations.provides_versions.iter();
+    provides.extend(versions.map(|(name, of)| format!("{name} (= {of})")));
     if let Some(name) = relations.replaces.first() {
         provides.extend(relations.stands_for.iter().map(|version| format!("{name} (= {version})")));
     }

@@ -57,6 +57,16 @@ pub(crate) struct Release {
     /// AppArmor's profile for the command, which the scripts put into place.
     pub(crate) apparmor: String,
     pub(crate) udev_rules: String,
+    pub(crate) of_enroot: OfEnroot,
+}
+
+/// What the package in enroot's place has: `packaging/enroot`
+#[derive(Debug, Clone)]
+pub(crate) struct OfEnroot {
+    /// Below `usr/share/enroot`.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    pub(crate) after_all: String,
+    pub(crate) before_remove: String,
 }
 
 /// Reads them.
@@ -97,7 +107,28 @@ pub(crate) fn load(root: &Path) -> Result<Release, Error> {
         after_remove: read("packaging/after-remove")?,
         apparmor: read("packaging/apparmor")?,
         udev_rules: read("packaging/udev.rules")?,
+        of_enroot: OfEnroot {
+            files: tree(&root.join("packaging/enroot/share"))?,
+            after_all: read("packaging/enroot/after-all")?,
+            before_remove: read("packaging/enroot/before-remove")?,
+        },
     })
+}
+
+/// Every file below `dir`, sorted: path from there, and contents.
+pub(crate) fn tree(dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
+        let path = entry.map_err(Error::io("list", dir))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            found.extend(tree(&path)?.into_iter().map(|(below, b)| (format!("{name}/{below}"), b)));
+        } else {
+            found.push((name, fs::read(&path).map_err(Error::io("read", &path))?));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The date of the newest entry: ` -- name <mail>  Mon, 02 Nov 2026 12:00:00 +0000`. UTC only.
@@ -126,6 +157,18 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn enroots_file_of_settings_is_known_when_it_is_to_go() {
+        use sha2::{Digest, Sha256};
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let of_enroot = load(root).unwrap().of_enroot;
+        let (_, text) = of_enroot.files.iter().find(|(path, _)| path == "enroot.conf").unwrap();
+        let digest = build_matrix::workspace::hex(&Sha256::digest(text));
+        let line = of_enroot.before_remove.lines().find_map(|line| line.strip_prefix("made=\""));
+        let mut made = line.and_then(|line| line.strip_suffix('"')).unwrap().split(' ');
+        assert!(made.any(|made| made == digest), "{digest} goes beside those of earlier versions");
+    }
 
     #[test]
     fn dates_of_a_changelog() {

@@ -16,6 +16,8 @@ pub(crate) struct Package {
     pub(crate) files: Vec<Entry>,
     /// Shell commands, run after installation, before removal and after it.
     pub(crate) after_install: Option<String>,
+    /// The same, once the package manager has removed what this one takes the place of.
+    pub(crate) after_all: Option<String>,
     pub(crate) before_remove: Option<String>,
     pub(crate) after_remove: Option<String>,
 }
@@ -35,8 +37,8 @@ pub(crate) struct Relations {
     pub(crate) suggests: Vec<&'static str>,
     pub(crate) enhances: Vec<&'static str>,
     pub(crate) provides: Vec<&'static str>,
-    /// Another package's name, in a version.
-    pub(crate) provides_version: Option<(&'static str, &'static str)>,
+    /// Other packages' names, each in a version.
+    pub(crate) provides_versions: Vec<(&'static str, &'static str)>,
     /// Packages that cannot be there beside it.
     pub(crate) conflicts: Vec<&'static str>,
     /// Packages that this one takes the place of.

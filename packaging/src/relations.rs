@@ -83,8 +83,9 @@ pub(crate) fn enroot() -> Relations {
     Relations {
         same_version: vec!["pyxis".into()],
         // Not obsolete: an upgrade of all packages leaves a node with the enroot that it has.
-        conflicts: vec!["enroot", "enroot-hardened"],
-        provides_version: Some(("enroot", "4.1.2-1")),
+        // Those with capabilities fail when they are removed after the programs that these are for.
+        conflicts: vec!["enroot", "enroot-hardened", "enroot+caps", "enroot-hardened+caps"],
+        provides_versions: vec![("enroot", "4.1.2-1"), ("enroot+caps", "4.1.2-1")],
         ..Relations::default()
     }
 }

@@ -80,8 +80,8 @@ fn relate(builder: &mut PackageBuilder, relations: &Relations, release: &Release
     for name in &relations.provides {
         builder.provides(Dependency::any(*name));
     }
-    if let Some((name, version)) = relations.provides_version {
-        builder.provides(Dependency::eq(name, version));
+    for (name, version) in &relations.provides_versions {
+        builder.provides(Dependency::eq(*name, *version));
     }
     for name in &relations.conflicts {
         builder.conflicts(Dependency::any(*name));
@@ -104,6 +104,9 @@ fn last(text: &str) -> String {
 fn scripts(builder: &mut PackageBuilder, package: &Package) {
     if let Some(text) = &package.after_install {
         builder.post_install_script(Scriptlet::new(text.trim_end()).prog(vec!["/bin/sh"]));
+    }
+    if let Some(text) = &package.after_all {
+        builder.post_trans_script(Scriptlet::new(text.trim_end()).prog(vec!["/bin/sh"]));
     }
     if let Some(text) = &package.before_remove {
         builder.pre_uninstall_script(Scriptlet::new(last(text)).prog(vec!["/bin/sh"]));

@@ -220,7 +220,7 @@ fn write(
 
 /// Man pages and completions, by the command itself; one of this machine's processor writes them.
 fn generate(root: &Path, main: &Main, arch: Arch) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let mut found = contents::tree(&root.join("packaging/share"))?;
+    let mut found = facts::tree(&root.join("packaging/share"))?;
     for what in ["man", "completions"] {
         let dir = root.join("target/package/generated").join(what);
         let _ = fs::remove_dir_all(&dir);
@@ -244,7 +244,7 @@ fn generate(root: &Path, main: &Main, arch: Arch) -> Result<Vec<(String, Vec<u8>
         if !status.map_err(|e| failed(Some(e)))?.success() {
             return Err(failed(None));
         }
-        found.extend(contents::tree(&dir)?.into_iter().map(|(name, text)| (place(&name), text)));
+        found.extend(facts::tree(&dir)?.into_iter().map(|(name, text)| (place(&name), text)));
     }
     Ok(found)
 }

@@ -334,6 +334,43 @@ fn every_key_of_enroot_conf_arrives_where_it_is_used() {
     }
 }
 
+#[test]
+fn the_file_that_recipes_edit_says_nothing_by_itself_and_has_every_setting() {
+    let text = include_str!("../../../../packaging/enroot/share/enroot.conf");
+    let path = Path::new("/etc/enroot/enroot.conf");
+    let read = |text: &str| {
+        let environ = environ(&[(v::HOME, "/h")]);
+        let conf = EnrootConf::parse(text.as_bytes(), path, &environ, &user());
+        assert_eq!(conf.remarks, []);
+        assert_eq!(conf.for_shell, None);
+        conf
+    };
+    assert!(read(text).variables.is_empty());
+    // As sites' scripts look for a line: `^#\(NAME  *\).*`, or without a value where there is no default.
+    let lines: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')))
+        .map(|line| line.split_once(' ').unwrap_or((line, "")))
+        .collect();
+    let of_enroot = ["ENROOT_GZIP_PROGRAM", "ENROOT_ZSTD_OPTIONS", "ENROOT_BUNDLE_ALL"];
+    let rest = ["ENROOT_BUNDLE_CHECKSUM", "SSL_CERT_DIR", "SSL_CERT_FILE", "http_proxy"];
+    let proxies = ["https_proxy", "all_proxy", "no_proxy"];
+    let known = SETTINGS.iter().map(|setting| setting.variable);
+    let known = known.filter(|variable| variable.starts_with("ENROOT_"));
+    for variable in known.chain(of_enroot).chain(rest).chain(proxies) {
+        let found = lines.iter().filter(|(name, _)| *name == variable).count();
+        assert_eq!(found, 1, "{variable}");
+    }
+    let with_values: String = lines
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name} {value}\n"))
+        .collect();
+    let settings = Settings::new(environ(&[(v::HOME, "/h")]), read(&with_values), None).unwrap();
+    assert_eq!(settings.paths.data, Some("/h/.local/share/enroot".into()));
+    assert_eq!(settings.paths.runtime.0, Path::new("/run/enroot"));
+}
+
 fn shown(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}")
 }

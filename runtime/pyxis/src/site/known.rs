@@ -1,9 +1,10 @@
-//! The files that enroot comes with, known by what is in them.
+//! The files that enroot and `pyxis-enroot` come with, known by what is in them.
 
 use images::digest::Digest;
 
 /// Digest, kind and name, one file a line.
-pub(super) const FILES: &str = include_str!("enroot-files.txt");
+pub(super) const FILES: &str =
+    concat!(include_str!("enroot-files.txt"), include_str!("pyxis-files.txt"));
 
 /// What is in one of enroot's folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,22 @@ mod tests {
             assert!(seen.insert((digest, name)), "{line}");
         }
         assert!(seen.len() > 150);
+    }
+
+    #[test]
+    fn what_our_package_has_in_enroots_place_is_known() {
+        let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/enroot/share/hooks.d");
+        let mut names = Vec::new();
+        for hook in std::fs::read_dir(hooks).unwrap() {
+            let (path, name) = hook.map(|hook| (hook.path(), hook.file_name())).unwrap();
+            let text = std::fs::read(path).unwrap();
+            let hint = "its digest is a new line of pyxis-files.txt, beside those of earlier versions";
+            assert_eq!(super::name(FILES, Kind::Hooks, &text), name.to_str(), "{hint}");
+            names.push(name);
+        }
+        names.sort();
+        let all = ["50-mig-config.sh", "50-sharp.sh", "50-slurm-pmi.sh", "50-slurm-pytorch.sh"];
+        assert_eq!(names, all);
     }
 
     #[test]
