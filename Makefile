@@ -47,7 +47,7 @@ apparmord ?= /etc/apparmor.d
 built     := target/make
 matrix     = $(CARGO) run -q --release -p build-matrix --
 
-.PHONY: all install uninstall deb rpm orig repo demo cluster check quick bench deps clean help
+.PHONY: all install uninstall install-enroot uninstall-enroot deb rpm orig repo demo cluster check quick bench deps clean help
 
 all: | need-cargo
 	rm -rf $(built)
@@ -72,6 +72,25 @@ install:
 	@echo
 	@echo 'Installed. To have Slurm load it (the path is that of your slurm.conf), on every node:'
 	@echo '    ln -s $(confdir)/pyxis.conf /etc/slurm/plugstack.conf.d/pyxis.conf'
+
+# The command under enroot's name, and what recipes copy, link and edit of enroot's, where `make install` of enroot has it with the
+# same words. An enroot.conf that is there is the site's.
+enroot_share := $(datadir)/enroot
+enroot_conf  := $(sysconfdir)/enroot
+
+install-enroot:
+	$(INSTALL) -d -m 755 $(DESTDIR)$(bindir) $(foreach dir,environ.d hooks.d mounts.d,$(DESTDIR)$(enroot_share)/$(dir) $(DESTDIR)$(enroot_conf)/$(dir)) $(DESTDIR)$(enroot_conf)/enroot.conf.d
+	ln -sf pyxis $(DESTDIR)$(bindir)/enroot
+	$(INSTALL) -m 755 packaging/enroot/share/hooks.d/*.sh $(DESTDIR)$(enroot_share)/hooks.d
+	$(INSTALL) -m 644 packaging/enroot/share/mounts.d/*.fstab $(DESTDIR)$(enroot_share)/mounts.d
+	$(INSTALL) -m 644 packaging/enroot/share/bash_completion packaging/enroot/share/enroot.conf $(DESTDIR)$(enroot_share)
+	test -e $(DESTDIR)$(enroot_conf)/enroot.conf || $(INSTALL) -m 644 packaging/enroot/share/enroot.conf $(DESTDIR)$(enroot_conf)
+
+uninstall-enroot:
+	test ! -L $(DESTDIR)$(bindir)/enroot || $(RM) $(DESTDIR)$(bindir)/enroot
+	! cmp -s $(DESTDIR)$(enroot_share)/enroot.conf $(DESTDIR)$(enroot_conf)/enroot.conf || $(RM) $(DESTDIR)$(enroot_conf)/enroot.conf
+	$(RM) $(addprefix $(DESTDIR)$(enroot_share)/,$(patsubst packaging/enroot/share/%,%,$(wildcard packaging/enroot/share/*.d/* packaging/enroot/share/bash_completion packaging/enroot/share/enroot.conf)))
+	-rmdir $(foreach dir,$(DESTDIR)$(enroot_share) $(DESTDIR)$(enroot_conf),$(addprefix $(dir)/,environ.d hooks.d mounts.d enroot.conf.d) $(dir)) 2> /dev/null
 
 uninstall:
 	$(if $(DESTDIR),,packaging/apparmor-make remove $(apparmord))
@@ -133,7 +152,8 @@ clean:
 help:
 	@echo 'make                build for the installed Slurm; SLURM=24.11 or SLURM_PREFIX=/opt/slurm for another'
 	@echo 'make install        to prefix=$(prefix); bindir, libdir, datarootdir and DESTDIR as usual'
-	@echo 'make uninstall      take that away again'
+	@echo 'make install-enroot the command under the name enroot, and what recipes expect of enroot, beside it; sysconfdir=/etc as usual'
+	@echo 'make uninstall      take that away again; make uninstall-enroot'
 	@echo 'make deb            packages for all Slurm releases in $(DIST)/, no Slurm needed; SLURM=24.11 or SLURM_PREFIX for one'
 	@echo 'make rpm            the same for rpm; ARCH=aarch64, GLIBC=host'
 	@echo 'make orig           the source, for dpkg-buildpackage and rpmbuild -ta'

@@ -45,6 +45,13 @@ lend() {
     done
 }
 
+# made_up_deb NAME VERSION [FIELDS]: a deb in $root/tmp, with the files below $BATS_TEST_TMPDIR/NAME.
+made_up_deb() {
+    mkdir -p "$BATS_TEST_TMPDIR/$1/DEBIAN"
+    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: x <x@example.org>\nDescription: made up\n%s' "$1" "$2" "${3:-}" > "$BATS_TEST_TMPDIR/$1/DEBIAN/control"
+    dpkg-deb -b "$BATS_TEST_TMPDIR/$1" "$root/tmp/$1_$2.deb" > /dev/null
+}
+
 teardown() {
     local place
     for place in packages ''; do

@@ -54,13 +54,6 @@ installs() {
 @test "trixie, Slurm 24.11: installed, loaded, purged" { installs trixie; }
 @test "forky, Slurm 26.05: installed, loaded, purged" { installs forky; }
 
-# made_up NAME VERSION [FIELDS]: a deb in $root/tmp, with the files below $BATS_TEST_TMPDIR/NAME.
-made_up() {
-    mkdir -p "$BATS_TEST_TMPDIR/$1/DEBIAN"
-    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: x <x@example.org>\nDescription: made up\n%s' "$1" "$2" "${3:-}" > "$BATS_TEST_TMPDIR/$1/DEBIAN/control"
-    dpkg-deb -b "$BATS_TEST_TMPDIR/$1" "$root/tmp/$1_$2.deb" > /dev/null
-}
-
 @test "a Slurm newer than all builds cannot be installed beside them, the newest supported can" {
     root_of bookworm
     # Their real packages need much else.
@@ -68,11 +61,11 @@ made_up() {
     inside dpkg -i /packages/pyxis_"$version"-1_amd64.deb /packages/pyxis-slurm22.05_"$version"-1_amd64.deb > /dev/null
     for name in slurmd slurm-client slurm-smd slurm-smd-client slurm-smd-slurmd; do
         for fine in 24.11.5-3 "$newest.0-1" "$newest.0~rc1-1" "$newest.5-1" "$newest.12-1~bpo13+1"; do
-            made_up "$name" "$fine"
+            made_up_deb "$name" "$fine"
             inside dpkg -i "/tmp/${name}_$fine.deb" > /dev/null
         done
         for next in "$coming.0-1" "$coming.0~rc1-1" "$((${coming%.*} + 1)).05.0-1"; do
-            made_up "$name" "$next"
+            made_up_deb "$name" "$next"
             run inside dpkg -i "/tmp/${name}_$next.deb"
             [ "$status" -ne 0 ]
             has "breaks $name"
@@ -154,7 +147,7 @@ older() {
     mkdir -p "$BATS_TEST_TMPDIR/nvslurm-plugin-pyxis/$lib" "$BATS_TEST_TMPDIR/nvslurm-plugin-pyxis/usr/share/pyxis"
     echo original > "$BATS_TEST_TMPDIR/nvslurm-plugin-pyxis/$lib/spank_pyxis.so"
     echo "required /$lib/spank_pyxis.so" > "$BATS_TEST_TMPDIR/nvslurm-plugin-pyxis/usr/share/pyxis/pyxis.conf"
-    made_up nvslurm-plugin-pyxis 0.24.0-1
+    made_up_deb nvslurm-plugin-pyxis 0.24.0-1
     inside dpkg -i /tmp/nvslurm-plugin-pyxis_0.24.0-1.deb > /dev/null
     configure
     apt_inside install "/packages/pyxis_$version-1_amd64.deb" "/packages/pyxis-slurm22.05_$version-1_amd64.deb"
@@ -339,7 +332,7 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
     root_of bookworm
     mkdir -p "$BATS_TEST_TMPDIR/enroot/usr/bin"
     printf '#!/bin/sh\necho the real one\n' | install -m 755 /dev/stdin "$BATS_TEST_TMPDIR/enroot/usr/bin/enroot"
-    made_up enroot 4.0.1-1
+    made_up_deb enroot 4.0.1-1
     inside dpkg -i /tmp/enroot_4.0.1-1.deb > /dev/null
     # shellcheck disable=SC2046
     apt_inside install $(some_debs)
@@ -353,7 +346,7 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
     has "  ENROOT_DATA_PATH=/root/.local/share/enroot"
     [ "$(inside pyxis version)" = "$version" ]
     # Another package that wants enroot has it.
-    made_up wants 1 $'Depends: enroot (>= 4)\n'
+    made_up_deb wants 1 $'Depends: enroot (>= 4)\n'
     inside dpkg -i /tmp/wants_1.deb > /dev/null
     run inside dpkg -i /tmp/enroot_4.0.1-1.deb
     [ "$status" -ne 0 ]

@@ -37,6 +37,31 @@ number() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '
     [ -s "$BATS_TEST_TMPDIR/dest/usr/local/share/apparmor/extra-profiles/pyxis" ]
 }
 
+@test "make install-enroot, with the words of enroot's make install: what recipes edit, copy and link next; make uninstall-enroot" {
+    local dest=$BATS_TEST_TMPDIR/dest conf
+    make -s -C "$clone" install-enroot DESTDIR="$dest" > /dev/null
+    [ "$(readlink "$dest/usr/local/bin/enroot")" = pyxis ]
+    conf=$dest/usr/local/etc/enroot/enroot.conf
+    sed -i 's!#ENROOT_DATA_PATH           ${XDG_DATA_HOME}/enroot!ENROOT_DATA_PATH        /shared/data/${UID}!g' "$conf"
+    grep -qx 'ENROOT_DATA_PATH        /shared/data/${UID}' "$conf"
+    # It is the site's from now on.
+    make -s -C "$clone" install-enroot DESTDIR="$dest" > /dev/null
+    grep -qx 'ENROOT_DATA_PATH        /shared/data/${UID}' "$conf"
+    make -s -C "$clone" uninstall-enroot DESTDIR="$dest" > /dev/null
+    [ "$(find "$dest" -type f)" = "$conf" ]
+    [ ! -L "$dest/usr/local/bin/enroot" ]
+    rm -r "$dest"
+    prefix=/usr sysconfdir=/etc DESTDIR=$dest make -s -C "$clone" install-enroot > /dev/null
+    cp "$dest"/usr/share/enroot/hooks.d/50*.sh "$dest/etc/enroot/hooks.d/"
+    [ -x "$dest/etc/enroot/hooks.d/50-slurm-pmi.sh" ]
+    echo A=1 >> "$dest/etc/enroot/environ.d/50-site.env"
+    cmp "$dest/etc/enroot/enroot.conf" "$clone/packaging/enroot/share/enroot.conf"
+    prefix=/usr sysconfdir=/etc DESTDIR=$dest make -s -C "$clone" uninstall-enroot > /dev/null
+    [ ! -e "$dest/etc/enroot/enroot.conf" ]
+    [ ! -e "$dest/usr/share/enroot" ]
+    [ -e "$dest/etc/enroot/environ.d/50-site.env" ]
+}
+
 @test "the Slurm is named as for a compiler of C" {
     local variable
     for variable in "CFLAGS=-O2 -I $include" "CFLAGS=-I $include/slurm" "CPPFLAGS=-isystem $include" "CPATH=/none:$include" "C_INCLUDE_PATH=$include/"; do

@@ -232,3 +232,80 @@ rpm_root() {
     [ "$status" -ne 0 ]
     has "not signed"
 }
+
+# NVIDIA's rpm, as far as packages go: all that it has in /etc is the administrator's.
+their_enroot() {
+    local spec=$BATS_TEST_TMPDIR/enroot.spec
+    cat > "$spec" << 'END'
+Name: enroot
+Version: 4.1.2
+Release: 1
+Summary: made up
+License: none
+BuildArch: noarch
+%description
+made up
+%define __os_install_post %{nil}
+%install
+mkdir -p %{buildroot}/usr/bin %{buildroot}/etc/enroot/hooks.d
+echo theirs > %{buildroot}/usr/bin/enroot
+echo '# theirs' > %{buildroot}/etc/enroot/enroot.conf
+echo '# home' > %{buildroot}/etc/enroot/hooks.d/10-home.sh
+echo '# shadow' > %{buildroot}/etc/enroot/hooks.d/10-shadow.sh
+%files
+/usr/bin/enroot
+%config(noreplace) /etc/*
+END
+    rpmbuild -bb --quiet --define "_topdir $BATS_TEST_TMPDIR/build" --define "_rpmdir $BATS_TEST_TMPDIR/made" "$spec" > "$BATS_TEST_TMPDIR/rpmbuild" 2>&1 ||
+        { cat "$BATS_TEST_TMPDIR/rpmbuild"; return 1; }
+}
+
+# A root with NVIDIA's and ours but for the one in its place; dnf for it.
+beside_theirs() {
+    their_enroot
+    rpm_root
+    made_up_system
+    dnf=(dnf -y -q --installroot="$root" --releasever=1 --setopt=reposdir="$BATS_TEST_TMPDIR" --setopt=cachedir="$BATS_TEST_TMPDIR/cache" --setopt=varsdir=/nonexistent)
+    rpm --root "$root" --nodeps -i "$BATS_TEST_TMPDIR"/made/noarch/system-*.rpm "${main[@]}" "$BATS_TEST_TMPDIR"/made/noarch/enroot-4.1.2-1.noarch.rpm
+    enroot=$dist/pyxis-enroot-$version-1.noarch.rpm
+}
+
+@test "pyxis-enroot in NVIDIA's place: what a site has changed of enroot's configuration holds on" {
+    beside_theirs
+    echo 'ENROOT_MOUNT_HOME yes' >> "$root/etc/enroot/enroot.conf"
+    echo '# changed' >> "$root/etc/enroot/hooks.d/10-shadow.sh"
+    echo '# site' > "$root/etc/enroot/hooks.d/60-site.sh"
+    "${dnf[@]}" swap enroot "$enroot"
+    [ "$(inside enroot version)" = 4.1.2 ]
+    [ "$(cat "$root/etc/enroot/enroot.conf")" = $'# theirs\nENROOT_MOUNT_HOME yes' ]
+    [ "$(cat "$root/etc/enroot/hooks.d/10-shadow.sh")" = $'# shadow\n# changed' ]
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'10-shadow.sh\n60-site.sh' ]
+    # The same in two steps; what lies there already is not written over.
+    rpm --root "$root" -e pyxis-enroot
+    [ -e "$root/etc/enroot/enroot.conf" ]
+    mv "$root/etc/enroot/enroot.conf" "$root/etc/enroot/enroot.conf.rpmsave"
+    echo '# another' > "$root/etc/enroot/enroot.conf"
+    rpm --root "$root" -i "$enroot"
+    [ "$(cat "$root/etc/enroot/enroot.conf")" = '# another' ]
+    [ -e "$root/etc/enroot/enroot.conf.rpmsave" ]
+}
+
+@test "pyxis-enroot in NVIDIA's place, of whose configuration nothing was changed: recipes find what they edit; gone with it" {
+    beside_theirs
+    "${dnf[@]}" swap enroot "$enroot"
+    cmp "$source/packaging/enroot/share/enroot.conf" "$root/etc/enroot/enroot.conf"
+    [ "$(stat -c '%U:%G %a' "$root/etc/enroot/enroot.conf")" = 'root:root 644' ]
+    [ "$(cd "$root/etc/enroot" && find . -mindepth 1 | sort | tr '\n' ' ')" = './enroot.conf ./enroot.conf.d ./environ.d ./hooks.d ./mounts.d ' ]
+    inside sh -euc 'cp /usr/share/enroot/hooks.d/50-slurm-pmi.sh /usr/share/enroot/hooks.d/50-slurm-pytorch.sh /etc/enroot/hooks.d/
+        echo A=1 >> /etc/enroot/environ.d/50-site.env'
+    rpm --root "$root" --replacepkgs -U "$enroot"
+    rpm --root "$root" -e pyxis-enroot
+    [ ! -e "$root/etc/enroot/enroot.conf" ]
+    [ -e "$root/etc/enroot/environ.d/50-site.env" ]
+    [ ! -e "$root/usr/share/enroot" ]
+    # Changed, it stays.
+    rpm --root "$root" -i "$enroot"
+    echo '# changed' >> "$root/etc/enroot/enroot.conf"
+    rpm --root "$root" -e pyxis-enroot
+    grep '# changed' "$root/etc/enroot/enroot.conf"
+}

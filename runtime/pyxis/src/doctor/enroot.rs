@@ -1,6 +1,7 @@
 //! A node's configuration of enroot: which lines mean nothing, what has no effect, what costs a shell, and
 //! whether the built-in runtime can take enroot's place.
 
+use std::fs;
 use std::path::Path;
 
 use super::Report;
@@ -42,7 +43,25 @@ pub(super) fn check(settings: &Settings, report: &mut Report) {
         let text = format!("{} holds for the built-in runtime", folder.display());
         report.ok("enroot-conf", text);
     }
+    put_aside(&settings.sysconf, report);
     costs(settings, report);
+}
+
+/// What rpm has put aside of a site's when it removed enroot's package, with nothing in its place since.
+fn put_aside(sysconf: &Path, report: &mut Report) {
+    for below in ["", "enroot.conf.d", "hooks.d", "mounts.d", "environ.d"] {
+        let entries = fs::read_dir(sysconf.join(below)).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            let place = path.with_extension("");
+            if path.extension().is_some_and(|extension| extension == "rpmsave") && !place.exists() {
+                let (path, place) = (path.display(), place.display());
+                let text = format!(
+                    "{path} means nothing: rpm has put it aside when enroot's package was removed"
+                );
+                report.warning("enroot-conf", text, format!("mv {path} {place}"));
+            }
+        }
+    }
 }
 
 /// What bash runs at each start of a container, which takes it longer than all the rest.
@@ -123,6 +142,23 @@ mod tests {
             ]
         );
         assert_eq!(obstacle(Some(&settings)).as_deref(), Some("/etc/enroot/enroot.conf:7: why"));
+    }
+
+    #[test]
+    fn what_rpm_has_put_aside_is_named_while_nothing_is_in_its_place() {
+        let top = tempfile::tempdir().unwrap();
+        let (sysconf, hooks) = (top.path(), top.path().join("hooks.d"));
+        fs::create_dir(&hooks).unwrap();
+        for file in
+            ["enroot.conf.rpmsave", "hooks.d/1.sh.rpmsave", "hooks.d/2.sh.rpmsave", "hooks.d/2.sh"]
+        {
+            fs::write(sysconf.join(file), "").unwrap();
+        }
+        let mut report = Report::default();
+        put_aside(sysconf, &mut report);
+        let mends: Vec<_> = report.findings.iter().map(|f| f.mend.clone().unwrap()).collect();
+        let at = |name: &str| format!("mv {0}/{name}.rpmsave {0}/{name}", sysconf.display());
+        assert_eq!(mends, [at("enroot.conf"), at("hooks.d/1.sh")]);
     }
 
     #[test]

@@ -346,7 +346,8 @@ fn the_file_that_recipes_edit_says_nothing_by_itself_and_has_every_setting() {
         conf
     };
     assert!(read(text).variables.is_empty());
-    // As sites' scripts look for a line: `^#\(NAME  *\).*`, or without a value where there is no default.
+    // As sites' scripts look for a line, by its beginning or as a whole.
+    assert!(text.contains("\n#ENROOT_RUNTIME_PATH        ${XDG_RUNTIME_DIR}/enroot\n"));
     let lines: Vec<(&str, &str)> = text
         .lines()
         .filter_map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')))
@@ -363,7 +364,7 @@ fn the_file_that_recipes_edit_says_nothing_by_itself_and_has_every_setting() {
     }
     let with_values: String = lines
         .iter()
-        .filter(|(_, value)| !value.is_empty())
+        .filter(|(_, value)| !value.is_empty() && *value != "$(nproc)")
         .map(|(name, value)| format!("{name} {value}\n"))
         .collect();
     let settings = Settings::new(environ(&[(v::HOME, "/h")]), read(&with_values), None).unwrap();

@@ -59,7 +59,8 @@ mod tests {
         for hook in std::fs::read_dir(hooks).unwrap() {
             let (path, name) = hook.map(|hook| (hook.path(), hook.file_name())).unwrap();
             let text = std::fs::read(path).unwrap();
-            let hint = "its digest is a new line of pyxis-files.txt, beside those of earlier versions";
+            let hint =
+                "its digest is a new line of pyxis-files.txt, beside those of earlier versions";
             assert_eq!(super::name(FILES, Kind::Hooks, &text), name.to_str(), "{hint}");
             names.push(name);
         }
