@@ -293,3 +293,40 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut zip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     zip.write_all(bytes).and_then(|()| zip.finish()).expect("memory takes everything")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts;
+    use std::path::Path;
+
+    #[test]
+    fn the_package_in_enroots_place_has_what_recipes_touch() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let release = facts::load(root).unwrap();
+        for format in [Format::Deb, Format::Rpm] {
+            let package = finish(enroot(&release), &release, format);
+            let mode = |path: &str| {
+                let found = package.files.iter().find(|entry| entry.path == path);
+                found.map(|entry| match &entry.what {
+                    EntryKind::File { mode, .. } => *mode,
+                    EntryKind::Directory => 0o755,
+                    EntryKind::Link(_) => 0,
+                })
+            };
+            for hook in ["mig-config", "sharp", "slurm-pmi", "slurm-pytorch"] {
+                assert_eq!(mode(&format!("usr/share/enroot/hooks.d/50-{hook}.sh")), Some(0o755));
+            }
+            for file in ["mounts.d/30-lxcfs.fstab", "bash_completion", "enroot.conf"] {
+                assert_eq!(mode(&format!("usr/share/enroot/{file}")), Some(0o644), "{file}");
+            }
+            for folder in ["hooks.d", "mounts.d", "environ.d", "enroot.conf.d"] {
+                assert_eq!(mode(&format!("etc/enroot/{folder}")), Some(0o755), "{folder}");
+            }
+            // What is the administrator's is made by a script, once what it takes the place of is gone.
+            assert!(!package.files.iter().any(Entry::is_config));
+            assert!(package.after_install.is_none() && package.after_all.is_some());
+            assert!(package.before_remove.is_some());
+        }
+    }
+}

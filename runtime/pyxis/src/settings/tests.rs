@@ -339,7 +339,10 @@ fn the_file_that_recipes_edit_says_nothing_by_itself_and_has_every_setting() {
     let text = include_str!("../../../../packaging/enroot/share/enroot.conf");
     let path = Path::new("/etc/enroot/enroot.conf");
     let read = |text: &str| {
-        let environ = environ(&[(v::HOME, "/h")]);
+        // Without such, enroot ends at these lines.
+        let bases = ["RUNTIME_DIR", "CONFIG_HOME", "CACHE_HOME", "DATA_HOME"];
+        let bases = bases.map(|base| (format!("XDG_{base}").into(), format!("/{base}").into()));
+        let environ = bases.into_iter().chain(environ(&[(v::HOME, "/h")])).collect();
         let conf = EnrootConf::parse(text.as_bytes(), path, &environ, &user());
         assert_eq!(conf.remarks, []);
         assert_eq!(conf.for_shell, None);
@@ -352,6 +355,7 @@ fn the_file_that_recipes_edit_says_nothing_by_itself_and_has_every_setting() {
         .lines()
         .filter_map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')))
         .map(|line| line.split_once(' ').unwrap_or((line, "")))
+        .map(|(name, value)| (name, value.trim_start()))
         .collect();
     let of_enroot = ["ENROOT_GZIP_PROGRAM", "ENROOT_ZSTD_OPTIONS", "ENROOT_BUNDLE_ALL"];
     let rest = ["ENROOT_BUNDLE_CHECKSUM", "SSL_CERT_DIR", "SSL_CERT_FILE", "http_proxy"];
@@ -368,8 +372,8 @@ fn the_file_that_recipes_edit_says_nothing_by_itself_and_has_every_setting() {
         .map(|(name, value)| format!("{name} {value}\n"))
         .collect();
     let settings = Settings::new(environ(&[(v::HOME, "/h")]), read(&with_values), None).unwrap();
-    assert_eq!(settings.paths.data, Some("/h/.local/share/enroot".into()));
-    assert_eq!(settings.paths.runtime.0, Path::new("/run/enroot"));
+    assert_eq!(settings.paths.data, Some("/DATA_HOME/enroot".into()));
+    assert_eq!(settings.paths.runtime.0, Path::new("/RUNTIME_DIR/enroot"));
 }
 
 fn shown(value: &impl std::fmt::Debug) -> String {
