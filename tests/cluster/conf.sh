@@ -13,7 +13,7 @@ port_block=100
 # The first of a block of ports that nobody has and nobody listens on. It is the cluster's while the process noted in file $1 lives.
 free_ports() {
     local pid used base i try first=$RANDOM blocks=120
-    mkdir -p -m 755 "$ports"
+    mkdir -p "$ports"
     exec 8> "$ports/lock"
     flock 8
     used=$(awk 'FNR > 1 { split($2, a, ":"); print a[2] }' /proc/net/tcp /proc/net/tcp6 2> /dev/null | sort -u)
