@@ -41,12 +41,12 @@ pub fn of_image(text: &[u8], host: &Environ) -> Vec<u8> {
     out
 }
 
-/// The line for a variable, with a note where readers would take another value from the line.
+/// The line for a variable, with a note where readers would take another value from the line, or none.
 pub fn line(name: &[u8], value: &[u8]) -> Vec<u8> {
     let mut out = plain_line(name, value);
     out.push(b'\n');
     let unsaid = value.contains(&b'\n') || value.contains(&b'\r') || find(value, b"${").is_some();
-    if unsaid && is_name(name) {
+    if (unsaid || !is_name(name)) && can_be_noted(name) {
         out.extend(NOTE);
         out.extend(name);
         out.push(b'=');
@@ -96,7 +96,7 @@ fn noted(line: &[u8], next: Option<&[u8]>) -> Option<(Vec<u8>, Vec<u8>)> {
             byte => *byte,
         });
     }
-    (is_name(name) && plain_line(name, &value) == line).then(|| (name.to_vec(), value))
+    (can_be_noted(name) && plain_line(name, &value) == line).then(|| (name.to_vec(), value))
 }
 
 /// Lines of `NAME=VALUE`: comments, blank lines, malformed names and the reserved `ENROOT_*` are
@@ -130,6 +130,13 @@ pub fn formatted(text: &[u8]) -> Vec<u8> {
 /// One line for each variable.
 pub fn to_lines(environ: &Environ) -> Vec<u8> {
     environ.iter().flat_map(|(name, value)| line(name.as_bytes(), value.as_bytes())).collect()
+}
+
+/// Whether a note can be about a variable of this name: programs read names that no shell can have (`a.b`,
+/// `my-name`) as well. Functions that bash exports are the host's own.
+pub fn can_be_noted(name: &[u8]) -> bool {
+    let plain = |byte: &u8| !byte.is_ascii_whitespace() && !byte.is_ascii_control();
+    !name.is_empty() && name.iter().all(plain) && !name.starts_with(b"BASH_FUNC_")
 }
 
 /// Whether `name` can be the name of a shell variable.
@@ -265,6 +272,21 @@ mod tests {
         assert_eq!(read(b"ENROOT_A=a b\n#pyxis: ENROOT_A=a\\nb\nA=1").unwrap(), b"1");
     }
 
+    #[test]
+    fn names_that_no_shell_can_have_need_a_note() {
+        let names = ["a.b", "my-name", "1X", "a[0]", "Ä", "#x", "A:B"];
+        let environ: Environ = names.map(|name| (name.into(), "x".into())).into();
+        let lines = to_lines(&environ);
+        assert_eq!(parse(&lines, &host()), environ);
+        assert_eq!(parse(&formatted(&lines), &host()), environ);
+        // enroot passes over such lines.
+        assert_eq!(parse(b"a.b=x\n", &host()), Environ::new());
+        for name in ["", "a b", "a\nb", "\t", "BASH_FUNC_x%%"] {
+            let line = line(name.as_bytes(), b"x");
+            assert_eq!(parse(&line, &host()), Environ::new(), "{name}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_value_is_read_as_it_was_written(
@@ -283,7 +305,7 @@ mod tests {
         #[test]
         fn any_bytes_give_clean_names(text in prop::collection::vec(any::<u8>(), 0..200)) {
             for name in parse(&text, &host()).keys() {
-                prop_assert!(is_name(name.as_bytes()));
+                prop_assert!(can_be_noted(name.as_bytes()));
             }
         }
     }

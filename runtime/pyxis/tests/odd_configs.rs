@@ -55,6 +55,10 @@ fn variables_are_those_of_the_image_byte_by_byte() {
         ("BOTH", "\"a\n${HOME}\""),
         ("EMPTY", ""),
         ("UNICODE", "ä\u{1F600}"),
+        // No shell can have them, programs can.
+        ("discovery.type", "single-node"),
+        ("my-name", "a\nb"),
+        ("1X", "${HOME}"),
     ];
     let env: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let more = ["PATH=/bin", " LEADING=1", "no equals"].map(str::to_owned);

@@ -18,7 +18,7 @@ use nix::unistd::{ForkResult, Pid, pipe2};
 use super::{Launch, LaunchError, confine};
 use crate::start::{Container, files};
 use handover::fork::fork;
-use linux::environ::{self, Environ, is_name};
+use linux::environ::{self, Environ, can_be_noted};
 use linux::sys;
 
 /// Descriptors that any shell can name in a redirection.
@@ -97,8 +97,10 @@ fn run(
 fn read(pid: i32) -> io::Result<(Environ, PathBuf)> {
     let block = files::read(format!("/proc/{pid}/environ"))?;
     let mut environ = environ::from_block(&block);
-    // Functions that bash exports have names that are none.
-    environ.retain(|name, _| is_name(name.as_bytes()) && !NOT_EXPORTED.contains(&name.as_bytes()));
+    // Not the functions that bash exports.
+    environ.retain(|name, _| {
+        can_be_noted(name.as_bytes()) && !NOT_EXPORTED.contains(&name.as_bytes())
+    });
     let cwd = fs::read_link(format!("/proc/{pid}/cwd"))?;
     environ.insert("PWD".into(), cwd.clone().into());
     Ok((environ, cwd))
