@@ -105,3 +105,23 @@ fn read(pid: i32) -> io::Result<(Environ, PathBuf)> {
     environ.insert("PWD".into(), cwd.clone().into());
     Ok((environ, cwd))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_the_programs_but_for_what_shells_keep() {
+        let variables = [("A", "1"), ("a.b", "2"), ("_", "x"), ("BASH_FUNC_f%%", "() { :; }")];
+        let mut program = std::process::Command::new("sleep");
+        program.arg("600").env_clear().envs(variables).current_dir("/");
+        let mut child = program.spawn().unwrap();
+        let read = read(i32::try_from(child.id()).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (environ, cwd) = read.unwrap();
+        let names: Vec<_> = environ.keys().map(|name| name.to_str().unwrap()).collect();
+        assert_eq!(names, ["A", "PWD", "a.b"]);
+        assert_eq!(cwd, PathBuf::from("/"));
+    }
+}
