@@ -14,7 +14,7 @@ use linux::file_error::FileError;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use squashfs::mksquashfs::{self, Mksquashfs};
-use squashfs::program::Program;
+use squashfs::program::{Program, complaint};
 use squashfs::write::WriteError;
 
 use crate::layers::{ArchiveSink, DirectorySink, LayerError, Meta, Sink};
@@ -298,9 +298,7 @@ impl Running {
         if status.signal() == Some(libc::SIGXFSZ) {
             return Err(SquashError::TooLarge);
         }
-        let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let last = lines[lines.len().saturating_sub(3)..].join("; ");
-        Err(SquashError::Failed { status, log: last })
+        Err(SquashError::Failed { status, log: complaint(&log) })
     }
 }
 

@@ -87,6 +87,25 @@ fn a_token_that_ends_is_replaced() {
     assert!(server.seen("/token").len() < 5);
 }
 
+/// Tries do not multiply: those for a token are those of the request that wants it.
+#[test]
+fn who_gives_no_token_is_asked_as_often_as_anybody() {
+    let mut place = Place::new();
+    place.set("ENROOT_TRANSFER_RETRIES", "1");
+    let server = Server::start(&image(), |own, request| {
+        Some(match request.path.starts_with("/token") {
+            true => Reply::new("500 Internal Server Error", &[]),
+            false => Reply::challenge(&format!("Bearer realm=\"http://{own}/token\"")),
+        })
+    });
+    let error = place.fails(&["pull", &server.uri()]);
+    assert!(
+        error.contains("answered 500 Internal Server Error to the request for a token"),
+        "{error}"
+    );
+    assert_eq!(server.seen("/token").len(), 2);
+}
+
 #[test]
 fn a_password_is_shown_where_a_token_does_not_help() {
     let want = basic("user", "secret");

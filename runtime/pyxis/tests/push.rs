@@ -414,12 +414,13 @@ fn an_upload_goes_on_whatever_the_registry_says_on_its_way() {
 
 #[test]
 fn a_registry_that_will_not_is_not_asked_for_ever() {
-    let place = Place::new();
+    let mut place = Place::new();
+    place.set("ENROOT_TRANSFER_RETRIES", "1");
     squash(&place);
     let often = |registry: &Picky, wanted: &str| {
         registry.log.lock().unwrap().iter().filter(|method| *method == wanted).count()
     };
-    let odd: [(&str, usize, &str, Option<Odd>); 5] = [
+    let odd: [(&str, usize, &str, Option<Odd>); 7] = [
         // The first one asks whether there may be others.
         ("POST", 2, "not to be asked again for 86400 seconds", {
             Some(|method, _, before| {
@@ -434,6 +435,9 @@ fn a_registry_that_will_not_is_not_asked_for_ever() {
             always!("PUT", "", "429 Too Many Requests\nretry-after: 86400")
         }),
         ("PUT", 1, "answered 507", always!("PUT", "uploads", "507 Insufficient Storage")),
+        // Tried again once, and all of it not once more.
+        ("PATCH", 2, "answered 500", always!("PATCH", "", "500 Internal Server Error")),
+        ("PUT", 2, "answered 500", always!("PUT", "uploads", "500 Internal Server Error")),
         ("POST", 1, "sent a web page", {
             always!("POST", "", "200 OK\ncontent-type: text/html\n\n<html>Welcome")
         }),

@@ -249,6 +249,9 @@ fn enroots_folders_work() {
     let failed = run(&["start", "./image.sqsh", "true"]);
     let words = String::from_utf8(failed.stderr).unwrap();
     assert!(words.contains("40-fails.sh: exit status: 3"), "{words}");
+    executable(&place.path("hooks.d/35-dos.sh"), "#!/bin/sh\r\nexit 0\r\n");
+    let words = String::from_utf8(run(&["start", "./image.sqsh", "true"]).stderr).unwrap();
+    assert!(words.contains(r##"first line names is not there: "#!/bin/sh\r""##), "{words}");
 }
 
 /// enroot sets them all, and a hook may stop at what is not set.

@@ -41,8 +41,18 @@ pub enum ImageError {
         source: io::Error,
     },
     /// The file is no squashfs.
-    #[error("{path} is not a squashfs file (it does not start with \"hsqs\"), nor a SIF file")]
+    #[error(
+        "{path} is not a squashfs file (it does not start with \"hsqs\"), nor a SIF file{hint}"
+    )]
     NotSquashfs {
+        /// As given.
+        path: String,
+        /// What it is, with a separator before it; may be empty.
+        hint: &'static str,
+    },
+    /// A directory that holds images, and is none.
+    #[error("{path} is an OCI layout, no root file system: oci:{path} is an image in it")]
+    Layout {
         /// As given.
         path: String,
     },
@@ -69,7 +79,7 @@ pub enum ImageError {
 impl ImageError {
     /// For a directory where only a squashfs file will do.
     pub fn not_squashfs(path: &Path) -> ImageError {
-        ImageError::NotSquashfs { path: path.display().to_string() }
+        ImageError::NotSquashfs { path: path.display().to_string(), hint: "" }
     }
 }
 
@@ -89,10 +99,13 @@ impl Image {
             .map_err(open)?;
         let metadata = file.metadata().map_err(open)?;
         if metadata.is_dir() {
+            if is_layout(path) {
+                return Err(ImageError::Layout { path: shown });
+            }
             return Ok(Image::Directory(path.to_owned()));
         }
         if !metadata.is_file() {
-            return Err(ImageError::NotSquashfs { path: shown });
+            return Err(ImageError::NotSquashfs { path: shown, hint: "" });
         }
         let mut head = [0; HEADER];
         // By position: whoever gets the file reads it from its beginning.
@@ -100,7 +113,8 @@ impl Image {
         let extent = Extent::in_file(&file, &head[..read])
             .map_err(|source| ImageError::Sif { path: shown.clone(), source })?;
         if extent.start == 0 && (read < 4 || head[..4] != MAGIC) {
-            return Err(ImageError::NotSquashfs { path: shown });
+            let hint = if is_archive(&file, &head) { ARCHIVE } else { "" };
+            return Err(ImageError::NotSquashfs { path: shown, hint });
         }
         let actual = metadata.len().min(extent.length);
         let mut head = [0; SIZE];
@@ -115,6 +129,23 @@ impl Image {
         in_use(path, &file);
         Ok(Image::Squashfs { file, path: path.to_owned() })
     }
+}
+
+const ARCHIVE: &str =
+    "; it may be an archive, and as docker-archive:PATH or oci-archive:PATH an image";
+
+/// Whether it is a tar, or compressed as those of images are.
+fn is_archive(file: &File, head: &[u8]) -> bool {
+    let compressed: [&[u8]; 4] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh"];
+    let mut ustar = [0; 5];
+    compressed.iter().any(|magic| head.starts_with(magic))
+        || file.read_exact_at(&mut ustar, 257).is_ok() && ustar == *b"ustar"
+}
+
+/// Whether a directory is an OCI layout, and has nothing of a root file system.
+fn is_layout(path: &Path) -> bool {
+    ["oci-layout", "index.json"].iter().all(|name| path.join(name).is_file())
+        && !["bin", "usr", "etc"].iter().any(|name| path.join(name).exists())
 }
 
 /// The digest of everything in a squashfs file but the files' data: the superblock, and from the
@@ -185,6 +216,25 @@ mod tests {
         let cut = file(&head);
         let error = Image::open(&cut, |_, _| ()).unwrap_err().to_string();
         assert!(error.ends_with("should have 4096 bytes and has 96"), "{error}");
+    }
+
+    #[test]
+    fn says_what_an_archive_and_a_layout_are() {
+        let mut tar = vec![0; 1024];
+        tar[257..263].copy_from_slice(b"ustar\0");
+        for archive in [&tar[..], b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh9"] {
+            let error = Image::open(&file(archive), |_, _| ()).unwrap_err().to_string();
+            assert!(error.contains("as docker-archive:PATH or oci-archive:PATH"), "{error}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        std::fs::write(path.join("oci-layout"), "{}").unwrap();
+        assert!(matches!(Image::open(path, |_, _| ()), Ok(Image::Directory(_))));
+        std::fs::write(path.join("index.json"), "{}").unwrap();
+        let error = Image::open(path, |_, _| ()).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("oci:{} is an image in it", path.display())), "{error}");
+        std::fs::create_dir(path.join("bin")).unwrap();
+        assert!(matches!(Image::open(path, |_, _| ()), Ok(Image::Directory(_))));
     }
 
     #[test]

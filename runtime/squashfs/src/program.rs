@@ -62,3 +62,34 @@ impl OwnWriter {
         Options { threads, memory, ..Options::for_container(packing) }
     }
 }
+
+/// What a program of squashfs-tools says of its failure, as one line: without its usage, which is 200 lines, and the middle of lists.
+pub fn complaint(said: &str) -> String {
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut lines: Vec<&str> = lines.take_while(|line| !line.starts_with("SYNTAX")).collect();
+    if lines.len() > 4 {
+        lines.splice(2..lines.len() - 2, ["..."]);
+    }
+    lines.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_without_usage_and_the_middle_of_lists() {
+        let usage = "SYNTAX:mksquashfs source1 FILESYSTEM\n\nOptions\n-comp NAME\n";
+        for (said, want) in [
+            (format!("mksquashfs: invalid option\n\n{usage}"), "mksquashfs: invalid option"),
+            (
+                "no such name!\nThere are:\n\tgzip\n\tlzo\n\txz".into(),
+                "no such name!; There are:; ...; lzo; xz",
+            ),
+            ("1\n2\n\n3\n4\n".into(), "1; 2; 3; 4"),
+            (String::new(), ""),
+        ] {
+            assert_eq!(complaint(&said), want);
+        }
+    }
+}

@@ -18,7 +18,7 @@ use crate::HostSide;
 use crate::record::Container;
 use linux::{detached, phases};
 use squashfs::mksquashfs::Mksquashfs;
-use squashfs::program::{OwnWriter, Program};
+use squashfs::program::{OwnWriter, Program, complaint};
 use squashfs::write::{WriteError, Writer};
 
 use crate::start::{self, StartError};
@@ -156,9 +156,8 @@ impl Export {
         if done.status.success() {
             return Ok(());
         }
-        let log = String::from_utf8_lossy(&done.stderr);
-        let log = log.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>();
-        let log = if log.is_empty() { done.status.to_string() } else { log.join("; ") };
+        let log = complaint(&String::from_utf8_lossy(&done.stderr));
+        let log = if log.is_empty() { done.status.to_string() } else { log };
         Err(ExportError::Failed { path: self.output.clone(), log })
     }
 }

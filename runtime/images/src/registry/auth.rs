@@ -214,19 +214,16 @@ fn token(
         }
         client.send(request.body(())?)
     };
-    let sent = client.retry(|| {
-        let sent = match credential {
-            Some(Credential::Identity(refresh)) => post(refresh),
-            _ => get(),
-        };
-        let response = sent.map_err(|error| client.transport(error, WHAT))?;
-        if response.status().is_success() {
-            Ok(response)
-        } else {
-            Err(client.refusal(response, WHAT))
-        }
-    });
-    let body = paced::answer(sent?, TOKEN_LIMIT, client, WHAT)?;
+    let sent = match credential {
+        Some(Credential::Identity(refresh)) => post(refresh),
+        _ => get(),
+    };
+    // What may pass is tried again by whoever wants the token.
+    let response = sent.map_err(|error| client.transport(error, WHAT))?;
+    if !response.status().is_success() {
+        return Err(client.refusal(response, WHAT));
+    }
+    let body = paced::answer(response, TOKEN_LIMIT, client, WHAT)?;
     client.check_page(None, &body, WHAT)?;
     let malformed = |source| RegistryError::Malformed {
         registry: client.host().to_owned(),

@@ -510,10 +510,10 @@ impl Client {
             || matches!(&source, ureq::Error::Io(error) if error.to_string().contains("corrupt message"));
         let hint = match &source {
             _ if plain => {
-                "; it may talk plain http, which has to be allowed (ENROOT_ALLOW_HTTP=yes)"
+                "; it may talk plain http, which has to be allowed (ENROOT_ALLOW_HTTP=yes; in steps that is enroot.conf's or pyxis.toml's to say)"
             }
             ureq::Error::RequireHttpsOnly(_) => {
-                "; plain http has to be allowed (ENROOT_ALLOW_HTTP=yes)"
+                "; plain http has to be allowed (ENROOT_ALLOW_HTTP=yes; in steps that is enroot.conf's or pyxis.toml's to say)"
             }
             ureq::Error::InvalidProxyUrl => "; look at http_proxy, https_proxy and all_proxy",
             _ if is_unknown(&source) && self.proxy().is_none() => {

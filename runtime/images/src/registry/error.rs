@@ -295,9 +295,11 @@ impl RegistryError {
             }
             RegistryError::Transport { source, .. } | RegistryError::Sending { source, .. } => {
                 match &**source {
-                    // A TLS failure, or nobody there: neither gets better within seconds.
+                    // A TLS failure, nobody there, or no such name: none of them gets better within seconds.
                     ureq::Error::Io(error) => {
-                        ![InvalidData, ConnectionRefused].contains(&error.kind())
+                        let unknown =
+                            is_unknown(source) && !error.to_string().contains("Temporary");
+                        ![InvalidData, ConnectionRefused].contains(&error.kind()) && !unknown
                     }
                     ureq::Error::Timeout(_)
                     | ureq::Error::ConnectionFailed
@@ -326,5 +328,33 @@ pub(super) fn is_on_the_way(error: &ureq::Error) -> bool {
         ureq::Error::ConnectProxyFailed(_) | ureq::Error::ConnectionFailed => true,
         ureq::Error::Timeout(phase) => matches!(phase, ureq::Timeout::Connect),
         _ => is_unknown(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_there_does_not_come_to_be() {
+        for (kind, text, passing) in [
+            (
+                io::ErrorKind::Other,
+                "failed to lookup address information: Name or service not known",
+                false,
+            ),
+            (
+                io::ErrorKind::Other,
+                "failed to lookup address information: Temporary failure in name resolution",
+                true,
+            ),
+            (io::ErrorKind::ConnectionReset, "Connection reset by peer", true),
+            (ConnectionRefused, "Connection refused", false),
+        ] {
+            let source = Box::new(ureq::Error::Io(io::Error::new(kind, text)));
+            let (registry, what, hint) = ("r".to_owned(), "x".to_owned(), String::new());
+            let error = RegistryError::Transport { registry, what, source, hint };
+            assert_eq!(error.is_passing(), passing, "{text}");
+        }
     }
 }

@@ -145,7 +145,19 @@ impl Client {
         if self.has_blob(&blob.digest)? {
             return Ok(Pushed::Present);
         }
-        self.retry(|| self.upload(blob, from, tell))
+        let mut attempt = 0;
+        loop {
+            match self.upload(blob, from, tell) {
+                Err(RegistryError::Forgotten { .. }) if attempt < self.settings.retries => {}
+                done => return done,
+            }
+            std::thread::sleep(backoff(attempt));
+            attempt += 1;
+            // The answer to its end may have been lost, and not the upload.
+            if self.has_blob(&blob.digest)? {
+                return Ok(Pushed::Sent);
+            }
+        }
     }
 
     /// Puts a manifest into the repository, by a tag or its digest.
@@ -208,6 +220,17 @@ impl Client {
                 (attempt, furthest) = (0, upload.done);
             }
         }
+        self.end(&upload, blob, tell).map(|()| Pushed::Sent)
+    }
+
+    /// Says that all has come, or sends all.
+    fn end(
+        &self,
+        upload: &Upload,
+        blob: &LocalBlob,
+        tell: &dyn Fn(u64),
+    ) -> Result<(), RegistryError> {
+        let what = &blob.digest;
         let separator = if upload.at.query().is_some() { '&' } else { '?' };
         let uri = format!("{}{separator}digest={}", upload.at, blob.digest);
         let uri = uri.parse().map_err(|_| self.no_place(what))?;
@@ -219,8 +242,7 @@ impl Client {
             false => (&[][..], NOTHING),
         };
         let call = Call { method: &Method::PUT, uri: &uri, headers, what };
-        self.exchange(&call, content).map_err(RegistryError::in_upload)?;
-        Ok(Pushed::Sent)
+        self.retry(|| self.exchange(&call, content)).map(drop).map_err(RegistryError::in_upload)
     }
 
     /// Begins an upload; none is needed where the registry takes the blob from its other repository.
@@ -232,7 +254,7 @@ impl Client {
         let what = &blob.digest;
         let uri = self.place(&path, what)?;
         let call = Call { method: &Method::POST, uri: &uri, headers: &[], what };
-        let answer = self.exchange(&call, NOTHING)?;
+        let answer = self.retry(|| self.exchange(&call, NOTHING))?;
         if answer.status() == StatusCode::CREATED && from.is_some() {
             return Ok(None);
         }

@@ -22,7 +22,9 @@ use super::{CliError, as_enroot};
 pub(super) fn of_error(error: &CliError) -> Option<String> {
     match error {
         CliError::Container(error) => of_container(error),
-        CliError::Start(StartError::Image(ImageError::NotSquashfs { path })) => Some(invalid(path)),
+        CliError::Start(StartError::Image(ImageError::NotSquashfs { path, .. })) => {
+            Some(invalid(path))
+        }
         CliError::Start(StartError::Image(ImageError::Open { path, source })) => {
             is_absent(source).then(|| invalid(path))
         }
@@ -53,10 +55,12 @@ fn of_container(error: &ContainerError) -> Option<String> {
         ContainerError::Image(ImageError::Open { path, source }) => {
             is_absent(source).then(|| absent(Path::new(path)))
         }
-        ContainerError::Image(ImageError::NotSquashfs { path }) if !Path::new(path).is_file() => {
+        ContainerError::Image(ImageError::NotSquashfs { path, .. })
+            if !Path::new(path).is_file() =>
+        {
             Some(absent(Path::new(path)))
         }
-        ContainerError::Image(ImageError::NotSquashfs { path }) => {
+        ContainerError::Image(ImageError::NotSquashfs { path, .. }) => {
             Some(format!("Invalid image format: {}", resolved(Path::new(path)).display()))
         }
         _ => None,

@@ -171,10 +171,23 @@ impl HookDirectory {
             true => self.command(OsStr::new("bash")).arg(hook).status(),
             false => self.command(hook.as_os_str()).status(),
         };
-        match status.map_err(|error| failed(error.to_string()))? {
+        match status.map_err(|error| failed(unexecuted(hook, &error)))? {
             status if status.success() => Ok(()),
             status => Err(failed(status.to_string())),
         }
+    }
+}
+
+/// Why a hook that is there is not executed. Where its interpreter is not, the kernel speaks of the hook; a carriage return
+/// belongs to the interpreter's name.
+fn unexecuted(hook: &Path, error: &std::io::Error) -> String {
+    let beginning = bounded::beginning(hook, 80).unwrap_or_default();
+    let line = beginning.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    match error.kind() {
+        std::io::ErrorKind::NotFound if line.starts_with(b"#!") => {
+            format!("what its first line names is not there: {:?}", String::from_utf8_lossy(line))
+        }
+        _ => error.to_string(),
     }
 }
 
