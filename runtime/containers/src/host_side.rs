@@ -15,6 +15,8 @@ pub struct HostSide {
     pub overlay: bool,
     /// Directories in which changes may be kept that memory cannot keep, the best first.
     pub layers: Vec<PathBuf>,
+    /// Where unpacked images are kept, on kernels that need them.
+    pub unpacked: Option<PathBuf>,
     /// Is told of each image that is opened.
     pub in_use: InUse,
 }

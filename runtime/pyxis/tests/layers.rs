@@ -190,7 +190,7 @@ fn an_image_that_is_unpacked_shows_the_containers_name_and_leaves_no_layer() {
     let place = place();
     let script = "grep ' / / ' /proc/self/mountinfo";
     let mut command = start(&place, MEMORY, &["-w", "./image.sqsh", "sh", "-c", script]);
-    command.env("ENROOT_NATIVE_OVERLAYFS", "n");
+    command.env("ENROOT_NATIVE_OVERLAYFS", "n").env("PATH", place.few_programs());
     let (out, err) = words(&mut command);
     assert!(out.contains(" - tmpfs pyxis "), "{out} {err}");
     assert_eq!(layers(&place), Vec::<PathBuf>::new());

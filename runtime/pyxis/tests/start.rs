@@ -492,9 +492,11 @@ fn what_is_made_beforehand_follows_the_image() {
 fn without_the_kernels_overlay_images_are_extracted() {
     let place = Place::new();
     place.image("image", |_| {});
+    // Without fuse-overlayfs (tests/unpacked.rs).
+    let few = place.few_programs();
     let run = |arguments: &[&str]| {
         let mut command = place.pyxis(arguments);
-        command.env("ENROOT_NATIVE_OVERLAYFS", "n").output().unwrap()
+        command.env("ENROOT_NATIVE_OVERLAYFS", "n").env("PATH", &few).output().unwrap()
     };
     let script = "touch /x 2>/dev/null || echo ro; id -un; echo $FROM_IMAGE";
     let read_only = run(&["start", "./image.sqsh", "sh", "-c", script]);

@@ -48,6 +48,8 @@ const BYTES_FOR_NAME: u64 = 16;
 const HOLES_FOR_BYTE: usize = 64;
 /// Attributes of one file: each is looked for among all.
 const MOST_ATTRIBUTES: usize = 256;
+/// In which programs that merge layers keep what they know.
+const OF_LAYERS: [&[u8]; 3] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers."];
 /// What a user may not set, or not for others.
 const PERMISSIONS: u32 = 0o1777;
 
@@ -371,14 +373,16 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    /// Sets the attributes that a user may set. What overlayfs would take for its own is left out:
-    /// an image is not to steer a layer.
+    /// Sets the attributes that a user may set. What overlayfs or fuse-overlayfs would take for its own is left
+    /// out: an image is not to steer a layer.
     fn set_attributes(&self, file: BorrowedFd<'_>, inode: &Inode) -> Result<()> {
         let names = self.image.attribute_names(inode)?;
         for name in names.split_inclusive(|byte| *byte == 0).take(MOST_ATTRIBUTES) {
             let Ok(text) = CStr::from_bytes_with_nul(name) else { continue };
             let bytes = text.to_bytes();
-            if !bytes.starts_with(b"user.") || bytes.starts_with(b"user.overlay.") {
+            if !bytes.starts_with(b"user.")
+                || OF_LAYERS.iter().any(|layer| bytes.starts_with(layer))
+            {
                 continue;
             }
             let value = self.image.attribute(inode, bytes)?.unwrap_or_default();

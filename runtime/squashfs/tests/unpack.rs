@@ -49,6 +49,8 @@ fn all_that_a_user_can_make_is_there() {
         let none = tree.0.iter_mut().find(|entry| entry.path == b"kinds/none").unwrap();
         none.mode = 0o400;
         none.extended.push((b"user.overlay.opaque".to_vec(), b"y".to_vec()));
+        none.extended.push((b"user.fuseoverlayfs.origin".to_vec(), b"../..".to_vec()));
+        none.extended.push((b"user.containers.override_stat".to_vec(), b"0:0:0755".to_vec()));
         none.extended.push((b"user.kept".to_vec(), b"yes".to_vec()));
         let image = image_of(&tree, &options);
         let left = unpack(&image, place.path()).unwrap();
@@ -57,8 +59,10 @@ fn all_that_a_user_can_make_is_there() {
         let wanted = changed(&tree.describe(), |file| {
             file.owner = (uid, gid);
             file.mode &= !0o6000;
-            file.extended
-                .retain(|name, _| name.starts_with("user.") && !name.starts_with("user.overlay."));
+            let of_layers = ["user.overlay.", "user.fuseoverlayfs.", "user.containers."];
+            file.extended.retain(|name, _| {
+                name.starts_with("user.") && !of_layers.iter().any(|other| name.starts_with(other))
+            });
             (file.links, file.device) = directory_or(file);
         });
         let mut wanted = wanted;

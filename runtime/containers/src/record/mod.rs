@@ -28,6 +28,7 @@ pub(crate) mod removal;
 pub(crate) mod running;
 pub(crate) mod scratch;
 pub(crate) mod trash;
+pub(crate) mod unpacked;
 pub(crate) mod usage;
 
 pub use container::Container;
@@ -40,4 +41,5 @@ pub use running::Process;
 pub(crate) use running::label_mark;
 pub use scratch::sweep_layers;
 pub(crate) use trash::finish as finish_removal;
+pub use unpacked::remove_unpacked;
 pub(crate) use usage::{Claim, State};

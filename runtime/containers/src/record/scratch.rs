@@ -102,7 +102,7 @@ fn sweep(place: &Path) {
 
 /// The directory's real path, if nobody else can put anything in the place of what is the caller's
 /// there.
-fn trusted(place: &Path) -> io::Result<PathBuf> {
+pub(super) fn trusted(place: &Path) -> io::Result<PathBuf> {
     let path = fs::canonicalize(place)?;
     let stat = fs::metadata(&path)?;
     let owned = [0, geteuid().as_raw()].contains(&stat.uid());

@@ -105,7 +105,7 @@ pub fn start(plan: Plan, step_socket: Option<RawFd>) -> Result<Container, StartE
     // An error while files of the image are read may be the image's, which is then named.
     let blame_image = |error: StartError| error.of_image(image_path.as_deref());
     let log = helper_log()?;
-    let mut source = source.prepare(&identity, plan.writable, &plan.host, &log)?;
+    let mut source = source.prepare(&identity, (&mark, plan.writable), &plan.host, &log)?;
     let data_images = DataImages::open(&plan, &identity, &log)?;
     // Look into the image, by reading the file. The server is forked from this process afterwards, and so
     // has unpacked already what the kernel will ask it for first.

@@ -220,11 +220,15 @@ impl Roots {
         let failed = |errno| StartError::mount("the container's root", "/", errno);
         self.switch(".").map_err(failed)?;
         self.open_tree().and_then(fchdir).map_err(failed)?;
-        // The old root is stacked on the new one and taken off again.
-        pivot_root(".", ".").map_err(failed)?;
-        umount2(".", MntFlags::MNT_DETACH).map_err(failed)?;
-        chdir("/").map_err(failed)
+        become_root().map_err(failed)
     }
+}
+
+/// Makes the mount that the working directory is on the root for good. The old one is stacked on it and taken off again.
+pub(super) fn become_root() -> nix::Result<()> {
+    pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)?;
+    chdir("/")
 }
 
 /// Makes an opened directory the process's root and working directory.

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
+use containers::record::remove_unpacked;
 use hygiene::console;
 use hygiene::userinfo::redacted;
 use images::import::{ImportError, Importer, PullPolicy};
@@ -221,8 +222,11 @@ impl GcArgs {
         let store = open(settings)?;
         let policy =
             Policy { max_bytes: self.max_size, all: self.all, dry_run: self.dry_run, grace: None };
+        let unpacked = settings.paths.unpacked.as_deref().filter(|_| !self.dry_run);
+        let unpacked = unpacked.map(remove_unpacked).unwrap_or_default();
         let collected = store.collect(policy)?;
-        let removed = collected.removed.iter().map(|path| path.as_os_str().as_bytes());
+        let removed = unpacked.iter().chain(&collected.removed);
+        let removed = removed.map(|path| path.as_os_str().as_bytes());
         console::print_bytes(removed).map_err(CliError::Output)?;
         let verb = if self.dry_run { "would be removed" } else { "removed" };
         let (gone, left) = (bytes(collected.bytes), bytes(collected.left));

@@ -369,6 +369,7 @@ pub(crate) fn host(settings: &Settings) -> HostSide {
         environ: settings.host.clone(),
         overlay: settings.container.native_overlayfs,
         layers: settings.paths.layers.clone(),
+        unpacked: settings.paths.unpacked.clone(),
         in_use: mark_use,
     }
 }

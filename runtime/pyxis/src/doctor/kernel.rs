@@ -24,6 +24,8 @@ const PARSER: &str = "/etc/apparmor.d/abi/4.0";
 /// Where files of such settings are; of two with one name the later folder's counts.
 const FOLDERS: [&str; 4] =
     ["/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d"];
+/// What merges an image's files and changes where the kernel does not.
+const MERGER: &str = "/usr/bin/fuse-overlayfs";
 /// Read last, whatever its name.
 const LAST: &str = "/etc/sysctl.conf";
 
@@ -190,6 +192,18 @@ fn layers(text: String, places: &[PathBuf], report: &mut Report) {
     }
 }
 
+/// What images are started with where only root mounts overlays.
+fn overlay(text: String, has_merger: bool, report: &mut Report) {
+    let step = Step::Overlay;
+    match has_merger {
+        true => report.ok(
+            step.check(),
+            format!("{text}: a user's images are unpacked once on the node, below fuse-overlayfs"),
+        ),
+        false => report.error(step.check(), text, step.mend()),
+    }
+}
+
 fn is_disk(place: &Path) -> bool {
     use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, statfs};
     let disks = [EXT4_SUPER_MAGIC, BTRFS_SUPER_MAGIC, XFS_SUPER_MAGIC];
@@ -216,6 +230,7 @@ fn tell(said: &str, layers_on_disk: &[PathBuf], report: &mut Report) {
         let text = format!("users cannot {}: {why}", step.what());
         match step {
             Step::Layer => layers(text, layers_on_disk, report),
+            Step::Overlay => overlay(text, owner::real(Path::new(MERGER)).is_some(), report),
             Step::Fuse => report.warning(step.check(), text, step.mend()),
             _ => report.error(step.check(), text, step.mend()),
         }
@@ -225,6 +240,20 @@ fn tell(said: &str, layers_on_disk: &[PathBuf], report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_overlays_it_is_well_where_another_program_merges() {
+        let said = "kernel-namespace yes\nkernel-overlay no Operation not permitted\n";
+        let (why, place) = ("users cannot mount overlays in them: ", PathBuf::from("/tmp"));
+        let mut report = Report::default();
+        overlay(why.into(), true, &mut report);
+        assert!(!report.has("kernel-overlay"));
+        overlay(why.into(), false, &mut report);
+        assert!(report.has("kernel-overlay"));
+        let mut report = Report::default();
+        tell(said, &[place], &mut report);
+        assert_eq!(report.has("kernel-overlay"), !Path::new(MERGER).exists());
+    }
 
     #[test]
     fn the_last_line_counts_and_a_packages_file_stays() {

@@ -69,7 +69,9 @@ impl Step {
             Step::Mounts => {
                 "an AppArmor profile with `userns,` for pyxis, as in its package's share/apparmor/extra-profiles/pyxis"
             }
-            Step::Overlay => "modprobe overlay; overlays of users need Linux 5.11",
+            Step::Overlay => {
+                "modprobe overlay; overlays of users need Linux 5.11: before, install fuse-overlayfs"
+            }
             Step::Layer => {
                 "set layers in [paths] of pyxis.toml to a directory on a local disk in which all \
                  users may write (mode 1777)"

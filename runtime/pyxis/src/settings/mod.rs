@@ -102,6 +102,8 @@ pub struct Paths {
     pub temp: PathBuf,
     /// Where changes of containers without a name may be kept that memory cannot keep, the best first.
     pub layers: Vec<PathBuf>,
+    /// Where unpacked images are kept, on kernels that need them.
+    pub unpacked: Option<PathBuf>,
 }
 
 /// How containers are started, where the arguments do not say.
@@ -273,6 +275,7 @@ fn paths(resolved: &Resolved) -> Paths {
             Some(place) => vec![place],
             None => anywhere().map(Path::to_owned).collect(),
         },
+        unpacked: resolved.path(Id::Cache).map(|cache| cache.join("pyxis-unpacked")),
         data: data.clone(),
         per_node: resolved.is_on(Id::PerNode),
         runtime: (

@@ -112,7 +112,7 @@ settings! {
     RestrictDev "restrict_dev" Bool v::RESTRICT_DEV, Is("no"),
         "Show the least devices in /dev.";
     NativeOverlayfs "native_overlayfs" Bool v::NATIVE_OVERLAYFS, Is("yes"),
-        "Use the kernel's overlay. Without it images are extracted at each start.";
+        "Use the kernel's overlay. Without it fuse-overlayfs is, above images that are unpacked once, or they are at each start.";
     UnsharePid "unshare_pid" Bool v::UNSHARE_PID, Is("no"),
         "A PID namespace of its own.";
     UnshareNet "unshare_net" Bool v::UNSHARE_NET, Is("no"),

@@ -69,6 +69,13 @@ impl Assembly<'_> {
             RootfsSource::Image(Layers { lower: Lower::Extracted(unserved), .. }) => {
                 self.unpacked(roots, &unserved).map(|()| None)
             }
+            RootfsSource::Image(Layers {
+                lower: Lower::Served(mut server),
+                upper: Upper::Merged,
+            }) => {
+                answers(roots, Some(&mut server))?;
+                bind_lower(&roots.stage()?).map(|()| None)
+            }
             RootfsSource::Image(Layers { lower: Lower::Served(server), upper }) => {
                 self.above_image(roots, server, &upper)
             }

@@ -1,7 +1,8 @@
 //! An image that nothing can serve, or that can have no layer above it, is unpacked into memory.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use hygiene::console;
@@ -9,12 +10,14 @@ use linux::file_error::FileError;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
 
 use crate::HostSide;
 use crate::start::error::StartError;
-use crate::start::rootfs::server::Unserved;
+use crate::start::rootfs::server::{Unavailable, Unserved};
 use crate::start::roots::Roots;
 use crate::unpack::unpack;
+use squashfs::UnpackError;
 use squashfs::unsquashfs::{self, UNSQUASHFS};
 
 /// Unpacks the image to a file system in memory at `/lower` of the stage, whose source is `mark`, and
@@ -27,7 +30,13 @@ pub(in crate::start) fn extract(
 ) -> Result<(), StartError> {
     let Unserved { file, path: image, reason } = unserved;
     let name = image.display();
-    console::tell(format_args!("pyxis: {reason}; extracting {name} into memory"));
+    let more = match reason {
+        Unavailable::NoOverlay(_) if !geteuid().is_root() => {
+            " (with fuse-overlayfs in PATH it is unpacked once, and kept)"
+        }
+        _ => "",
+    };
+    console::tell(format_args!("pyxis: {reason}; extracting {name} into memory{more}"));
     let impossible = |extraction: String| StartError::NoWayToRead {
         image: image.clone(),
         reason: reason.to_string(),
@@ -40,35 +49,40 @@ pub(in crate::start) fn extract(
     let lower = open("/lower", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())
         .map_err(|errno| FileError::new("open", Path::new("/lower"), errno))?;
     roots.host()?;
-    match unpack(file, lower.as_fd(), &|| false) {
+    write_files(file, image, &File::from(lower), host)
+        .map_err(|error| impossible(error.to_string()))
+}
+
+/// Writes the image's files to an empty directory.
+pub(in crate::start) fn write_files(
+    file: &File,
+    image: &Path,
+    to: &File,
+    host: &HostSide,
+) -> io::Result<()> {
+    match unpack(file, to.as_fd(), &|| false) {
         Ok(Some(_)) => Ok(()),
-        Ok(None) => by_program(file, image, &lower, host, &impossible),
-        Err(error) => Err(impossible(error.to_string())),
+        Ok(None) => by_program(file, image, to, host),
+        Err(UnpackError::File(error)) => Err(io::Error::new(error.source.kind(), error)),
+        Err(error) => Err(io::Error::other(error)),
     }
 }
 
 /// The same by the host's unsquashfs, of an image that is not read here.
-fn by_program(
-    file: &File,
-    image: &Path,
-    lower: &OwnedFd,
-    host: &HostSide,
-    impossible: &dyn Fn(String) -> StartError,
-) -> Result<(), StartError> {
+fn by_program(file: &File, image: &Path, to: &File, host: &HostSide) -> io::Result<()> {
     let program = host
         .program(UNSQUASHFS)
-        .ok_or_else(|| impossible(format!("{UNSQUASHFS} is not installed (not in PATH)")))?;
+        .ok_or_else(|| io::Error::other(format!("{UNSQUASHFS} is not installed (not in PATH)")))?;
     fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))
-        .map_err(|errno| FileError::new("inherit", image, errno))?;
+        .map_err(|errno| io::Error::other(FileError::new("inherit", image, errno)))?;
     let of = |fd: RawFd| PathBuf::from(format!("/proc/self/fd/{fd}"));
-    let (from, to) = (of(file.as_raw_fd()), of(lower.as_raw_fd()));
-    let output = unsquashfs::command(&program, (file, &from), &to, true)
-        .output()
-        .map_err(|error| impossible(error.to_string()))?;
+    let (from, to) = (of(file.as_raw_fd()), of(to.as_raw_fd()));
+    let output = unsquashfs::command(&program, (file, &from), &to, true).output()?;
     match unsquashfs::succeeded(output.status) {
         true => Ok(()),
         false => {
-            Err(impossible(format!("{UNSQUASHFS}: {}", unsquashfs::last_words(&output.stderr))))
+            let words = unsquashfs::last_words(&output.stderr);
+            Err(io::Error::other(format!("{UNSQUASHFS}: {words}")))
         }
     }
 }

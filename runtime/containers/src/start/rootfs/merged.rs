@@ -44,7 +44,7 @@ pub(crate) fn merged(container: &Container, host: &HostSide) -> Result<Merged, S
     }
     let running = matches!(source, RootfsSource::RunningRoot(_));
     let log = helper_log()?;
-    let source = source.prepare(&identity, false, host, &log)?;
+    let source = source.prepare(&identity, (&container.mark(), false), host, &log)?;
     source.fork_helpers(&DataImages::default(), None, &log)?.reap_intermediate();
     let stage = Stage::enter()?;
     let source = source.serve()?;

@@ -18,6 +18,8 @@ use hygiene::unsecure;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
+use nix::sys::wait::waitpid;
+use nix::unistd::ForkResult;
 
 use crate::HostSide;
 use crate::kernel_mount::Lender;
@@ -27,6 +29,8 @@ use crate::record;
 use crate::start::error::StartError;
 use crate::start::process::cores;
 use crate::start::process::identity::Identity;
+use crate::start::rootfs::merger::Merger;
+use handover::fork::fork;
 use linux::{channel, detached, sys};
 use squashfs::{self, SquashfsError, fuse, sif};
 
@@ -53,6 +57,8 @@ pub(in crate::start) enum Reader {
     Own(Box<squashfs::Image>),
     /// squashfuse.
     Program(PathBuf),
+    /// Nobody: its files are unpacked, and this shows them and what is changed.
+    Merger(Merger),
 }
 
 /// What memory lacks as a place for changes.
@@ -154,8 +160,20 @@ impl Server {
                 return Ok(Err(Unserved { file: image, path: path.to_owned(), reason }));
             }
         };
+        Server::with(reader, (image, path), identity, held, host, log).map(Ok)
+    }
+
+    /// The same, where it is known who reads the image.
+    pub(in crate::start) fn with(
+        reader: Reader,
+        (image, path): (File, &Path),
+        identity: &Identity,
+        held: Option<File>,
+        host: &HostSide,
+        log: &File,
+    ) -> Result<Server, StartError> {
         let (ours, theirs) = channel::pair().map_err(StartError::Process)?;
-        Ok(Ok(Server {
+        Ok(Server {
             image,
             path: path.to_owned(),
             reader,
@@ -166,14 +184,14 @@ impl Server {
             held,
             by_kernel: None,
             cpus: host.variable("SLURM_CPUS_ON_NODE").and_then(|n| n.to_str()?.parse().ok()),
-        }))
+        })
     }
 
     /// The image, if no program is needed to read it.
     pub(in crate::start) fn image(&self) -> Option<&squashfs::Image> {
         match &self.reader {
             Reader::Own(image) => Some(image),
-            Reader::Program(_) => None,
+            Reader::Program(_) | Reader::Merger(_) => None,
         }
     }
 
@@ -224,8 +242,12 @@ impl Server {
             "fd={},rootmode=40000,user_id={user},group_id={group},default_permissions,allow_other",
             fuse.as_raw_fd()
         );
-        let flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
-        mount(Some("pyxis-image"), target, Some("fuse.squashfs"), flags, Some(data.as_str()))
+        let (source, fstype, more) = match &self.reader {
+            Reader::Merger(merger) => (&*merger.mark, "fuse.fuse-overlayfs", MsFlags::empty()),
+            _ => ("pyxis-image", "fuse.squashfs", MsFlags::MS_RDONLY),
+        };
+        let flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | more;
+        mount(Some(source), target, Some(fstype), flags, Some(data.as_str()))
             .map_err(|errno| StartError::mount("the image", &shown.to_string_lossy(), errno))?;
         // With our copy closed, the server's death fails every request instead of hanging it.
         channel::send(&self.ours, &fuse).map_err(StartError::Process)?;
@@ -263,6 +285,7 @@ impl<'a> Serve<'a> {
         match &self.0.reader {
             Reader::Own(image) => self.answer(image, fuse, alive),
             Reader::Program(program) => self.become_program(program, fuse, alive, log),
+            Reader::Merger(merger) => self.merge(merger, fuse, alive, log),
         }
     }
 
@@ -284,6 +307,26 @@ impl<'a> Serve<'a> {
                 console::tell(error);
                 exit_now(1)
             }
+        }
+    }
+
+    /// Waits for the program that merges, and deletes the layer when it has ended.
+    fn merge(&self, merger: &Merger, fuse: OwnedFd, alive: &OwnedFd, log: &File) -> ! {
+        sys::name_process(c"pyxis-image");
+        let held = self.0.held.as_ref().map(AsRawFd::as_raw_fd);
+        match fork() {
+            Ok(ForkResult::Child) => {
+                let error = merger.run(self.0.ids, &fuse, &[held, Some(alive.as_raw_fd())]);
+                fail(log, &error)
+            }
+            Ok(ForkResult::Parent { child }) => {
+                sys::close_all_but(&[alive.as_raw_fd(), held.unwrap_or(-1)]);
+                // Interrupted by no signal: all are ignored.
+                let _ = waitpid(child, None);
+                self.0.held.as_ref().map(record::finish_removal);
+                exit_now(0)
+            }
+            Err(errno) => fail(log, &errno),
         }
     }
 

@@ -28,7 +28,8 @@ use crate::start::plan::Root;
 use crate::start::process::helpers::{Child, fork_helpers};
 use crate::start::process::identity::Identity;
 use crate::start::rootfs::scratch::Changes;
-use crate::start::rootfs::server::{Mounted, Server, Unavailable, Unserved};
+use crate::start::rootfs::server::{Mounted, Reader, Server, Unavailable, Unserved};
+use crate::start::rootfs::unlayered::find_merger;
 use crate::start::roots::LOWER;
 use linux::{channel, sys};
 use squashfs::image::{Image, ImageError, InUse};
@@ -75,6 +76,8 @@ pub(in crate::start) enum Upper {
     OnDisk(PathBuf, (u64, u64)),
     /// In a named container's directory.
     Kept(PathBuf),
+    /// Where whoever serves the image keeps it.
+    Merged,
 }
 
 /// How the image's files are read.
@@ -140,11 +143,12 @@ impl RootfsSource<OpenedImage> {
     }
 
     /// Finds what the image is to be served with, and where changes of a `writable` container are to
-    /// be kept; outside all namespaces. The server will write its complaints to `log`.
+    /// be kept; outside all namespaces. The server will write its complaints to `log`. `mark` is what the root mount shows as
+    /// its source.
     pub(in crate::start) fn prepare(
         self,
         identity: &Identity,
-        writable: bool,
+        (mark, writable): (&str, bool),
         host: &HostSide,
         log: &File,
     ) -> Result<RootfsSource<Layers<Server>>, StartError> {
@@ -153,6 +157,13 @@ impl RootfsSource<OpenedImage> {
             RootfsSource::RunningRoot(mount) => return Ok(RootfsSource::RunningRoot(mount)),
             RootfsSource::Image(image) => image,
         };
+        let merger = changes.is_none().then(|| find_merger((&file, &path), mark, host)).flatten();
+        if let Some((merger, layer)) = merger {
+            let (reader, image, used) = (Reader::Merger(merger), (file, &*path), Some(layer.used));
+            let server = Server::with(reader, image, identity, used, host, log)?;
+            let lower = Lower::Served(server);
+            return Ok(RootfsSource::Image(Layers { lower, upper: Upper::Merged }));
+        }
         let (upper, used) = match changes {
             Some(KeptChanges { directory, used }) => (Upper::Kept(directory), Some(used)),
             None if !writable => (Upper::InMemory, None),
