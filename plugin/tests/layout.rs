@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// What the hooks that root runs may use besides `root`: what reads a line, an option or an environment's text, keeps the
 /// result, and asks the system for nothing.
-const PLAIN: [&str; 4] = ["config", "options", "state", "step::error"];
+const PLAIN: [&str; 5] = ["config", "options", "state", "step::error", "terminal"];
 /// What `root` may use of `step`: what is to be done, and why it was not.
 const DATA: [&str; 4] = ["step", "step::error", "step::image", "step::plan"];
 /// The one place below which enroot's own code stands.
