@@ -39,7 +39,10 @@ impl DataPath {
         if place::is_root() {
             place::refuse_others_places(&path)?;
         }
-        make(&path)?;
+        make(&path).map_err(|error| match error {
+            ContainerError::File(error) => ContainerError::NoDirectory(error),
+            error => error,
+        })?;
         if place::is_root() {
             // Looked at again with what there is now, and used by the way that was looked at.
             place::refuse_others_places(&path)?;

@@ -19,6 +19,11 @@ pub enum ContainerError {
     /// Neither `ENROOT_DATA_PATH` nor a home directory says where containers live.
     #[error("no place for containers: set ENROOT_DATA_PATH, XDG_DATA_HOME or HOME")]
     NoDataPath,
+    /// The directory for containers cannot be made.
+    #[error(
+        "{0}; another place for containers: data in [paths] of pyxis.toml, or ENROOT_DATA_PATH"
+    )]
+    NoDirectory(FileError),
     /// Root's containers would be where others can change them.
     #[error(
         "root's containers are not looked for in {}: others than root can change {}; \

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// Nothing says where it is.
     #[error("nowhere to keep images: set PYXIS_STORE_PATH to an absolute path, or HOME")]
     NoPlace,
+    /// Its directory cannot be made.
+    #[error("{0}; another place for images: path in [store] of pyxis.toml, or PYXIS_STORE_PATH")]
+    NoDirectory(FileError),
     /// A file operation failed.
     #[error(transparent)]
     File(#[from] FileError),

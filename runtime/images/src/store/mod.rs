@@ -96,7 +96,10 @@ impl Store {
 
     fn open_own(config: &StoreConfig) -> Result<Store, StoreError> {
         let root = config.own_path()?;
-        make_directory(&root, 0o700)?;
+        make_directory(&root, 0o700).map_err(|error| match error {
+            StoreError::File(error) => StoreError::NoDirectory(error),
+            error => error,
+        })?;
         // Again: what is there now is ours, and stays.
         config::refuse_others_links(&root)?;
         let public = check_owner(&root)?;
