@@ -143,8 +143,7 @@ pub(super) fn cut_entry(list: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// Words of the long form. One text is smaller than an array of them.
-const WORDS: &str =
-    "type src source dst target destination ro readonly bind-propagation tmpfs-size tmpfs-mode";
+const WORDS: &str = "type src source dst target destination ro readonly bind-propagation tmpfs-size tmpfs-mode consistency";
 /// What is no part but a flag.
 const FLAG: usize = 3;
 
@@ -157,10 +156,16 @@ fn known(word: &[u8]) -> Option<(usize, &'static str, &[u8])> {
         0 => Some((0, "", value)),
         1..=2 => Some((1, "", value)),
         3..=5 => Some((2, "", value)),
-        6..=7 if value.is_empty() || value == b"true" => Some((FLAG, "ro", b"")),
+        6..=7 => match value {
+            b"" | b"1" | b"true" => Some((FLAG, "ro", b"")),
+            b"0" | b"false" => Some((FLAG, "rw", b"")),
+            _ => None,
+        },
         8 => Some((FLAG, "", value)),
         9 => Some((FLAG, "size=", value)),
         10 => Some((FLAG, "mode=", value)),
+        // Of docker's virtual machines: as an option that means nothing to mounts.
+        11 => Some((FLAG, "x-", value)),
         _ => None,
     }
 }

@@ -60,6 +60,8 @@ fn the_long_form_means_what_the_short_one_does() {
         "src=/k,destination=/l,bind-propagation=rslave,ro=true",
         ".",
         "type=squashfs,src=/m:n.sqsh,dst=/o",
+        "type=bind,src=/p,dst=/q,readonly=false,consistency=cached",
+        "type=bind,src=/r,dst=/s,readonly=1",
     ];
     let expected = [
         mount("/a", "/b", "x-create=auto,rbind"),
@@ -71,6 +73,8 @@ fn the_long_form_means_what_the_short_one_does() {
         mount("/k", "/l", "x-create=auto,rbind,rslave,ro"),
         mount(".", ".", "x-create=auto,rbind"),
         mount("/m:n.sqsh", "/o", "x-create=auto,rbind,sqsh"),
+        mount("/p", "/q", "x-create=auto,rbind,rw,x-cached"),
+        mount("/r", "/s", "x-create=auto,rbind,ro"),
     ];
     assert_eq!(with(Valued::Mounts, &text.join(",")).unwrap().mounts, expected);
 }
@@ -118,9 +122,9 @@ fn each_bad_value_has_its_line() {
         (Valued::Mounts, "type=bind,src=tmpfs,dst=/a", "invalid format"),
         (Valued::Mounts, "type=volume,src=/a,dst=/b", "invalid format"),
         (Valued::Mounts, "type=bind,src=/a,dst=/b,", "invalid format"),
-        (Valued::Mounts, "type=bind,src=/a,dst=/b,ro=false", "mount source must be"),
+        (Valued::Mounts, "type=bind,src=/a,dst=/b,ro=perhaps", "mount source must be"),
         (Valued::Mounts, "type=bind,src=/a,dst=/b,rox", "mount source must be"),
-        (Valued::Mounts, "type=bind,src=/a,dst=/b,consistency=cached", "mount source must be"),
+        (Valued::Mounts, "type=bind,src=/a,dst=/b,volume-driver=x", "mount source must be"),
         (Valued::Mounts, "type=bind,src=/a,dst=b", "mount target must be"),
         (Valued::Mounts, "a:/b", "mount source must be"),
         (Valued::Mounts, "~/x:/b", "write the path"),
