@@ -162,9 +162,9 @@ fn teller(mut announced: bool, shown: &str) -> impl FnMut(&str) {
         }
         let again = line.strip_prefix(AGAIN);
         let line = again.unwrap_or(line);
-        let line = format_args!("pyxis: {}", line.strip_prefix("[INFO] ").unwrap_or(line));
+        let text = line.strip_prefix("[INFO] ").unwrap_or(line);
         let log = if again.is_some() { log::spank_log_again } else { log::spank_log };
-        log(line);
+        log(format_args!("pyxis: {text}"));
     }
 }
 
