@@ -2,6 +2,7 @@
 
 use super::error::{OptionError, lossy};
 use hygiene::fstab;
+use hygiene::text::parse_bool;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -156,11 +157,8 @@ fn known(word: &[u8]) -> Option<(usize, &'static str, &[u8])> {
         0 => Some((0, "", value)),
         1..=2 => Some((1, "", value)),
         3..=5 => Some((2, "", value)),
-        6..=7 => match value {
-            b"" | b"1" | b"true" => Some((FLAG, "ro", b"")),
-            b"0" | b"false" => Some((FLAG, "rw", b"")),
-            _ => None,
-        },
+        6..=7 if value.is_empty() => Some((FLAG, "ro", b"")),
+        6..=7 => parse_bool(value).map(|yes| (FLAG, if yes { "ro" } else { "rw" }, &b""[..])),
         8 => Some((FLAG, "", value)),
         9 => Some((FLAG, "size=", value)),
         10 => Some((FLAG, "mode=", value)),
