@@ -49,7 +49,7 @@ eventually() {
 
 # Of containers nothing is left on the node: no process, no mount, no layer, no directory of root's.
 is_clean() {
-    remains=$(root_sh 'pgrep -a "^pyxis"; grep -E "fuse.pyxis|fuse.squash| - overlay " /proc/self/mountinfo
+    remains=$(root_sh 'pgrep -a "^(pyxis|fuse-overlayfs)"; grep -E " - (fuse(\.[^ ]*)?|overlay) " /proc/self/mountinfo
         ls -d /tmp/.pyxis* /var/tmp/.pyxis* /home/*/.local/share/*/.pyxis.layer* /home/*/.local/share/*/.pyxis.trash* 2> /dev/null
         find /run/pyxis -mindepth 2 ! -name names.lock 2> /dev/null; true')
     [ -z "$remains" ]
@@ -58,6 +58,9 @@ nothing_left() {
     settle
     eventually is_clean || { echo "left: $remains"; return 1; }
 }
+
+# The node has no job, and its daemons answer.
+idle() { [[ $(root sinfo -h -N -o %T) == idle ]]; }
 
 # hold OPTION...: a batch job (on the node $where) whose step is a container that runs until `release`; returns when its program runs.
 hold() {

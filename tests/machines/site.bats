@@ -167,8 +167,6 @@ every_cgroup_has() {
     undo
     nothing_left
 }
-# The node has no job, and its daemons answer.
-idle() { [[ $(root sinfo -h -N -o %T) == idle ]]; }
 
 @test "pam_slurm_adopt: who has no job does not get in; who has one is in its cgroup, and so is a container from there" {
     undo() {

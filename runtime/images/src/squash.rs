@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
-use linux::file_error::FileError;
+use linux::file_error::{FileError, is_full};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use squashfs::mksquashfs::{self, Mksquashfs};
@@ -18,7 +18,6 @@ use squashfs::program::{Program, complaint};
 use squashfs::write::WriteError;
 
 use crate::layers::{ArchiveSink, DirectorySink, LayerError, Meta, Sink};
-use crate::store::is_full;
 use crate::tarball::Header;
 
 /// Of what it prints.

@@ -14,6 +14,7 @@ use nix::unistd::geteuid;
 use super::removal::remove_tree;
 use super::scratch::trusted;
 use super::usage::{is_at, open};
+use linux::file_error::is_full;
 use linux::sys::{FlockKind, flock};
 
 const PREFIX: &str = "image.";
@@ -156,10 +157,6 @@ fn remove(place: &Path, kept: &Path) -> bool {
             fs::rename(kept, &begun).and_then(|()| remove_tree(&begun)).is_ok()
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

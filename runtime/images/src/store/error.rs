@@ -1,9 +1,8 @@
 //! What goes wrong in a store.
 
-use std::io;
 use std::path::PathBuf;
 
-use linux::file_error::FileError;
+use linux::file_error::{FileError, is_full};
 
 /// Errors of the image store.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +50,4 @@ impl StoreError {
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, StoreError::File(error) if is_full(&error.source))
     }
-}
-
-/// Whether a file system has no room, or its user may have no more of it.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

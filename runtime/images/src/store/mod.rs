@@ -26,7 +26,6 @@ mod usage;
 
 pub use config::StoreConfig;
 pub use error::StoreError;
-pub(crate) use error::is_full;
 pub use file::{Pending, new_mode, place};
 pub use gc::{Collected, Policy};
 pub use image::{Record, StoredImage};
