@@ -31,7 +31,7 @@ teardown() { machine_teardown; }
 @test "a /tmp in which nothing may be executed, and no devices are" {
     undo() { root sh -c 'umount -l /tmp'; undo() { :; }; }
     root mount -t tmpfs -o noexec,nosuid,nodev,mode=1777 tmp /tmp
-    run_srun --container-image="$images"/debian.sqsh --container-remap-root --container-writable sh -c 'cp /bin/echo /made && /made runs; rm -r /etc/pam.d && echo removed'
+    run_srun --container-image="$images"/debian.sqsh --container-remap-root --container-writable sh -c 'cp /bin/sh /made && /made -c "echo runs"; rm -r /etc/pam.d && echo removed'
     [ "$status" -eq 0 ]
     output_has runs
     output_has removed
@@ -184,7 +184,7 @@ every_cgroup_has() {
     # The step that adopts is made beside the job's own.
     eventually as_bob true
     bob_holds
-    every_cgroup_has "/job_$job/"
+    every_cgroup_has "/$(job_directory "$job")/"
     undo
     nothing_left
 }

@@ -16,47 +16,73 @@ use std::path::{Path, PathBuf};
 /// Of the table of mounts: on a node with more than that, the step's cgroup is not found.
 const MOUNTS: usize = 1 << 20;
 
-/// `job_J/step_S`. Slurm calls a part of a heterogeneous step `step_S+PART`; no two parts are on one node.
-pub(crate) fn name(job: &Job) -> String {
+/// `/job_J` and `/step_S`. Slurm calls a part of a heterogeneous step `step_S+PART`; no two parts are on one node. From 26.05 on the
+/// job's has another name with version 2, so it is asked for only where slurmstepd is not below it.
+fn names(job: &Job) -> (String, String) {
     let step = match job.step_id {
         StepId::BATCH => "batch".to_owned(),
         StepId::INTERACTIVE => "interactive".to_owned(),
         StepId::EXTERN => "extern".to_owned(),
         step => step.to_string(),
     };
-    format!("job_{}/step_{step}", job.job_id)
+    (format!("/job_{}", job.job_id), format!("/step_{step}"))
 }
 
-/// Whether a process with these cgroups, as `/proc` has them, is of the job's step.
-pub(crate) fn is_of(job: &Job, cgroups: &[u8]) -> bool {
-    let step = format!("/{}", name(job));
-    cgroups.split(|byte| *byte == b'\n').any(|line| {
-        let rest = after(line, step.as_bytes());
-        matches!(rest, Some([] | [b'/', ..] | [b'+', b'0'..=b'9', ..]))
-    })
+fn lines(cgroups: &[u8]) -> impl Iterator<Item = &[u8]> {
+    cgroups.split(|byte| *byte == b'\n')
+}
+
+/// What follows a line's `step` if that is the whole of the name.
+fn below<'a>(line: &'a [u8], step: &str) -> Option<&'a [u8]> {
+    let rest = after(line, step.as_bytes())?;
+    matches!(rest, [] | [b'/', ..] | [b'+', b'0'..=b'9', ..]).then_some(rest)
+}
+
+/// Whether a process with these `cgroups` is of the job's step, by slurmstepd's `own`, both as `/proc` has them. None where Slurm has
+/// none for the step.
+pub(crate) fn is_of(job: &Job, own: &[u8], cgroups: &[u8]) -> Option<bool> {
+    let (of_job, step) = names(job);
+    let base = |line| match below(line, &step) {
+        Some(rest) => line.get(..line.len() - rest.len() - step.len()),
+        None => line.ends_with(of_job.as_bytes()).then_some(line),
+    };
+    let mut known = None;
+    for base in lines(own).filter_map(base) {
+        let is_below = |line: &[u8]| {
+            line.strip_prefix(base).is_some_and(|rest| {
+                below(rest, &step).is_some() && rest.starts_with(step.as_bytes())
+            })
+        };
+        known = Some(known == Some(true) || lines(cgroups).any(is_below));
+    }
+    known
 }
 
 /// The `cgroup.procs` of the step's freezer, where slurmstepd itself is in the job's.
 pub(crate) fn freezer(job: &Job) -> Option<File> {
     let own = some_of_path("/proc/self/cgroup").ok()?;
-    let job_path = own.split(|byte| *byte == b'\n').find_map(|line| {
+    let job_path = lines(&own).find_map(|line| {
         let mut fields = line.splitn(3, |byte| *byte == b':').skip(1);
         let freezer = fields.next()?.split(|byte| *byte == b',').any(|name| name == b"freezer");
         fields.next().filter(|_| freezer)
     })?;
-    let name = name(job);
-    let (of_job, step) = name.split_once('/')?;
-    if job_path.rsplit(|byte| *byte == b'/').next() != Some(of_job.as_bytes()) {
+    let (of_job, step) = names(job);
+    if !job_path.ends_with(of_job.as_bytes()) {
         return None;
     }
     let mounts = some_of(&File::open("/proc/self/mountinfo").ok()?, MOUNTS).ok()?;
     let directory = mounted(&mounts)?.join(OsStr::from_bytes(job_path.strip_prefix(b"/")?));
-    let part = format!("{step}+");
+    let is_step = |name: &[u8]| {
+        name == &step.as_bytes()[1..]
+            || name
+                .strip_prefix(&step.as_bytes()[1..])
+                .is_some_and(|part| part.first() == Some(&b'+'))
+    };
     let found = read_dir(&directory)
         .ok()?
         .flatten()
         .map(|entry| entry.file_name())
-        .find(|name| name == step || name.as_bytes().starts_with(part.as_bytes()))?;
+        .find(|name| is_step(name.as_bytes()))?;
     OpenOptions::new().write(true).open(directory.join(found).join("cgroup.procs")).ok()
 }
 
@@ -88,34 +114,65 @@ mod tests {
         }
     }
 
+    /// Of a process in such a cgroup, by slurmstepd's own.
+    fn told(own: &str, job: &Job, process: &str) -> Option<bool> {
+        is_of(job, own.as_bytes(), process.as_bytes())
+    }
+
+    const V1: &str = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_64101/job_4\n0::/\n";
+
     #[test]
     fn a_process_belongs_to_the_step_of_its_cgroup() {
         let step = job(4, StepId(1));
-        let v1 = b"9:name=systemd:/\n6:freezer:/slurm_n1/uid_64101/job_4/step_1\n0::/\n";
-        assert!(is_of(&step, v1));
-        let v2 = b"0::/system.slice/slurmstepd.scope/job_4/step_1/user/task_0\n";
-        assert!(is_of(&step, v2));
+        let v1 = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_64101/job_4/step_1\n0::/\n";
+        assert_eq!(told(V1, &step, v1), Some(true));
+        let scope = "0::/system.slice/slurmstepd.scope";
+        // From 26.05 on a job's is its SLUID, unless cgroup.conf says CgroupJobIdPaths.
+        for of_job in ["job_4", "s691M8NJCHA100"] {
+            let own = format!("{scope}/{of_job}/step_1/slurm\n");
+            let of = |rest: &str| told(&own, &step, &format!("{scope}/{rest}\n"));
+            assert_eq!(of(&format!("{of_job}/step_1/user/task_0")), Some(true));
+            assert_eq!(of(&format!("{of_job}/step_1")), Some(true));
+            for other in ["step_10/user", "step_batch/user", "step_2/step_1/user", "slurm"] {
+                assert_eq!(of(&format!("{of_job}/{other}")), Some(false), "{other}");
+            }
+            assert_eq!(of("job_44/step_1/user"), Some(false));
+            assert_eq!(of("s691M8NJCHA101/step_1/user"), Some(false));
+        }
         for other in ["job_4/step_10", "job_44/step_1", "job_4/step_batch", "job_14/step_1"] {
-            let cgroups = format!("6:freezer:/slurm/uid_1/{other}\n");
-            assert!(!is_of(&step, cgroups.as_bytes()), "{other}");
+            let cgroups = format!("6:freezer:/slurm_n1/uid_64101/{other}\n");
+            assert_eq!(told(V1, &step, &cgroups), Some(false), "{other}");
         }
         for (id, name) in [
             (StepId::BATCH, "batch"),
             (StepId::INTERACTIVE, "interactive"),
             (StepId::EXTERN, "extern"),
         ] {
-            let cgroups = format!("6:freezer:/slurm/uid_1/job_4/step_{name}\n");
-            assert!(is_of(&job(4, id), cgroups.as_bytes()), "{name}");
+            let cgroups = format!("6:freezer:/slurm_n1/uid_64101/job_4/step_{name}\n");
+            assert_eq!(told(V1, &job(4, id), &cgroups), Some(true), "{name}");
+        }
+    }
+
+    #[test]
+    fn where_slurm_has_none_for_the_step_no_cgroup_tells() {
+        let step = job(4, StepId(1));
+        let process = "0::/system.slice/slurmstepd.scope/job_4/step_1/user/task_0\n";
+        for own in ["0::/\n", "0::/system.slice/slurmd.service\n", "6:freezer:/slurm/job_44\n", ""]
+        {
+            assert_eq!(told(own, &step, process), None, "{own}");
         }
     }
 
     #[test]
     fn a_part_of_a_heterogeneous_step_is_of_the_step() {
         let step = job(4, StepId(1));
-        let v1 = b"6:freezer:/slurm_n1/uid_64101/job_4/step_1+2\n";
-        let v2 = b"0::/system.slice/slurmstepd.scope/job_4/step_1+12/user/task_0\n";
-        assert!(is_of(&step, v1) && is_of(&step, v2));
-        assert!(!is_of(&step, b"6:freezer:/slurm_n1/uid_64101/job_4/step_1+x\n"));
+        let v1 = "6:freezer:/slurm_n1/uid_64101/job_4/step_1+2\n";
+        assert_eq!(told(V1, &step, v1), Some(true));
+        let own = "0::/system.slice/slurmstepd.scope/job_4/step_1+12/slurm\n";
+        let v2 = "0::/system.slice/slurmstepd.scope/job_4/step_1+12/user/task_0\n";
+        assert_eq!(told(own, &step, v2), Some(true));
+        let other = "6:freezer:/slurm_n1/uid_64101/job_4/step_1+x\n";
+        assert_eq!(told(V1, &step, other), Some(false));
     }
 
     #[test]

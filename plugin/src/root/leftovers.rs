@@ -8,7 +8,6 @@ use super::cgroup;
 use super::child::Allowance;
 use super::child::output::some_of_path;
 use super::process::{self, Life, descriptor, ends_within, kill};
-use super::text::after;
 use crate::root::job::Job;
 use crate::root::runtime::Runtime;
 use crate::root::shared::Released;
@@ -115,6 +114,7 @@ fn find(step: &StepIdentity<'_>) -> (Leftovers, FoundBy) {
     let (Some(own_root), Ok(processes)) = (root("self"), fs::read_dir("/proc")) else {
         return (found, by);
     };
+    let own = some_of_path("/proc/self/cgroup").unwrap_or_default();
     let me = std::process::id() as i32;
     for process in processes.flatten() {
         let name = process.file_name();
@@ -129,7 +129,7 @@ fn find(step: &StepIdentity<'_>) -> (Leftovers, FoundBy) {
         }
         let Some(descriptor) = descriptor(pid) else { continue };
         let (its_root, mounts) = (root(text), at(text, "ns/mnt"));
-        let Some(how) = is_of(job, text).filter(|_| theirs()) else { continue };
+        let Some(how) = is_of(job, &own, text).filter(|_| theirs()) else { continue };
         // Alive until now, hence all of it was about this process.
         if ends_within(&descriptor, Duration::ZERO) {
             continue;
@@ -149,12 +149,12 @@ fn find(step: &StepIdentity<'_>) -> (Leftovers, FoundBy) {
     (found, by)
 }
 
-/// Whether a process belongs to the step: by its cgroup, or, where Slurm uses none, by the
+/// Whether a process belongs to the step: by its cgroup and slurmstepd's `own`, or, where Slurm uses none, by the
 /// variables it was started with, as far as they are among the first.
-fn is_of(job: &Job, pid: &str) -> Option<FoundBy> {
+fn is_of(job: &Job, own: &[u8], pid: &str) -> Option<FoundBy> {
     let cgroups = some_of_path(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    if after(&cgroups, b"/job_").is_some() {
-        return cgroup::is_of(job, &cgroups).then_some(FoundBy::Cgroup);
+    if let Some(is_of) = cgroup::is_of(job, own, &cgroups) {
+        return is_of.then_some(FoundBy::Cgroup);
     }
     let environ = some_of_path(&format!("/proc/{pid}/environ")).unwrap_or_default();
     has_variables(job, &environ).then_some(FoundBy::Variables)
@@ -241,7 +241,7 @@ mod tests {
         let environ = format!("/proc/{}/environ", child.id());
         while fs::read(&environ).unwrap().len() < 2_000_000 {}
         assert_eq!(some_of_path(&environ).unwrap().len(), 64 << 10);
-        assert_eq!(is_of(&mine, &child.id().to_string()), None);
+        assert_eq!(is_of(&mine, b"", &child.id().to_string()), None);
         child.kill().unwrap();
         child.wait().unwrap();
     }
