@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use containers::start::SlurmCommands;
 use linux::environ::Environ;
 
+use crate::doctor::builds::INSTALLED;
 use crate::owner;
 use crate::settings::variables;
 use crate::slurm::conf::SlurmConf;
@@ -104,29 +105,28 @@ fn directory(path: Option<&OsStr>, release: Option<&str>) -> Option<PathBuf> {
 struct Places(Vec<PathBuf>);
 
 impl Places {
-    /// What is there, unless a directory above has it.
+    /// What is there, unless a directory above has it; and what a link in that leads to, which is nobody's otherwise.
     fn add(&mut self, path: &Path) {
-        if path.exists() && !self.0.iter().any(|known| path.starts_with(known)) {
-            self.0.push(path.to_owned());
+        if !path.exists() {
+            return;
+        }
+        match self.0.iter().find(|known| path.starts_with(known)) {
+            None => self.0.push(path.to_owned()),
+            Some(known) => {
+                if let Some(target) = first_link(known, path) {
+                    self.add(&target);
+                }
+            }
         }
     }
 
     fn add_configuration(&mut self, conf: &SlurmConf) {
         let directory = conf.dir();
-        if SHARED.iter().any(|shared| directory == Path::new(shared)) {
-            CONFIGURATION.iter().for_each(|name| self.add(&directory.join(name)));
-        } else {
+        if !SHARED.iter().any(|shared| directory == Path::new(shared)) {
             self.add(directory);
         }
-        // Where it is a link to somewhere else, or includes files from there.
-        for file in &conf.files {
-            self.add(file);
-            let real = fs::canonicalize(file).unwrap_or_else(|_| file.clone());
-            let elsewhere = fs::canonicalize(directory).is_ok_and(|own| !real.starts_with(own));
-            if elsewhere {
-                self.add(&real);
-            }
-        }
+        CONFIGURATION.iter().for_each(|name| self.add(&directory.join(name)));
+        conf.files.iter().for_each(|file| self.add(file));
     }
 
     /// Files of plugstack.conf, the plugins that they name, and the builds that our loader opens.
@@ -136,12 +136,38 @@ impl Places {
         for line in &stack.lines {
             let plugin = line.path(directories);
             self.add(&plugin);
-            let beside = plugin.parent().and_then(Path::parent).map(|lib| lib.join("pyxis"));
-            if let (Some(builds), Some("spank_pyxis.so")) =
-                (beside, plugin.file_name().and_then(OsStr::to_str))
-            {
-                self.add(&builds);
+            if plugin.file_name() == Some(OsStr::new("spank_pyxis.so")) {
+                let beside = plugin.parent().and_then(Path::parent).map(|lib| lib.join("pyxis"));
+                beside.iter().for_each(|builds| self.add(builds));
+                // For one that is a link, or a copy.
+                INSTALLED.iter().for_each(|builds| self.add(Path::new(builds)));
             }
         }
     }
+}
+
+/// Where the first link below `known` leads on the way to `path`, with the rest of that.
+fn first_link(known: &Path, path: &Path) -> Option<PathBuf> {
+    let mut at = known.to_owned();
+    let mut rest = path.strip_prefix(known).ok()?.components();
+    while let Some(part) = rest.next() {
+        let to = fs::read_link(at.join(part));
+        if let Ok(to) = to {
+            return Some(without_dots(&at.join(to).join(rest.as_path())));
+        }
+        at.push(part);
+    }
+    None
+}
+
+fn without_dots(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(out.pop()),
+            Component::CurDir => {}
+            part => out.push(part),
+        }
+    }
+    out
 }

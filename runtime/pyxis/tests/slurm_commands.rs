@@ -90,3 +90,32 @@ fn a_configuration_that_is_not_there_is_an_error() {
     assert_eq!((done.status.code(), &*String::from_utf8(done.stdout).unwrap()), (Some(1), ""));
     assert!(error.contains("slurm_commands is set") && error.contains("no slurm.conf"), "{error}");
 }
+
+/// As packages do it: plugstack.conf includes a directory of links to what is not Slurm's.
+#[test]
+fn what_links_of_the_configuration_lead_to_is_there() {
+    let place = place();
+    let node = place.path("node");
+    let conf = node.join("etc/slurm");
+    for directory in ["etc/slurm/plugstack.conf.d", "share", "alternatives", "lib/slurm"] {
+        fs::create_dir_all(node.join(directory)).unwrap();
+    }
+    let include = format!("include {}/plugstack.conf.d/*.conf\n", conf.display());
+    fs::write(conf.join("plugstack.conf"), include).unwrap();
+    let plugin = node.join("lib/slurm/spank_x.so");
+    fs::write(&plugin, "x").unwrap();
+    let line = format!("required {}\n", plugin.display());
+    for name in ["absolute", "relative", "twice"] {
+        fs::write(node.join("share").join(name), &line).unwrap();
+    }
+    let links = conf.join("plugstack.conf.d");
+    symlink(node.join("share/absolute"), links.join("absolute.conf")).unwrap();
+    symlink("../../../share/relative", links.join("relative.conf")).unwrap();
+    symlink(node.join("share/twice"), node.join("alternatives/twice")).unwrap();
+    symlink("link/twice", links.join("twice.conf")).unwrap();
+    symlink(node.join("alternatives"), links.join("link")).unwrap();
+    let script = "cd $(dirname $SLURM_CONF)/plugstack.conf.d; for name in absolute relative twice; do cat $name.conf; done; \
+                  cat $(sed 's/.* //' absolute.conf)";
+    let said = said(&mut start(&place, &[], script));
+    assert_eq!(said, format!("{}x", line.repeat(3)));
+}

@@ -49,9 +49,9 @@ pub(super) enum Choice<'a> {
 
 /// Where packages install builds, which a loader that has been copied elsewhere opens.
 #[cfg(target_arch = "aarch64")]
-const INSTALLED: [&str; 2] = ["/usr/lib/aarch64-linux-gnu/pyxis", "/usr/lib64/pyxis"];
+pub(crate) const INSTALLED: [&str; 2] = ["/usr/lib/aarch64-linux-gnu/pyxis", "/usr/lib64/pyxis"];
 #[cfg(not(target_arch = "aarch64"))]
-const INSTALLED: [&str; 2] = ["/usr/lib/x86_64-linux-gnu/pyxis", "/usr/lib64/pyxis"];
+pub(crate) const INSTALLED: [&str; 2] = ["/usr/lib/x86_64-linux-gnu/pyxis", "/usr/lib64/pyxis"];
 
 /// The directory of builds of the loader at `path`, and those in it in the order of their names.
 pub fn beside(path: &Path) -> (PathBuf, Vec<Build>) {
