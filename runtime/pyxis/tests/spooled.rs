@@ -8,8 +8,8 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::Command;
 
 use images::layers::{
-    self, Index, Interpretation, LayerError, LayerSource, LayerSpooler, Limits, Meta, Meter,
-    OwnFiles, SpooledLayer, Tree,
+    self, DirectorySink, Index, Interpretation, LayerError, LayerSource, LayerSpooler, Limits,
+    Meta, Meter, OwnFiles, SpooledLayer, Tree,
 };
 use images::squash::{Squash, SquashError};
 use images::tarball::Kind;
@@ -125,6 +125,56 @@ fn of_a_layer_with_too_many_entries_nothing_is_kept() {
         Index::read(archive.as_slice(), &meter, how, Some(&mut spool)).unwrap();
         assert_eq!(spool.finish().is_some(), kept);
     }
+}
+
+/// Fails where it is at that place, once, and goes on behind a gap.
+struct Gap<'a>(&'a [u8], usize);
+
+impl Read for Gap<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.0.len() == self.1 {
+            self.0 = &self.0[512..];
+            return Err(std::io::Error::other("damaged"));
+        }
+        let most = buffer.len().min(self.0.len().abs_diff(self.1)).max(1);
+        self.0.read(&mut buffer[..most])
+    }
+}
+
+/// A spool, which says nothing, may meet it first.
+#[test]
+fn what_could_not_be_read_is_not_passed_over() {
+    // Without a block, what is in the second file follows the first.
+    let inner = Layer::new().file("inner", "").tar();
+    let layer = Layer::new().entry(b"first", Kind::File, 0o644, &noise(3, 9000));
+    let archive = layer.entry(b"second", Kind::File, 0o644, &inner).tar();
+    let meter = Meter::new(Limits::for_others());
+    let spooler = LayerSpooler::new(Options::for_container(Packing::default()), 1 << 20).unwrap();
+    for spooler in [None, Some(&spooler)] {
+        let mut spool = spooler.map(|it| it.begin(ROOM));
+        let gap = Gap(&archive, archive.len() - 2048);
+        let read = Index::read(gap, &meter, Interpretation::Layer, spool.as_mut());
+        assert_eq!(read.unwrap_err().to_string(), "it cannot be decompressed: damaged");
+    }
+}
+
+/// Somebody else's layout, in which a file is replaced meanwhile. An old mksquashfs gets a directory.
+#[test]
+fn a_hard_link_that_was_none_when_it_was_looked_at_is_none() {
+    let (place, meter) = (Place::new(), Meter::new(Limits::for_others()));
+    let secret = place.path("secret");
+    fs::write(&secret, "x").unwrap();
+    fs::create_dir(place.path("root")).unwrap();
+    let mut tree = Tree::default();
+    let first = Layer::new().file("name", "text").tar();
+    let index = Index::read(first.as_slice(), &meter, Interpretation::Layer, None).unwrap();
+    tree.apply(index, &meter).unwrap();
+    let later = Kept(Some(Layer::new().link("name", secret.to_str().unwrap()).tar()), None);
+    let mut sink = DirectorySink::new(&place.path("root"));
+    let own = OwnFiles::default();
+    let written = layers::write(&tree, &[&later], &own, 0, &mut sink, &meter, &mut |_| {});
+    assert!(matches!(written, Err((Some(0), LayerError::HardLink { .. }))), "{written:?}");
+    assert!(!place.path("root/name").exists());
 }
 
 /// Imports to a store on a file system of so many MiB, in namespaces of the command's own.

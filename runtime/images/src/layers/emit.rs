@@ -186,6 +186,10 @@ impl Putting<'_> {
         names: &[Name],
     ) -> Result<(), LayerError> {
         let [(_, first), others @ ..] = names else { return Ok(()) };
+        // None was wanted, so it is another archive by now: what it links to was never looked at.
+        if let Kind::HardLink(target) = &header.kind {
+            return Err(LayerError::HardLink { link: shown(first), target: shown(target) });
+        }
         header.path = checked(first)?;
         header.xattrs = kept(&header.xattrs, first)?;
         header.mode |= if header.mode & 0o111 == 0 { 0o400 } else { 0o500 };

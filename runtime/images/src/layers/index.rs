@@ -101,17 +101,17 @@ impl Index {
         how: Interpretation,
         mut spool: Option<&mut LayerSpool<'_>>,
     ) -> Result<Index, LayerError> {
-        let mut reader = Reader::new(Counted { input: archive, meter, count: 0, refused: None });
+        let mut reader = Reader::new(Counted { input: archive, meter, count: 0, failed: None });
         let mut index = Index::default();
         let mut ordinal = 0u32;
         loop {
             let mut header = match reader.next() {
                 Ok(Some(header)) => header,
                 Ok(None) => break,
-                // What was refused below the archive is more telling than that it cannot be read.
+                // What has failed below the archive is more telling than that it cannot be read.
                 Err(error) => {
-                    let refused = reader.into_inner().refused;
-                    return Err(refused.unwrap_or_else(|| decompression(error)));
+                    let failed = reader.into_inner().failed;
+                    return Err(failed.map_or_else(|| decompression(error), |(_, why)| why));
                 }
             };
             index.bytes = index.bytes.saturating_add(header.size);
@@ -233,24 +233,40 @@ fn fits(path: &[u8]) -> Result<(), LayerError> {
     Ok(())
 }
 
-/// Counts what is decompressed, whatever it is: contents, headers, padding.
+/// Counts what is decompressed, whatever it is: contents, headers, padding. What has failed fails again: who meets it first
+/// may be a spool, which says nothing, and what comes behind a gap would be taken for what was in its place.
 struct Counted<'a, R> {
     input: R,
     meter: &'a Meter,
     count: u64,
-    refused: Option<LayerError>,
+    failed: Option<(io::ErrorKind, LayerError)>,
+}
+
+impl<R: Read> Counted<'_, R> {
+    fn take(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
+        let count = self.input.read(buffer).map_err(LayerError::Decompress)?;
+        self.count += count as u64;
+        self.meter.charge(Quantity::Bytes, count as u64)?;
+        self.meter.check_time()?;
+        Ok(count)
+    }
 }
 
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.count += count as u64;
-        let charged = self.meter.charge(Quantity::Bytes, count as u64);
-        if let Err(refused) = charged.and_then(|()| self.meter.check_time()) {
-            self.refused = Some(refused);
-            return Err(io::ErrorKind::FileTooLarge.into());
+        if let Some((kind, _)) = self.failed {
+            return Err(kind.into());
         }
-        Ok(count)
+        self.take(buffer).map_err(|error| {
+            let kind = match &error {
+                LayerError::Decompress(source) => source.kind(),
+                _ => io::ErrorKind::FileTooLarge,
+            };
+            if kind != io::ErrorKind::Interrupted {
+                self.failed = Some((kind, error));
+            }
+            kind.into()
+        })
     }
 }
 
