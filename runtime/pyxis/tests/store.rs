@@ -420,6 +420,32 @@ fn in_a_cache_of_several_people_each_has_a_store() {
     assert!(!own.exists());
 }
 
+/// Files are removed where it leads to.
+#[test]
+fn a_link_of_somebody_elses_in_a_cache_of_a_group_is_no_store() {
+    let mut place = Place::new();
+    let (cache, precious) = (place.path("cache"), place.path("precious"));
+    for directory in [&cache, &precious.join("images")] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    fs::write(precious.join("images/photo"), "x").unwrap();
+    let link = cache.join("pyxis");
+    std::os::unix::fs::symlink(&precious, &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(65533), None).expect("this test has to be run as root");
+    place.set("PYXIS_STORE_PATH", "");
+    place.set("ENROOT_CACHE_PATH", cache.to_str().unwrap());
+    for mode in [0o2770, 0o3770, 0o1777] {
+        fs::set_permissions(&cache, fs::Permissions::from_mode(mode)).unwrap();
+        place.ok(&["gc", "--all"]);
+        assert!(precious.join("images/photo").exists(), "{mode:o}");
+    }
+    assert_eq!(fs::read_dir(&precious).unwrap().count(), 1);
+    // One of one's own is followed, as ever.
+    std::os::unix::fs::lchown(&link, Some(nix::unistd::geteuid().as_raw()), None).unwrap();
+    place.ok(&["images"]);
+    assert!(precious.join("blobs").exists());
+}
+
 #[test]
 fn a_store_of_others_is_not_trusted() {
     let mut place = Place::new();

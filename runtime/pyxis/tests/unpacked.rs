@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use common::{Place, next_uid};
+use common::Place;
 
 fn place() -> Place {
     let place = Place::new();
@@ -158,10 +158,9 @@ fn where_it_is_not_installed_or_nothing_can_be_kept_an_image_is_unpacked_into_me
     let words = said(command(&place, &arguments).env("PATH", place.few_programs()));
     assert!(words.contains("extracting ./image.sqsh into memory"), "{words}");
     assert!(words.contains("with fuse-overlayfs"), "{words}");
-    // A place that is somebody else's.
+    // A place that others can see into.
     fs::create_dir_all(place.path("home/.cache/pyxis-unpacked")).unwrap();
-    std::os::unix::fs::chown(place.path("home/.cache/pyxis-unpacked"), Some(next_uid()), None)
-        .unwrap();
+    place.give(&place.path("home/.cache/pyxis-unpacked"));
     let words = said(&mut command(&place, &arguments));
     assert!(words.contains("cannot keep an unpacked image below"), "{words}");
     assert!(words.contains("extracting ./image.sqsh into memory"), "{words}");

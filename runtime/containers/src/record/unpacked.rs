@@ -60,19 +60,42 @@ impl Unpacked {
 
 /// Removes what is below `place` and not in use. Returns what it was.
 pub fn remove_unpacked(place: &Path) -> Vec<PathBuf> {
-    let there = place.is_dir().then(|| trusted(place).and_then(|place| Ok((lock(&place)?, place))));
+    let there = checked(&own_name(place)).and_then(|place| Ok((lock(&place)?, place)));
     match there {
-        Some(Ok((_lock, place))) => remove_unused(&place, 0),
-        _ => Vec::new(),
+        Ok((_lock, place)) => remove_unused(&place, 0),
+        Err(_) => Vec::new(),
     }
 }
 
-/// It is the caller's, and others are kept out.
+/// A directory of the caller's, made if need be.
 fn own_place(place: &Path) -> io::Result<PathBuf> {
-    DirBuilder::new().mode(0o700).recursive(true).create(place)?;
+    let place = own_name(place);
+    DirBuilder::new().mode(0o700).recursive(true).create(&place)?;
+    checked(&place)
+}
+
+/// The place, or one beside it where that is somebody else's: in the cache of a group, whoever came first has the name.
+fn own_name(place: &Path) -> PathBuf {
+    let me = geteuid();
+    let others = |stat: fs::Metadata| ![0, me.as_raw()].contains(&stat.uid());
+    match place.file_name() {
+        Some(name) if place.symlink_metadata().is_ok_and(others) => {
+            let mut name = name.to_owned();
+            name.push(format!("-{me}"));
+            place.with_file_name(name)
+        }
+        _ => place.to_owned(),
+    }
+}
+
+/// It is the caller's, and others are kept out. They have not put a link there either, which leads to where they want
+/// something to be removed.
+fn checked(place: &Path) -> io::Result<PathBuf> {
+    let me = geteuid().as_raw();
+    let by = place.symlink_metadata()?.uid();
     let place = trusted(place)?;
     let stat = place.symlink_metadata()?;
-    if stat.uid() != geteuid().as_raw() || stat.mode() & 0o077 != 0 {
+    if ![0, me].contains(&by) || stat.uid() != me || stat.mode() & 0o077 != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not the user's alone"));
     }
     Ok(place)
@@ -277,5 +300,27 @@ mod tests {
         DirBuilder::new().mode(0o755).recursive(true).create(images.place()).unwrap();
         let refused = images.of("a").err().unwrap();
         assert_eq!(refused.to_string(), "it is not the user's alone");
+    }
+
+    /// Beside it there is one of the user's own, and what a link leads to stays as it is.
+    #[test]
+    #[ignore = "needs root, to give a link away"]
+    fn what_somebody_else_has_put_there_is_not_used() {
+        let images = Images::new();
+        let (place, precious) = (images.place(), images.base.path().join("precious"));
+        let own = place.with_file_name(format!("unpacked-{}", geteuid()));
+        let mut private = DirBuilder::new();
+        private.mode(0o700).recursive(true).create(precious.join("image.photos")).unwrap();
+        private.create(place.parent().unwrap()).unwrap();
+        for place in [&place, &own] {
+            std::os::unix::fs::symlink(&precious, place).unwrap();
+            std::os::unix::fs::lchown(place, Some(4242), None).unwrap();
+            assert!(remove_unpacked(&images.place()).is_empty());
+        }
+        assert!(images.of("a").is_err());
+        fs::remove_file(&own).unwrap();
+        assert_eq!(images.of("a").unwrap().tree.parent().unwrap().parent(), Some(&*own));
+        assert_eq!(remove_unpacked(&place).len(), 1);
+        assert_eq!(fs::read_dir(&precious).unwrap().count(), 1);
     }
 }

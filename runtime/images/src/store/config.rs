@@ -70,12 +70,15 @@ impl StoreConfig {
 
 /// Refuses a path through a symbolic link that somebody else put where everybody can put something: it
 /// leads to wherever they want our files to be made, and collected. (`fs.protected_symlinks` is
-/// much the same, where it is on.)
+/// much the same, where it is on.) Of the store itself also where a group can, whose cache it is: the way to that
+/// may be by a link of whoever is in charge of the group's files.
 pub(super) fn refuse_others_links(path: &Path) -> Result<(), StoreError> {
     let own = nix::unistd::geteuid().as_raw();
     for place in path.ancestors() {
         let Ok(link) = fs::symlink_metadata(place) else { continue };
-        if link.is_symlink() && ![0, own].contains(&link.uid()) && is_everybodys(place) {
+        let bits = if place == path { 0o022 } else { 0o002 };
+        let others = link.is_symlink() && ![0, own].contains(&link.uid());
+        if others && others_may_write_beside(place, bits) {
             return Err(StoreError::Foreign { path: place.to_owned(), owner: link.uid() });
         }
     }
