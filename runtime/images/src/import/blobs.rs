@@ -100,6 +100,7 @@ impl<R> Tee<'_, R> {
                 return Err(error);
             };
             spooler.give_up();
+            self.shared.space.give_all_back();
             self.pending.cut(self.written)?;
             thread::sleep(Duration::from_millis(10));
             tried += 1;

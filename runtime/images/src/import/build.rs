@@ -79,11 +79,6 @@ impl LayerSource for Layer {
 }
 
 impl Merged {
-    /// Bytes that wait to be written.
-    fn waiting(&self) -> u64 {
-        self.layers.iter().filter_map(LayerSource::spooled).map(SpooledLayer::bytes).sum()
-    }
-
     /// Keeps nothing any more. Returns whether there was anything.
     fn give_up(&self) -> bool {
         self.spooler.as_ref().is_some_and(LayerSpooler::give_up)
@@ -304,8 +299,8 @@ impl Importer {
         merged: &Merged,
         pending: &Pending,
     ) -> Result<(), ImportError> {
-        // It becomes less as the image becomes more.
-        merged.space.give_back(merged.waiting());
+        // What waits becomes less as the image becomes more. Or it was given up.
+        merged.space.give_all_back();
         let room = merged.space.room(merged.total)?;
         self.write_squashfs(merged, pending, room).map_err(|error| match error {
             ImportError::Squash(SquashError::TooLarge) => merged.space.full().into(),

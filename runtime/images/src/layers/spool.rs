@@ -97,11 +97,6 @@ impl SpooledLayer {
         self.contents.shrink_as_read();
     }
 
-    /// Bytes that its contents take.
-    pub fn bytes(&self) -> u64 {
-        self.contents.bytes()
-    }
-
     /// Whether it was not given up since.
     pub fn is_there(&self) -> bool {
         self.contents.is_there()

@@ -31,6 +31,8 @@ pub struct Space {
 #[derive(Debug, Default)]
 struct State {
     taken: u64,
+    /// What of it could be done without.
+    spared: u64,
     granted: u64,
     note: Option<(File, PathBuf)>,
 }
@@ -75,13 +77,21 @@ impl Space {
             return false;
         }
         state.taken = taken;
+        state.spared += bytes;
         true
     }
 
-    /// So many bytes of what was taken are gone, or will be while others come.
+    /// So many bytes of what was spared are gone, or will be while others come: as far as they have not been given back.
     pub fn give_back(&self, bytes: u64) {
         let mut state = self.lock();
+        let bytes = bytes.min(state.spared);
+        state.spared -= bytes;
         state.taken = state.taken.saturating_sub(bytes);
+    }
+
+    /// All that was spared is.
+    pub fn give_all_back(&self) {
+        self.give_back(u64::MAX);
     }
 
     /// Whether so many bytes could be written at all.
@@ -191,4 +201,26 @@ fn sum(directory: &Path, of: impl Fn(&Path, &fs::Metadata) -> u64) -> u64 {
     entries
         .filter_map(|entry| Some(of(&entry.path(), &entry.path().symlink_metadata().ok()?)))
         .fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreConfig;
+
+    /// As where a disk is too slow for it: what it took would be missed by the image, or taken from other images.
+    #[test]
+    fn what_was_spared_and_given_up_takes_no_room_and_is_given_back_once() {
+        const MIB: u64 = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let max_bytes = Some(100 * MIB);
+        let config = StoreConfig { max_bytes, ..StoreConfig::new(folder.path().join("store")) };
+        let store = Store::open(config).unwrap();
+        let space = store.space();
+        space.take(20 * MIB).unwrap();
+        assert!(space.spare(30 * MIB));
+        space.give_all_back();
+        space.give_back(30 * MIB);
+        assert_eq!(space.room(u64::MAX).unwrap(), 80 * MIB);
+    }
 }
