@@ -231,7 +231,10 @@ impl Worker {
                 true => Err(io::ErrorKind::BrokenPipe.into()),
                 false => output.file.write_all_at(buffer.used(), at),
             };
-            self.state.has_written(buffer.length as u64, begin.elapsed());
+            // Nobody waits for the last of a spool that was given up: others may be read by now, and are not to go.
+            if !output.closed.load(Ordering::SeqCst) {
+                self.state.has_written(buffer.length as u64, begin.elapsed());
+            }
             // Nobody waits for it if its spool was given up.
             let written = written.map(|()| Block { segment, at: at as u32, size });
             let _ = done.send(Done { number, written, buffer });
@@ -453,6 +456,29 @@ impl Spooled {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_late_of_one_that_was_given_up_costs_no_other() {
+        let options = Options::default();
+        let (jobs, waiting) = sync_channel(1);
+        let state = Arc::<State>::default();
+        *state.pace.lock().unwrap() = Pace(JUDGED, 2 * SLOWEST);
+        let file = tempfile::tempfile().unwrap();
+        let output = Arc::new(Output { file, end: AtomicU64::new(0), closed: true.into() });
+        let (done, outcome) = channel();
+        let buffer = Buffer::new(options.block_size);
+        jobs.send(Job { buffer, plain: true, number: 0, segment: 0, output, done }).unwrap();
+        drop(jobs);
+        Worker {
+            waiting: Arc::new(Mutex::new(waiting)),
+            packer: Packer::new(options.compression).unwrap(),
+            spare: Buffer::new(options.block_size),
+            state: Arc::clone(&state),
+        }
+        .run();
+        assert!(outcome.recv().unwrap().written.is_err());
+        assert!(!state.given_up.load(Ordering::SeqCst));
+    }
 
     #[test]
     fn a_disk_that_has_to_be_waited_for_is_too_slow() {
