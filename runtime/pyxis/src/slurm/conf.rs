@@ -26,6 +26,9 @@ const PLACES: [&str; 15] = [
     "/var/spool/slurmd/conf-cache/slurm.conf",
     "/var/spool/slurm/d/conf-cache/slurm.conf",
 ];
+/// More files than any site's is made of, and deeper: those that include themselves end, too.
+const MOST_FILES: usize = 1000;
+const DEEPEST: usize = 8;
 /// A Slurm of AWS's has its configuration beside its name, not below its prefix.
 const OF_PCS: (&str, &str) = ("/opt/aws/pcs/scheduler", "/etc/aws/pcs/scheduler");
 
@@ -85,7 +88,7 @@ impl SlurmConf {
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default().trim();
             if let Some(name) = keyword(line, "include") {
-                if depth < 8 {
+                if depth < DEEPEST && self.files.len() < MOST_FILES {
                     let name = path.parent().unwrap_or(Path::new("/")).join(name);
                     self.read(&name, depth + 1);
                 }
@@ -173,5 +176,13 @@ mod tests {
         let conf = SlurmConf::at(path);
         assert_eq!(conf.plugstack(), Path::new("/x/p"));
         assert_eq!(conf.plugin_dirs().collect::<Vec<_>>(), [Path::new("/a"), Path::new("/b")]);
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_many_times_ends() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("slurm.conf");
+        fs::write(&path, "include slurm.conf\n".repeat(10) + "SlurmUser=slurm\n").unwrap();
+        assert_eq!(SlurmConf::at(path).users().collect::<Vec<_>>(), ["slurm"]);
     }
 }

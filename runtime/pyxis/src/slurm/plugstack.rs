@@ -143,11 +143,14 @@ impl Plugstack {
         }
     }
 
-    /// A pattern that matches nothing is no error of Slurm's.
+    /// A pattern that matches nothing is no error of Slurm's. Once there is a loop, nothing more is followed: two of them
+    /// multiply.
     fn include(&mut self, from: &Path, pattern: &str, depth: usize) {
         let pattern = from.parent().unwrap_or(Path::new("/")).join(pattern);
         for path in owner::glob(&pattern) {
-            self.file(&path, depth + 1);
+            if !self.faults.iter().any(|fault| matches!(fault, Fault::Loop(_))) {
+                self.file(&path, depth + 1);
+            }
         }
     }
 }
@@ -197,6 +200,19 @@ mod tests {
     fn a_file_that_includes_itself_ends() {
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join("plugstack.conf"), "include plugstack.conf\n").unwrap();
+        let stack = read(&SlurmConf::at(temp.path().join("slurm.conf")));
+        assert!(matches!(stack.faults[..], [Fault::Loop(_)]), "{:?}", stack.faults);
+    }
+
+    /// As two files of a folder do that include all that is in it.
+    #[test]
+    fn files_that_include_each_other_end_as_well() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("d")).unwrap();
+        for name in ["plugstack.conf", "d/a.conf", "d/b.conf", "d/c.conf"] {
+            let all = temp.path().join("d/*.conf").display().to_string();
+            fs::write(temp.path().join(name), format!("include {all}\ninclude {all}\n")).unwrap();
+        }
         let stack = read(&SlurmConf::at(temp.path().join("slurm.conf")));
         assert!(matches!(stack.faults[..], [Fault::Loop(_)]), "{:?}", stack.faults);
     }
