@@ -43,6 +43,8 @@ confdir   := $(datadir)/pyxis
 # Of AppArmor, where there is one. Not beside pyxis.conf: sites include all of that directory in plugstack.conf.
 profiles  := $(datadir)/apparmor/extra-profiles
 apparmord ?= /etc/apparmor.d
+# A name with a space is two to make: something else would be made, and removed.
+$(foreach name,DESTDIR bindir plugindir datadir sysconfdir,$(if $(word 2,$($(name))),$(error there is a space in $(name))))
 # One plugin at a time: whatever was built last is what gets installed.
 built     := target/make
 matrix     = $(CARGO) run -q --release -p build-matrix --
@@ -74,21 +76,22 @@ install:
 	@echo '    ln -s $(confdir)/pyxis.conf /etc/slurm/plugstack.conf.d/pyxis.conf'
 
 # The command under enroot's name, and what recipes copy, link and edit of enroot's, where `make install` of enroot has it with the
-# same words. An enroot.conf that is there is the site's.
+# same words. An enroot.conf that is there is the site's, as are links.
 enroot_share := $(datadir)/enroot
 enroot_conf  := $(sysconfdir)/enroot
 
 install-enroot:
 	$(INSTALL) -d -m 755 $(DESTDIR)$(bindir) $(foreach dir,environ.d hooks.d mounts.d,$(DESTDIR)$(enroot_share)/$(dir) $(DESTDIR)$(enroot_conf)/$(dir)) $(DESTDIR)$(enroot_conf)/enroot.conf.d
-	ln -sf pyxis $(DESTDIR)$(bindir)/enroot
+	ln -sfn pyxis $(DESTDIR)$(bindir)/enroot
 	$(INSTALL) -m 755 packaging/enroot/share/hooks.d/*.sh $(DESTDIR)$(enroot_share)/hooks.d
 	$(INSTALL) -m 644 packaging/enroot/share/mounts.d/*.fstab $(DESTDIR)$(enroot_share)/mounts.d
 	$(INSTALL) -m 644 packaging/enroot/share/bash_completion packaging/enroot/share/enroot.conf $(DESTDIR)$(enroot_share)
-	test -e $(DESTDIR)$(enroot_conf)/enroot.conf || $(INSTALL) -m 644 packaging/enroot/share/enroot.conf $(DESTDIR)$(enroot_conf)
+	test -e $(DESTDIR)$(enroot_conf)/enroot.conf -o -L $(DESTDIR)$(enroot_conf)/enroot.conf || $(INSTALL) -m 644 packaging/enroot/share/enroot.conf $(DESTDIR)$(enroot_conf)
 
 uninstall-enroot:
-	test ! -L $(DESTDIR)$(bindir)/enroot || $(RM) $(DESTDIR)$(bindir)/enroot
-	! cmp -s $(DESTDIR)$(enroot_share)/enroot.conf $(DESTDIR)$(enroot_conf)/enroot.conf || $(RM) $(DESTDIR)$(enroot_conf)/enroot.conf
+	test "$$(readlink $(DESTDIR)$(bindir)/enroot)" != pyxis || $(RM) $(DESTDIR)$(bindir)/enroot
+	test -L $(DESTDIR)$(enroot_conf)/enroot.conf || ! cmp -s $(DESTDIR)$(enroot_share)/enroot.conf $(DESTDIR)$(enroot_conf)/enroot.conf || \
+		$(RM) $(DESTDIR)$(enroot_conf)/enroot.conf
 	$(RM) $(addprefix $(DESTDIR)$(enroot_share)/,$(patsubst packaging/enroot/share/%,%,$(wildcard packaging/enroot/share/*.d/* packaging/enroot/share/bash_completion packaging/enroot/share/enroot.conf)))
 	-rmdir $(foreach dir,$(DESTDIR)$(enroot_share) $(DESTDIR)$(enroot_conf),$(addprefix $(dir)/,environ.d hooks.d mounts.d enroot.conf.d) $(dir)) 2> /dev/null
 

@@ -62,6 +62,29 @@ number() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '
     [ -e "$dest/etc/enroot/environ.d/50-site.env" ]
 }
 
+@test "make install-enroot and uninstall-enroot: a site's links stay, one that leads nowhere just now as well" {
+    local dest=$BATS_TEST_TMPDIR/dest
+    mkdir -p "$dest/usr/local/bin" "$dest/usr/local/etc/enroot"
+    ln -s /shared/enroot.conf "$dest/usr/local/etc/enroot/enroot.conf"
+    make -s -C "$clone" install-enroot DESTDIR="$dest" > /dev/null
+    ln -sf /opt/nvidia/bin/enroot "$dest/usr/local/bin/enroot"
+    make -s -C "$clone" uninstall-enroot DESTDIR="$dest" > /dev/null
+    [ "$(readlink "$dest/usr/local/etc/enroot/enroot.conf")" = /shared/enroot.conf ]
+    [ "$(readlink "$dest/usr/local/bin/enroot")" = /opt/nvidia/bin/enroot ]
+}
+
+@test "a prefix or DESTDIR with a space: refused, and nothing is made" {
+    local made
+    run make -s -C "$clone" install-enroot prefix="$BATS_TEST_TMPDIR/my programs"
+    [ "$status" -ne 0 ]
+    [[ $output == *"there is a space in bindir"* ]]
+    run make -s -C "$clone" install-enroot uninstall-enroot DESTDIR="$BATS_TEST_TMPDIR/my root"
+    [ "$status" -ne 0 ]
+    [[ $output == *"there is a space in DESTDIR"* ]]
+    made=$(ls -A "$BATS_TEST_TMPDIR")
+    [ -z "$made" ]
+}
+
 @test "the Slurm is named as for a compiler of C" {
     local variable
     for variable in "CFLAGS=-O2 -I $include" "CFLAGS=-I $include/slurm" "CPPFLAGS=-isystem $include" "CPATH=/none:$include" "C_INCLUDE_PATH=$include/"; do
