@@ -1,11 +1,12 @@
 //! Images unpacked once on a node and kept, where each start would have to unpack: kernels whose overlay is not for users.
 //!
-//! Each is a directory of its user's own, named by what the image's file is: file system, inode, size and times. It has `tree`, and
-//! `used`, which whoever reads the tree has locked, beside others. Who makes or removes one has the `lock` of them all.
+//! Each is a directory of its user's own, named by what the image's file is: file system, inode, size, times and superblock. It has
+//! `tree`, and `used`, which whoever reads the tree has locked, beside others. Who makes or removes one has the `lock` of them all.
 
 use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hasher};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -21,6 +22,8 @@ const PREFIX: &str = "image.";
 /// One that is being made, by who has the lock.
 const BEGUN: &str = "begun";
 const LOCK: &str = "lock";
+/// Bytes of an image's superblock.
+const HEAD: usize = 96;
 /// So many are kept, beside what is in use.
 const KEPT: usize = 8;
 
@@ -101,13 +104,18 @@ fn checked(place: &Path) -> io::Result<PathBuf> {
     Ok(place)
 }
 
-/// A file that is replaced or written to has another name: nobody sets the time of a change back.
+/// A file that is replaced or written to has another name: nobody sets the time of a change back. But of file systems that are
+/// images, and have one time for all, another version may be mounted by the same number: so the superblock counts as well.
 fn name_of(image: &File) -> io::Result<String> {
     let stat = image.metadata()?;
     let numbers = [stat.dev(), stat.ino(), stat.size()].map(|number| format!("{number:x}"));
     let times = [stat.mtime(), stat.mtime_nsec(), stat.ctime(), stat.ctime_nsec()];
     let times = times.map(|number| format!("{number:x}"));
-    Ok(format!("{PREFIX}{}-{}", numbers.join("-"), times.join("-")))
+    let mut head = [0; HEAD];
+    let length = image.read_at(&mut head, 0)?;
+    let mut hash = DefaultHasher::new();
+    hash.write(&head[..length]);
+    Ok(format!("{PREFIX}{}-{}-{:x}", numbers.join("-"), times.join("-"), hash.finish()))
 }
 
 fn lock(place: &Path) -> io::Result<File> {
@@ -247,6 +255,20 @@ mod tests {
         fs::write(images.base.path().join("other"), "a").unwrap();
         fs::rename(images.base.path().join("other"), images.base.path().join("a")).unwrap();
         assert_ne!(images.of("a").unwrap().tree, first);
+    }
+
+    /// The numbers of a file system may be those of another one by now.
+    #[test]
+    fn another_superblock_is_another_image_whatever_its_file_says_of_itself() {
+        let images = Images::new();
+        let superblock = |name: &str| {
+            let name = name_of(&images.image(name)).unwrap();
+            name.rsplit_once('-').unwrap().1.to_owned()
+        };
+        fs::write(images.base.path().join("copy"), "a").unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        assert_eq!(superblock("a"), superblock("copy"));
+        assert_ne!(superblock("a"), superblock("b"));
     }
 
     #[test]
