@@ -66,7 +66,9 @@ kept() { user_sh 'find ~/.cache/pyxis-unpacked -mindepth 1 -maxdepth 1 -name "im
 
 @test "gc removes what is kept" {
     run_srun --container-image="$images"/debian.sqsh true
-    [ -n "$(kept)" ]
+    left=$(kept)
+    [ -n "$left" ]
     user pyxis gc
-    [ -z "$(kept)" ]
+    left=$(kept)
+    [ -z "$left" ]
 }
