@@ -62,9 +62,11 @@ nothing_left() {
 # The node has no job, and its daemons answer.
 idle() { [[ $(root sinfo -h -N -o %T) == idle ]]; }
 
-# What the directory of a job with a running step is called in cgroups: from Slurm 26.05 on, its SLUID.
+# What the directory of a job with a running step is called in cgroups: from Slurm 26.05 on, its SLUID, in which slurmstepd is as well.
 job_directory() {
-    root_sh "cat /proc/\$(pgrep -f -o 'slurmstepd: \\[$1\\.')/cgroup | sed -n 's:.*/\([^/]*\)/step_.*:\1:p; s:.*/\(job_[0-9]*\)\$:\1:p' | head -n 1"
+    local name
+    name=$(root_sh "cat /proc/\$(pgrep -f -o 'slurmstepd: \\[$1\\.')/cgroup | sed -n 's:.*/\([^/]*\)/step_.*:\1:p' | head -n 1")
+    echo "${name:-job_$1}"
 }
 
 # hold OPTION...: a batch job (on the node $where) whose step is a container that runs until `release`; returns when its program runs.

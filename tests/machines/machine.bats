@@ -49,7 +49,6 @@ teardown() { machine_teardown; }
     [ "$status" -eq 0 ]
     keeper=$(grep pyxis-keeper <<< "$output")
     step=/$(job_directory "$held")/step_0/
-    [ "$step" != //step_0/ ]
     if [[ $suite == bullseye ]]; then
         # What is unpacked needs no server.
         output_lacks pyxis-image

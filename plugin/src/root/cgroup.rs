@@ -38,8 +38,8 @@ fn below<'a>(line: &'a [u8], step: &str) -> Option<&'a [u8]> {
     matches!(rest, [] | [b'/', ..] | [b'+', b'0'..=b'9', ..]).then_some(rest)
 }
 
-/// Whether a process with these `cgroups` is of the job's step, by slurmstepd's `own`, both as `/proc` has them. None where Slurm has
-/// none for the step.
+/// Whether a process with these `cgroups` is of the job's step, by slurmstepd's `own`, both as `/proc` has them; by their names where
+/// slurmstepd is in none of them (21.08, with version 1). None where Slurm has none for the step.
 pub(crate) fn is_of(job: &Job, own: &[u8], cgroups: &[u8]) -> Option<bool> {
     let (of_job, step) = names(job);
     let base = |line| match below(line, &step) {
@@ -54,6 +54,11 @@ pub(crate) fn is_of(job: &Job, own: &[u8], cgroups: &[u8]) -> Option<bool> {
             })
         };
         known = Some(known == Some(true) || lines(cgroups).any(is_below));
+    }
+    if known.is_none() {
+        after(cgroups, b"/job_")?;
+        let named = of_job + &step;
+        known = Some(lines(cgroups).any(|line| below(line, &named).is_some()));
     }
     known
 }
@@ -154,9 +159,21 @@ mod tests {
     }
 
     #[test]
+    fn where_slurmstepd_is_in_none_of_them_names_tell() {
+        let step = job(4, StepId(1));
+        let own = "11:freezer:/\n6:memory:/system.slice/slurmd.service\n";
+        let of = |name: &str| told(own, &step, &format!("11:freezer:/slurm_n1/uid_1/{name}\n"));
+        assert_eq!(of("job_4/step_1"), Some(true));
+        assert_eq!(of("job_4/step_1/task_0"), Some(true));
+        for other in ["job_4/step_10", "job_44/step_1", "job_4/step_batch", "job_14/step_1"] {
+            assert_eq!(of(other), Some(false), "{other}");
+        }
+    }
+
+    #[test]
     fn where_slurm_has_none_for_the_step_no_cgroup_tells() {
         let step = job(4, StepId(1));
-        let process = "0::/system.slice/slurmstepd.scope/job_4/step_1/user/task_0\n";
+        let process = "0::/user.slice/user-1000.slice/session-1.scope\n";
         for own in ["0::/\n", "0::/system.slice/slurmd.service\n", "6:freezer:/slurm/job_44\n", ""]
         {
             assert_eq!(told(own, &step, process), None, "{own}");

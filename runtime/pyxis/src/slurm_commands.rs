@@ -79,6 +79,7 @@ pub fn find(host: &Environ) -> Result<SlurmCommands, NoCommands> {
     }
     if OF_RUN.iter().any(|name| Path::new(RUN).join(name).exists()) {
         places.add(Path::new(RUN));
+        OF_RUN.iter().for_each(|name| places.add(&Path::new(RUN).join(name)));
     }
     Ok(SlurmCommands {
         programs,
@@ -110,13 +111,16 @@ impl Places {
         if !path.exists() {
             return;
         }
-        match self.0.iter().find(|known| path.starts_with(known)) {
-            None => self.0.push(path.to_owned()),
-            Some(known) => {
-                if let Some(target) = first_link(known, path) {
-                    self.add(&target);
-                }
-            }
+        let Some(known) = self.0.iter().find(|known| path.starts_with(known)) else {
+            // It would hide what is below it.
+            let (below, others) = self.0.drain(..).partition(|known| known.starts_with(path));
+            self.0 = others;
+            self.0.push(path.to_owned());
+            let below: Vec<PathBuf> = below;
+            return below.iter().for_each(|path| self.add(path));
+        };
+        if let Some(target) = first_link(known, path) {
+            self.add(&target);
         }
     }
 
@@ -170,4 +174,29 @@ fn without_dots(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// As slurmd makes `/run/slurm/conf` where slurmctld has the configuration.
+    #[test]
+    fn a_directory_takes_in_what_is_below_it_and_links_in_it_lead_somewhere() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        for directory in ["run/slurm", "spool/cache", "run/munge"] {
+            fs::create_dir_all(at(directory)).unwrap();
+        }
+        fs::write(at("spool/cache/slurm.conf"), "").unwrap();
+        symlink("../../spool/cache", at("run/slurm/conf")).unwrap();
+        let mut places = Places::default();
+        for name in ["run/slurm/conf", "run/slurm/conf/slurm.conf", "run/munge", "absent"] {
+            places.add(&at(name));
+        }
+        assert_eq!(places.0, ["run/slurm/conf", "run/munge"].map(at));
+        places.add(&at("run/slurm"));
+        assert_eq!(places.0, ["run/munge", "run/slurm", "spool/cache"].map(at));
+    }
 }
