@@ -254,8 +254,11 @@ fn is_sound(part: Part, fd: &OwnedFd, uid: u32) -> io::Result<bool> {
         Part::Cwd => {
             // To close any other kind of descriptor may mean to wait for the file system.
             let flags = fcntl(fd, FcntlArg::F_GETFL)?;
+            // A directory for certain if it was opened as one. A file system of the user's in the container answers who is in its user
+            // namespace, and before some Linux after 5.10 nobody else.
             flags & OFlag::O_PATH.bits() != 0
-                && fstat(fd)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
+                && (flags & OFlag::O_DIRECTORY.bits() != 0
+                    || fstat(fd)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())
         }
         Part::Environ => {
             let seals = fcntl(fd, FcntlArg::F_GET_SEALS).unwrap_or(0);

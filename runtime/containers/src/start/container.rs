@@ -87,7 +87,7 @@ impl Container {
         self.complete();
         self.keep_namespaces().map_err(failed)?;
         let mut parts = std::mem::take(&mut self.namespaces);
-        let cwd = files::open_path(&self.cwd).map_err(failed)?;
+        let cwd = files::open_directory(&self.cwd).map_err(failed)?;
         parts.push((Part::Cwd, cwd));
         let block = environ::to_block(&self.environ);
         parts.push((Part::Environ, environ_file(&block).map_err(failed)?));

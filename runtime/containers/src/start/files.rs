@@ -51,11 +51,18 @@ pub(super) fn refuse_magic_links(path: &Path) -> io::Result<()> {
 
 /// Opens what is at `path`, as a place only, if [`refuse_magic_links`] finds nothing.
 pub(super) fn open_path(path: &Path) -> io::Result<OwnedFd> {
-    match open(path, OFlag::O_PATH) {
+    open_as(path, OFlag::O_PATH)
+}
+
+/// The same of a directory.
+pub(super) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    open_as(path, OFlag::O_PATH | OFlag::O_DIRECTORY)
+}
+
+fn open_as(path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+    match open(path, flags) {
         Err(Errno::ELOOP) => Err(loops()),
-        Err(Errno::ENOSYS) => {
-            Ok(nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
-        }
+        Err(Errno::ENOSYS) => Ok(nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, Mode::empty())?),
         opened => Ok(opened?),
     }
 }

@@ -44,7 +44,8 @@ impl Joinable {
         let cwd = started.take(Part::Cwd).ok_or_else(missing)?;
         let path = std::fs::read_link(format!("/proc/self/fd/{}", cwd.as_raw_fd()))
             .unwrap_or_else(|_| PathBuf::from("/"));
-        let directory = open_in_root(&self.root, &path, OFlag::O_PATH).unwrap_or(self.root);
+        let directory = open_in_root(&self.root, &path, OFlag::O_PATH | OFlag::O_DIRECTORY)
+            .unwrap_or(self.root);
         container.put(Part::Cwd, directory);
         Ok(container)
     }
@@ -68,7 +69,7 @@ impl Process {
     /// The container it is in: namespaces, directory, environment.
     pub(crate) fn container(&self) -> Result<Handover, StepError> {
         let mut container = Handover::new(self.namespaces()?);
-        container.put(Part::Cwd, self.open_below("cwd", OFlag::O_PATH)?);
+        container.put(Part::Cwd, self.open_below("cwd", OFlag::O_PATH | OFlag::O_DIRECTORY)?);
         container.put(Part::Environ, self.environ().map_err(StepError::Environ)?);
         Ok(container)
     }
