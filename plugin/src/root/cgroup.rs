@@ -16,78 +16,58 @@ use std::path::{Path, PathBuf};
 /// Of the table of mounts: on a node with more than that, the step's cgroup is not found.
 const MOUNTS: usize = 1 << 20;
 
-/// `/job_J` and `/step_S`. Slurm calls a part of a heterogeneous step `step_S+PART`; no two parts are on one node. From 26.05 on the
-/// job's has another name with version 2, so it is asked for only where slurmstepd is not below it.
-fn names(job: &Job) -> (String, String) {
+/// `/job_J/step_S`. Slurm calls a part of a heterogeneous step `step_S+PART`; no two parts are on one node. From 26.05 on a job's
+/// has another name with version 2, where slurmstepd is below it: `own` are its cgroups, as `/proc` has them.
+pub(crate) fn name(job: &Job, own: &[u8]) -> Vec<u8> {
     let step = match job.step_id {
         StepId::BATCH => "batch".to_owned(),
         StepId::INTERACTIVE => "interactive".to_owned(),
         StepId::EXTERN => "extern".to_owned(),
         step => step.to_string(),
     };
-    (format!("/job_{}", job.job_id), format!("/step_{step}"))
-}
-
-fn lines(cgroups: &[u8]) -> impl Iterator<Item = &[u8]> {
-    cgroups.split(|byte| *byte == b'\n')
-}
-
-/// What follows a line's `step` if that is the whole of the name.
-fn below<'a>(line: &'a [u8], step: &str) -> Option<&'a [u8]> {
-    let rest = after(line, step.as_bytes())?;
-    matches!(rest, [] | [b'/', ..] | [b'+', b'0'..=b'9', ..]).then_some(rest)
-}
-
-/// Whether a process with these `cgroups` is of the job's step, by slurmstepd's `own`, both as `/proc` has them; by their names where
-/// slurmstepd is in none of them (21.08, with version 1). None where Slurm has none for the step.
-pub(crate) fn is_of(job: &Job, own: &[u8], cgroups: &[u8]) -> Option<bool> {
-    let (of_job, step) = names(job);
-    let base = |line| match below(line, &step) {
-        Some(rest) => line.get(..line.len() - rest.len() - step.len()),
-        None => line.ends_with(of_job.as_bytes()).then_some(line),
-    };
-    let mut known = None;
-    for base in lines(own).filter_map(base) {
-        let is_below = |line: &[u8]| {
-            line.strip_prefix(base).is_some_and(|rest| {
-                below(rest, &step).is_some() && rest.starts_with(step.as_bytes())
-            })
-        };
-        known = Some(known == Some(true) || lines(cgroups).any(is_below));
+    let name = format!("/job_{}/step_{step}", job.job_id).into_bytes();
+    let step = &name[name.len() - "/step_".len() - step.len()..];
+    let above = after(own, step).and_then(|rest| {
+        // Its place in the step. A Slurm within a step of another one is elsewhere in that.
+        let place = rest.split(|byte| *byte == b'\n').next()?;
+        place.ends_with(b"/slurm").then(|| own.get(..own.len() - rest.len() - step.len()))?
+    });
+    match above.and_then(|above| above.rsplit(|byte| *byte == b'/').next()) {
+        Some(of_job) => [b"/", of_job, step].concat(),
+        None => name,
     }
-    if known.is_none() {
-        after(cgroups, b"/job_")?;
-        let named = of_job + &step;
-        known = Some(lines(cgroups).any(|line| below(line, &named).is_some()));
-    }
-    known
+}
+
+/// Whether a process with these cgroups is of the step of that name. None where Slurm has none for it.
+pub(crate) fn is_of(name: &[u8], cgroups: &[u8]) -> Option<bool> {
+    after(cgroups, b"/step_")?;
+    Some(
+        cgroups.split(|byte| *byte == b'\n').any(|line| {
+            matches!(after(line, name), Some([] | [b'/', ..] | [b'+', b'0'..=b'9', ..]))
+        }),
+    )
 }
 
 /// The `cgroup.procs` of the step's freezer, where slurmstepd itself is in the job's.
 pub(crate) fn freezer(job: &Job) -> Option<File> {
     let own = some_of_path("/proc/self/cgroup").ok()?;
-    let job_path = lines(&own).find_map(|line| {
+    let job_path = own.split(|byte| *byte == b'\n').find_map(|line| {
         let mut fields = line.splitn(3, |byte| *byte == b':').skip(1);
         let freezer = fields.next()?.split(|byte| *byte == b',').any(|name| name == b"freezer");
         fields.next().filter(|_| freezer)
     })?;
-    let (of_job, step) = names(job);
-    if !job_path.ends_with(of_job.as_bytes()) {
+    let name = name(job, &own);
+    let step = name.rsplit(|byte| *byte == b'/').next()?;
+    if !job_path.ends_with(name.strip_suffix(step)?.strip_suffix(b"/")?) {
         return None;
     }
     let mounts = some_of(&File::open("/proc/self/mountinfo").ok()?, MOUNTS).ok()?;
     let directory = mounted(&mounts)?.join(OsStr::from_bytes(job_path.strip_prefix(b"/")?));
-    let is_step = |name: &[u8]| {
-        name == &step.as_bytes()[1..]
-            || name
-                .strip_prefix(&step.as_bytes()[1..])
-                .is_some_and(|part| part.first() == Some(&b'+'))
-    };
     let found = read_dir(&directory)
         .ok()?
         .flatten()
         .map(|entry| entry.file_name())
-        .find(|name| is_step(name.as_bytes()))?;
+        .find(|name| matches!(name.as_bytes().strip_prefix(step), Some([] | [b'+', ..])))?;
     OpenOptions::new().write(true).open(directory.join(found).join("cgroup.procs")).ok()
 }
 
@@ -121,7 +101,7 @@ mod tests {
 
     /// Of a process in such a cgroup, by slurmstepd's own.
     fn told(own: &str, job: &Job, process: &str) -> Option<bool> {
-        is_of(job, own.as_bytes(), process.as_bytes())
+        is_of(&name(job, own.as_bytes()), process.as_bytes())
     }
 
     const V1: &str = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_64101/job_4\n0::/\n";
@@ -138,7 +118,7 @@ mod tests {
             let of = |rest: &str| told(&own, &step, &format!("{scope}/{rest}\n"));
             assert_eq!(of(&format!("{of_job}/step_1/user/task_0")), Some(true));
             assert_eq!(of(&format!("{of_job}/step_1")), Some(true));
-            for other in ["step_10/user", "step_batch/user", "step_2/step_1/user", "slurm"] {
+            for other in ["step_10/user", "step_batch/user"] {
                 assert_eq!(of(&format!("{of_job}/{other}")), Some(false), "{other}");
             }
             assert_eq!(of("job_44/step_1/user"), Some(false));
@@ -168,6 +148,13 @@ mod tests {
         for other in ["job_4/step_10", "job_44/step_1", "job_4/step_batch", "job_14/step_1"] {
             assert_eq!(of(other), Some(false), "{other}");
         }
+    }
+
+    /// Whose processes are all in that one's step, which may have the same number.
+    #[test]
+    fn a_slurm_in_a_step_of_another_is_not_taken_for_that() {
+        let own = b"0::/slurmstepd.scope/job_9/step_1/user/task_0\n";
+        assert_eq!(name(&job(4, StepId(1)), own), b"/job_4/step_1");
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn find(step: &StepIdentity<'_>) -> (Leftovers, FoundBy) {
     let (Some(own_root), Ok(processes)) = (root("self"), fs::read_dir("/proc")) else {
         return (found, by);
     };
-    let own = some_of_path("/proc/self/cgroup").unwrap_or_default();
+    let cgroup = cgroup::name(job, &some_of_path("/proc/self/cgroup").unwrap_or_default());
     let me = std::process::id() as i32;
     for process in processes.flatten() {
         let name = process.file_name();
@@ -129,7 +129,7 @@ fn find(step: &StepIdentity<'_>) -> (Leftovers, FoundBy) {
         }
         let Some(descriptor) = descriptor(pid) else { continue };
         let (its_root, mounts) = (root(text), at(text, "ns/mnt"));
-        let Some(how) = is_of(job, &own, text).filter(|_| theirs()) else { continue };
+        let Some(how) = is_of(job, &cgroup, text).filter(|_| theirs()) else { continue };
         // Alive until now, hence all of it was about this process.
         if ends_within(&descriptor, Duration::ZERO) {
             continue;
@@ -149,11 +149,11 @@ fn find(step: &StepIdentity<'_>) -> (Leftovers, FoundBy) {
     (found, by)
 }
 
-/// Whether a process belongs to the step: by its cgroup and slurmstepd's `own`, or, where Slurm uses none, by the
+/// Whether a process belongs to the step: by its cgroup, or, where Slurm uses none, by the
 /// variables it was started with, as far as they are among the first.
-fn is_of(job: &Job, own: &[u8], pid: &str) -> Option<FoundBy> {
+fn is_of(job: &Job, cgroup: &[u8], pid: &str) -> Option<FoundBy> {
     let cgroups = some_of_path(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    if let Some(is_of) = cgroup::is_of(job, own, &cgroups) {
+    if let Some(is_of) = cgroup::is_of(cgroup, &cgroups) {
         return is_of.then_some(FoundBy::Cgroup);
     }
     let environ = some_of_path(&format!("/proc/{pid}/environ")).unwrap_or_default();
