@@ -146,14 +146,15 @@ every_cgroup_has() {
     nothing_left
 }
 
-@test "job_container/tmpfs: a container has the job's own /tmp, and both are gone afterwards" {
-    root_sh 'ls /usr/lib/*/slurm*/job_container_tmpfs.so' || skip "this Slurm has no job_container/tmpfs"
+# Whether this Slurm has a plugin of that name.
+has_plugin() { root_sh "ls /usr/lib/*/slurm*/$1.so" > /dev/null 2>&1; }
+# own_tmp FILE TEXT LINE: what holds with that line of slurm.conf, and that text of another file of its.
+own_tmp() {
     undo() {
-        root sh -c 'sed -i /^JobContainerType/d /etc/slurm/slurm.conf; systemctl restart slurmctld slurmd'
+        root_sh 'sed -i "/^JobContainerType/d; /^NamespaceType/d" /etc/slurm/slurm.conf; rm -f /etc/slurm/namespace.yaml /etc/slurm/job_container.conf; systemctl restart slurmctld slurmd'
         eventually idle
     }
-    root sh -c 'mkdir -p /srv/jobs; printf "AutoBasePath=true\nBasePath=/srv/jobs\n" > /etc/slurm/job_container.conf
-        echo JobContainerType=job_container/tmpfs >> /etc/slurm/slurm.conf; systemctl restart slurmctld slurmd'
+    root_sh "mkdir -p /srv/jobs; printf '$2' > /etc/slurm/$1; echo $3 >> /etc/slurm/slurm.conf; systemctl restart slurmctld slurmd"
     eventually idle
     run_srun --container-image="$images"/busybox.sqsh --container-mounts=/tmp:/of-job --container-writable sh -c 'ls -A /of-job; touch /of-job/mine; echo runs'
     [ "$status" -eq 0 ]
@@ -162,10 +163,32 @@ every_cgroup_has() {
     settle
     made=$(root find /tmp -name mine)
     [ -z "$made" ]
-    left=$(root_sh 'find /srv/jobs -mindepth 2; grep " /srv/jobs/" /proc/self/mountinfo' || true)
+    left=$(root_sh 'find /srv/jobs -mindepth 2 ! -name ".*"; grep " /srv/jobs/[^ ]*/" /proc/self/mountinfo' || true)
     [ -z "$left" ]
+    # Two tasks in one container, which stays.
+    run_srun -n2 --overcommit --container-image="$images"/debian.sqsh --container-name=of-job --container-writable sh -c 'readlink /proc/self/ns/mnt; touch /etc/made-$SLURM_PROCID'
+    [ "$status" -eq 0 ]
+    [ "$(grep '^mnt:' <<< "$output" | sort -u | wc -l)" -eq 1 ]
+    run_srun --container-name=of-job ls /etc/made-0 /etc/made-1
+    [ "$status" -eq 0 ]
+    user pyxis remove -f pyxis_of-job
+    run_srun --container-image="$images"/debian.sqsh sh -c 'exit 7'
+    [ "$status" -eq 7 ]
     undo
     nothing_left
+}
+
+@test "job_container/tmpfs, from 25.11 on namespace/tmpfs: a container has the job's own /tmp, and both are gone afterwards" {
+    line=JobContainerType=job_container/tmpfs
+    has_plugin job_container_tmpfs || line=NamespaceType=namespace/tmpfs
+    has_plugin job_container_tmpfs || has_plugin namespace_tmpfs || skip "this Slurm has neither"
+    own_tmp job_container.conf 'AutoBasePath=true\nBasePath=/srv/jobs\n' "$line"
+}
+
+@test "namespace/linux: as with namespace/tmpfs, also where the processes of a job have numbers of their own" {
+    has_plugin namespace_linux || skip "this Slurm has no namespace/linux"
+    own_tmp namespace.yaml 'defaults:\n  auto_base_path: true\n  base_path: "/srv/jobs"\n' NamespaceType=namespace/linux
+    own_tmp namespace.yaml 'defaults:\n  auto_base_path: true\n  base_path: "/srv/jobs"\n  clone_ns_flags:\n    - CLONE_NEWPID\n' NamespaceType=namespace/linux
 }
 
 @test "pam_slurm_adopt: who has no job does not get in; who has one is in its cgroup, and so is a container from there" {
