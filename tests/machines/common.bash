@@ -69,6 +69,21 @@ job_directory() {
     echo "${name:-job_$1}"
 }
 
+# A container that writes to an image, whose step is cancelled, and one whose slurmstepd is killed.
+cancelled_and_killed() {
+    hold --container-image="$images"/debian.sqsh --container-writable
+    user scancel "$held"
+    nothing_left
+    hold --container-image="$images"/debian.sqsh --container-writable
+    root sh -c "pkill -KILL -f 'slurmstepd: \[$held.0\]'"
+    # That is all: srun and the batch script wait for a step that nobody ends.
+    eventually is_clean
+    user scancel "$held"
+    nothing_left
+    root_sh 'for node in $(sinfo -h -N -t drain,draining,down -o %N); do scontrol update nodename=$node state=resume; done'
+    eventually idle
+}
+
 # hold OPTION...: a batch job (on the node $where) whose step is a container that runs until `release`; returns when its program runs.
 hold() {
     user rm -f "$work/up" "$work/end"

@@ -128,18 +128,7 @@ teardown() { machine_teardown; }
     nothing_left
 }
 
-@test "a step cancelled, and a slurmstepd killed, leave nothing" {
-    hold --container-image="$images"/debian.sqsh --container-writable
-    user scancel "$held"
-    nothing_left
-    hold --container-image="$images"/debian.sqsh --container-writable
-    root sh -c "pkill -KILL -f 'slurmstepd: \[$held.0\]'"
-    # That is all: srun and the batch script wait for a step that nobody ends.
-    eventually is_clean
-    user scancel "$held"
-    nothing_left
-    root_sh 'for node in $(sinfo -h -N -t drain,draining,down -o %N); do scontrol update nodename=$node state=resume; done'
-}
+@test "a step cancelled, and a slurmstepd killed, leave nothing" { cancelled_and_killed; }
 
 @test "what a container takes is charged to the step, which its limit ends; nothing is left, and the node goes on" {
     run_srun --mem="$((120 + unpacked))M" --container-image="$images"/debian.sqsh perl -e 'my $x = "x" x (300 << 20); print "has it\n"'

@@ -20,7 +20,7 @@ kept() { user_sh 'find ~/.cache/pyxis-unpacked -mindepth 1 -maxdepth 1 -name "im
     output_has fuse-overlayfs
 }
 
-@test "an image is unpacked once, and directories of it are renamed and removed, and dpkg installs" {
+@test "an image is unpacked once, and directories of it are renamed and removed, and dpkg removes" {
     run_srun --container-image="$images"/debian.sqsh --container-remap-root --container-writable sh -ec '
         mv /etc/init.d /etc/renamed
         rm -r /etc/renamed /usr/share/bash-completion
@@ -51,18 +51,7 @@ kept() { user_sh 'find ~/.cache/pyxis-unpacked -mindepth 1 -maxdepth 1 -name "im
     nothing_left
 }
 
-@test "a step cancelled, and a slurmstepd killed, leave no process, mount or layer" {
-    hold --container-image="$images"/debian.sqsh --container-writable
-    user scancel "$held"
-    nothing_left
-    hold --container-image="$images"/debian.sqsh --container-writable
-    root sh -c "pkill -KILL -f 'slurmstepd: \[$held.0\]'"
-    eventually is_clean
-    user scancel "$held"
-    nothing_left
-    root_sh 'for node in $(sinfo -h -N -t drain,draining,down -o %N); do scontrol update nodename=$node state=resume; done'
-    eventually idle
-}
+@test "a step cancelled, and a slurmstepd killed, leave no process, mount or layer" { cancelled_and_killed; }
 
 @test "gc removes what is kept" {
     run_srun --container-image="$images"/debian.sqsh true

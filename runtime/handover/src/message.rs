@@ -254,8 +254,8 @@ fn is_sound(part: Part, fd: &OwnedFd, uid: u32) -> io::Result<bool> {
         Part::Cwd => {
             // To close any other kind of descriptor may mean to wait for the file system.
             let flags = fcntl(fd, FcntlArg::F_GETFL)?;
-            // A directory for certain if it was opened as one. A file system of the user's in the container answers who is in its user
-            // namespace, and before some Linux after 5.10 nobody else.
+            // A directory for certain if it was opened as one: on Linux 5.10 that is all there is to know of a file system of the
+            // user's, which refuses fstat to whoever is outside of its user namespace.
             flags & OFlag::O_PATH.bits() != 0
                 && (flags & OFlag::O_DIRECTORY.bits() != 0
                     || fstat(fd)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())

@@ -11,6 +11,7 @@ pub mod file_error;
 pub mod hex;
 pub mod home;
 pub mod loop_device;
+pub mod path;
 pub mod phases;
 pub mod processes;
 pub mod sys;

@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use containers::start::SlurmCommands;
 use linux::environ::Environ;
+use linux::path::normalized;
 
 use crate::doctor::builds::INSTALLED;
 use crate::owner;
@@ -113,10 +114,10 @@ impl Places {
         }
         let Some(known) = self.0.iter().find(|known| path.starts_with(known)) else {
             // It would hide what is below it.
-            let (below, others) = self.0.drain(..).partition(|known| known.starts_with(path));
+            let all = std::mem::take(&mut self.0).into_iter();
+            let (below, others): (Vec<_>, Vec<_>) = all.partition(|known| known.starts_with(path));
             self.0 = others;
             self.0.push(path.to_owned());
-            let below: Vec<PathBuf> = below;
             return below.iter().for_each(|path| self.add(path));
         };
         if let Some(target) = first_link(known, path) {
@@ -157,23 +158,11 @@ fn first_link(known: &Path, path: &Path) -> Option<PathBuf> {
     while let Some(part) = rest.next() {
         let to = fs::read_link(at.join(part));
         if let Ok(to) = to {
-            return Some(without_dots(&at.join(to).join(rest.as_path())));
+            return Some(normalized(&at.join(to).join(rest.as_path())));
         }
         at.push(part);
     }
     None
-}
-
-fn without_dots(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(out.pop()),
-            Component::CurDir => {}
-            part => out.push(part),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use linux::path::normalized;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
@@ -141,19 +142,6 @@ fn open(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
         Err(Errno::ENOSYS) => nix::fcntl::open(path, flags, Mode::empty()),
         opened => opened,
     }
-}
-
-/// Without `.` and `..`, by the text alone.
-fn normalized(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(out.pop()),
-            Component::CurDir => {}
-            part => out.push(part),
-        }
-    }
-    out
 }
 
 /// Where it is in the present root.

@@ -240,7 +240,7 @@ impl Configuration<'_> {
             lines.retain(|entry| !built_in.iter().any(|line| is_line(entry, line)));
         }
         of_site.retain(|entry| {
-            let target = lines::normalized(&Path::new("/").join(&entry.target));
+            let target = linux::path::normalized(&Path::new("/").join(&entry.target));
             entry.pass != BEFORE_HOOKS || !system::is_replaced(self.plan, &target)
         });
         if !self.plan.image_mounts {

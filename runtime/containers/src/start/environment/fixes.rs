@@ -41,7 +41,7 @@ impl Timezone {
     /// `None` where the host has a file of its own, as containers of images do.
     pub(in crate::start) fn of_host() -> Option<Timezone> {
         let link = fs::read_link(LOCALTIME).ok()?;
-        let file = crate::start::mounts::lines::normalized(&Path::new("/etc").join(&link));
+        let file = linux::path::normalized(&Path::new("/etc").join(&link));
         let rules = fs::read(&file).ok()?;
         Some(Timezone { link, file, rules })
     }

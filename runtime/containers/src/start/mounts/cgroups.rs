@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use linux::path::normalized;
 use nix::mount::MsFlags;
 
 use crate::fstab::{Create, Entry};
-use crate::start::mounts::lines::normalized;
 
 /// Mounts that show the calling process's cgroups; if it is `in_step`, those of the step: its tasks
 /// have cgroups of their own.

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use hygiene::console;
 use linux::file_error::FileError;
+use linux::path::normalized;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
@@ -233,19 +234,6 @@ fn create_directory_below(path: &Path, links: u32) -> io::Result<()> {
         }
         result => result,
     }
-}
-
-/// A path without `.` and `..`, by its text alone.
-pub(in crate::start) fn normalized(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(out.pop()),
-            Component::CurDir => {}
-            part => out.push(part),
-        }
-    }
-    out
 }
 
 /// The mount line of the user's home directory.
