@@ -40,30 +40,6 @@ teardown() { machine_teardown; }
     nothing_left
 }
 
-@test "a step whose container another has joined ends when that one has, and serves its image so long" {
-    [[ $suite != bullseye ]] || skip "no image has a server where the kernel has no overlays for users"
-    held=$(user sbatch --parsable -o "$work/batch" --wrap "while [ ! -e $work/over ]; do sleep 1; done")
-    undo() { user touch "$work/over" "$work/end" "$work/read"; }
-    user_sh "srun --overlap -v --jobid=$held --container-image=$images/debian.sqsh --container-name=joined --container-mounts=$work \
-        sh -c 'touch $work/up; while [ ! -e $work/end ]; do sleep 1; done; echo the program ends' > $work/first 2>&1 < /dev/null &"
-    eventually user test -e "$work/up"
-    # A file that nobody has read before. Of its step nothing tells its processes but their cgroup.
-    user_sh "srun --overlap --jobid=$held --container-name=joined:exec env -i /bin/sh -c '/usr/bin/touch $work/second; while [ ! -e $work/read ]; do /usr/bin/sleep 1; done
-        cat /usr/bin/perl | wc -c' > $work/joined 2>&1 < /dev/null &"
-    eventually user test -e "$work/second"
-    user touch "$work/end"
-    eventually user grep -q "the program ends" "$work/first"
-    eventually user grep -q "another step is using container" "$work/first"
-    user touch "$work/read"
-    eventually user_sh "[ \"\$(squeue -h -s -j $held -o %i | grep -c '\.[0-9]')\" = 0 ]"
-    user cat "$work/first" "$work/joined"
-    [ "$(user cat "$work/joined")" = "$(user stat -c %s /usr/bin/perl)" ]
-    undo
-    settle
-    user pyxis remove -f pyxis_joined
-    nothing_left
-}
-
 @test "a full disk: the program is told, a save fails with a line, and nothing is left" {
     undo() { root sh -c 'umount -l /srv/small'; undo() { :; }; }
     root sh -c 'mkdir -p /srv/small && mount -t tmpfs -o size=8m,mode=1777 small /srv/small'
