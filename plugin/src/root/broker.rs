@@ -122,7 +122,7 @@ pub(crate) fn is_believed(store: &Path) -> bool {
 
 fn trusted(store: &Path) -> Result<(), String> {
     let owned = trusted_path::look(store);
-    owned.and_then(|(_, stat)| trusted_path::check(store, stat.st_uid)).map_err(|fault| {
+    owned.and_then(|entry| trusted_path::check(store, entry.stat.st_uid)).map_err(|fault| {
         format!("couldn't {} {}: {}", fault.operation, fault.path.display(), fault.problem)
     })
 }

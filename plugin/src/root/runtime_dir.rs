@@ -5,7 +5,7 @@
 //! What others than root can change is no place for them, whoever has made it (recipes do, with mode 1777 or
 //! 0777): root then has a directory of its own.
 
-use super::trusted_path::{check, look};
+use super::trusted_path::{Entry, check, look};
 use crate::step::error::Fault;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
@@ -36,7 +36,7 @@ fn settle_or(path: &Path, other: &Path) -> Result<(PathBuf, Option<Fault>), Faul
     let Err(why) = create(path) else { return Ok((path.to_owned(), None)) };
     // A user may have been there first. Once that was so, it stays elsewhere: steps that run have their locks there.
     let below = path.join(BELOW);
-    let entered = look(path).is_ok_and(|(_, stat)| stat.st_mode & 0o001 != 0);
+    let entered = look(path).is_ok_and(|entry| entry.stat.st_mode & 0o001 != 0);
     if open_trusted(other).is_err() && entered && create(&below).is_ok() {
         return Ok((below, Some(why)));
     }
@@ -63,7 +63,7 @@ fn create(path: &Path) -> Result<(), Fault> {
 
 /// Opens `path`, to make something in it, if only root can change what is in it.
 fn open_trusted(path: &Path) -> Result<OwnedFd, Fault> {
-    let (directory, stat) = look(path)?;
+    let Entry { file, stat, .. } = look(path)?;
     let ours = stat.st_uid == geteuid().as_raw();
     let (operation, problem) = if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() {
         ("use", "it is no directory")
@@ -72,7 +72,7 @@ fn open_trusted(path: &Path) -> Result<OwnedFd, Fault> {
     } else if stat.st_mode & 0o001 == 0 {
         ("use", "users cannot enter it")
     } else {
-        return Ok(directory);
+        return Ok(file);
     };
     Err(Fault::new(operation, path, problem))
 }

@@ -219,8 +219,8 @@ struct Walk<'a> {
     at: PathBuf,
     /// Whether it is a directory in which everybody can make, but not replace something.
     in_sticky: bool,
-    /// The mount of the last part, which is fine.
-    mount: Option<u64>,
+    /// The mount of the last part, which is fine; held open, as the number of one that is gone is given to another.
+    mount: Option<(u64, OwnedFd)>,
     faults: Vec<Untrusted>,
 }
 
@@ -263,7 +263,8 @@ impl Walk<'_> {
             return Ok(());
         };
         let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
-        if mount.is_none() || mount == self.mount {
+        let Some(mount) = mount else { return Ok(()) };
+        if self.mount.as_ref().is_some_and(|(known, _)| *known == mount) {
             return Ok(());
         }
         let table = bounded::read(Path::new("/proc/self/mountinfo"), MOUNTS);
@@ -271,11 +272,11 @@ impl Walk<'_> {
             path: "/proc/self/mountinfo".into(),
             problem: error.to_string(),
         })?;
-        let server = mount.and_then(|mount| server(&String::from_utf8_lossy(&table), mount));
+        let server = server(&String::from_utf8_lossy(&table), mount);
         if let Some(uid) = server.filter(|uid| !self.believed.contains(uid)) {
             return Err(Untrusted::Served { path: path.into(), uid });
         }
-        self.mount = mount;
+        self.mount = place.try_clone().ok().map(|place| (mount, place));
         Ok(())
     }
 }
