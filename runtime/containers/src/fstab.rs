@@ -296,6 +296,7 @@ impl Entry {
         let does_something = self.fstype != "none"
             || self.squashfs
             || self.detach
+            || self.create.is_some()
             || !self.propagation.is_empty()
             || self.flags.intersects(MsFlags::MS_BIND | MsFlags::MS_REMOUNT);
         match does_something {

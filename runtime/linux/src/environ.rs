@@ -187,7 +187,8 @@ pub fn add_wanted(environ: &mut Environ, wanted: &[OsString], host: &Environ) {
     }
 }
 
-fn unquote(value: &[u8]) -> &[u8] {
+/// A value without the pair of quotes around it, if there is one.
+pub fn unquote(value: &[u8]) -> &[u8] {
     let trimmed = value.trim_ascii_end();
     match trimmed {
         [b'"' | b'\'', inner @ .., b'"' | b'\''] => inner,

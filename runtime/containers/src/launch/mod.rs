@@ -111,7 +111,7 @@ impl Launch {
                 directory: container.home.clone(),
                 script,
             });
-        } else if first.is_some_and(|first| !is_shell_script(Path::new(first))) {
+        } else if first.is_some_and(|first| !is_shell_script(&container.home.join(first))) {
             arguments.extend(["-c".into(), "exec \"$@\"".into(), base]);
         }
         arguments.extend_from_slice(&self.command);
@@ -135,7 +135,8 @@ impl Launch {
         let end_of_options = command.first().is_some_and(|word| word == "--");
         let (program, arguments) = command[usize::from(end_of_options)..].split_first()?;
         // What the shell would have to run itself, or is to be given as a script.
-        let for_shell = program.as_bytes().contains(&b' ') || is_shell_script(Path::new(program));
+        let for_shell =
+            program.as_bytes().contains(&b' ') || is_shell_script(&directory.join(program));
         (!for_shell).then(|| Invocation {
             program: program.clone(),
             name: program.clone(),

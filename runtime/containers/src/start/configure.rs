@@ -332,7 +332,12 @@ impl Configuration<'_> {
     ) -> Configured {
         let mut environ: Environ = environ::entries(&left.variables).collect();
         fixes::add_locale(&mut environ);
-        account::add_login_defaults(&mut environ, self.identity, &self.facts.account);
+        account::add_login_defaults(
+            &mut environ,
+            self.identity,
+            &self.facts.account,
+            self.plan.at_home,
+        );
         if let Some(commands) = &self.plan.slurm {
             slurm::add_variables(&mut environ, commands);
         }

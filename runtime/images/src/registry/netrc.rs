@@ -90,18 +90,16 @@ pub(super) fn parse(text: &str) -> Vec<Login> {
                 "login" | "password" | "account" => {
                     let expression = word == "password" && rest.starts_with('$');
                     let value = if expression {
-                        std::mem::take(&mut rest).trim_end()
+                        std::mem::take(&mut rest).trim_end().to_owned()
                     } else {
-                        let (value, after) = self::word(rest);
+                        let (value, after) = self::value(rest);
                         rest = after;
                         value
                     };
                     let Some(login) = logins.last_mut() else { continue };
                     match word {
-                        "login" => login.user = value.to_owned(),
-                        "password" => {
-                            (login.password, login.expression) = (value.to_owned(), expression)
-                        }
+                        "login" => login.user = value,
+                        "password" => (login.password, login.expression) = (value, expression),
                         _ => {}
                     }
                 }
@@ -116,6 +114,29 @@ pub(super) fn parse(text: &str) -> Vec<Login> {
 fn word(text: &str) -> (&str, &str) {
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())
+}
+
+/// A word that may stand in double quotes, in which a backslash takes what is after it, as curl reads it for enroot.
+fn value(text: &str) -> (String, &str) {
+    let plain = |(word, rest): (&str, _)| (word.to_owned(), rest);
+    let Some(quoted) = text.strip_prefix('"') else { return plain(word(text)) };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        value.push(match character {
+            '"' => return (value, quoted[at + 1..].trim_start()),
+            '\\' => match characters.next() {
+                Some((_, 'n')) => '\n',
+                Some((_, 'r')) => '\r',
+                Some((_, 't')) => '\t',
+                Some((_, other)) => other,
+                None => break,
+            },
+            other => other,
+        });
+    }
+    // No quotes around it: one at its beginning is its own.
+    plain(word(text))
 }
 
 impl Login {
@@ -189,6 +210,13 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_value_may_be_in_quotes() {
+        let text = "machine a login \"b\" password \"c d \\\"\\\\\\t\" account x\n\
+            machine e login f password \"open\nmachine g login h password i\"j\n";
+        assert_eq!(shown(text), ["a b c d \"\\\t", "e f \"open", "g h i\"j"]);
+    }
+
     /// Its word was none before, and the login not found.
     #[test]
     fn a_file_of_another_systems_editor_is_read() {
@@ -243,7 +271,8 @@ mod tests {
 
         #[test]
         fn a_line_is_read_back(machine in "[a-z.]{1,10}", user in "[!-~]{1,10}", password in "[!-#%-~][!-~]{0,20}") {
-            prop_assume!(!user.starts_with('#') && !password.starts_with('#') && !machine.starts_with('#'));
+            let alone = |word: &str| !word.starts_with(['#', '"']);
+            prop_assume!(alone(&user) && alone(&password) && alone(&machine));
             let text = format!("machine {machine} login {user} password {password}\n");
             prop_assert_eq!(shown(&text), [format!("{machine} {user} {password}")]);
         }

@@ -14,6 +14,7 @@ use containers::start::{Namespaces, Plan, Root, Standard, StartError, start};
 use containers::verbs::{hand_over, hand_over_labelled};
 use handover::ending;
 use handover::request::{self, Joining, Target};
+use linux::environ;
 use linux::file_error::FileError;
 use linux::phases;
 use pyxis::settings::{Settings, variables};
@@ -104,6 +105,19 @@ struct Asked {
 }
 
 impl StartArgs {
+    /// The settings with what the options say, under the names that hooks and scripts of enroot's look at.
+    fn told(&self, settings: &Settings) -> Settings {
+        let mut settings = settings.clone();
+        let options = [
+            (self.root, variables::REMAP_ROOT),
+            (self.rw, variables::ROOTFS_WRITABLE),
+            (self.mount_home, variables::MOUNT_HOME),
+        ];
+        let given = options.into_iter().filter(|(given, _)| *given);
+        settings.host.extend(given.map(|(_, name)| (name.into(), "y".into())));
+        settings
+    }
+
     fn plan(&self, root: Root, settings: &Settings) -> Result<Plan, CliError> {
         let asked = self.asked.as_ref();
         let defaults = &settings.container;
@@ -126,7 +140,7 @@ impl StartArgs {
             at_home: defaults.login_shell.unwrap_or(true),
             privileged: nix::unistd::geteuid().is_root() && defaults.allow_superuser,
             mounts,
-            env: self.env.clone(),
+            env: self.env.iter().map(|word| as_given(word)).collect(),
             unshare: Namespaces {
                 pid: self.pid || defaults.unshare.pid,
                 net: self.net || defaults.unshare.net,
@@ -258,7 +272,7 @@ impl StartArgs {
         if as_enroot() {
             self.check_mounts()?;
         }
-        let plan = self.plan(root, settings)?;
+        let plan = self.plan(root, &self.told(settings))?;
         if plan.unshare.pid && self.asked.is_some() {
             return Err(CliError::PidHandover);
         }
@@ -316,6 +330,18 @@ impl BatchArgs {
         let root = settings.host.get(OsStr::new(variables::ROOTFS)).filter(|root| !root.is_empty());
         words[0] = root.ok_or_else(|| CliError::NoRootfs(conf.clone()))?.clone();
         StartArgs { conf: Some(conf), words, ..StartArgs::default() }.run(settings)
+    }
+}
+
+/// A variable of the command line: enroot takes a pair of quotes off, which its user's shell has left there.
+fn as_given(word: &OsStr) -> OsString {
+    let bytes = word.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=').filter(|_| as_enroot()) {
+        Some(at) => {
+            let value = environ::unquote(&bytes[at + 1..]);
+            OsString::from_vec([&bytes[..=at], value].concat())
+        }
+        None => word.to_owned(),
     }
 }
 

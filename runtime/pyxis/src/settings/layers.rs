@@ -111,11 +111,16 @@ impl Resolved {
         values.map(|(setting, (value, origin))| (setting, value.as_ref(), origin))
     }
 
-    /// What files have set, as variables: hooks and scripts of a site look there.
-    pub(super) fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> + '_ {
-        self.all().filter_map(|(setting, value, origin)| match origin {
-            Origin::File { .. } => Some((setting.variable.into(), value?.to_text())),
-            Origin::Environment | Origin::Default => None,
+    /// What these files have set, as variables: hooks and scripts of a site look there.
+    pub(super) fn variables(
+        &self,
+        of_file: impl Fn(&PathBuf) -> bool,
+    ) -> impl Iterator<Item = (OsString, OsString)> {
+        self.all().filter_map(move |(setting, value, origin)| match origin {
+            Origin::File { path, .. } if of_file(path) => {
+                Some((setting.variable.into(), value?.to_text()))
+            }
+            _ => None,
         })
     }
 

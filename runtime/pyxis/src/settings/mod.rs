@@ -215,9 +215,8 @@ impl Settings {
         let mut host = environ;
         let unbelieved = resolved.disown_stores();
         let of_enroot = enroot.complete(&mut host);
-        for (name, value) in resolved.variables() {
-            host.insert(name, value);
-        }
+        // What enroot's files say is there in their own words: a hook may look for just "y".
+        host.extend(resolved.variables(|path| !enroot.files.contains(path)));
         let sysconf = resolved.path(Id::Sysconf).unwrap_or_else(|| places::SYSCONF.into());
         Ok(Settings {
             paths: paths(&resolved),

@@ -1,6 +1,7 @@
 //! The verbs under the name `enroot`: what is done, and in which words.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::{WAIT, place};
@@ -151,6 +152,16 @@ fn info_says_what_holds_as_enroot_writes_it() {
     ];
     let text = String::from_utf8(command.envs(said).output().unwrap().stdout).unwrap();
     assert!(text.contains("  ENROOT_CACHE_PATH=/said\n"), "{text}");
+    // In the words of the file that says so: hooks compare them.
+    let sysconf = place.path("etc/enroot");
+    fs::create_dir_all(&sysconf).unwrap();
+    fs::write(sysconf.join("enroot.conf"), "ENROOT_MOUNT_HOME y\nENROOT_ROOTFS_WRITABLE true\n")
+        .unwrap();
+    let mut command = place.command("enroot", ["info"]);
+    let done = command.env("ENROOT_SYSCONF_PATH", &sysconf).output().unwrap();
+    let written = String::from_utf8(done.stdout).unwrap();
+    assert!(written.contains("  ENROOT_MOUNT_HOME=y\n"), "{written}");
+    assert!(written.contains("  ENROOT_ROOTFS_WRITABLE=true\n"), "{written}");
     assert!(text.contains("  ENROOT_MAX_PROCESSORS=3\n"), "{text}");
     assert!(!text.contains("ENROOT_LOGIN_SHELL"), "{text}");
 }
@@ -178,4 +189,55 @@ fn without_a_home_the_user_database_says_where_containers_are() {
         let made = home.join(".local/share/enroot/c").is_dir();
         assert_eq!(made, verb[0] != "remove", "{verb:?}");
     }
+}
+
+/// What enroot 4.1.2 does with the same, tried by hand.
+#[test]
+fn what_start_is_told_reaches_hooks_and_programs() {
+    let place = place();
+    for folder in ["hooks.d", "mounts.d"] {
+        fs::create_dir(place.path(folder)).unwrap();
+    }
+    let hook = place.path("hooks.d/10-told.sh");
+    let told =
+        "echo \"TOLD=${ENROOT_REMAP_ROOT-no} ${ENROOT_ROOTFS_WRITABLE-no}\" >> $ENROOT_ENVIRON\n";
+    fs::write(&hook, format!("#!/bin/sh\n{told}")).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    // A line that only makes a directory, and a file whose target has a "/" at its end.
+    let made = format!(
+        "none /made none x-create=dir\n{} /file/ none bind,x-create=file\n",
+        hook.display()
+    );
+    fs::write(place.path("mounts.d/10.fstab"), made).unwrap();
+    fs::write(place.path("home/run.txt"), "echo script $1\n").unwrap();
+    let started = |variables: &[(&str, &str)], words: &[&str]| {
+        let mut command = place.command("enroot", [&["start"], words].concat());
+        command.envs(variables.iter().copied());
+        command.env("PYXIS_HOOKS_PATH", place.path("hooks.d"));
+        let done = command.env("PYXIS_MOUNTS_PATH", place.path("mounts.d")).output().unwrap();
+        assert!(done.status.success(), "{words:?}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert!(
+        place.command("enroot", ["create", "-n", "c", "image.sqsh"]).status().unwrap().success()
+    );
+    let show = ["c", "sh", "-c", "echo $TOLD"];
+    assert_eq!(started(&[], &show), "no no\n");
+    assert_eq!(started(&[], &[&["-r", "-w"][..], &show].concat()), "y y\n");
+    assert_eq!(
+        started(&[], &["c", "sh", "-c", "ls -d /made; test -s /file && echo bound"]),
+        "/made\nbound\n"
+    );
+    // enroot takes quotes off, which pyxis leaves alone.
+    let quoted = ["-e", "Q=\"a b\"", "c", "sh", "-c", "echo $Q"];
+    assert_eq!(started(&[], &quoted), "a b\n");
+    assert_eq!(place.ok(&[&["start"], &quoted[..]].concat()), "\"a b\"\n");
+    // A script that cannot be executed is a shell's, wherever it is said to be.
+    let home = [("ENROOT_MOUNT_HOME", "y")];
+    for name in ["./run.txt", "run.txt"] {
+        assert_eq!(started(&home, &["c", name, "x"]), "script x\n", "{name}");
+    }
+    // Without a login nobody has a home.
+    let no_login = [("ENROOT_LOGIN_SHELL", "no")];
+    assert_eq!(started(&no_login, &["c", "sh", "-c", "echo \"$HOME$USER$LOGNAME\""]), "\n");
 }

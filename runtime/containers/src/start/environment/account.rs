@@ -136,11 +136,12 @@ fn contains(file: &str, entry: &str) -> bool {
     file.lines().any(|line| key(line) == wanted)
 }
 
-/// Variables that a login sets, where nothing else has.
+/// Variables that a login sets, where nothing else has; without one, those alone that programs are found by.
 pub(in crate::start) fn add_login_defaults(
     environ: &mut Environ,
     identity: &Identity,
     account: &Account,
+    login: bool,
 ) {
     let root = identity.inside_uid == 0;
     let passwd = crate::start::files::read("/etc/passwd").unwrap_or_default();
@@ -156,12 +157,14 @@ pub(in crate::start) fn add_login_defaults(
         }
     };
     set("TERM", "dumb");
-    if let Some(fields) = entry {
-        set("USER", fields[0]);
-        set("HOME", fields[5]);
-        set("SHELL", fields[6]);
+    if login {
+        if let Some(fields) = entry {
+            set("USER", fields[0]);
+            set("HOME", fields[5]);
+            set("SHELL", fields[6]);
+        }
+        set("LOGNAME", &account.name);
     }
-    set("LOGNAME", &account.name);
     set("PATH", if root { ROOT_PATH } else { USER_PATH });
 }
 

@@ -148,7 +148,8 @@ pub(in crate::start) fn target_of(entry: &Entry) -> Result<PathBuf, StartError> 
         return Err(StartError::mount(entry.source.to_string_lossy(), &shown, Errno::EXDEV));
     }
     let climbs = target.components().any(|part| part == Component::ParentDir);
-    let target = if climbs { normalized(&target) } else { target };
+    // A "/" at the end is no part of it: a file may be mounted there, too.
+    let target = if climbs { normalized(&target) } else { target.components().collect() };
     if target.parent().is_none() && (entry.is_bind() || entry.is_new() || entry.squashfs) {
         return Err(FstabError {
             line: entry.source.to_string_lossy().into_owned(),
