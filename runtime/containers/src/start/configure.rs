@@ -268,7 +268,7 @@ impl Configuration<'_> {
         directory.run_for_devices(roots, devices, &variables.all())?;
         let host = roots.host()?;
         // The script does not see what is said on the command line, which comes after its own variables.
-        let run = directory.begin(&host, self.plan.conf.as_deref(), &variables.before_hooks)?;
+        let run = directory.begin(&host, self.plan, &variables.before_hooks)?;
         let known = [&run.variables(&host)?[..], &variables.of_command_line].join(&b'\n');
         let of_step = self.variables_of_step(&known);
         run.set_variables(&host, &environ::formatted(&[&known[..], &of_step].concat()))?;

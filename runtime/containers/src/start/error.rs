@@ -116,6 +116,8 @@ pub enum StartError {
         path: PathBuf,
         /// How it ended.
         problem: String,
+        /// The exit code that it chose.
+        code: u8,
     },
     /// A helper process could not be made.
     #[error("cannot start a process: {0}")]
@@ -128,6 +130,14 @@ pub enum StartError {
 impl StartError {
     pub(super) fn namespace(which: Namespace, source: impl Into<io::Error>) -> Self {
         StartError::Namespace { which: which.file(), source: source.into() }
+    }
+
+    /// What the command exits with: a configuration script may have a say in it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Conf { code, .. } => *code,
+            _ => 1,
+        }
     }
 
     /// What cannot be read of a container's files while it is made is a damaged image: some

@@ -81,6 +81,8 @@ pub struct Plan {
     pub host: HostSide,
     /// A configuration script: bash with functions `environ`, `mounts`, `hooks` and `rc`.
     pub conf: Option<PathBuf>,
+    /// The program to run and its arguments, which that script may look at.
+    pub words: Vec<OsString>,
     /// Who may have the kernel mount the image.
     pub lender: Option<Lender>,
 }

@@ -288,6 +288,7 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Launch(error) => error.exit_code(),
+            CliError::Start(error) => error.exit_code(),
             CliError::Absent(_) => ending::ABSENT,
             CliError::NotRunning(_) => ending::NOT_RUNNING,
             _ => 1,

@@ -153,6 +153,7 @@ impl StartArgs {
             slurm,
             host: host(settings),
             conf: self.conf.clone(),
+            words: self.command().to_vec(),
             lender: asked.and_then(|asked| asked.sockets.lender).map(Lender::new),
             label: asked.and_then(|asked| Name::new(asked.label.as_ref()?).ok()),
             root,
@@ -174,6 +175,11 @@ impl StartArgs {
         let Some(path) = &self.rc else { return Ok(None) };
         let text = std::fs::read(path);
         text.map(Some).map_err(|source| CliError::Script(FileError::new("read", path, source)))
+    }
+
+    /// The program to run and its arguments.
+    fn command(&self) -> &[OsString] {
+        self.words.get(1..).unwrap_or_default()
     }
 
     /// What the words name: a container, unless it is a squashfs file or has a "/".
@@ -291,7 +297,7 @@ impl StartArgs {
             return Ok(Exit::SUCCESS);
         }
         let launch = Launch {
-            command: self.words.get(1..).unwrap_or_default().to_vec(),
+            command: self.command().to_vec(),
             script: script.or(container.script.take()),
             login,
         };

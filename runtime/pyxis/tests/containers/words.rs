@@ -14,7 +14,7 @@ const TABLE: &str = include_str!("enroot-4.1.2.tsv");
 const OTHERWISE: &[(&str, &str, &str)] = &[
     (
         "start -c wrong a true",
-        "1\t\t[ERROR] configuration script WORK/wrong: exit status: 2",
+        "1\t\t[ERROR] configuration script WORK/wrong: exit status: 1",
         "bash's own lines are there as bash writes them",
     ),
     ("remove a", "1\t\t[ERROR] no answer to the question; use --force", "a line says why"),

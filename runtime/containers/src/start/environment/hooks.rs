@@ -112,17 +112,17 @@ impl HookDirectory {
     pub(in crate::start) fn begin(
         &self,
         _: &HostRoot<'_>,
-        conf: Option<&Path>,
+        plan: &Plan,
         variables: &[u8],
     ) -> Result<HookRun<'_>, StartError> {
         self.write(VARIABLES, variables)?;
         self.write(MOUNTS, b"")?;
         let start = |conf| {
-            let mut script =
-                RunningScript::start(self.command(OsStr::new("bash")), conf, &self.directory)?;
+            let bash = self.command(OsStr::new("bash"));
+            let mut script = RunningScript::start(bash, conf, &plan.words)?;
             script.wait_until_ready().map(|()| script)
         };
-        Ok(HookRun { place: self, script: conf.map(start).transpose()? })
+        Ok(HookRun { place: self, script: plan.conf.as_deref().map(start).transpose()? })
     }
 
     fn write(&self, name: &str, text: &[u8]) -> Result<(), StartError> {

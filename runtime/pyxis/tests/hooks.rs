@@ -1,0 +1,53 @@
+//! What hooks and configuration scripts of a site's own find, as enroot has it.
+
+mod common;
+
+use std::fs;
+
+use common::Place;
+
+fn conf(place: &Place, text: &str) {
+    fs::write(place.path("work/conf"), text).unwrap();
+}
+
+/// An image, and a named container of it.
+fn place() -> Place {
+    let place = Place::new();
+    place.image("image", |_| {});
+    place.ok(&["create", "-n", "c", "image.sqsh"]);
+    place
+}
+
+#[test]
+fn a_configuration_script_says_what_the_command_exits_with() {
+    let place = place();
+    for (script, code) in [
+        ("environ() { return 3; }", 3),
+        ("hooks() { return 5; }", 5),
+        ("exit 4", 4),
+        ("false", 1),
+        ("kill -9 $$", 137),
+        // One that cannot be read, and one that ends before it is followed.
+        ("environ() {", 1),
+        ("exit 0", 1),
+    ] {
+        conf(&place, script);
+        let words = place.run(&["start", "-c", "conf", "c", "true"]).fails(code);
+        assert!(words.contains("configuration script "), "{script}: {words}");
+    }
+}
+
+/// What its functions print is what they say; the script's own is the caller's to read.
+#[test]
+fn a_configuration_script_has_the_commands_words_and_its_output() {
+    let place = place();
+    conf(
+        &place,
+        "echo \"top $# [$*] ${0##*/}\"\nenviron() { echo \"FROM=$#\"; }\nhooks() { echo nobody; }\n",
+    );
+    let start = |words: &[&str]| place.ok(&[&["start", "-c", "conf", "c"], words].concat());
+    assert_eq!(start(&["echo", "a b"]), "top 2 [echo a b] conf\na b\n");
+    assert_eq!(start(&["sh", "-c", "echo $FROM"]), "top 3 [sh -c echo $FROM] conf\n0\n");
+    conf(&place, "#ENROOT_ROOTFS=c\necho \"top $#\"\n");
+    assert_eq!(place.ok(&["batch", "conf", "echo", "x"]), "top 2\nx\n");
+}
