@@ -3,8 +3,20 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use common::Place;
+
+fn executable(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn hook(place: &Place, text: &str) {
+    executable(&place.path("home/.config/enroot/hooks.d/10.sh"), text);
+}
 
 fn conf(place: &Place, text: &str) {
     fs::write(place.path("work/conf"), text).unwrap();
@@ -50,4 +62,23 @@ fn a_configuration_script_has_the_commands_words_and_its_output() {
     assert_eq!(start(&["sh", "-c", "echo $FROM"]), "top 3 [sh -c echo $FROM] conf\n0\n");
     conf(&place, "#ENROOT_ROOTFS=c\necho \"top $#\"\n");
     assert_eq!(place.ok(&["batch", "conf", "echo", "x"]), "top 2\nx\n");
+}
+
+#[test]
+fn the_root_that_hooks_see_is_called_as_the_container() {
+    let place = place();
+    place.ok(&["create", "-n", "lib", "image.sqsh"]);
+    let name = "\"${ENROOT_ROOTFS##*/}\"";
+    hook(
+        &place,
+        &format!(
+            "test -x $ENROOT_ROOTFS/bin/busybox\nprintf 'HOOK=%s\\n' {name} >> $ENROOT_ENVIRON\n"
+        ),
+    );
+    conf(&place, &format!("environ() {{ printf 'CONF=%s\\n' {name}; }}\n"));
+    let words = ["sh", "-c", "echo $HOOK $CONF"];
+    for (container, called) in [("c", "c"), ("lib", "lib"), ("./image.sqsh", "overlay")] {
+        let said = place.ok(&[&["start", "-c", "conf", container], &words[..]].concat());
+        assert_eq!(said, format!("{called} {called}\n"));
+    }
 }

@@ -1,6 +1,6 @@
 //! What is to be started, and how.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::HostSide;
@@ -40,6 +40,16 @@ impl Root {
             (Root::Container(container), _) => container.mark(),
             (Root::Path(_), Some(label)) => record::label_mark(label),
             (Root::Path(_), None) => "pyxis".to_owned(),
+        }
+    }
+
+    /// What the directory is called at which hooks see the container: by it they tell containers apart.
+    pub(super) fn name<'a>(&'a self, label: Option<&'a record::Name>) -> &'a OsStr {
+        match (self, label) {
+            (Root::Container(container), _) => container.name.as_os_str(),
+            (Root::Path(_), Some(label)) => label.as_os_str(),
+            // As enroot calls it.
+            (Root::Path(_), None) => OsStr::new("overlay"),
         }
     }
 }
@@ -85,4 +95,17 @@ pub struct Plan {
     pub words: Vec<OsString>,
     /// Who may have the kernel mount the image.
     pub lender: Option<Lender>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_others_find_by_a_label_is_called_so() {
+        let (image, label) =
+            (Root::Path("/x/a.sqsh".into()), record::Name::new("pyxis_7.0").unwrap());
+        assert_eq!(image.name(Some(&label)), "pyxis_7.0");
+        assert_eq!(image.name(None), "overlay");
+    }
 }

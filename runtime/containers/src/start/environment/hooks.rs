@@ -40,6 +40,8 @@ const MOUNTS: &str = "fstab";
 /// an OCI runtime's.
 pub(in crate::start) struct HookDirectory {
     directory: PathBuf,
+    /// Where the container is seen.
+    rootfs: PathBuf,
     pid: u32,
     environ: Environ,
     library: PathBuf,
@@ -82,12 +84,13 @@ impl HookDirectory {
                 place.unwrap_or(&"/tmp").into()
             }
         };
-        prepare(&roots.host()?, &directory)?;
-        roots.stage()?.show_tree_on_host(&directory.join("rootfs"))?;
+        let rootfs = directory.join("rootfs").join(plan.root.name(plan.label.as_ref()));
+        prepare(&roots.host()?, &directory, &rootfs)?;
+        roots.stage()?.show_tree_on_host(&rootfs)?;
         let library = plan.site.library.clone().unwrap_or_else(|| directory.join("lib"));
         let mut environ = plan.site.variables.clone();
         environ.extend(plan.host.environ.clone());
-        Ok(HookDirectory { directory, pid: std::process::id(), environ, library })
+        Ok(HookDirectory { directory, rootfs, pid: std::process::id(), environ, library })
     }
 
     /// Runs the hooks of devices. `variables` are the lines of those that the container has by now.
@@ -100,8 +103,7 @@ impl HookDirectory {
         if devices.hooks.is_empty() {
             return Ok(());
         }
-        let root = self.directory.join("rootfs");
-        let configuration = device_hooks::configuration(&root, variables, devices);
+        let configuration = device_hooks::configuration(&self.rootfs, variables, devices);
         roots.host()?;
         self.write("config.json", configuration.to_string().as_bytes())?;
         device_hooks::run(devices, &device_hooks::state(self.pid, &self.directory))
@@ -152,7 +154,7 @@ impl HookDirectory {
         command
             .env("PATH", path)
             .env("ENROOT_PID", self.pid.to_string())
-            .env("ENROOT_ROOTFS", self.directory.join("rootfs"))
+            .env("ENROOT_ROOTFS", &self.rootfs)
             .env("ENROOT_ENVIRON", self.directory.join(VARIABLES))
             .env("ENROOT_MOUNTS", self.directory.join(MOUNTS))
             .env("ENROOT_RUNTIME_PATH", &self.directory)
@@ -247,12 +249,13 @@ fn own_directory(_: &HostRoot<'_>, site: &Site) -> Result<Option<PathBuf>, Start
 }
 
 /// Mounts a tmpfs of our mount namespace with what hooks need.
-fn prepare(_: &HostRoot<'_>, directory: &Path) -> Result<(), StartError> {
+fn prepare(_: &HostRoot<'_>, directory: &Path, rootfs: &Path) -> Result<(), StartError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("pyxis"), directory, Some("tmpfs"), flags, Some("mode=700"))
         .map_err(|errno| StartError::mount("tmpfs", &directory.to_string_lossy(), errno))?;
     let filled = (|| {
-        for below in ["rootfs", "bin", "lib"] {
+        fs::create_dir_all(rootfs)?;
+        for below in ["bin", "lib"] {
             fs::create_dir(directory.join(below))?;
         }
         fs::write(directory.join("lib/common.sh"), LIBRARY)?;
