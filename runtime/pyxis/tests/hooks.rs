@@ -82,3 +82,45 @@ fn the_root_that_hooks_see_is_called_as_the_container() {
         assert_eq!(said, format!("{called} {called}\n"));
     }
 }
+
+#[test]
+fn lists_of_variables_have_the_places_that_hooks_have() {
+    let place = place();
+    let folder = place.path("home/.config/enroot/environ.d");
+    fs::create_dir_all(&folder).unwrap();
+    let list = "N=${ENROOT_ROOTFS}\nE=${ENROOT_ENVIRON}\nM=${ENROOT_MOUNTS}\nP=${ENROOT_PID}\n";
+    fs::write(folder.join("1.env"), list).unwrap();
+    let words = ["start", "c", "sh", "-c", "echo $N $E $M; echo $P $HOOKED"];
+    let run = place.path("run");
+    let at = |run: &Path| {
+        let run = run.display();
+        format!("{run}/rootfs/c {run}/environment {run}/fstab\n")
+    };
+    // Where they would see the container, if there were any.
+    let said = place.ok(&words);
+    let pid = said.strip_prefix(&at(&run)).unwrap_or_else(|| panic!("{said}"));
+    assert!(pid.trim().parse::<u32>().is_ok(), "{said}");
+
+    let same = "for line in N=$ENROOT_ROOTFS E=$ENROOT_ENVIRON M=$ENROOT_MOUNTS P=$ENROOT_PID; do\n\
+                grep -qxF \"$line\" $ENROOT_ENVIRON || exit 7\ndone\necho HOOKED=yes >> $ENROOT_ENVIRON\n";
+    hook(&place, same);
+    let said = place.ok(&words);
+    assert!(said.starts_with(&at(&run)) && said.ends_with(" yes\n"), "{said}");
+    // Also where nobody has made a place for them.
+    let mut command = place.pyxis(words);
+    command.env_remove("ENROOT_RUNTIME_PATH").env("XDG_RUNTIME_DIR", "/proc/none");
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(!said.starts_with("/proc/") && said.ends_with(" yes\n"), "{done:?}");
+}
+
+#[test]
+fn a_target_below_the_containers_root_is_one_of_the_container() {
+    let place = place();
+    let folder = place.path("home/.config/enroot/mounts.d");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(place.path("home/file"), "text\n").unwrap();
+    let list = "${HOME}/file ${ENROOT_ROOTFS}/mnt/f none x-create=file,bind\n";
+    fs::write(folder.join("1.fstab"), list).unwrap();
+    assert_eq!(place.ok(&["start", "c", "cat", "/mnt/f"]), "text\n");
+}

@@ -9,6 +9,7 @@ use crate::cdi::Edits;
 use crate::fstab::Entry;
 use crate::start::environment::account;
 use crate::start::environment::fixes;
+use crate::start::environment::hook_place::HookPlace;
 use crate::start::environment::hooks::{HookDirectory, HookResults, HookRun};
 use crate::start::environment::host_facts::HostFacts;
 use crate::start::environment::launcher::Launcher;
@@ -69,7 +70,8 @@ impl Configuration<'_> {
         roots: &mut Roots,
         prefilled: Option<PrefilledUpper>,
     ) -> Result<Configured, StartError> {
-        let site = self.site_lines()?;
+        let place = self.hook_place(roots)?;
+        let site = self.site_lines(place.as_ref())?;
         let (image, has_account, filled) = match prefilled {
             Some(PrefilledUpper { image, has_account, filled }) => {
                 (image, has_account, Some(filled))
@@ -83,7 +85,7 @@ impl Configuration<'_> {
         let (variables, devices) = self.variables(roots, &image, &site, &home)?;
         self.write_files(&roots.container()?, has_account);
 
-        let hook_directory = self.hook_directory(roots, &devices)?;
+        let hook_directory = self.hook_directory(roots, &devices, place)?;
         let built_in = self.mount_built_in(roots, &devices, filled.as_deref())?;
         let lines = self.mount_lines(&image, site.mounts, &built_in)?;
         apply_pass(roots, &lines, BEFORE_HOOKS)?;
@@ -96,10 +98,19 @@ impl Configuration<'_> {
         Ok(self.finish(&roots.container()?, image.workdir, hooked))
     }
 
-    /// What the site's files say.
-    fn site_lines(&self) -> Result<SiteLines, StartError> {
+    /// Where the hooks will work that are known by now.
+    fn hook_place(&self, roots: &mut Roots) -> Result<Option<HookPlace>, StartError> {
+        let plan = self.plan;
+        let needed = plan.conf.is_some() || !plan.site.hooks.is_empty();
+        needed.then(|| HookPlace::find(&roots.host()?, plan)).transpose()
+    }
+
+    /// What the site's files say. `hooks` is where hooks work, if there are any.
+    fn site_lines(&self, hooks: Option<&HookPlace>) -> Result<SiteLines, StartError> {
         let (site, host) = (&self.plan.site, &self.facts.environ);
-        Ok(SiteLines { mounts: site.mount_entries(host)?, environ: site.environ_lines(host) })
+        let unmade = HookPlace::unmade(self.plan);
+        let environ = site.environ_lines(host, hooks.unwrap_or(&unmade));
+        Ok(SiteLines { mounts: site.mount_entries(host)?, environ })
     }
 
     /// The variables before any hook runs, and the devices, which these ask for and add to.
@@ -200,16 +211,19 @@ impl Configuration<'_> {
         }
     }
 
-    /// A directory for hooks, if there is any.
+    /// A directory for hooks, if there is any: at `place`, or for those of devices alone.
     fn hook_directory(
         &self,
         roots: &mut Roots,
         devices: &Edits,
+        place: Option<HookPlace>,
     ) -> Result<Option<HookDirectory>, StartError> {
-        let plan = self.plan;
-        let needed =
-            plan.conf.is_some() || !plan.site.hooks.is_empty() || !devices.hooks.is_empty();
-        needed.then(|| HookDirectory::open(roots, plan)).transpose()
+        let place = match place {
+            None if devices.hooks.is_empty() => return Ok(None),
+            None => HookPlace::find(&roots.host()?, self.plan)?,
+            Some(place) => place,
+        };
+        HookDirectory::open(roots, self.plan, place).map(Some)
     }
 
     /// Mounts what every container gets. Returns the lines that were carried out as they are.

@@ -24,15 +24,13 @@ const NO_SETTING: &[(&str, &str)] = &[
 const WRITTEN: &[(&str, &[&str], &str)] = &[
     ("runtime/hygiene/src/account.rs", &["PYXIS_STORE_PATH"], "set for the account's process"),
     (
+        "runtime/containers/src/start/environment/hook_place.rs",
+        &["ENROOT_ENVIRON", "ENROOT_MOUNTS", "ENROOT_PID", "ENROOT_ROOTFS", "ENROOT_RUNTIME_PATH"],
+        "set for hooks, and filled into the site's lines",
+    ),
+    (
         "runtime/containers/src/start/environment/hooks.rs",
-        &[
-            "ENROOT_ENVIRON",
-            "ENROOT_LIBRARY_PATH",
-            "ENROOT_MOUNTS",
-            "ENROOT_PID",
-            "ENROOT_ROOTFS",
-            "ENROOT_RUNTIME_PATH",
-        ],
+        &["ENROOT_LIBRARY_PATH"],
         "set for hooks",
     ),
     (

@@ -21,28 +21,18 @@ use nix::mount::{MsFlags, mount};
 use crate::cdi::Edits;
 use crate::start::environment::conf_script::{self, RunningScript};
 use crate::start::environment::device_hooks;
-use crate::start::environment::site::Site;
+use crate::start::environment::hook_place::{HookPlace, MOUNTS, VARIABLES};
 use crate::start::error::StartError;
 use crate::start::plan::Plan;
 use crate::start::roots::{HostRoot, Roots};
 use linux::sys;
 
-/// Directories that can be covered for hooks, which hardly have anything there.
-const PLACES: [&str; 3] = ["/media", "/srv", "/mnt"];
 /// What hooks of enroot's expect of its library.
 const LIBRARY: &str = include_str!("common.sh");
-/// The variables of the container, one to a line, which hooks may change.
-const VARIABLES: &str = "environment";
-/// Mount lines, to which hooks may add.
-const MOUNTS: &str = "fstab";
 
-/// The directory of the host's tree in which hooks work: enroot's runtime directory, and the bundle of
-/// an OCI runtime's.
+/// The directory in which hooks work, when it is made.
 pub(in crate::start) struct HookDirectory {
-    directory: PathBuf,
-    /// Where the container is seen.
-    rootfs: PathBuf,
-    pid: u32,
+    place: HookPlace,
     environ: Environ,
     library: PathBuf,
 }
@@ -50,7 +40,7 @@ pub(in crate::start) struct HookDirectory {
 /// The hooks of one start, from the first to what they leave. A configuration script, if there is one, waits
 /// for the last of them.
 pub(in crate::start) struct HookRun<'a> {
-    place: &'a HookDirectory,
+    directory: &'a HookDirectory,
     script: Option<RunningScript>,
 }
 
@@ -68,29 +58,22 @@ pub(in crate::start) struct HookResults {
 }
 
 impl HookDirectory {
-    /// Makes a tmpfs on the runtime path and shows the container there.
+    /// Mounts a tmpfs at the place and shows the container there.
     pub(in crate::start) fn open(
         roots: &mut Roots,
         plan: &Plan,
+        place: HookPlace,
     ) -> Result<HookDirectory, StartError> {
-        let directory = match own_directory(&roots.host()?, &plan.site)? {
-            Some(directory) => directory,
-            None => {
-                // Nobody has made a place. Hooks do without what there is in this one; what is
-                // mounted from it stays reachable.
-                roots.stage()?.keep_host_uncovered()?;
-                roots.host()?;
-                let place = PLACES.iter().find(|place| Path::new(place).is_dir());
-                place.unwrap_or(&"/tmp").into()
-            }
-        };
-        let rootfs = directory.join("rootfs").join(plan.root.name(plan.label.as_ref()));
-        prepare(&roots.host()?, &directory, &rootfs)?;
-        roots.stage()?.show_tree_on_host(&rootfs)?;
-        let library = plan.site.library.clone().unwrap_or_else(|| directory.join("lib"));
+        if place.is_borrowed {
+            // Hooks do without what there is in this one; what is mounted from it stays reachable.
+            roots.stage()?.keep_host_uncovered()?;
+        }
+        prepare(&roots.host()?, &place)?;
+        roots.stage()?.show_tree_on_host(&place.rootfs)?;
+        let library = plan.site.library.clone().unwrap_or_else(|| place.directory.join("lib"));
         let mut environ = plan.site.variables.clone();
         environ.extend(plan.host.environ.clone());
-        Ok(HookDirectory { directory, rootfs, pid: std::process::id(), environ, library })
+        Ok(HookDirectory { place, environ, library })
     }
 
     /// Runs the hooks of devices. `variables` are the lines of those that the container has by now.
@@ -103,10 +86,10 @@ impl HookDirectory {
         if devices.hooks.is_empty() {
             return Ok(());
         }
-        let configuration = device_hooks::configuration(&self.rootfs, variables, devices);
+        let configuration = device_hooks::configuration(&self.place.rootfs, variables, devices);
         roots.host()?;
         self.write("config.json", configuration.to_string().as_bytes())?;
-        device_hooks::run(devices, &device_hooks::state(self.pid, &self.directory))
+        device_hooks::run(devices, &device_hooks::state(std::process::id(), &self.place.directory))
     }
 
     /// Begins to run hooks, with the configuration script's word on the variables: those lines that there are so
@@ -124,22 +107,22 @@ impl HookDirectory {
             let mut script = RunningScript::start(bash, conf, &plan.words)?;
             script.wait_until_ready().map(|()| script)
         };
-        Ok(HookRun { place: self, script: plan.conf.as_deref().map(start).transpose()? })
+        Ok(HookRun { directory: self, script: plan.conf.as_deref().map(start).transpose()? })
     }
 
     fn write(&self, name: &str, text: &[u8]) -> Result<(), StartError> {
-        let path = self.directory.join(name);
+        let path = self.place.directory.join(name);
         fs::write(&path, text).map_err(|error| FileError::new("write", &path, error).into())
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, StartError> {
-        let path = self.directory.join(name);
+        let path = self.place.directory.join(name);
         fs::read(&path).map_err(|error| FileError::new("read", &path, error).into())
     }
 
     /// A program with the variables and the rights that hooks have.
     fn command(&self, program: &OsStr) -> Command {
-        let mut path = self.directory.join("bin").into_os_string();
+        let mut path = self.place.directory.join("bin").into_os_string();
         path.push(":");
         path.push(self.environ.get(OsStr::new("PATH")).map_or(OsStr::new(""), |path| path));
         let mut command = unsecure::command(program);
@@ -153,11 +136,7 @@ impl HookDirectory {
         command.env_clear().envs(self.environ.iter().filter(kept));
         command
             .env("PATH", path)
-            .env("ENROOT_PID", self.pid.to_string())
-            .env("ENROOT_ROOTFS", &self.rootfs)
-            .env("ENROOT_ENVIRON", self.directory.join(VARIABLES))
-            .env("ENROOT_MOUNTS", self.directory.join(MOUNTS))
-            .env("ENROOT_RUNTIME_PATH", &self.directory)
+            .envs(self.place.variables())
             .env("ENROOT_LIBRARY_PATH", &self.library)
             .stdin(Stdio::null())
             // stdout belongs to the user's program.
@@ -202,7 +181,7 @@ fn is_for_bash(hook: &Path) -> bool {
 impl HookRun<'_> {
     /// The lines of the container's variables by now.
     pub(in crate::start) fn variables(&self, _: &HostRoot<'_>) -> Result<Vec<u8>, StartError> {
-        self.place.read(VARIABLES)
+        self.directory.read(VARIABLES)
     }
 
     /// Lets the hooks that follow have these lines.
@@ -211,7 +190,7 @@ impl HookRun<'_> {
         _: &HostRoot<'_>,
         lines: &[u8],
     ) -> Result<(), StartError> {
-        self.place.write(VARIABLES, lines)
+        self.directory.write(VARIABLES, lines)
     }
 
     /// Runs these, in their order.
@@ -220,7 +199,7 @@ impl HookRun<'_> {
         _: &HostRoot<'_>,
         hooks: &[PathBuf],
     ) -> Result<(), StartError> {
-        hooks.iter().try_for_each(|hook| self.place.run_hook(hook))
+        hooks.iter().try_for_each(|hook| self.directory.run_hook(hook))
     }
 
     /// Lets the configuration script end. Returns what it and the hooks have left.
@@ -228,33 +207,24 @@ impl HookRun<'_> {
         if let Some(script) = self.script {
             script.finish()?;
         }
-        let place = self.place;
+        let directory = self.directory;
         Ok(HookResults {
-            variables: place.read(VARIABLES)?,
-            hook_mounts: place.read(MOUNTS)?,
-            script_mounts: conf_script::mounts(&place.directory),
-            rc: conf_script::commands(&place.directory),
+            variables: directory.read(VARIABLES)?,
+            hook_mounts: directory.read(MOUNTS)?,
+            script_mounts: conf_script::mounts(&directory.place.directory),
+            rc: conf_script::commands(&directory.place.directory),
         })
     }
 }
 
-/// The directory that the user or the system has for this; `None` if there is none.
-fn own_directory(_: &HostRoot<'_>, site: &Site) -> Result<Option<PathBuf>, StartError> {
-    match fs::create_dir_all(&site.runtime) {
-        Err(error) if site.runtime_is_wanted => {
-            Err(FileError::new("create (ENROOT_RUNTIME_PATH)", &site.runtime, error).into())
-        }
-        made => Ok(made.is_ok().then(|| site.runtime.clone())),
-    }
-}
-
 /// Mounts a tmpfs of our mount namespace with what hooks need.
-fn prepare(_: &HostRoot<'_>, directory: &Path, rootfs: &Path) -> Result<(), StartError> {
+fn prepare(_: &HostRoot<'_>, place: &HookPlace) -> Result<(), StartError> {
+    let directory = &*place.directory;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("pyxis"), directory, Some("tmpfs"), flags, Some("mode=700"))
         .map_err(|errno| StartError::mount("tmpfs", &directory.to_string_lossy(), errno))?;
     let filled = (|| {
-        fs::create_dir_all(rootfs)?;
+        fs::create_dir_all(&place.rootfs)?;
         for below in ["bin", "lib"] {
             fs::create_dir(directory.join(below))?;
         }

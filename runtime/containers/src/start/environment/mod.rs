@@ -7,6 +7,7 @@ pub(in crate::start) mod account;
 mod conf_script;
 mod device_hooks;
 pub(in crate::start) mod fixes;
+pub(in crate::start) mod hook_place;
 pub(in crate::start) mod hooks;
 pub(in crate::start) mod host_facts;
 pub(crate) mod launcher;

@@ -1,14 +1,15 @@
 //! What a site and its users add to every container in enroot's folders: mounts, variables and hooks.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::fstab::Entry;
+use crate::start::environment::hook_place::HookPlace;
 use crate::start::error::StartError;
 use linux::environ::{self, Environ};
 
-/// Stands in lists for the container's root, which nobody has a path for: nothing is called so.
+/// Stands in lists of mounts for the container's root, which has no path while they are read: nothing is called so.
 const ROOTFS: &str = "/proc/self/enroot-rootfs";
 
 /// What is in a site's and the user's folders, in the order in which it counts.
@@ -97,7 +98,9 @@ impl Site {
     /// All mounts, with the host's variables filled in.
     pub(in crate::start) fn mount_entries(&self, host: &Environ) -> Result<Vec<Entry>, StartError> {
         let mut entries = Vec::new();
-        for (SiteFile { path, .. }, text) in self.filled(&self.mounts, host) {
+        for (SiteFile { path, .. }, text) in
+            self.filled(&self.mounts, host, [("ENROOT_ROOTFS", ROOTFS.into())])
+        {
             let read = text.split(|byte| *byte == b'\n').filter_map(|line| {
                 let entry = Entry::parse_of_site(OsStr::from_bytes(line)).transpose()?;
                 let list = || path.clone();
@@ -110,33 +113,39 @@ impl Site {
         Ok(entries)
     }
 
-    /// All lines of variables, with the host's filled in.
-    pub(in crate::start) fn environ_lines(&self, host: &Environ) -> Vec<u8> {
-        let texts = self.filled(&self.environ, host).map(|(_, text)| [&text[..], b"\n"].concat());
-        texts.collect::<Vec<_>>().concat()
+    /// All lines of variables, with the host's filled in, and those of hooks.
+    pub(in crate::start) fn environ_lines(&self, host: &Environ, hooks: &HookPlace) -> Vec<u8> {
+        let texts = self.filled(&self.environ, host, hooks.variables());
+        texts.map(|(_, text)| [&text[..], b"\n"].concat()).collect::<Vec<_>>().concat()
     }
 
     fn filled<'a>(
         &self,
         files: &'a [SiteFile],
         host: &Environ,
+        others: impl IntoIterator<Item = (&'static str, OsString)>,
     ) -> impl Iterator<Item = (&'a SiteFile, Vec<u8>)> {
         let mut all = Environ::new();
         if !files.is_empty() {
             all.clone_from(&self.variables);
             all.extend(host.iter().map(|(name, value)| (name.clone(), value.clone())));
-            all.insert("ENROOT_ROOTFS".into(), ROOTFS.into());
+            all.extend(others.into_iter().map(|(name, value)| (name.into(), value)));
         }
         files.iter().map(move |file| (file, environ::substitute(&file.text, &all)))
     }
 }
 
-/// A mount of a list, with a source that is in the container where the list says so.
+/// A mount of a list, with a source that is in the container where the list says so. A target is always there.
 fn inside(mut entry: Entry) -> Entry {
-    let path = Path::new(&entry.source).strip_prefix(ROOTFS);
-    if let Some(path) = path.ok().map(|below| Path::new("/").join(below)) {
-        entry.source = path.into();
-        entry.inside = true;
+    let below = |path: &OsStr| {
+        let below = Path::new(path).strip_prefix(ROOTFS).ok()?;
+        Some(Path::new("/").join(below).into_os_string())
+    };
+    if let Some(source) = below(&entry.source) {
+        (entry.source, entry.inside) = (source, true);
+    }
+    if let Some(target) = below(&entry.target) {
+        entry.target = target;
     }
     entry
 }
