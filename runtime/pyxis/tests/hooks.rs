@@ -124,3 +124,141 @@ fn a_target_below_the_containers_root_is_one_of_the_container() {
     fs::write(folder.join("1.fstab"), list).unwrap();
     assert_eq!(place.ok(&["start", "c", "cat", "/mnt/f"]), "text\n");
 }
+
+/// Runs bash with our `common.sh`, in the directory that the place's user works in.
+fn with_functions(place: &Place, script: &str) -> std::process::Output {
+    let library = concat!(env!("CARGO_MANIFEST_DIR"), "/../containers/src/start/environment");
+    let script = format!("set -euo pipefail; source {library}/common.sh\n{script}");
+    let mut command = std::process::Command::new("bash");
+    command.args(["--norc", "-c", &script]).current_dir(place.path("work"));
+    command.env("PATH", format!("{}:/usr/bin:/bin", place.path("few").display()));
+    command.env("ENROOT_TEMP_PATH", place.path("work")).env("NAME", "${x} &").output().unwrap()
+}
+
+#[track_caller]
+fn prints(place: &Place, script: &str, expected: &str) {
+    let done = with_functions(place, script);
+    let said = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert_eq!((&*said.0, &*said.1), (expected, ""), "{script}: {:?}", done.status);
+    assert!(done.status.success(), "{script}: {done:?}");
+}
+
+#[track_caller]
+fn ends(place: &Place, script: &str, words: &str) {
+    let done = with_functions(place, &format!("{script}\necho went on"));
+    assert_eq!((done.status.code(), &*done.stdout), (Some(1), &b""[..]), "{script}: {done:?}");
+    assert_eq!(String::from_utf8_lossy(&done.stderr), format!("[ERROR] {words}\n"), "{script}");
+}
+
+#[test]
+fn hooks_and_configuration_scripts_have_enroots_functions() {
+    let place = place();
+    hook(
+        &place,
+        "#!/bin/bash\nset -eu\nsource \"${ENROOT_LIBRARY_PATH}/common.sh\"\nmade=$(common::mktmpdir x)\n\
+         echo 'HOOK=${HOME}' > ${made}/list\ncommon::envsubst ${made}/list >> ${ENROOT_ENVIRON}\n\
+         common::rmall ${made}\ntest ! -e ${made}\n",
+    );
+    conf(&place, "environ() { common::log INFO hi; echo CONF=1; }\n");
+    let done = place.run(&["start", "-c", "conf", "c", "sh", "-c", "echo $HOOK $CONF"]);
+    assert_eq!(done.ok(), format!("{} 1\n", place.path("home").display()));
+    conf(&place, "common::log INFO hi\nhooks() { common::err bad; }\n");
+    let words = place.run(&["start", "-c", "conf", "c", "true"]).fails(1);
+    assert!(words.starts_with("[INFO] hi\n[ERROR] bad\n"), "{words}");
+}
+
+#[test]
+fn functions_for_what_is_said() {
+    let place = Place::new();
+    prints(&place, "common::fmt red text", "text");
+    prints(&place, "common::log; common::log INFO; common::log INFO ''", "");
+    let said = |script: &str| String::from_utf8(with_functions(&place, script).stderr).unwrap();
+    assert_eq!(
+        said("printf 'one\\n two\\nthree' | common::log WARN -"),
+        "[WARN] one\n[WARN]  two\n[WARN] three\n"
+    );
+    assert_eq!(
+        said("(echo slow; sleep 0.2; echo done) | common::log WARN -"),
+        "[WARN] slow\n[WARN] done\n"
+    );
+    assert_eq!(said("common::log INFO 'a\\tb' NL"), "[INFO] a\tb\n");
+    ends(&place, "common::err 'it is so'", "it is so");
+    ends(&place, "common::checkcmd sh no-such", "Command not found: no-such");
+}
+
+#[test]
+fn functions_for_files() {
+    let place = Place::new();
+    let list = "made=$(common::mktmpdir x); stat -c %a $made; mkdir -p $made/a/b; touch $made/a/b/f\n\
+                chmod 0 $made/a; common::rmall $made; ls; common::rmall no-such";
+    prints(&place, list, "700\n");
+    prints(&place, "common::chdir /usr/bin; pwd; common::realpath .", "/usr/bin\n/usr/bin");
+    ends(&place, "common::chdir no-such", "Not a directory to go to: no-such");
+    let modes = "mkdir -p d/e; touch d/e/f; chmod 111 d/e/f; chmod 500 d/e; chmod 0 d; common::fixperms d\n\
+                 stat -c %a d d/e d/e/f; common::rmall d";
+    prints(&place, modes, "700\n700\n511\n");
+    prints(&place, "common::mountpoint /proc/self/fd/../status", "/proc");
+    prints(
+        &place,
+        "mkdir -p p; for f in b.sh a.sh c.txt; do echo \"echo $f\" > p/$f; done; chmod +x p/b.sh p/c.txt\n\
+                    common::runparts list .sh p; common::runparts exec .sh p; common::runparts list .none p",
+        "p/a.sh\np/b.sh\nb.sh\n",
+    );
+    prints(
+        &place,
+        "common::debarch x86_64; common::debarch aarch64; common::debarch ppc64le",
+        "amd64arm64ppc64le",
+    );
+    ends(&place, "common::debarch z80", "No architecture of Debian's: z80");
+}
+
+#[test]
+fn functions_for_text() {
+    let place = Place::new();
+    prints(&place, "common::read -r -d '' text <<< 'a b'; echo \"[$text]\"", "[a b]\n");
+    prints(
+        &place,
+        "lines=(kept); common::readstrarray lines ''; echo \"${lines[@]}\"\n\
+                    common::readstrarray lines $'a b\\nc'; printf '[%s]' \"${lines[@]}\"",
+        "kept\n[a b][c]",
+    );
+    let list = "printf 'A=${NAME}${NAME}!\\nB=$NAME ${not one} ${NONE}\\nlast=${NAME}' > list\n";
+    prints(
+        &place,
+        &format!("{list}common::envsubst list; common::envsubst no-such"),
+        "A=${x} &${x} &!\nB=$NAME ${not one} \nlast=${x} &\n",
+    );
+    let list = "printf '  A=\"b c\" \\n# no\\n\\n1=2\\nENROOT_X=1\\nB=x=\"y\"\\n' > list\n";
+    prints(&place, &format!("{list}common::envfmt list; cat list"), "A=b c\nB=x=\"y\"\n");
+    let list = "printf 'machine a login b password $(echo c  d)\\nmachine x login y password $z z\\n# $(e)\\n' > list\n";
+    prints(
+        &place,
+        &format!("{list}z=1 common::evalnetrc list; common::evalnetrc no-such"),
+        "machine a login b password c d\nmachine x login y password 1 z\n# $(e)\n",
+    );
+}
+
+#[test]
+fn functions_for_what_is_fetched() {
+    let place = Place::new();
+    executable(
+        &place.path("few/curl"),
+        "#!/bin/sh\nprintf 'body of %s' \"$5\" > \"$2\"; printf %s \"$STATUS\"; exit \"$RV\"\n",
+    );
+    executable(&place.path("few/jq"), "#!/bin/sh\necho wrong >&2; cat; exit \"$RV\"\n");
+    let ok = "export STATUS=200 RV=0; ";
+    prints(
+        &place,
+        &format!("{ok}common::curl x | cat; common::curl x > file; cat file"),
+        "body of xbody of x",
+    );
+    prints(&place, "export STATUS=404 RV=0; CURL_IGNORE='401 404' common::curl x", "body of x");
+    prints(&place, "export STATUS=000 RV=7; common::curl x || echo \" $?\"", "body of x 7\n");
+    prints(&place, &format!("{ok}echo in | common::jq -r ."), "in\n");
+    ends(
+        &place,
+        "export STATUS=404 RV=22; common::curl x > /dev/null",
+        "x: the server's answer is 404",
+    );
+    ends(&place, "export RV=5; common::jq < /dev/null", "That is not the JSON that was expected");
+}

@@ -19,6 +19,7 @@ use crate::start::error::StartError;
 const SCRIPT: &str = r#""$BASH" -n "$0" || exit 1
 set -euo pipefail
 shopt -s lastpipe
+source "$ENROOT_LIBRARY_PATH/common.sh"
 source "$0" < /dev/null
 if declare -F environ > /dev/null; then environ >> "$ENROOT_ENVIRON"; fi
 echo >&9
