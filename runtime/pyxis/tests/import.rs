@@ -132,6 +132,21 @@ fn it_is_said_where_the_time_goes() {
         let is_told = |line: &str| line.starts_with(&format!("[INFO] timing: {name} "));
         assert_eq!(said.lines().filter(|line| is_told(line)).count(), 1, "{name}: {said}");
     }
+    // A container that is made, and one that is written.
+    run(&["import", "-o", "image.sqsh", "oci:layout:v1"], "no");
+    for (arguments, expected) in [
+        (
+            &["create", "-n", "timed", "image.sqsh"][..],
+            &["open", "publish", "settings", "write"][..],
+        ),
+        (&["export", "-o", "timed.sqsh", "timed"], &["mount", "publish", "settings", "write"]),
+    ] {
+        let (said, _) = run(arguments, "1");
+        let line = said.lines().find_map(|line| line.strip_prefix("[INFO] timing: {")).unwrap();
+        let times: serde_json::Value = serde_json::from_str(&format!("{{{line}")).unwrap();
+        let names: Vec<_> = times["milliseconds"].as_object().unwrap().keys().cloned().collect();
+        assert_eq!(names, expected, "{said}");
+    }
     // Nobody reads times where names are expected, or without asking.
     for (arguments, timing) in [(["images", "--json"], "1"), (["pull", "oci:layout:v1"], "no")] {
         let (said, _) = run(&arguments, timing);

@@ -192,6 +192,24 @@ fn what_is_asked_for_is_what_arguments_do() {
     assert!(directory.contains("cannot remove /"), "{directory}");
 }
 
+/// What a failed start says is srun's one line of error.
+#[test]
+fn where_the_time_went_is_not_among_the_reasons() {
+    let place = Place::new();
+    let (ours, theirs) = sockets();
+    let request = Request::Start(name("absent"));
+    let done =
+        place.asked(&request, &[&theirs, &theirs]).env("PYXIS_TIMING", "1").output().unwrap();
+    drop(ours);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(
+        (done.status.code(), said.lines().count()),
+        (Some(ending::ABSENT.into()), 1),
+        "{said}"
+    );
+    assert!(said.contains("absent") && !said.contains("timing"), "{said}");
+}
+
 #[test]
 fn a_plugin_of_another_version_is_said_to_be_one() {
     let place = Place::new();

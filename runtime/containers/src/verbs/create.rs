@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use hygiene::console;
 use linux::file_error::FileError;
+use linux::phases;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
@@ -85,6 +86,7 @@ fn create_in(
 ) -> Result<Container, ContainerError> {
     sweep(data);
     let place = data.join(name.as_os_str());
+    phases::begin("open");
     let Image::Squashfs { file, .. } = Image::open(image, host.in_use)? else {
         return Err(squashfs::image::ImageError::not_squashfs(image).into());
     };
@@ -95,9 +97,11 @@ fn create_in(
         unfinished.discard();
         return Err(ContainerError::exists(place));
     }
+    phases::begin("write");
     let made = unfinished.fill(&file, image, &hold, host).and_then(|rootfs| {
         // Read now: somebody may remove the container as soon as it is there.
         let layered = Metadata::read(&rootfs)?;
+        phases::begin("publish");
         publish(data, &rootfs, &place, force)?;
         Ok(Container { name: name.clone(), path: place, layered })
     });

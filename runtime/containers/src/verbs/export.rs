@@ -113,6 +113,7 @@ impl Export {
                 self.squash(program, &tree, &partial, &excluded)
             }
         };
+        phases::begin("publish");
         let result = written.and_then(|()| publish(&partial, &output, self.force));
         if result.is_err() {
             let _ = fs::remove_file(&partial);

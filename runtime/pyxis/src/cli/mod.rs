@@ -168,8 +168,12 @@ impl Verb {
         }
         let timed = self.timed();
         timing::watch(&settings, timed, begun);
+        let asked = matches!(&self, Verb::Start(args) if args.is_asked());
         let done = self.run_with(&settings);
-        timing::tell(timed.unwrap_or_default());
+        // What it says then is why the step fails.
+        if done.is_ok() || !asked {
+            timing::tell(timed.unwrap_or_default());
+        }
         done
     }
 

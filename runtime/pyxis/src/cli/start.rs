@@ -241,6 +241,11 @@ impl StartArgs {
         Ok(self.conf.as_deref().map(directives::read).transpose()?.unwrap_or_default())
     }
 
+    /// Whether it is the plugin that wants it.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// Starts the container and runs the command in it, or hands it over.
     pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
         let asked = self.asked.is_some();
