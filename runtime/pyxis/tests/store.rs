@@ -123,10 +123,10 @@ fn nothing_is_left_of_a_pull_that_was_killed() {
     // As after a power cut: files of another boot, a lock, a half-written image and record.
     fs::write(place.path("store/tmp/.pyxis-gone-1-0-0"), "partial").unwrap();
     fs::create_dir(place.path("store/tmp/.pyxis-gone-2-0-0")).unwrap();
-    fs::write(place.path("store/locks/blob-x"), "gone boot pid:[1] 1 1 0").unwrap();
+    let lock = format!("store/locks/blob-{}", "2".repeat(64));
+    fs::write(place.path(&lock), "gone boot pid:[1] 1 1 0").unwrap();
     let half = format!("store/images/{}.sqsh", "1".repeat(64));
     fs::write(place.path(&half), "").unwrap();
-    fs::write(place.path("store/images/garbage"), "").unwrap();
     let old = SystemTime::now() - Duration::from_secs(100_000);
     for below in ["tmp", "locks", "images"] {
         for name in names(&place, below) {
@@ -140,6 +140,101 @@ fn nothing_is_left_of_a_pull_that_was_killed() {
     place.assert_clean();
     assert_eq!(names(&place, "images").len(), 2);
     assert_eq!(place.ok(&["pull", "--policy", "never", &uri]), path);
+}
+
+/// A directory with other things is named for the store: what has no name of the store's giving stays, however old.
+#[test]
+fn what_is_not_the_stores_is_neither_removed_nor_counted() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let hex = "0123456789abcdef".repeat(4);
+    let theirs = [
+        "tmp/run42/result",
+        "tmp/.pyxis-notes",
+        "tmp/spread-sheet",
+        "images/plot.png",
+        "images/sub/plot.png",
+        "images/a.sqsh",
+        &format!("images/{hex}.png"),
+        "locks/apt",
+        "uses/list.txt",
+        "uses/empty/../list",
+        "blobs/model.bin",
+        &format!("blobs/sha256/{hex}"),
+        &format!("references/{hex}/x"),
+        // As enroot has its layers.
+        &hex,
+        "notes",
+    ];
+    let old = SystemTime::now() - Duration::from_secs(200_000);
+    for name in theirs {
+        let path = place.path("store").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, noise(7, 100_000)).unwrap();
+        File::open(&path).unwrap().set_modified(old).unwrap();
+        File::open(path.parent().unwrap()).unwrap().set_modified(old).unwrap();
+    }
+    fs::set_permissions(place.path("store"), fs::Permissions::from_mode(0o700)).unwrap();
+    // A directory by the name of a file, and a link by that of one.
+    fs::create_dir_all(place.path(&format!("store/images/{hex}.sqsh/x"))).unwrap();
+    std::os::unix::fs::symlink("model.bin", place.path("store/blobs").join("1".repeat(64)))
+        .unwrap();
+    let uri = registry.push(&image("a"), "a:1");
+    for work in [&["pull", &uri][..], &["gc"], &["gc", "--all"]] {
+        place.ok(work);
+        for name in theirs {
+            assert!(place.path("store").join(name).exists(), "{work:?}: {name}");
+        }
+        assert!(place.path(&format!("store/images/{hex}.sqsh/x")).exists(), "{work:?}");
+        assert!(place.path("store/blobs").join("1".repeat(64)).is_symlink(), "{work:?}");
+    }
+    let held = place.ok(&["du"]);
+    let counts = |line: &str| line.split_whitespace().nth(1).map(str::to_owned).unwrap();
+    assert_eq!(held.lines().take(3).map(counts).collect::<Vec<_>>(), ["0", "0", "0"], "{held}");
+}
+
+/// The user's own link, or one that came with a directory.
+#[test]
+fn nothing_is_removed_where_a_link_leads() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let uri = registry.push(&image("a"), "a:1");
+    for folder in ["blobs", "images", "tmp", "locks", "uses"] {
+        place.ok(&["pull", &uri]);
+        let (from, to) = (place.path("store").join(folder), place.path("elsewhere"));
+        fs::rename(&from, &to).unwrap();
+        std::os::unix::fs::symlink(&to, &from).unwrap();
+        let hex = "1".repeat(64);
+        fs::write(to.join(&hex), "").unwrap();
+        File::open(to.join(&hex)).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let before = fs::read_dir(&to).unwrap().count();
+        let output = place.run(&["gc", "--all"]);
+        let said = text(&output.stderr);
+        let expected =
+            format!("{} is a symbolic link, and so nothing is removed in it", from.display());
+        assert!(output.status.code() == Some(1) && said.contains(&expected), "{said}");
+        assert_eq!(fs::read_dir(&to).unwrap().count(), before, "{folder}");
+        fs::remove_dir_all(place.path("store")).unwrap();
+        fs::remove_dir_all(to).unwrap();
+    }
+}
+
+/// Files by their digests in `blobs` are not told from the store's by their names: a cache of models has such.
+#[test]
+fn a_directory_of_something_else_that_looks_like_a_store_is_not_used() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let uri = registry.push(&image("a"), "a:1");
+    let theirs = place.path("store/blobs").join("1".repeat(64));
+    fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+    fs::set_permissions(place.path("store"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(&theirs, "weights").unwrap();
+    for work in [&["pull", &uri][..], &["gc", "--all"]] {
+        let said = place.fails(work);
+        assert!(said.contains("has files of something else"), "{said}");
+    }
+    assert_eq!(fs::read(&theirs).unwrap(), b"weights");
+    assert_eq!(names(&place, "").len(), 1, "nothing is made there");
+    // The way out that the line names, where it is a store whose other folders somebody has removed.
+    fs::create_dir(place.path("store/locks")).unwrap();
+    place.ok(&["pull", &uri]);
 }
 
 /// Twice at once, killed at whatever moment, as often as a test may take: the collector leaves

@@ -40,6 +40,19 @@ pub enum StoreError {
         /// How large it may get.
         limit: u64,
     },
+    /// Another program's files would be taken for its own.
+    #[error(
+        "{} has files of something else that are named as an image store's: set path in [store] of pyxis.toml, or \
+         PYXIS_STORE_PATH, to another directory (or, if it is an image store, make a directory locks in it)",
+        .0.display()
+    )]
+    Occupied(PathBuf),
+    /// It leads to where other things may be.
+    #[error(
+        "{} is a symbolic link, and so nothing is removed in it: make it a directory, or mount one there",
+        .0.display()
+    )]
+    Linked(PathBuf),
     /// Others could change images.
     #[error("the image store {} can be written by others: chmod go-w it", .0.display())]
     Writable(PathBuf),

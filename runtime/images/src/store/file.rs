@@ -11,6 +11,7 @@ use linux::file_error::FileError;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 
 use super::StoreError;
+use super::names::TEMPORARY;
 
 /// A file that is being written. Dropped, or after a crash, it is gone, except on file systems
 /// that cannot have files without names (NFS, Lustre): there it has one in the scratch folder.
@@ -154,7 +155,7 @@ pub(super) fn unique(directory: &Path) -> PathBuf {
     let moment = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = moment.map_or(0, |time| time.subsec_nanos());
     let maker = super::usage::file_signature();
-    directory.join(format!(".pyxis-{maker}-{count}-{nanos:x}"))
+    directory.join(format!("{TEMPORARY}{maker}-{count}-{nanos:x}"))
 }
 
 /// What the umask leaves of a new file's mode.

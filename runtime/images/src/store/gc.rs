@@ -1,7 +1,8 @@
 //! Garbage collection: leftovers of the dead, then what was not used for the longest time, until
-//! the store is as small as it is to be. Images in use are never taken.
+//! the store is as small as it is to be. Images in use are never taken, nor is anything that has no name
+//! of the store's giving.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,7 +11,9 @@ use linux::file_error::FileError;
 
 use super::image::{image_path, read_record, record_path};
 use super::leases::Leases;
-use super::{BLOBS, IMAGES, LOCKS, Store, StoreError, is_absent, open_plain, read_small, usage};
+use super::names::{self, TEMPORARY, name_of};
+use super::{BLOBS, IMAGES, LOCKS, REFERENCES, SCRATCH, USES};
+use super::{Store, StoreError, is_absent, open_plain, read_small, usage};
 
 /// What to keep.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,13 +58,8 @@ impl Store {
     /// [`StoreError`].
     pub fn collect(&self, policy: Policy) -> Result<Collected, StoreError> {
         let mut out = Collected::default();
-        for directory in [self.scratch(), self.root().join(LOCKS)] {
-            for path in list(&directory)? {
-                if self.is_leftover(&path) {
-                    self.take(&path, policy, &mut out)?;
-                }
-            }
-        }
+        self.refuse_links()?;
+        self.leftovers(policy, &mut out)?;
         self.broken_images(policy, &mut out)?;
 
         let max = if policy.all { 0 } else { self.max_bytes(policy.max_bytes) };
@@ -97,36 +95,43 @@ impl Store {
         })
     }
 
-    /// A file of the scratch or lock folder whose maker is gone.
-    fn is_leftover(&self, path: &Path) -> bool {
-        let Ok(metadata) = fs::symlink_metadata(path) else { return false };
-        if age(metadata.modified().unwrap_or(SystemTime::now())) > ABANDONED {
-            return true;
+    /// What a link leads to is not the store's, whoever has put it there.
+    fn refuse_links(&self) -> Result<(), StoreError> {
+        for name in [IMAGES, BLOBS, LOCKS, REFERENCES, SCRATCH, USES] {
+            let path = self.root().join(name);
+            if path.is_symlink() {
+                return Err(StoreError::Linked(path));
+            }
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Scratch files tell in their names who made them, locks in their content.
-        match name.strip_prefix(".pyxis-") {
-            Some(maker) => usage::is_dead_by_file(maker),
-            None => read_small(path)
-                .is_ok_and(|content| usage::is_dead(&String::from_utf8_lossy(&content))),
+        Ok(())
+    }
+
+    /// Files of the scratch and lock folders whose makers are gone, and what was written in directories of theirs.
+    fn leftovers(&self, policy: Policy, out: &mut Collected) -> Result<(), StoreError> {
+        let locks = names::files(&self.root().join(LOCKS), names::is_lock)?;
+        let sent = names::files(&self.scratch(), names::is_sent)?;
+        let temporary = names::entries(&self.scratch(), names::is_temporary)?;
+        for (path, data) in locks.into_iter().chain(sent).chain(temporary) {
+            if is_leftover(&path, &data) {
+                self.take(&path, policy, out)?;
+            }
         }
+        Ok(())
     }
 
     /// Images whose size is not the recorded one, images and records without the other.
     fn broken_images(&self, policy: Policy, out: &mut Collected) -> Result<(), StoreError> {
-        for path in list(&self.root().join(IMAGES))? {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
-            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        for (path, metadata) in self.files_of_images()? {
+            let Some((hex, kind)) = names::image(name_of(&path)) else { continue };
             // What is being published has one of both for a moment.
             if age(metadata.modified().unwrap_or(SystemTime::now())) < Duration::from_secs(60)
                 && !policy.all
             {
                 continue;
             }
-            let good = match (extension.as_str(), read_record(self.root(), &stem)?) {
+            let good = match (kind, read_record(self.root(), hex)?) {
                 ("sqsh", Some(record)) => metadata.len() == record.size,
-                ("json", Some(_)) => image_path(self.root(), &stem).exists(),
+                ("json", Some(_)) => image_path(self.root(), hex).exists(),
                 _ => false,
             };
             if !good {
@@ -136,22 +141,21 @@ impl Store {
         Ok(())
     }
 
+    fn files_of_images(&self) -> Result<Vec<(PathBuf, Metadata)>, FileError> {
+        names::files(&self.root().join(IMAGES), |name| names::image(name).is_some())
+    }
+
     fn candidates(&self) -> Result<Vec<Candidate>, StoreError> {
         let mut out = Vec::new();
-        for path in list(&self.root().join(BLOBS))? {
-            if let Ok(metadata) = fs::symlink_metadata(&path) {
-                let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                out.push(Candidate { path, used, bytes: metadata.blocks() * 512, image: None });
-            }
+        for (path, metadata) in names::files(&self.root().join(BLOBS), names::is_blob)? {
+            let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            out.push(Candidate { path, used, bytes: metadata.blocks() * 512, image: None });
         }
-        for path in list(&self.root().join(IMAGES))? {
-            if path.extension().is_none_or(|extension| extension != "sqsh") {
-                continue;
-            }
-            let hex = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        for (path, metadata) in self.files_of_images()? {
+            let Some((hex, "sqsh")) = names::image(name_of(&path)) else { continue };
+            let hex = hex.to_owned();
             let used =
                 fs::metadata(record_path(self.root(), &hex)).and_then(|data| data.modified());
-            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
             // Other users cannot note that they use it, but the kernel notes that they read it,
             // once a day or so.
             let read = metadata.accessed().ok().filter(|_| self.public);
@@ -191,12 +195,18 @@ impl Store {
     }
 }
 
-fn list(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let failed = |source| FileError::new("list", directory, source);
-    fs::read_dir(directory)
-        .map_err(failed)?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
-        .collect()
+/// Whether the maker of a temporary file or a lock is gone.
+fn is_leftover(path: &Path, data: &Metadata) -> bool {
+    if age(data.modified().unwrap_or(SystemTime::now())) > ABANDONED {
+        return true;
+    }
+    // Scratch files tell in their names who made them, locks in their content.
+    match name_of(path).strip_prefix(TEMPORARY) {
+        Some(maker) => usage::is_dead_by_file(maker),
+        None => {
+            read_small(path).is_ok_and(|content| usage::is_dead(&String::from_utf8_lossy(&content)))
+        }
+    }
 }
 
 /// How long ago; nothing, where clocks disagree.

@@ -10,8 +10,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::USES;
 use super::node::{boot_id, host};
+use super::{USES, names};
 
 const NFS: i64 = 0x6969;
 /// File system types (from `linux/magic.h` and their own sources) of shared file systems, whose
@@ -93,7 +93,7 @@ fn touch(path: &Path, user: u32) -> Option<()> {
 pub(super) struct Leases(HashSet<String>);
 
 impl Leases {
-    /// Reads those of a store, and removes what is none any more.
+    /// Reads those of a store, and removes what is none any more, or only looks like one.
     pub(super) fn of(root: &Path, longest: Duration) -> Leases {
         let uses = root.join(USES);
         // Where locks reach everybody who can see the store, they are believed and nothing else.
@@ -105,13 +105,15 @@ impl Leases {
         let (now, host, boot) = (SystemTime::now(), host(), boot_id());
         let mut of_users: HashMap<u32, (usize, HashMap<String, SystemTime>)> = HashMap::new();
         for entry in fs::read_dir(uses).into_iter().flatten().flatten() {
-            let path = entry.path();
+            let (path, name) = (entry.path(), entry.file_name());
+            if !names::is_lease(name.to_str().unwrap_or_default()) {
+                continue;
+            }
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 // Of somebody who has put something in there it stays.
                 let _ = fs::remove_dir(path);
                 continue;
             }
-            let name = entry.file_name();
             // Not of what a link leads to.
             let Ok(data) = path.symlink_metadata() else { continue };
             match lease(name.to_str().unwrap_or_default(), &data, &host, &boot) {
@@ -158,7 +160,7 @@ fn lease<'a>(
     let (hex, of, who) = (parts.next()?, parts.next()?, parts.next()?);
     let number = parts.next().is_none_or(|number| number.parse::<u32>().is_ok());
     let (booted, user) = who.split_once('-')?;
-    let plain = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let plain = names::is_lease(name);
     let own = user.parse() == Ok(data.uid());
     let rebooted = of == host && !boot.starts_with(booted);
     if !plain || !number || !own || !data.is_file() || of.is_empty() || rebooted {
@@ -199,15 +201,20 @@ mod tests {
         };
         put(&name(1, "node7"));
         put(&format!("{:064x}.node7.abcdef01-{}", 2, nix::unistd::geteuid().as_raw() + 1));
-        put(&format!("{:064x}", 3));
-        put(&format!("{:064x}.node7", 4));
+        put(&format!("{:064x}.node7.abcdef01", 3));
         put(&name(5, &host()));
         symlink("/etc/passwd", uses.path().join(name(6, "node7"))).unwrap();
         fs::create_dir(uses.path().join(name(7, "node7"))).unwrap();
+        // Of a user who has named a directory for the store that has other things.
+        let theirs =
+            ["notes.txt", "a.b.c-0", &format!("{:064x}", 4), &format!("{:064x}.tar.gz", 4)];
+        theirs.iter().for_each(|name| put(name));
+        fs::create_dir(uses.path().join("empty")).unwrap();
         let leases = Leases::read(uses.path(), WEEK, true);
         let held: Vec<u32> = (1..8).filter(|image| leases.hold(&format!("{image:064x}"))).collect();
         assert_eq!(held, [1]);
-        assert_eq!(fs::read_dir(uses.path()).unwrap().count(), 1, "what is none is removed");
+        assert_eq!(fs::read_dir(uses.path()).unwrap().count(), 1 + theirs.len() + 1, "no lease");
+        assert!(theirs.iter().all(|name| uses.path().join(name).exists()));
 
         std::thread::sleep(Duration::from_millis(2100));
         let leases = Leases::read(uses.path(), Duration::from_secs(1), true);

@@ -18,6 +18,7 @@ mod gc;
 mod image;
 mod leases;
 mod lock;
+mod names;
 mod node;
 mod published;
 mod scratch;
@@ -102,14 +103,16 @@ impl Store {
         // Again: what is there now is ours, and stays.
         config::refuse_others_links(&root)?;
         let public = check_owner(&root)?;
+        refuse_others_files(&root)?;
         for (name, mode) in [
-            (IMAGES, 0o755),
-            (BLOBS, 0o755),
+            // First what tells a store from anything else.
             (LOCKS, 0o700),
             (REFERENCES, 0o700),
-            (SCRATCH, 0o700),
             // Where others say what they use.
             (USES, 0o1777),
+            (SCRATCH, 0o700),
+            (IMAGES, 0o755),
+            (BLOBS, 0o755),
         ] {
             make_directory(&root.join(name), if public { mode } else { 0o700 })?;
         }
@@ -300,6 +303,19 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
         .open(path)
         .map_err(failed)?;
     Ok(made.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?)
+}
+
+/// Other programs, too, keep files by their digests in a folder `blobs`, which the collector would take for the store's.
+fn refuse_others_files(root: &Path) -> Result<(), StoreError> {
+    let has = |name: &str, is: fn(&str) -> bool| {
+        names::files(&root.join(name), is).is_ok_and(|files| !files.is_empty())
+    };
+    let is_store = [LOCKS, REFERENCES, USES].iter().any(|name| root.join(name).is_dir());
+    let is_image = |name: &str| names::image(name).is_some();
+    match !is_store && (has(BLOBS, names::is_blob) || has(IMAGES, is_image)) {
+        true => Err(StoreError::Occupied(root.to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// Whether others may read there.

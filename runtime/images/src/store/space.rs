@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use super::names::{self, SPACE};
 use super::{BLOBS, IMAGES, LOCKS, Policy, Store, StoreError};
 
-/// Behind the name of who writes.
-const SUFFIX: &str = "-space";
 /// Asked for at once: the store is not looked through for each byte.
 const STEP: u64 = 32 << 20;
 /// What was used so recently stays, even if there is no room otherwise: an image that was made
@@ -151,14 +150,14 @@ impl Space {
     fn used(&self, state: &State) -> u64 {
         let own = state.note.as_ref().map(|(_, path)| path.as_path());
         let root = self.store.root();
-        let there = sum(&root.join(BLOBS), |_, data| data.blocks() * 512)
-            .saturating_add(sum(&root.join(IMAGES), |_, data| data.blocks() * 512));
-        let others = sum(&self.store.root().join(LOCKS), |path, data| match own {
-            Some(own) if own == path => 0,
-            _ if path.to_string_lossy().ends_with(SUFFIX) => data.len(),
-            _ => 0,
-        });
-        there.saturating_add(others)
+        let bytes = |_: &Path, data: &fs::Metadata| data.blocks() * 512;
+        let note = |name: &str| names::is_temporary(name) && name.ends_with(SPACE);
+        sum(&root.join(BLOBS), names::is_blob, bytes)
+            .saturating_add(sum(&root.join(IMAGES), |name| names::image(name).is_some(), bytes))
+            .saturating_add(sum(&root.join(LOCKS), note, |path, data| match own {
+                Some(own) if own == path => 0,
+                _ => data.len(),
+            }))
     }
 
     /// Makes room. False if there is none to be made.
@@ -177,7 +176,7 @@ impl State {
     fn tell(&mut self, store: &Store, bytes: u64) {
         if self.note.is_none() {
             let mut name = super::file::unique(&store.root().join(LOCKS)).into_os_string();
-            name.push(SUFFIX);
+            name.push(SPACE);
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&name);
             self.note = made.ok().map(|file| (file, name.into()));
         }
@@ -196,11 +195,9 @@ impl Drop for Space {
     }
 }
 
-fn sum(directory: &Path, of: impl Fn(&Path, &fs::Metadata) -> u64) -> u64 {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| Some(of(&entry.path(), &entry.path().symlink_metadata().ok()?)))
-        .fold(0, u64::saturating_add)
+fn sum(folder: &Path, is: impl Fn(&str) -> bool, of: impl Fn(&Path, &fs::Metadata) -> u64) -> u64 {
+    let files = names::files(folder, is).unwrap_or_default();
+    files.iter().fold(0, |sum, (path, data)| sum.saturating_add(of(path, data)))
 }
 
 #[cfg(test)]

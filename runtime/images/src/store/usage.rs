@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use linux::sys::{FlockKind, flock};
 
-use super::leases;
 use super::node::{boot_id, host};
+use super::{leases, names};
 
 /// What a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,22 +23,20 @@ pub struct Usage {
 impl super::Store {
     /// What the caller's own store holds.
     pub fn usage(&self) -> Usage {
+        let is_image = |name: &str| matches!(names::image(name), Some((_, "sqsh")));
+        let is_leftover = |name: &str| names::is_temporary(name) || names::is_sent(name);
         Usage {
-            images: sum(&self.root().join(super::IMAGES)),
-            blobs: sum(&self.root().join(super::BLOBS)),
-            leftovers: sum(&self.scratch()),
+            images: sum(&self.root().join(super::IMAGES), is_image),
+            blobs: sum(&self.root().join(super::BLOBS), names::is_blob),
+            leftovers: sum(&self.scratch(), is_leftover),
         }
     }
 }
 
-fn sum(directory: &Path) -> (u64, u64) {
+fn sum(folder: &Path, is: impl Fn(&str) -> bool) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let files = entries.filter_map(|entry| {
-        let is_record = entry.path().extension().is_some_and(|extension| extension == "json");
-        entry.metadata().ok().filter(|_| !is_record)
-    });
-    files.fold((0, 0), |(count, bytes), data| (count + 1, bytes + data.blocks() * 512))
+    let files = names::files(folder, is).unwrap_or_default();
+    files.iter().fold((0, 0), |(count, bytes), (_, data)| (count + 1, bytes + data.blocks() * 512))
 }
 
 /// Keeps the garbage collector from an image for as long as the descriptor, or one inherited
@@ -73,8 +71,7 @@ pub fn mark_use(path: &Path, file: &File) {
 
 /// Whether a path is that of an image in a store: `images/HEX.sqsh` beside `locks`.
 fn is_in_store(path: &Path) -> bool {
-    let hex = path.file_stem().unwrap_or_default().as_encoded_bytes();
-    if hex.len() != 64 || !hex.iter().all(u8::is_ascii_hexdigit) {
+    if names::image(names::name_of(path)).is_none() {
         return false;
     }
     let Ok(path) = std::path::absolute(path) else { return false };
