@@ -94,11 +94,14 @@ pub(crate) fn sweep(data: &Path) {
     let Ok(entries) = fs::read_dir(data) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
+        // A container may be a link, and is one in the trash. All else is made as a directory: what a link leads to is
+        // somebody's.
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if name.as_bytes().starts_with(TRASH.as_bytes()) {
             discard(&entry.path());
-        } else if name.as_bytes().starts_with(UNFINISHED.as_bytes()) {
+        } else if is_directory && name.as_bytes().starts_with(UNFINISHED.as_bytes()) {
             discard_unless_locked(&entry.path(), "lock");
-        } else if name.as_bytes().starts_with(LAYER.as_bytes()) {
+        } else if is_directory && name.as_bytes().starts_with(LAYER.as_bytes()) {
             discard_layer(&entry.path());
         }
     }
@@ -152,4 +155,31 @@ pub(crate) fn make_accessible(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_goes_with_a_sweep_where_a_link_leads() {
+        let (data, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let names = ["lock", "used", "upper/result", "work/result"];
+        for name in names {
+            let path = theirs.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        for prefix in [UNFINISHED, LAYER, TRASH] {
+            let link = data.path().join(format!("{prefix}1.0.link"));
+            std::os::unix::fs::symlink(theirs.path(), link).unwrap();
+            fs::create_dir(data.path().join(format!("{prefix}1.0.own"))).unwrap();
+        }
+        sweep(data.path());
+        assert!(names.iter().all(|name| theirs.path().join(name).exists()));
+        let left = fs::read_dir(data.path()).unwrap().flatten();
+        let mut left: Vec<_> = left.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, [UNFINISHED, LAYER].map(|prefix| format!("{prefix}1.0.link")));
+    }
 }

@@ -118,6 +118,13 @@ fn name_of(image: &File) -> io::Result<String> {
     Ok(format!("{PREFIX}{}-{}-{:x}", numbers.join("-"), times.join("-"), hash.finish()))
 }
 
+/// Whether it is a name of that kind: numbers, seven and a hash.
+fn is_name(name: &str) -> bool {
+    let numbers = name.strip_prefix(PREFIX).map(|rest| rest.split('-'));
+    let is_number = |part: &str| u64::from_str_radix(part, 16).is_ok();
+    numbers.is_some_and(|mut parts| parts.clone().count() == 8 && parts.all(is_number))
+}
+
 fn lock(place: &Path) -> io::Result<File> {
     let lock = open(&place.join(LOCK))?;
     flock(&lock, FlockKind::Exclusive)?;
@@ -171,7 +178,7 @@ fn fill(begun: &Path, unpack: &dyn Fn(&File) -> io::Result<()>) -> io::Result<Fi
 fn remove_unused(place: &Path, keep: usize) -> Vec<PathBuf> {
     let _ = remove_tree(&place.join(BEGUN));
     let mut all: Vec<_> = fs::read_dir(place).into_iter().flatten().flatten().collect();
-    all.retain(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+    all.retain(|entry| entry.file_name().to_str().is_some_and(is_name));
     let last_use = |entry: &fs::DirEntry| {
         entry.path().join("used").metadata().and_then(|used| used.modified()).ok()
     };
@@ -314,6 +321,16 @@ mod tests {
         });
         made.unwrap();
         assert_eq!(images.count(), 1);
+    }
+
+    #[test]
+    fn what_was_not_made_here_stays() {
+        let images = Images::new();
+        let kept = images.of("a").unwrap().tree.parent().unwrap().to_owned();
+        let theirs = ["image.photos", "image.1-2", "photos"].map(|name| images.place().join(name));
+        theirs.iter().for_each(|path| fs::create_dir(path).unwrap());
+        assert_eq!(remove_unpacked(&images.place()), [kept]);
+        assert!(theirs.iter().all(|path| path.is_dir()));
     }
 
     #[test]
