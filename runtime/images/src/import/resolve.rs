@@ -134,17 +134,31 @@ impl Importer {
         }
         let key = format!("{reference} any");
         match (policy, self.store.remembered(&key)) {
-            (PullPolicy::Always, _) | (PullPolicy::Missing, None) => {}
-            (_, Some(digest)) => return Ok(digest),
+            (PullPolicy::Never, Some(digest)) => return Ok(digest),
             (PullPolicy::Never, None) => {
                 return Err(ImportError::NotStored(reference.to_string()));
             }
+            (PullPolicy::Missing, Some(digest)) if !self.is_gone(reference, &digest)? => {
+                return Ok(digest);
+            }
+            (PullPolicy::Always | PullPolicy::Missing, _) => {}
         }
         let selector = reference.selector();
         let (client, document) = self.first_host(reference, |client| client.manifest(selector))?;
         self.keep(selector, &document, &client)?;
         self.store.remember(&key, &document.digest)?;
         Ok(document.digest)
+    }
+
+    /// Whether nobody can have what a tag named once: this store has no image of it, and the registry not even its manifest
+    /// any more. A registry that does not answer says nothing: the nodes may have the image.
+    fn is_gone(&self, reference: &Reference, digest: &Digest) -> Result<bool, ImportError> {
+        let stored = self.stored_manifest(digest);
+        if stored.map(|(image, _)| self.store.image(&image)).transpose()?.flatten().is_some() {
+            return Ok(false);
+        }
+        let asked = self.first_host(reference, |client| client.authorize(digest));
+        Ok(matches!(asked, Err(RegistryError::NotFound { .. })))
     }
 
     /// Asks the registry's mirrors and then itself.

@@ -84,6 +84,9 @@ impl Store {
             }
             total = total.saturating_sub(candidate.bytes);
         }
+        if policy.all && !policy.dry_run {
+            self.forget_what_is_gone()?;
+        }
         out.left = total;
         Ok(out)
     }

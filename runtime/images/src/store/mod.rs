@@ -21,6 +21,7 @@ mod lock;
 mod names;
 mod node;
 mod published;
+mod references;
 mod scratch;
 mod space;
 mod usage;
@@ -256,30 +257,6 @@ impl Store {
         for directory in [IMAGES, BLOBS] {
             let _ = File::open(self.root.join(directory));
         }
-    }
-
-    /// Remembers which digest a tag had last.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn remember(&self, reference: &str, digest: &Digest) -> Result<(), StoreError> {
-        let pending = self.pending()?;
-        pending.write_all(format!("{digest}\n{reference}\n").as_bytes())?;
-        pending.publish(&self.reference_path(reference), 0o600).map(drop)
-    }
-
-    /// The digest that a tag had when it was last looked up.
-    pub fn remembered(&self, reference: &str) -> Option<Digest> {
-        let text = read_small(&self.reference_path(reference)).ok()?;
-        let text = String::from_utf8(text).ok()?;
-        let (digest, rest) = text.split_once('\n')?;
-        Digest::parse(digest).filter(|_| rest.trim_end() == reference)
-    }
-
-    fn reference_path(&self, reference: &str) -> PathBuf {
-        use sha2::{Digest, Sha256};
-        let hash = Sha256::digest(reference.as_bytes());
-        self.root.join(REFERENCES).join(linux::hex::hex(&hash))
     }
 }
 

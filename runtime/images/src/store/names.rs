@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use linux::file_error::FileError;
 
-/// Digits of the digest of an image's manifest, sha256 always.
+/// Digits of the digest of an image's manifest, which is a sha256 always.
 const IMAGE: usize = 64;
 /// Digits of a sha256 and a sha512.
 const DIGESTS: [usize; 2] = [IMAGE, 128];
@@ -43,6 +43,11 @@ pub(super) fn image(name: &str) -> Option<(&str, &str)> {
 /// Whether it is a file of `blobs`.
 pub(super) fn is_blob(name: &str) -> bool {
     is_hex(name, &DIGESTS)
+}
+
+/// Whether it is a file of `references`: the hash of a tag.
+pub(super) fn is_reference(name: &str) -> bool {
+    is_hex(name, &[IMAGE])
 }
 
 /// Whether it is the lock on an image or a blob, `[blob-]HEX[-REGISTRY]`, or was one.
