@@ -78,6 +78,8 @@ pub struct Reference {
     pub tag: Option<String>,
     /// The digest; the tag is then only a comment.
     pub digest: Option<Digest>,
+    /// The digest is not in the name: the tag has been found to name it.
+    pub looked_up: bool,
 }
 
 /// What is wrong with a URI.
@@ -106,6 +108,18 @@ impl Reference {
         self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
     }
 
+    /// The tag, where that says which image is meant, or has said so.
+    pub(crate) fn tagged(&self) -> Option<Reference> {
+        let is_meant = self.digest.is_none() || self.looked_up;
+        is_meant.then(|| Reference { digest: None, looked_up: false, ..self.clone() })
+    }
+
+    /// The name of an image by its digest, with its tag, and without its user.
+    pub(crate) fn with_tag(&self, digest: &Digest) -> String {
+        let tag = self.tag.iter().map(|tag| format!(":{tag}")).collect::<String>();
+        format!("docker://{}#{}{tag}@{digest}", self.registry, self.repository)
+    }
+
     /// The file name that enroot gives the imported image.
     pub fn file_name(&self) -> String {
         let image = match self.repository.strip_prefix("library/") {
@@ -127,6 +141,7 @@ impl Uri {
             return Err(UriError::Part { uri: digest.escape_debug().to_string(), problem });
         };
         if let Uri::Registry(reference) = self {
+            reference.looked_up = reference.digest.is_none();
             reference.digest.get_or_insert(digest);
         }
         Ok(())
@@ -281,6 +296,7 @@ fn reference(rest: &str) -> Result<Reference, &'static str> {
         repository,
         tag: tag.map(str::to_owned),
         digest,
+        looked_up: false,
     })
 }
 

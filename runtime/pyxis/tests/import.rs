@@ -196,7 +196,7 @@ fn the_store_is_asked_before_the_registry() {
     assert_eq!(place.ok(&["pull", "--policy", "never", &uri]), path);
     assert_eq!(registry.requests("/manifests/"), manifests);
     let error = place.fails(&["pull", "--policy", "never", "docker://absent"]);
-    assert!(error.contains("is not in the image store"), "{error}");
+    assert!(error.contains("knows no image by the name"), "{error}");
     assert_eq!(place.ok(&["images"]).lines().count(), 3);
     assert!(place.ok(&["du"]).contains("images           2"));
 }

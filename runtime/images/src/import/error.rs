@@ -112,9 +112,24 @@ pub enum ImportError {
     /// Only registries and layouts have digests.
     #[error("{0} has no digest: only docker://, oci: and oci-archive: images have")]
     NoDigest(String),
-    /// Not in the store, and not to be fetched.
-    #[error("{0} is not in the image store, and is not to be pulled")]
+    /// Not known to the store, and not to be fetched.
+    #[error(
+        "the image store on this node knows no image by the name {0}, and with the pull policy never no registry is \
+         asked: pull it here first, or name its digest"
+    )]
     NotStored(String),
+    /// There is nothing of it that could be sent.
+    #[error("the image store keeps nothing of {0}")]
+    NotKept(String),
+    /// The registry does not know any more what srun's host remembers.
+    #[error(
+        "{source}: the tag named it when it was looked up last, and is not looked up again with the pull policy \
+         missing; PYXIS_PULL_POLICY=always does it"
+    )]
+    Outdated {
+        /// From the registry.
+        source: RegistryError,
+    },
 }
 
 impl ImportError {

@@ -31,7 +31,7 @@ use crate::squash::Squash;
 use crate::store::{
     LockOutcome, Pending, Policy, Record, Store, StoreError, StoredImage, new_mode, place,
 };
-use crate::uri::{Engine, Reference, Uri};
+use crate::uri::{Engine, Uri};
 use resolve::Resolved;
 
 /// When to ask the registry which image a tag names.
@@ -99,6 +99,7 @@ pub struct Importer {
     pub(crate) progress: Progress,
     broker: Option<BorrowedFd<'static>>,
     only_shared: bool,
+    for_others: bool,
     limits: Limits,
     /// Told how many bytes of layers an image states, before they are fetched.
     before_fetching: fn(u64),
@@ -120,6 +121,7 @@ impl Importer {
             progress,
             broker: None,
             only_shared: false,
+            for_others: false,
             limits: Limits::own(max_unpacked),
             before_fetching: |_| (),
         }
@@ -131,6 +133,7 @@ impl Importer {
     pub fn work_for_others(&mut self, before_fetching: fn(u64)) {
         /// What the libraries in builders write at their best.
         const WINDOW_LOG: u32 = 25;
+        self.for_others = true;
         self.credentials = Credentials::default();
         self.limits = Limits::for_others();
         limit_windows(WINDOW_LOG);
@@ -193,8 +196,11 @@ impl Importer {
         policy: PullPolicy,
         brought: Vec<File>,
     ) -> Result<StoredImage, ImportError> {
-        let resolved =
+        let mut resolved =
             self.resolve(uri, policy)?.ok_or_else(|| ImportError::NoDigest(uri.to_string()))?;
+        if self.for_others && self.store.image(&resolved.digest)?.is_none() {
+            self.look_up_for_others(&mut resolved);
+        }
         if !brought.is_empty() && self.store.image(&resolved.digest)?.is_none() {
             self.take_brought(&resolved, brought)?;
         }
@@ -308,12 +314,11 @@ impl Importer {
         let (Some(broker), Some(reference)) = (self.broker, &resolved.reference) else {
             return Ok(None);
         };
-        let reference =
-            Reference { user: None, digest: Some(resolved.digest.clone()), ..reference.clone() };
+        let name = reference.with_tag(&resolved.digest);
         let parts = resolved.image.layers.iter().chain([&resolved.image.config]);
         let parts = spread::unique(parts);
         let offered = self.parts_at_hand(&parts);
-        match broker::ask(broker, &reference.to_string(), &offered, &self.progress) {
+        match broker::ask(broker, &name, &offered, &self.progress) {
             Ok(()) => {
                 let image = self.known(&resolved.digest)?;
                 let image = image.filter(|image| !image.record.private);

@@ -8,6 +8,7 @@ use super::choose::{Documents, image_for};
 use super::layout::Layout;
 use super::{ImportError, Importer, PullPolicy};
 use crate::digest::Digest;
+use crate::imageconf::ImageConfig;
 use crate::registry::{Client, Descriptor, Document, Endpoint, Image, RegistryError};
 use crate::uri::{Reference, Uri};
 
@@ -96,15 +97,16 @@ impl Importer {
         let known = match (&reference.digest, policy) {
             (Some(digest), _) => Some(digest.clone()),
             (None, PullPolicy::Always) => None,
-            (None, _) => self.store.remembered(&self.key(reference)),
+            (None, PullPolicy::Missing) => self.store.remembered(&self.key(reference)),
+            (None, PullPolicy::Never) => self.named(reference),
         };
         if let Some((digest, image)) = known.and_then(|digest| self.stored_manifest(&digest)) {
             if policy == PullPolicy::Never || self.store.image(&digest)?.is_some() {
-                return Ok((
-                    digest,
-                    image,
-                    Origin::Stored(reference.clone(), endpoints, OnceLock::new()),
-                ));
+                if let Some(named) = &reference.digest {
+                    self.remember(reference, named, &digest)?;
+                }
+                let origin = Origin::Stored(reference.clone(), endpoints, OnceLock::new());
+                return Ok((digest, image, origin));
             }
         }
         if policy == PullPolicy::Never {
@@ -112,15 +114,66 @@ impl Importer {
         }
         self.progress.step(&format!("Fetching the image manifest from {}", reference.registry));
         let selector = reference.selector();
-        let (client, document) = self.first_host(reference, |client| client.manifest(selector))?;
+        let asked = self.first_host(reference, |client| client.manifest(selector));
+        let (client, document) = asked.map_err(|source| match source {
+            RegistryError::NotFound { .. }
+                if reference.looked_up && policy == PullPolicy::Missing =>
+            {
+                ImportError::Outdated { source }
+            }
+            source => source.into(),
+        })?;
         self.keep(selector, &document, &client)?;
+        let named = reference.digest.clone().unwrap_or_else(|| document.digest.clone());
         let from = RegistryDocuments { importer: self, client: &client };
         let (document, image) = image_for(&self.machine, &from, document)?;
         let digest = document.digest;
-        if reference.digest.is_none() {
-            self.store.remember(&self.key(reference), &digest)?;
-        }
+        self.remember(reference, &named, &digest)?;
         Ok((digest, image, Origin::Registry(Box::new(client))))
+    }
+
+    /// Remembers what a tag was found to name, and which image that is for this machine. A digest in a name is its user's word,
+    /// and who works for others has no tags of theirs to remember.
+    fn remember(
+        &self,
+        reference: &Reference,
+        named: &Digest,
+        image: &Digest,
+    ) -> Result<(), ImportError> {
+        let Some(tagged) = reference.tagged().filter(|_| !self.for_others) else { return Ok(()) };
+        self.store.remember(&any_key(&tagged), named)?;
+        Ok(self.store.remember(&self.key(&tagged), image)?)
+    }
+
+    /// What a tag named, as far as the store knows, or those below that everybody reads.
+    fn named(&self, reference: &Reference) -> Option<Digest> {
+        let known = self.store.remembered(&self.key(reference));
+        known.or_else(|| {
+            let below = self.store.lower_images_from(&reference.to_string());
+            below.into_iter().find(|digest| self.is_for_this_machine(digest))
+        })
+    }
+
+    /// Nodes of several kinds may have one store.
+    fn is_for_this_machine(&self, digest: &Digest) -> bool {
+        let Some((_, image)) = self.stored_manifest(digest) else { return false };
+        let config = StoredDocuments(self).config(&image).ok();
+        let config = config.and_then(|config| ImageConfig::parse(&config).ok());
+        config.is_some_and(|is| {
+            is.architecture.is_none_or(|architecture| architecture == self.machine.architecture())
+        })
+    }
+
+    /// Has an image that is made for others, by its digest, be known by its tag as well, if that is what the registry says to
+    /// everybody: who asks for it may have been told something else.
+    pub(super) fn look_up_for_others(&self, resolved: &mut Resolved) {
+        let reference = resolved.reference.as_ref().filter(|reference| reference.tag.is_some());
+        let Some(reference) = reference else { return };
+        let tagged = Reference { digest: None, looked_up: false, ..reference.clone() };
+        let found = self.resolve_reference(&tagged, PullPolicy::Always);
+        if found.is_ok_and(|(digest, ..)| digest == resolved.digest) {
+            resolved.origin_text = tagged.to_string();
+        }
     }
 
     /// The digest that a reference stands for, whatever it is the digest of.
@@ -132,7 +185,7 @@ impl Importer {
         if let Some(digest) = &reference.digest {
             return Ok(digest.clone());
         }
-        let key = format!("{reference} any");
+        let key = any_key(reference);
         match (policy, self.store.remembered(&key)) {
             (PullPolicy::Never, Some(digest)) => return Ok(digest),
             (PullPolicy::Never, None) => {
@@ -226,6 +279,11 @@ impl Importer {
     fn stored_document(&self, digest: &Digest) -> Option<Document> {
         self.store.small_blob(digest)
     }
+}
+
+/// Which tag, of which registry, for machines of all kinds.
+fn any_key(reference: &Reference) -> String {
+    format!("{reference} any")
 }
 
 /// Documents of a registry, those that are in the store already from there.

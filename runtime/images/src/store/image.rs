@@ -177,7 +177,7 @@ fn open_image(root: &Path, hex: &str, own: bool) -> Result<Option<StoredImage>, 
 }
 
 /// Whether a file in somebody's store is that somebody's, and nobody else can write there.
-fn trusted(root: &Path, file: &fs::Metadata) -> std::io::Result<bool> {
+pub(super) fn trusted(root: &Path, file: &fs::Metadata) -> std::io::Result<bool> {
     let directories = [fs::metadata(root)?, fs::metadata(root.join(IMAGES))?];
     let owner = directories[0].uid();
     let closed = |metadata: &fs::Metadata| metadata.mode() & 0o022 == 0 && metadata.uid() == owner;

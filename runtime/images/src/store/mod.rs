@@ -209,6 +209,10 @@ impl Store {
         let read = |root: &PathBuf| {
             let mut content = Vec::new();
             let file = open_plain(&root.join(BLOBS).join(digest.hex())).ok()?;
+            if *root == self.root {
+                // For the garbage collector: no older than the image that it is of.
+                let _ = file.set_modified(SystemTime::now());
+            }
             file.take(DOCUMENT_LIMIT).read_to_end(&mut content).ok()?;
             Some(Document::new(content))
         };

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::image::image_path;
-use super::{BLOBS, REFERENCES, Store, StoreError, names, read_small, remove};
+use super::image::{image_path, read_record, trusted};
+use super::{BLOBS, IMAGES, REFERENCES, Store, StoreError, names, read_small, remove};
 use crate::digest::Digest;
 
 impl Store {
@@ -12,6 +12,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn remember(&self, reference: &str, digest: &Digest) -> Result<(), StoreError> {
+        if self.remembered(reference).as_ref() == Some(digest) {
+            return Ok(());
+        }
         let pending = self.pending()?;
         pending.write_all(format!("{digest}\n{reference}\n").as_bytes())?;
         pending.publish(&self.reference_path(reference), 0o600).map(drop)
@@ -21,6 +24,24 @@ impl Store {
     pub fn remembered(&self, reference: &str) -> Option<Digest> {
         let (digest, of) = read(&self.reference_path(reference))?;
         (of == reference).then_some(digest)
+    }
+
+    /// Images of the stores below that everybody may have and that were fetched from there, the last one first.
+    pub(crate) fn lower_images_from(&self, origin: &str) -> Vec<Digest> {
+        let mut found = Vec::new();
+        for root in &self.config.lower {
+            let is_record = |name: &str| matches!(names::image(name), Some((_, "json")));
+            let records = names::files(&root.join(IMAGES), is_record).unwrap_or_default();
+            found.extend(records.into_iter().filter_map(|(path, data)| {
+                let (hex, _) = names::image(names::name_of(&path))?;
+                let record = read_record(root, hex).ok().flatten()?;
+                let is_meant = record.origin == origin && !record.private;
+                let trusted = || trusted(root, &data).is_ok_and(|is| is);
+                (is_meant && trusted()).then_some((record.created, record.digest))
+            }));
+        }
+        found.sort_by_key(|(created, _)| std::cmp::Reverse(*created));
+        found.into_iter().map(|(_, digest)| digest).collect()
     }
 
     /// Forgets what tags named of which nothing is left, neither in this store nor in one below: an image, or the index or

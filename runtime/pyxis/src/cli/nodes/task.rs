@@ -135,7 +135,7 @@ fn send_parts(
         sent?;
     }
     if parts.is_empty() {
-        return Err(ImportError::NotStored(uri.to_string()).into());
+        return Err(ImportError::NotKept(uri.to_string()).into());
     }
     Ok(parts)
 }
