@@ -4,11 +4,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use std::fmt::Write;
-use ureq::http::{HeaderMap, Request, Uri};
+use ureq::Body;
+use ureq::http::{HeaderMap, Request, Response, Uri};
 
 use super::credentials::Credential;
 use super::{Client, RegistryError, paced};
 
+/// What is asked of a token server, in messages.
+const TOKEN: &str = "a token";
 /// No token is larger.
 const TOKEN_LIMIT: u64 = 1 << 20;
 
@@ -175,26 +178,44 @@ fn escape(value: &str) -> String {
     })
 }
 
+/// Where to ask for a token, without what is not for a server to know. With a password the registry that names the place
+/// has no say in what the token is for: it gets that token, and who gives it takes it for the user's wish.
+fn address(realm: &Uri, with_password: bool) -> Option<String> {
+    let (scheme, host) = (realm.scheme_str()?, host_of(realm)?);
+    let query = realm.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let query: Vec<&str> = query.filter(|pair| !with_password || is_plain(pair)).collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    Some(format!("{scheme}://{host}{}{mark}{}", realm.path(), query.join("&")))
+}
+
+/// Whether a part of a query is no scope, whoever reads it: some see one in what is escaped, or behind a semicolon.
+fn is_plain(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default();
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    plain && !pair.contains(';') && !name.eq_ignore_ascii_case("scope")
+}
+
 fn token(
     client: &Client,
     challenge: &Challenge,
     credential: Option<&Credential>,
     scope: &str,
 ) -> Result<String, RegistryError> {
-    const WHAT: &str = "a token";
-    let realm = challenge.get("realm").ok_or_else(|| unsupported(client, challenge))?;
-    let parsed: Uri = realm.parse().map_err(|_| unsupported(client, challenge))?;
-    let plain = parsed.scheme_str() != Some("https");
-    let allowed = host_of(&parsed).is_some_and(|host| client.may_be_plain(&host));
+    let unsupported = || unsupported(client, challenge);
+    let realm: Uri =
+        challenge.get("realm").and_then(|at| at.parse().ok()).ok_or_else(unsupported)?;
+    let address = address(&realm, credential.is_some()).ok_or_else(unsupported)?;
+    let plain = realm.scheme_str() != Some("https");
+    let allowed = host_of(&realm).is_some_and(|host| client.may_be_plain(&host));
     if plain && credential.is_some() && !allowed {
-        return Err(client.transport(ureq::Error::RequireHttpsOnly(realm.to_owned()), WHAT));
+        return Err(client.transport(ureq::Error::RequireHttpsOnly(realm.to_string()), TOKEN));
     }
-    let scope = challenge.get("scope").unwrap_or(scope);
+    let asked = challenge.get("scope").filter(|_| credential.is_none());
+    let scope = asked.unwrap_or(scope);
     let service = challenge.get("service").unwrap_or_default();
     let post = |refresh: &str| {
-        let proxy =
-            client.settings.proxies.of(&realm.parse().map_err(ureq::http::Error::from)?)?;
-        client.agent_for(&parsed).post(realm).config().proxy(proxy).build().send_form([
+        let proxy = client.settings.proxies.of(&realm)?;
+        client.agent_for(&realm).post(&address).config().proxy(proxy).build().send_form([
             ("grant_type", "refresh_token"),
             ("service", service),
             ("scope", scope),
@@ -203,8 +224,8 @@ fn token(
         ])
     };
     let get = || {
-        let mark = if realm.contains('?') { '&' } else { '?' };
-        let mut url = format!("{realm}{mark}scope={}", escape(scope));
+        let mark = if address.contains('?') { '&' } else { '?' };
+        let mut url = format!("{address}{mark}scope={}", escape(scope));
         if !service.is_empty() {
             url = format!("{url}&service={}", escape(service));
         }
@@ -219,15 +240,19 @@ fn token(
         _ => get(),
     };
     // What may pass is tried again by whoever wants the token.
-    let response = sent.map_err(|error| client.transport(error, WHAT))?;
+    given(client, sent.map_err(|error| client.transport(error, TOKEN))?)
+}
+
+/// The token in an answer.
+fn given(client: &Client, response: Response<Body>) -> Result<String, RegistryError> {
     if !response.status().is_success() {
-        return Err(client.refusal(response, WHAT));
+        return Err(client.refusal(response, TOKEN));
     }
-    let body = paced::answer(response, TOKEN_LIMIT, client, WHAT)?;
-    client.check_page(None, &body, WHAT)?;
+    let body = paced::answer(response, TOKEN_LIMIT, client, TOKEN)?;
+    client.check_page(None, &body, TOKEN)?;
     let malformed = |source| RegistryError::Malformed {
         registry: client.host().to_owned(),
-        what: WHAT.to_owned(),
+        what: TOKEN.to_owned(),
         source,
     };
     let token: Token = serde_json::from_slice(&body).map_err(malformed)?;
@@ -297,6 +322,28 @@ mod tests {
                 .collect();
             assert_eq!(shown.join(" "), want, "{text}");
         }
+    }
+
+    #[test]
+    fn a_place_that_gets_a_password_says_nothing_of_the_scope() {
+        for (realm, free, with_password) in [
+            ("https://t/token", "https://t/token", "https://t/token"),
+            ("https://T:443/a?b=c&d", "https://T/a?b=c&d", "https://T/a?b=c&d"),
+            ("http://u:p@t:5000?x=1#y", "http://t:5000/?x=1", "http://t:5000/?x=1"),
+            ("https://t/?scope=a&b=c&&", "https://t/?scope=a&b=c", "https://t/?b=c"),
+            ("https://t/?SCOPE&sc%6Fpe=a", "https://t/?SCOPE&sc%6Fpe=a", "https://t/"),
+            (
+                "https://t/?a=b;scope=c&+scope=d&e",
+                "https://t/?a=b;scope=c&+scope=d&e",
+                "https://t/?e",
+            ),
+            ("https://t/?scope[]=a#&b", "https://t/?scope[]=a", "https://t/"),
+        ] {
+            let at = |with_password| address(&realm.parse().unwrap(), with_password);
+            assert_eq!(at(false).as_deref(), Some(free), "{realm}");
+            assert_eq!(at(true).as_deref(), Some(with_password), "{realm}");
+        }
+        assert_eq!(address(&"/token".parse().unwrap(), false), None);
     }
 
     #[test]

@@ -446,17 +446,18 @@ impl Client {
         if login.generation > generation {
             return Ok(Some((login.header.clone(), login.generation)));
         }
-        let realm = challenges.iter().find_map(Challenge::realm_host);
         let user = self.user.as_deref();
-        let credential = self.credentials.find(&self.host, &self.repository, user, realm)?;
-        let shown = credential.is_some() || self.own.is_some();
-        self.with_credentials.store(shown, Ordering::Relaxed);
         let scope = format!("repository:{}:{}", self.repository, self.actions);
         // First what was not tried; what was, if it may be another token now.
         let (tried, new): (Vec<&Challenge>, Vec<&Challenge>) =
             challenges.iter().partition(|one| auth::is_scheme(one, refused));
         let mut error = None;
         for challenge in new.into_iter().chain(tried) {
+            // The password for one is none of another's.
+            let realm = challenge.realm_host();
+            let credential = self.credentials.find(&self.host, &self.repository, user, realm)?;
+            let shown = credential.is_some() || self.own.is_some();
+            self.with_credentials.fetch_or(shown, Ordering::Relaxed);
             match auth::answer(self, challenge, credential.as_ref(), &scope) {
                 Ok(header) if Some(header.as_str()) == refused => {}
                 Ok(header) => {

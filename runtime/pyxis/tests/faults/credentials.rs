@@ -4,6 +4,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
+
 use crate::fixtures::Place;
 use crate::server::{Reply, Server, image, place};
 
@@ -155,6 +157,81 @@ fn who_is_redirected_to_is_not_logged_in_to() {
     let who = format!("{}, where {} redirects to, denies access", elsewhere.host, server.host);
     assert!(line.contains(&who) && line.contains("no credentials are sent there"), "{line}");
     assert_eq!(token.requests("/"), 0);
+}
+
+/// A registry names the place that gives tokens: with the password of that place it would get what it likes.
+#[test]
+fn who_names_a_token_server_gets_neither_its_password_nor_a_token_for_more_than_was_asked_for() {
+    let image = image();
+    let basic = |both: &str| format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(both));
+    let (own, other) = (basic("user:own"), basic("user:other"));
+    for challenges in [
+        r#"Bearer realm="TOKEN/token",scope="repository:victim/private:pull,push""#,
+        r#"Bearer realm="TOKEN/token",scope="repository:a:pull repository:victim/private:push""#,
+        r#"Bearer realm="TOKEN/token?scope=repository:victim/private:push&sc%6fpe=x;scope=y",service="s""#,
+        r#"Bearer realm="TOKEN/token?scope=repository:victim/private:push#""#,
+        // What one challenge asks for is nothing to the next.
+        r#"Bearer realm="TOKEN/gone", Basic realm="x""#,
+        r#"Bearer realm="TOKEN/token", Basic realm="x""#,
+        r#"Bearer realm="TOKEN/gone", Bearer realm="THIRD/token""#,
+    ] {
+        let place = place();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let start = |name: &'static str, challenge: Option<String>| {
+            let seen = Arc::clone(&seen);
+            Server::start(&image, move |request| {
+                let header = request.authorization.clone().unwrap_or_default();
+                seen.lock().unwrap().push((name, request.path.clone(), header));
+                match &challenge {
+                    Some(text) => {
+                        let header = vec![("www-authenticate", text.clone())];
+                        Reply::Status("401 Unauthorized", header)
+                    }
+                    None if request.path.starts_with("/gone") => {
+                        Reply::Status("404 Not Found", Vec::new())
+                    }
+                    None => Reply::Body(br#"{"token": "abc"}"#.to_vec()),
+                }
+            })
+        };
+        let (token, third) = (start("token", None), start("third", None));
+        let at = |server: &Server| format!("http://{}", server.host);
+        let text = challenges.replace("TOKEN", &at(&token)).replace("THIRD", &at(&third));
+        let evil = start("evil", Some(text));
+        std::fs::create_dir_all(place.path("home/.config/enroot")).unwrap();
+        let line = |server: &Server, password: &str| {
+            format!("machine {} login user password {password}\n", server.host)
+        };
+        let lines = line(&evil, "own") + &line(&token, "other");
+        std::fs::write(place.path("home/.config/enroot/.credentials"), lines).unwrap();
+        place.fails(&["pull", &evil.uri()]);
+        for (name, path, header) in seen.lock().unwrap().iter() {
+            let shown = if *name == "token" { &other } else { &own };
+            let told = [shown.as_str(), "Bearer abc", ""].contains(&header.as_str());
+            assert!(told, "{challenges}: {name} got {header} for {path}");
+            if *name != "evil" {
+                let scopes: Vec<&str> = path.split(['?', '&', ';', '#']).skip(1).collect();
+                let scopes: Vec<_> =
+                    scopes.into_iter().filter(|pair| !pair.starts_with("service=")).collect();
+                assert_eq!(scopes, ["scope=repository%3Aa%3Apull"], "{challenges}: {path}");
+            }
+        }
+        assert!(token.requests("/") > 0, "{challenges}");
+    }
+}
+
+/// Nobody's password is shown: a cache may pass on the challenge of the registry behind it, with its names.
+#[test]
+fn without_a_password_the_scope_is_the_registrys() {
+    let image = image();
+    let token = Server::start(&image, |_| Reply::Body(br#"{"token": "abc"}"#.to_vec()));
+    let challenge = format!("Bearer realm=\"http://{}/token\",scope=\"aws\"", token.host);
+    let server = Server::start(&image, move |request| match request.authorization {
+        Some(_) => Reply::Good,
+        None => Reply::Status("401 Unauthorized", vec![("www-authenticate", challenge.clone())]),
+    });
+    place().ok(&["pull", &server.uri()]);
+    assert_eq!(token.requests("/token?scope=aws"), 1);
 }
 
 /// The manifest is remembered, the image is not to be had from where it is, and only the layer
