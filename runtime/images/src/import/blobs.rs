@@ -131,7 +131,8 @@ impl Importer {
             Err(layout) => {
                 let slice = layout.blob(&descriptor.digest)?;
                 let how = layout.interpretation();
-                let read = &|input: &mut dyn Read| self.contents(input, how, shared);
+                let kept = Cell::new(0);
+                let read = &|input: &mut dyn Read| self.contents(input, how, shared, &kept);
                 let made = read_checked(slice.reader(), descriptor, "the layout", shared, read)?;
                 return Ok((slice, made));
             }
@@ -157,8 +158,9 @@ impl Importer {
         descriptor: &Descriptor,
         shared: &Shared<'_>,
     ) -> Result<(Slice, Contents), ImportError> {
+        let kept = Cell::new(0);
         self.blob_from_registry(client, descriptor, shared, &|input| {
-            self.contents(input, LAYER, shared)
+            self.contents(input, LAYER, shared, &kept)
         })
     }
 
@@ -168,9 +170,11 @@ impl Importer {
         input: &mut dyn Read,
         how: Interpretation,
         shared: &Shared<'_>,
+        kept: &Cell<u64>,
     ) -> Result<Contents, LayerError> {
+        // Of what came first and was something else, nothing is left.
+        shared.space.give_back(kept.take());
         let archive = decoder(input)?;
-        let kept = Cell::new(0);
         let may = |bytes| {
             let may = shared.space.spare(bytes);
             kept.set(kept.get() + if may { bytes } else { 0 });
@@ -183,7 +187,7 @@ impl Importer {
         let index = Index::read(archive, shared.meter, how, spool.as_mut());
         let entries = spool.filter(|_| index.is_ok()).and_then(LayerSpool::finish);
         if entries.is_none() {
-            shared.space.give_back(kept.get());
+            shared.space.give_back(kept.take());
         }
         Ok((index?, entries))
     }
@@ -225,16 +229,40 @@ impl Importer {
                     }
                 }
             };
-            let pending = self.store.pending()?;
-            let input =
-                Tee { input: client.blob(descriptor)?, pending: &pending, shared, written: 0 };
-            let made = read_checked(input, descriptor, client.host(), shared, read)?;
+            let (pending, made) = self.fetch(client, descriptor, shared, read)?;
             let private = client.used_credentials();
             let (file, named) = self.store.publish_blob(pending, digest, private)?;
             if named {
                 shared.space.published(descriptor.size);
             }
             return Ok((Slice::whole(file).map_err(failed)?, made));
+        }
+    }
+
+    /// A blob as it comes from the first place that sends what was asked for, and what `read` makes of it. Whatever was made of
+    /// something else is gone.
+    fn fetch<'a, T>(
+        &self,
+        mut client: &'a Client,
+        descriptor: &'a Descriptor,
+        shared: &Shared<'_>,
+        read: Reading<'_, T>,
+    ) -> Result<(Pending, T), ImportError> {
+        loop {
+            let pending = self.store.pending()?;
+            let mut blob = client.blob(descriptor)?;
+            let from = blob.host();
+            let mut input = Tee { input: &mut blob, pending: &pending, shared, written: 0 };
+            let made = read_checked(&mut input, descriptor, from, shared, read);
+            let written = input.written;
+            match (made, blob.otherwise()) {
+                (Err(error @ ImportError::Digest { .. }), Some(next)) => {
+                    self.progress.warn(&format!("mirror: {error}"));
+                    shared.space.dropped(written);
+                    client = next;
+                }
+                (made, _) => return Ok((pending, made?)),
+            }
         }
     }
 

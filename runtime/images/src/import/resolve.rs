@@ -9,7 +9,9 @@ use super::layout::Layout;
 use super::{ImportError, Importer, PullPolicy};
 use crate::digest::Digest;
 use crate::imageconf::ImageConfig;
-use crate::registry::{Client, Descriptor, Document, Endpoint, Image, RegistryError};
+use crate::registry::{
+    Client, Descriptor, Document, Endpoint, Image, Manifest, ManifestError, RegistryError,
+};
 use crate::uri::{Reference, Uri};
 
 /// Where an image's blobs are.
@@ -55,9 +57,9 @@ impl Resolved {
         match &self.origin {
             // The manifest was just given to the caller.
             Origin::Registry(_) | Origin::Layout(_) => Ok(()),
-            Origin::Stored(reference, ..) => Ok(importer
-                .first_host(reference, |client| client.authorize(&self.digest))
-                .map(drop)?),
+            Origin::Stored(reference, ..) => importer
+                .first_host(reference, |client| Ok(client.authorize(&self.digest)?))
+                .map(drop),
         }
     }
 }
@@ -114,19 +116,22 @@ impl Importer {
         }
         self.progress.step(&format!("Fetching the image manifest from {}", reference.registry));
         let selector = reference.selector();
-        let asked = self.first_host(reference, |client| client.manifest(selector));
-        let (client, document) = asked.map_err(|source| match source {
-            RegistryError::NotFound { .. }
+        let asked = self.first_host(reference, |client| {
+            let document = client.manifest(selector)?;
+            let from = RegistryDocuments { importer: self, client };
+            let (found, image) = image_for(&self.machine, &from, document.clone())?;
+            self.keep(selector, &document, client)?;
+            Ok((document.digest, found, image))
+        });
+        let (client, (named, document, image)) = asked.map_err(|error| match error {
+            ImportError::Registry(source @ RegistryError::NotFound { .. })
                 if reference.looked_up && policy == PullPolicy::Missing =>
             {
                 ImportError::Outdated { source }
             }
-            source => source.into(),
+            error => error,
         })?;
-        self.keep(selector, &document, &client)?;
-        let named = reference.digest.clone().unwrap_or_else(|| document.digest.clone());
-        let from = RegistryDocuments { importer: self, client: &client };
-        let (document, image) = image_for(&self.machine, &from, document)?;
+        let named = reference.digest.clone().unwrap_or(named);
         let digest = document.digest;
         self.remember(reference, &named, &digest)?;
         Ok((digest, image, Origin::Registry(Box::new(client))))
@@ -197,7 +202,17 @@ impl Importer {
             (PullPolicy::Always | PullPolicy::Missing, _) => {}
         }
         let selector = reference.selector();
-        let (client, document) = self.first_host(reference, |client| client.manifest(selector))?;
+        let (client, document) = self.first_host(reference, |client| {
+            let document = client.manifest(selector)?;
+            match document.manifest() {
+                Ok(Manifest::Index(images)) if images.is_empty() => {
+                    Err(ManifestError::NoImage(document.digest).into())
+                }
+                // Whatever else has a digest there.
+                Ok(_) | Err(ManifestError::Artifact { .. }) => Ok(document),
+                Err(error) => Err(error.into()),
+            }
+        })?;
         self.keep(selector, &document, &client)?;
         self.store.remember(&key, &document.digest)?;
         Ok(document.digest)
@@ -210,16 +225,16 @@ impl Importer {
         if stored.map(|(image, _)| self.store.image(&image)).transpose()?.flatten().is_some() {
             return Ok(false);
         }
-        let asked = self.first_host(reference, |client| client.authorize(digest));
-        Ok(matches!(asked, Err(RegistryError::NotFound { .. })))
+        let asked = self.first_host(reference, |client| Ok(client.authorize(digest)?));
+        Ok(matches!(asked, Err(ImportError::Registry(RegistryError::NotFound { .. }))))
     }
 
-    /// Asks the registry's mirrors and then itself.
+    /// Asks the registry's mirrors and then itself, until there is an answer that can be used.
     pub(super) fn first_host<T>(
         &self,
         reference: &Reference,
-        mut ask: impl FnMut(&Client) -> Result<T, RegistryError>,
-    ) -> Result<(Client, T), RegistryError> {
+        mut ask: impl FnMut(&Client) -> Result<T, ImportError>,
+    ) -> Result<(Client, T), ImportError> {
         let endpoints = self.settings.endpoints(reference)?;
         let mut client = Client::new(reference, &endpoints, &self.settings, &self.credentials);
         loop {
@@ -227,11 +242,19 @@ impl Importer {
                 Ok(answer) => return Ok((client, answer)),
                 Err(error) => error,
             };
+            let words = match &error {
+                ImportError::Registry(failed) => {
+                    client.note_late(failed);
+                    failed.to_string()
+                }
+                ImportError::Manifest(failed) => format!("{}: {failed}", client.host()),
+                _ => return Err(error),
+            };
             client = match client.into_next() {
                 Some(next) => next,
                 None => return Err(error),
             };
-            self.progress.warn(&format!("mirror: {error}"));
+            self.progress.warn(&format!("mirror: {words}"));
         }
     }
 
@@ -297,7 +320,7 @@ impl Documents for RegistryDocuments<'_> {
         if let Some(document) = self.importer.stored_document(digest) {
             return Ok(document);
         }
-        let document = self.client.manifest(digest)?;
+        let document = self.client.manifest_by_digest(digest)?;
         self.importer.keep(digest, &document, self.client)?;
         Ok(document)
     }

@@ -37,19 +37,19 @@ pub struct Client {
     lax: Option<Agent>,
     /// The registry, which need not be what it should, talks TLS; found out when it is first asked.
     talks_tls: OnceLock<bool>,
-    reference: Reference,
-    mirror: bool,
+    pub(super) reference: Reference,
+    pub(super) mirror: bool,
     /// Where else the image is.
-    later: Vec<Endpoint>,
+    pub(super) later: Vec<Endpoint>,
     /// The client for these, once one is needed.
-    next: OnceLock<Box<Client>>,
+    pub(super) next: OnceLock<Box<Client>>,
     pub(super) settings: Settings,
     pub(super) host: String,
     pub(super) repository: String,
     user: Option<String>,
     /// What is done there, as tokens name it.
     actions: &'static str,
-    credentials: Credentials,
+    pub(super) credentials: Credentials,
     login: Mutex<Login>,
     with_credentials: AtomicBool,
 }
@@ -152,38 +152,6 @@ impl Client {
         Ok(Client { actions: "pull,push", ..client })
     }
 
-    /// The client for where the image is as well.
-    pub(super) fn next(&self) -> Option<&Client> {
-        let made = || {
-            let Client { reference, later, settings, credentials, .. } = self;
-            Box::new(Client::new(reference, later, settings, credentials))
-        };
-        (!self.later.is_empty()).then(|| &**self.next.get_or_init(made))
-    }
-
-    /// The same, in place of this one.
-    pub(crate) fn into_next(self) -> Option<Client> {
-        self.next()?;
-        self.next.into_inner().map(|next| *next)
-    }
-
-    /// What this place gives, or else the next.
-    fn or_next<'a, T>(
-        &'a self,
-        ask: impl Fn(&'a Client) -> Result<T, RegistryError>,
-    ) -> Result<T, RegistryError> {
-        let mut client = self;
-        loop {
-            match (ask(client), client.next()) {
-                (Err(error), Some(next)) => {
-                    warn_once(&format!("mirror: {error}"));
-                    client = next;
-                }
-                (result, _) => return result,
-            }
-        }
-    }
-
     /// How often a failed request is tried again: where others follow, not at all.
     pub(super) fn retries(&self) -> u32 {
         if self.mirror { 0 } else { self.settings.retries }
@@ -258,7 +226,7 @@ impl Client {
         }
     }
 
-    /// The manifest or index with this tag or digest.
+    /// The manifest or index with this tag or digest, as this place has it.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -270,6 +238,14 @@ impl Client {
             self.check_digest(&digest, &bytes)?;
         }
         Ok(Document::new(bytes))
+    }
+
+    /// A manifest of an image, from here or where else that is.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub fn manifest_by_digest(&self, digest: &Digest) -> Result<Document, RegistryError> {
+        self.or_next(|client| client.manifest(digest))
     }
 
     /// Whether the registry would give this manifest to this user.

@@ -284,6 +284,20 @@ impl RegistryError {
         self.has_status(&["413"])
     }
 
+    /// Whether it was waited for in vain.
+    pub(super) fn is_late(&self) -> bool {
+        match self {
+            RegistryError::Slow { .. } => true,
+            RegistryError::Cut { source, .. } => has_timed_out(source),
+            RegistryError::Transport { source, .. } => match &**source {
+                ureq::Error::Timeout(_) => true,
+                ureq::Error::Io(error) => has_timed_out(error),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// Whether trying again may help.
     pub(super) fn is_passing(&self) -> bool {
         match self {
@@ -310,6 +324,11 @@ impl RegistryError {
             _ => false,
         }
     }
+}
+
+fn has_timed_out(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(ureq::Error::Timeout(_))) || error.kind() == io::ErrorKind::TimedOut
 }
 
 /// Whether a name has no address. What the C library says has no kind of its own.

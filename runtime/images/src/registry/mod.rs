@@ -12,6 +12,7 @@ mod error;
 mod manifest;
 mod netrc;
 mod paced;
+mod places;
 mod platform;
 mod proxies;
 mod redirects;

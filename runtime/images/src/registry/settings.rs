@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::rules::Endpoint;
-use super::{Authorities, Proxies, RegistriesConf, RegistryError};
+use super::{Authorities, Proxies, RegistriesConf, RegistryError, places};
 use crate::uri::Reference;
 
 /// Settings that hold for all registries.
@@ -115,7 +115,8 @@ impl Settings {
             insecure: false,
             mirror: true,
         });
-        Ok(own.chain(others).collect())
+        let asked = |endpoint: &Endpoint| !(endpoint.mirror && places::is_late(&endpoint.host));
+        Ok(own.chain(others).filter(asked).collect())
     }
 
     /// Whether `host` is to be talked to without TLS.

@@ -22,6 +22,9 @@ const REPEATED: u64 = 64 << 20;
 /// The content of a blob, as many bytes as its descriptor says. Errors that no retry helps
 /// against carry a [`RegistryError`].
 pub struct Blob<'a> {
+    /// Where its first byte came from.
+    began: &'a Client,
+    /// Where the last one did.
     client: &'a Client,
     descriptor: &'a Descriptor,
     body: Option<BodyReader<'static>>,
@@ -47,6 +50,7 @@ impl<'a> Blob<'a> {
         descriptor: &'a Descriptor,
     ) -> Result<Blob<'a>, RegistryError> {
         let mut blob = Blob {
+            began: client,
             client,
             descriptor,
             body: None,
@@ -57,18 +61,39 @@ impl<'a> Blob<'a> {
             repeated: 0,
             elsewhere: None,
         };
-        let mut opened = client.retry(|| blob.connect());
-        for url in descriptor.urls.iter().take(ADDRESSES) {
+        blob.body = Some(blob.find()?.0);
+        Ok(blob)
+    }
+
+    /// The place that is asked for it.
+    pub(crate) fn host(&self) -> &'a str {
+        self.client.host()
+    }
+
+    /// Who may have it as it should be, from its beginning, if what came is something else: who sent its end, unless that is who
+    /// sent all of it.
+    pub(crate) fn otherwise(&self) -> Option<&'a Client> {
+        match std::ptr::eq(self.began, self.client) {
+            true => self.client.following(),
+            false => Some(self.client),
+        }
+    }
+
+    /// Its body in the registry, or else where its manifest says that it is.
+    fn find(&mut self) -> Result<(BodyReader<'static>, u64), RegistryError> {
+        let client = self.client;
+        self.elsewhere = None;
+        let mut found = client.retry(|| self.connect());
+        for url in self.descriptor.urls.iter().take(ADDRESSES) {
             // What a registry may not pass on it does not have, or gives to nobody.
-            match opened {
+            match found {
                 Err(RegistryError::NotFound { .. } | RegistryError::Denied { .. }) => {}
                 _ => break,
             }
-            blob.elsewhere = Some(url);
-            opened = client.retry(|| blob.connect()).or(opened);
+            self.elsewhere = Some(url);
+            found = client.retry(|| self.connect()).or(found);
         }
-        blob.body = Some(opened?.0);
-        Ok(blob)
+        found
     }
 
     /// The body from where it was cut, and how many bytes of it came again.
@@ -128,33 +153,51 @@ impl<'a> Blob<'a> {
             self.attempt = 0;
         }
         self.last_failure = self.at;
-        if self.attempt >= self.client.retries() {
-            // Bytes that come from elsewhere are the same, or have another digest.
-            if let Some(next) = self.client.next() {
-                (self.client, self.attempt) = (next, 0);
-                return self.go_on();
-            }
-            return Err(io::Error::other(RegistryError::Cut {
+        let error = if self.attempt >= self.client.retries() {
+            RegistryError::Cut {
                 registry: self.client.host.clone(),
                 what: self.descriptor.digest.to_string(),
                 got: self.at,
                 expected: self.descriptor.size,
                 source,
-            }));
-        }
-        std::thread::sleep(backoff(self.attempt));
-        self.attempt += 1;
-        self.go_on()
+            }
+        } else {
+            std::thread::sleep(backoff(self.attempt));
+            self.attempt += 1;
+            let client = self.client;
+            match client.retry(|| self.connect()).and_then(|rest| self.go_on(rest)) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            }
+        };
+        self.go_elsewhere(error)
     }
 
-    /// Asks for the rest.
-    fn go_on(&mut self) -> io::Result<()> {
-        let (body, repeated) = self.client.retry(|| self.connect()).map_err(io::Error::other)?;
+    /// Goes on at the next place that has the rest: its bytes are the same, or the whole has another digest.
+    fn go_elsewhere(&mut self, mut error: RegistryError) -> io::Result<()> {
+        self.body = None;
+        while let Some(next) = self.client.following() {
+            self.client.give_up(&error);
+            (self.client, self.attempt, self.repeated) = (next, 0, 0);
+            self.measure = Measure::new(next.settings.pace);
+            if self.at == 0 {
+                self.began = next;
+            }
+            match self.find().and_then(|rest| self.go_on(rest)) {
+                Ok(()) => return Ok(()),
+                Err(failed) => error = failed,
+            }
+        }
+        Err(io::Error::other(error))
+    }
+
+    /// Takes the rest, some of which came again.
+    fn go_on(&mut self, (body, repeated): (BodyReader<'static>, u64)) -> Result<(), RegistryError> {
         self.repeated += repeated;
         // Else whoever cuts often enough has it sent for ever.
         if self.repeated > REPEATED.saturating_add(self.descriptor.size.saturating_mul(2)) {
             let (registry, what) = (self.client.host.clone(), self.descriptor.digest.to_string());
-            return Err(io::Error::other(RegistryError::Repeated { registry, what }));
+            return Err(RegistryError::Repeated { registry, what });
         }
         self.body = Some(body);
         Ok(())
@@ -171,8 +214,14 @@ impl Read for Blob<'_> {
         loop {
             let body = self.body.as_mut().ok_or(io::ErrorKind::NotConnected)?;
             let what = &self.descriptor.digest;
-            let read = self.measure.read(body, &mut buffer[..count], self.client, what);
-            match read.map_err(io::Error::other)? {
+            let read = match self.measure.read(body, &mut buffer[..count], self.client, what) {
+                Ok(read) => read,
+                Err(slow) => {
+                    self.go_elsewhere(slow)?;
+                    continue;
+                }
+            };
+            match read {
                 Ok(0) => self.reconnect(io::ErrorKind::UnexpectedEof.into())?,
                 Ok(count) => {
                     self.at += count as u64;
@@ -188,4 +237,77 @@ impl Read for Blob<'_> {
 /// The first byte's place, of `bytes START-END/SIZE`.
 fn start_of(range: &str) -> Option<u64> {
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::rules::Endpoint;
+    use super::super::settings::{Pace, Settings};
+    use super::super::{Credentials, places};
+    use super::*;
+    use crate::digest::Digest;
+    use crate::uri::Uri;
+
+    const BYTES: &[u8] = b"more bytes than anybody sends one by one in that time";
+
+    /// Somebody who has these bytes, a connection for each request.
+    fn server(send: fn(&mut TcpStream, &[u8]) -> io::Result<()>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let mut at = 0;
+                for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+                    let range = line.strip_prefix("range: bytes=");
+                    at = range.map_or(at, |range| range.trim_end_matches('-').parse().unwrap());
+                }
+                let (size, rest) = (BYTES.len(), &BYTES[at..]);
+                let status = if at > 0 { "206 Partial Content" } else { "200 OK" };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\
+                     content-range: bytes {at}-{}/{size}\r\n\r\n",
+                    rest.len(),
+                    size - 1
+                );
+                let _ = stream.write_all(head.as_bytes()).and_then(|()| send(&mut stream, rest));
+            }
+        });
+        host
+    }
+
+    #[test]
+    fn what_a_mirror_hardly_sends_comes_from_the_next_and_it_is_not_asked_again() {
+        let slow = server(|stream, bytes| {
+            bytes.iter().try_for_each(|byte| {
+                thread::sleep(Duration::from_millis(50));
+                stream.write_all(&[*byte])
+            })
+        });
+        let good = server(|stream, bytes| stream.write_all(bytes));
+        let Ok(Uri::Registry(reference)) = format!("docker://{good}#a").parse() else { panic!() };
+        let pace = Pace { bytes: 16, within: Duration::from_millis(300) };
+        let settings = Settings { allow_http: true, pace, ..Settings::default() };
+        let at = |host: &String, mirror| {
+            let (host, repository) = (host.clone(), "a".to_owned());
+            Endpoint { host, repository, insecure: false, mirror }
+        };
+        let endpoints = [at(&slow, true), at(&good, false)];
+        let client = Client::new(&reference, &endpoints, &settings, &Credentials::default());
+        let (digest, size) = (Digest::of(BYTES).to_string(), BYTES.len() as u64);
+        let descriptor = Descriptor { digest, size, ..Descriptor::default() }.checked().unwrap();
+        for from in [&slow, &good] {
+            let mut blob = client.blob(&descriptor).unwrap();
+            assert_eq!(blob.host(), from);
+            let mut content = Vec::new();
+            blob.read_to_end(&mut content).unwrap();
+            assert_eq!((content.as_slice(), blob.host()), (BYTES, good.as_str()));
+            assert!(places::is_late(&slow) && !places::is_late(&good));
+        }
+    }
 }

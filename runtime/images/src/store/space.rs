@@ -88,6 +88,12 @@ impl Space {
         state.taken = state.taken.saturating_sub(bytes);
     }
 
+    /// So many bytes of what was taken were written, and are gone.
+    pub fn dropped(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.taken = state.taken.saturating_sub(bytes);
+    }
+
     /// All that was spared is.
     pub fn give_all_back(&self) {
         self.give_back(u64::MAX);

@@ -5,6 +5,7 @@ mod fixtures;
 
 mod credentials;
 mod layers;
+mod mirrors;
 mod server;
 
 use std::time::{Duration, Instant};
