@@ -143,8 +143,7 @@ fn a_password_is_shown_where_a_token_does_not_help() {
 #[test]
 fn who_says_when_to_come_back_is_believed() {
     let mut place = Place::new();
-    // Whatever is tried again is tried because the server says so.
-    place.set("ENROOT_TRANSFER_RETRIES", "0");
+    place.set("ENROOT_TRANSFER_RETRIES", "3");
     let begun = Instant::now();
     let server = Server::start(&image(), move |_, request| {
         let early = begun.elapsed() < Duration::from_secs(1);
@@ -172,6 +171,29 @@ fn who_says_when_to_come_back_is_believed() {
         let error = place.fails(&["pull", &server.uri()]);
         assert!(error.contains("(not to be asked again for "), "{error}");
         assert!(start.elapsed() < Duration::from_secs(60), "it waited");
+    }
+}
+
+/// It is asked no more often than who says nothing, and where nothing is to be tried again, once.
+#[test]
+fn who_says_at_once_is_asked_as_often_as_anybody() {
+    for (status, after) in [
+        ("429 Too Many Requests", "0"),
+        ("503 Service Unavailable", "0"),
+        ("429 Too Many Requests", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ] {
+        let server = Server::start(&image(), move |_, _| {
+            Some(Reply::new(status, &[format!("retry-after: {after}")]))
+        });
+        let mut asked = 0;
+        for retries in [0, 2] {
+            let mut place = Place::new();
+            place.set("ENROOT_TRANSFER_RETRIES", &retries.to_string());
+            let error = place.fails(&["digest", &server.uri()]);
+            assert!(error.contains(status) && !error.contains("not to be asked"), "{error}");
+            asked += retries + 1;
+            assert_eq!(server.seen("/").len(), asked, "{status}, {after}, {retries}");
+        }
     }
 }
 

@@ -157,8 +157,9 @@ impl Client {
         if self.mirror { 0 } else { self.settings.retries }
     }
 
-    fn patience(&self) -> Duration {
-        if self.mirror { Duration::ZERO } else { self.settings.patience }
+    /// For how long in all it may say when to come back.
+    pub(super) fn patience(&self) -> Duration {
+        if self.retries() == 0 { Duration::ZERO } else { self.settings.patience }
     }
 
     /// Whether an address is the registry's own.
@@ -344,22 +345,33 @@ impl Client {
         let mut patience = self.patience();
         loop {
             let error = match work() {
-                Err(error) if error.is_passing() => error,
-                done => return done,
+                Ok(done) => return Ok(done),
+                Err(error) => error,
             };
-            // A server that says when to come back is taken at its word, but not for ever.
-            let pause = match error.retry_after() {
-                Some(after) if after > patience => return Err(error),
-                Some(after) => {
-                    patience -= after;
-                    after
-                }
-                None if attempt < self.retries() => backoff(attempt),
-                None => return Err(error),
+            let Some(pause) = self.pause(&error, attempt, &mut patience) else {
+                return Err(error);
             };
             std::thread::sleep(pause);
             attempt += 1;
         }
+    }
+
+    /// How long to wait after the how-manieth failure, if trying again may help. A server that says when to come back is taken at its
+    /// word, but not for ever, and is asked no more often than any other.
+    pub(super) fn pause(
+        &self,
+        error: &RegistryError,
+        attempt: u32,
+        patience: &mut Duration,
+    ) -> Option<Duration> {
+        if attempt >= self.retries() || !error.is_passing() {
+            return None;
+        }
+        let pause = backoff(attempt);
+        let Some(after) = error.retry_after() else { return Some(pause) };
+        let pause = pause.max(after);
+        *patience = patience.checked_sub(pause)?;
+        Some(pause)
     }
 
     /// One request, logging in if the registry asks for it.
@@ -527,7 +539,8 @@ impl Client {
                 .to_owned(),
             false => detail(&body),
         };
-        if let Some(after) = after.filter(|after| *after > self.patience()) {
+        let late = |after: &Duration| after.as_secs() > 0 && *after > self.patience();
+        if let Some(after) = after.filter(late) {
             detail += &format!(" (not to be asked again for {} seconds)", after.as_secs());
         }
         let (registry, hint) = match response.extensions().get() {

@@ -186,6 +186,7 @@ impl Client {
         let what = &blob.digest;
         let Some(mut upload) = self.begin(blob, from)? else { return Ok(Pushed::Mounted) };
         let (mut attempt, mut furthest) = (0, 0);
+        let mut patience = self.patience();
         while upload.done < blob.size && !upload.at_once {
             match self.send_piece(&mut upload, blob, tell).map_err(RegistryError::in_upload) {
                 Ok(()) => {}
@@ -203,21 +204,20 @@ impl Client {
                     attempt += 1;
                     self.ask_how_far(&mut upload, what)?;
                 }
-                Err(error) if error.is_passing() && attempt < self.settings.retries => {
+                Err(error) => {
                     // Who says when to come back may say too late a time; then all of it is tried again.
-                    match error.retry_after() {
-                        Some(after) if after > self.settings.patience => return Err(error),
-                        after => std::thread::sleep(after.unwrap_or_else(|| backoff(attempt))),
+                    match self.pause(&error, attempt, &mut patience) {
+                        Some(pause) => std::thread::sleep(pause),
+                        None => return Err(error),
                     }
                     attempt += 1;
                     upload.shrink();
                     self.ask_how_far(&mut upload, what)?;
                 }
-                Err(error) => return Err(error),
             }
             // Who takes back what it had does not get on.
             if upload.done > furthest {
-                (attempt, furthest) = (0, upload.done);
+                (attempt, furthest, patience) = (0, upload.done, self.patience());
             }
         }
         self.end(&upload, blob, tell).map(|()| Pushed::Sent)
