@@ -74,7 +74,9 @@ fn what_was_not_used_for_the_longest_time_goes_first_and_what_is_in_use_stays() 
 /// What a scheduler asks a node for.
 #[test]
 fn images_are_listed_for_programs() {
-    let (place, registry) = (Place::new(), Registry::start());
+    let (mut place, registry) = (Place::new(), Registry::start());
+    // Whatever this machine has in the usual place.
+    place.set("PYXIS_STORE_SHARED", "/nonexistent");
     assert_eq!(place.ok(&["images", "--json"]), "[]\n");
     let made = image("a");
     let path = place.ok(&["pull", &registry.push(&made, "a:1")]);
@@ -91,6 +93,56 @@ fn images_are_listed_for_programs() {
     for time in ["created", "used"] {
         assert!((now - 600..=now).contains(&image[time].as_u64().unwrap()), "{text}");
     }
+}
+
+/// The stores of an image, as programs are told, by the file name of its directory's parent.
+fn stores_of(text: &str) -> Vec<(String, String)> {
+    let list: serde_json::Value = serde_json::from_str(text).unwrap();
+    let of = |image: &serde_json::Value, key: &str| image[key].as_str().unwrap().to_owned();
+    list.as_array().unwrap().iter().map(|image| (of(image, "digest"), of(image, "store"))).collect()
+}
+
+#[test]
+fn images_of_stores_that_are_only_read_are_listed_with_their_stores() {
+    let (mut user, shared, lower, registry) =
+        (Place::new(), Place::new(), Place::new(), Registry::start());
+    let mut expected = Vec::new();
+    for (place, name) in [(&user, "a"), (&shared, "b"), (&lower, "c")] {
+        place.ok(&["pull", &registry.push(&image(name), &format!("{name}:1"))]);
+        expected.push((image(name).digest(), place.path("store").to_str().unwrap().to_owned()));
+    }
+    user.set("PYXIS_STORE_SHARED", &expected[1].1);
+    user.set("PYXIS_STORE_LOWER", &expected[2].1);
+    assert_eq!(stores_of(&user.ok(&["images", "--json"])), expected);
+    let table = user.ok(&["images"]);
+    let below = format!("{}, only read:", expected[1].1);
+    assert!(table.lines().any(|line| line == below), "{table}");
+    // One that is not there is none, and nothing is made.
+    fs::remove_dir_all(shared.path("store")).unwrap();
+    expected.remove(1);
+    assert_eq!(stores_of(&user.ok(&["images", "--json"])), expected);
+    assert!(!shared.path("store").exists());
+    fs::remove_dir_all(lower.path("store/images")).unwrap();
+    let output = user.run(&["images", "--json"]);
+    assert_eq!(stores_of(&text(&output.stdout)), expected[..1]);
+    assert!(text(&output.stderr).contains("cannot list"), "{output:?}");
+    assert!(!lower.path("store/images").exists());
+}
+
+/// As when the shared store is named for one's own.
+#[test]
+#[ignore = "needs root, to give a store away"]
+fn a_store_of_somebody_else_is_listed_and_not_used() {
+    let (mut place, registry) = (Place::new(), Registry::start());
+    place.set("PYXIS_STORE_SHARED", "/nonexistent");
+    place.ok(&["pull", &registry.push(&image("a"), "a:1")]);
+    let store = place.path("store");
+    std::os::unix::fs::chown(&store, Some(4242), None).unwrap();
+    let expected = [(image("a").digest(), store.to_str().unwrap().to_owned())];
+    assert_eq!(stores_of(&place.ok(&["images", "--json"])), expected);
+    assert!(place.fails(&["gc", "--all"]).contains("belongs to user id 4242"));
+    fs::remove_dir_all(store.join("images")).unwrap();
+    assert!(place.fails(&["images", "--json"]).contains("belongs to user id 4242"));
 }
 
 #[test]

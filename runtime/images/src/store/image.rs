@@ -9,7 +9,7 @@ use linux::file_error::FileError;
 use serde::{Deserialize, Serialize};
 
 use super::file::new_mode;
-use super::{IMAGES, Pending, Store, StoreError, is_absent, open_plain, read_small, usage};
+use super::{IMAGES, Pending, Store, StoreError, is_absent, names, open_plain, read_small, usage};
 use crate::digest::Digest;
 
 /// What is known of an image beside its content.
@@ -110,23 +110,32 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn images(&self) -> Result<Vec<(Record, SystemTime)>, StoreError> {
-        let directory = self.root.join(IMAGES);
-        let failed = |source| FileError::new("list", &directory, source);
-        let mut out = Vec::new();
-        for entry in fs::read_dir(&directory).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let Some(hex) = name.to_str().and_then(|name| name.strip_suffix(".sqsh")) else {
-                continue;
-            };
-            if let Ok(Some(record)) = read_record(&self.root, hex) {
-                let used =
-                    fs::metadata(record_path(&self.root, hex)).and_then(|data| data.modified());
-                out.push((record, used.unwrap_or(SystemTime::UNIX_EPOCH)));
-            }
-        }
-        out.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
-        Ok(out)
+        list(&self.root, self.public)
     }
+}
+
+/// The images of anybody's store that the caller may read, and when they were used last. Nothing is made there.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn images_at(root: &Path) -> Result<Vec<(Record, SystemTime)>, StoreError> {
+    list(root, true)
+}
+
+/// Where others read, the kernel notes their use, and nobody else.
+fn list(root: &Path, public: bool) -> Result<Vec<(Record, SystemTime)>, StoreError> {
+    let mut out = Vec::new();
+    let is_image = |name: &str| matches!(names::image(name), Some((_, "sqsh")));
+    for (path, data) in names::files(&root.join(IMAGES), is_image)? {
+        let Some((hex, _)) = names::image(names::name_of(&path)) else { continue };
+        if let Ok(Some(record)) = read_record(root, hex) {
+            let noted = fs::metadata(record_path(root, hex)).and_then(|data| data.modified()).ok();
+            let read = data.accessed().ok().filter(|_| public);
+            out.push((record, noted.max(read).unwrap_or(SystemTime::UNIX_EPOCH)));
+        }
+    }
+    out.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
+    Ok(out)
 }
 
 pub(super) fn image_path(root: &Path, hex: &str) -> PathBuf {

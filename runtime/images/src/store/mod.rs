@@ -30,7 +30,7 @@ pub use config::StoreConfig;
 pub use error::StoreError;
 pub use file::{Pending, new_mode, place};
 pub use gc::{Collected, Policy};
-pub use image::{Record, StoredImage};
+pub use image::{Record, StoredImage, images_at};
 pub use lock::{FileLock, LockOutcome};
 pub use published::published;
 pub use scratch::Scratch;

@@ -1,19 +1,16 @@
-//! The image store's verbs: `pyxis pull`, `images`, `gc`, `du`.
+//! The image store's verbs: `pyxis pull`, `gc`, `du`.
 
 use std::ffi::OsString;
 use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use containers::record::remove_unpacked;
 use hygiene::console;
-use hygiene::userinfo::redacted;
 use images::import::{ImportError, Importer, PullPolicy};
 use images::progress::{Progress, bytes};
-use images::store::{Policy, Record, Store, StoreError};
+use images::store::{Policy, Store, StoreError};
 use images::uri::Uri;
-use serde_json::json;
 
 use pyxis::progress;
 use pyxis::settings::Settings;
@@ -64,13 +61,6 @@ fn policy(given: Option<PullWhen>, settings: &Settings) -> PullPolicy {
         Some(PullWhen::Never) => PullPolicy::Never,
         None => settings.pull_policy,
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImagesArgs {
-    /// As JSON: a list, for programs such as a scheduler's
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -161,59 +151,12 @@ impl PullArgs {
     }
 }
 
-fn open(settings: &Settings) -> Result<Store, StoreError> {
+pub(super) fn open(settings: &Settings) -> Result<Store, StoreError> {
     let store = super::store(settings)?;
     if let Some(notice) = store.notice() {
         progress::for_stderr().warn(notice);
     }
     Ok(store)
-}
-
-impl ImagesArgs {
-    /// Lists the images in the store.
-    pub(crate) fn run(self, settings: &Settings) -> Result<Exit, CliError> {
-        let images = open(settings)?.images()?;
-        match self.json {
-            true => console::print_json(&document(&images)),
-            false => console::print_lines(table(&images)),
-        }
-        .map_err(CliError::Output)?;
-        Ok(Exit::SUCCESS)
-    }
-}
-
-/// What programs read. Times are seconds since 1970.
-fn document(images: &[(Record, SystemTime)]) -> String {
-    let object = |(record, used): &(Record, SystemTime)| {
-        let used = used.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        json!({
-            "digest": record.digest,
-            "origin": redacted(&record.origin),
-            "size": record.size,
-            "created": record.created,
-            "used": used,
-            "private": record.private,
-            "layers": record.layers,
-        })
-    };
-    serde_json::Value::Array(images.iter().map(object).collect()).to_string()
-}
-
-fn table(images: &[(Record, SystemTime)]) -> Vec<String> {
-    let mut lines = vec![format!("{:<12}  {:>10}  {:>10}  ORIGIN", "DIGEST", "SIZE", "USED")];
-    for (record, used) in images {
-        let digest = record.digest.hex();
-        let ago = SystemTime::now().duration_since(*used).unwrap_or_default().as_secs();
-        let ago = match ago {
-            0..=119 => format!("{ago} s ago"),
-            120..=7199 => format!("{} min ago", ago / 60),
-            7200..=172_799 => format!("{} h ago", ago / 3600),
-            _ => format!("{} d ago", ago / 86400),
-        };
-        let size = bytes(record.size);
-        lines.push(format!("{digest:<12.12}  {size:>10}  {ago:>10}  {}", record.origin));
-    }
-    lines
 }
 
 impl GcArgs {

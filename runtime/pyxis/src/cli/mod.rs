@@ -17,6 +17,7 @@ pub(crate) mod generate;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod list;
+pub(crate) mod listing;
 pub(crate) mod load;
 pub(crate) mod mount;
 pub(crate) mod mount_image;
@@ -96,7 +97,7 @@ pub(crate) enum Verb {
     #[command(hide = true)]
     Broker(broker::BrokerArgs),
     /// List the images in the image store
-    Images(images::ImagesArgs),
+    Images(listing::ImagesArgs),
     /// Remove from the image store what is not wanted any more
     Gc(images::GcArgs),
     /// Show how large the image store is
