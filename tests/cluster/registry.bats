@@ -160,6 +160,64 @@ on_terminal() {
     [[ $output == *"$(cat "$BATS_FILE_TMPDIR/push/root/which")"* ]]
 }
 
+# What NAME was is no longer to be had.
+forget() {
+    local digest
+    digest=$(user "$PYXIS_TEST_COMMAND" digest "docker://$registry#$1")
+    digest=${digest#sha256:}
+    rm -r "$BATS_FILE_TMPDIR/data/docker/registry/v2/blobs/sha256/${digest:0:2}/$digest"
+}
+
+@test "missing: what srun's host remembers is believed until nobody has it" {
+    local node
+    push mw
+    run user srun -N2 --export=ALL,PYXIS_PULL_POLICY=missing --container-image="$registry#mw" true
+    echo "$output"
+    [ "$status" -eq 0 ]
+    forget mw
+    push mw
+    for node in 1 2; do user srun -w n$node "$PYXIS_TEST_COMMAND" gc --all; done
+    # srun's own environment says it to srun's host.
+    run user env PYXIS_PULL_POLICY=missing srun -N2 --container-image="$registry#mw" cat /which
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(grep -cxF "$(cat "$BATS_FILE_TMPDIR/push/root/which")" <<< "$output")" -eq 2 ]
+}
+
+@test "never: an image that pull --nodes, or a step of several nodes, has fetched is known by its tag" {
+    push pre
+    run user "$PYXIS_TEST_COMMAND" pull --nodes "n[1-2]" "docker://$registry#pre"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    push two
+    user srun -N2 --container-image="$registry#two" true
+    for image in pre two; do
+        run user srun -w n1 --export=ALL,PYXIS_PULL_POLICY=never --container-image="$registry#$image" grep image /which
+        echo "$output"
+        [ "$status" -eq 0 ]
+    done
+    run user srun -w n1 --export=ALL,PYXIS_PULL_POLICY=never --container-image="$registry#pre:absent" true
+    echo "$output"
+    [ "$status" -ne 0 ]
+    [[ $output == *"knows no image by the name"* ]]
+}
+
+@test "an import leaves what else is in the directory that is named for the store" {
+    local mine=/var/tmp/mine name
+    on_node 1 sh -c "mkdir -p $mine/tmp/run42 $mine/images $mine/locks $mine/uses && touch -d '2 days ago' \
+        $mine/tmp/run42/result $mine/images/plot.png $mine/locks/mine $mine/uses/list && touch -d '2 days ago' $mine/tmp/run42 &&
+        chown -R pyxistest $mine"
+    run user srun -w n1 --export="ALL,PYXIS_STORE_PATH=$mine" --container-image="$registry#one" true
+    echo "$output"
+    [ "$status" -eq 0 ]
+    run user srun -w n1 --export="ALL,PYXIS_STORE_PATH=$mine" "$PYXIS_TEST_COMMAND" gc --all
+    [ "$status" -eq 0 ]
+    for name in tmp/run42/result images/plot.png locks/mine uses/list; do on_node 1 test -e "$mine/$name"; done
+    left=$(on_node 1 find $mine/images -name '*.sqsh')
+    on_node 1 rm -r $mine
+    [ -z "$left" ]
+}
+
 @test "srun cannot ask the registry: the nodes do" {
     local before
     push other
@@ -238,6 +296,30 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     done
     run on_node 1 pgrep pyxis-broker
     [ "$status" -eq 1 ]
+}
+
+@test "shared store: everybody finds an image by its tag, and sees where it is" {
+    local who
+    use_shared_store
+    push common
+    user srun -w n1 --container-image="$registry#common" true
+    for who in pyxistest pyxistest2; do
+        run cluster run --user $who -- srun -w n1 --export=ALL,PYXIS_PULL_POLICY=never --container-image="$registry#common" grep image /which
+        echo "$output"
+        [ "$status" -eq 0 ]
+        [[ $output == *"image common"* ]]
+        run cluster run --user $who -- srun -w n1 env PYXIS_STORE_PATH=$shared "$PYXIS_TEST_COMMAND" images --json
+        echo "$output"
+        [ "$status" -eq 0 ]
+        [[ $output == *"\"origin\":\"docker://$registry#common:latest\""* ]]
+        [[ $output == *"\"store\":\"$shared\""* ]]
+    done
+    run on_node 1 env PYXIS_STORE_SHARED=$shared "$PYXIS_TEST_COMMAND" images --json
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"\"store\":\"$shared\""* ]]
+    left=$(on_node 1 find $shared/references -type f)
+    [ -z "$left" ]
 }
 
 @test "shared store: who locks an image for good keeps nobody waiting" {
