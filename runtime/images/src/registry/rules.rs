@@ -239,7 +239,12 @@ fn matched(prefix: &str, name: &str) -> Option<usize> {
 }
 
 /// A location with what a prefix has left of a name.
-fn endpoint(location: &str, rest: &str, insecure: bool, mirror: bool) -> Option<Endpoint> {
+pub(super) fn endpoint(
+    location: &str,
+    rest: &str,
+    insecure: bool,
+    mirror: bool,
+) -> Option<Endpoint> {
     let (host, repository) = uri::host_and_repository(&format!("{location}{rest}"))?;
     Some(Endpoint { host, repository, insecure, mirror })
 }
@@ -359,7 +364,7 @@ fn parse(text: &str) -> Result<Read, String> {
     let mut rules: Vec<Rule> = file.registry.into_iter().map(Rule::of).collect::<Result<_, _>>()?;
     for (list, blocked) in [(file.registries.insecure, false), (file.registries.block, true)] {
         for registry in list.registries {
-            let prefix = place("a registry", &registry)?;
+            let prefix = prefix_of("a registry", &registry)?;
             let rule =
                 Rule { prefix, location: None, insecure: !blocked, blocked, mirrors: Vec::new() };
             match rules.iter_mut().find(|known| known.prefix == rule.prefix) {
@@ -381,10 +386,7 @@ impl Rule {
         if prefix.is_empty() {
             return Err("a [[registry]] has neither a prefix nor a location".to_owned());
         }
-        let prefix = match prefix.strip_prefix("*.") {
-            Some(domain) => format!("*.{}", place("prefix", domain)?),
-            None => place("prefix", prefix)?,
-        };
+        let prefix = prefix_of("prefix", prefix)?;
         let mut mirrors = Vec::new();
         for mirror in table.mirror {
             let both = match mirror.pull_from_mirror.as_str() {
@@ -404,21 +406,25 @@ impl Rule {
         }
         let location = match table.location.as_str() {
             "" => None,
-            location => Some(place("location", location)?),
+            location => Some(prefix_of("location", location)?),
         };
         Ok(Rule { prefix, location, insecure: table.insecure, blocked: table.blocked, mirrors })
     }
 }
 
+/// A place, or with `*.` before it all below one.
+fn prefix_of(what: &str, text: &str) -> Result<String, String> {
+    match text.strip_prefix("*.") {
+        Some(domain) => Ok(format!("*.{}", place(what, domain)?)),
+        None => place(what, text),
+    }
+}
+
 /// A host, or one and the beginning of a repository, in one form of several.
 fn place(what: &str, text: &str) -> Result<String, String> {
-    let bare = text.trim_end_matches('/');
-    if bare.is_empty() || bare.contains("://") {
-        return Err(format!("{what}: {text:?} is no HOST[:PORT][/PATH]"));
-    }
-    let (host, path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
+    let (host, path) = uri::place(text).map_err(|problem| format!("{what}: {problem}"))?;
     let host = if uri::host_of(host) == DOCKER_HUB { HUB } else { host };
-    Ok(format!("{host}{path}"))
+    Ok(if path.is_empty() { host.to_owned() } else { format!("{host}/{path}") })
 }
 
 #[cfg(test)]

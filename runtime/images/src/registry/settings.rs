@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::rules::Endpoint;
+use super::rules::{Endpoint, endpoint};
 use super::{Authorities, Proxies, RegistriesConf, RegistryError, places};
 use crate::uri::Reference;
 
@@ -28,7 +28,7 @@ pub struct Settings {
     pub allow_http: bool,
     /// Talk http to these hosts.
     pub http_hosts: Vec<String>,
-    /// Registries that have mirrors, which are asked first and in order.
+    /// Registries that have mirrors, `HOST[:PORT][/PATH]`, which are asked first and in order.
     pub mirrors: Vec<(String, Vec<String>)>,
     /// What the node's `registries.conf` says.
     pub rules: RegistriesConf,
@@ -109,12 +109,9 @@ impl Settings {
     pub(crate) fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
         let others = self.rules.endpoints(reference)?;
         let own = self.mirrors.iter().filter(|(known, _)| *known == reference.registry);
-        let own = own.flat_map(|(_, mirrors)| mirrors).map(|host| Endpoint {
-            host: host.clone(),
-            repository: reference.repository.clone(),
-            insecure: false,
-            mirror: true,
-        });
+        let rest = format!("/{}", reference.repository);
+        let own = own.flat_map(|(_, mirrors)| mirrors);
+        let own = own.filter_map(|mirror| endpoint(mirror, &rest, false, true));
         let asked = |endpoint: &Endpoint| !(endpoint.mirror && places::is_late(&endpoint.host));
         Ok(own.chain(others).filter(asked).collect())
     }

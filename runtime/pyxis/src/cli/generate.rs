@@ -122,6 +122,7 @@ fn form(kind: Kind) -> &'static str {
         Kind::Policy => "\"always\"",
         Kind::Packing => "\"balanced\"",
         Kind::Words => "[\"word\", ...]",
-        Kind::Lists => "{ \"name\" = [\"item\", ...] }",
+        Kind::Hosts => "[\"host:port\", ...]",
+        Kind::Mirrors => "{ \"host:port\" = [\"host:port/path\", ...] }",
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use containers::devices::Recipes;
+use images::uri::without_userinfo;
 use linux::environ::Environ;
 
 use super::error::SettingsError;
@@ -52,7 +53,7 @@ impl Layer {
             let value =
                 setting.kind.read_text(text).map_err(|problem| SettingsError::Variable {
                     variable: setting.variable,
-                    value: text.to_string_lossy().into_owned(),
+                    value: without_userinfo(&text.to_string_lossy()).into_owned(),
                     problem,
                 })?;
             layer.set(at, value, Origin::Environment);

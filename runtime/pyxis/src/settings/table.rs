@@ -173,12 +173,12 @@ settings! {
     ["registries"]
     Policy "pull_policy" Policy v::PULL_POLICY, Is("always"),
         "When a tag is looked up: always, missing (unless the store knows it), never.";
-    HttpHosts "http" Words v::HTTP_REGISTRIES, Is(""),
+    HttpHosts "http" Hosts v::HTTP_REGISTRIES, Is(""),
         "Hosts that are talked to without TLS.";
     AllowHttp "allow_http" Bool v::ALLOW_HTTP, Is("no"),
         "Talk to all registries without TLS.";
-    Mirrors "mirrors" Lists v::REGISTRY_MIRRORS, Is(""),
-        "Per registry, hosts to ask first.";
+    Mirrors "mirrors" Mirrors v::REGISTRY_MIRRORS, Is(""),
+        "Per registry, places to ask first, each HOST[:PORT][/PATH].";
     Connections "connections" Number v::MAX_CONNECTIONS, Is("10"),
         "Simultaneous downloads; 0 for any number.";
     Retries "retries" Number v::TRANSFER_RETRIES, Is("4"),

@@ -135,7 +135,7 @@ fn errors_name_their_place_and_what_was_meant() {
         ),
         (v::STORE_MAX_BYTES, "-1", "PYXIS_STORE_MAX_BYTES=-1: it takes a number of bytes"),
         (v::PULL_POLICY, "x", "PYXIS_PULL_POLICY=x: \"x\" is none of always, missing, never"),
-        (v::REGISTRY_MIRRORS, "a", "PYXIS_REGISTRY_MIRRORS=a: it takes NAME=ITEM[,NAME=ITEM...]"),
+        (v::REGISTRY_MIRRORS, "a", "PYXIS_REGISTRY_MIRRORS=a: it takes HOST=PLACE[,HOST=PLACE...]"),
         (
             v::SOURCE_DATE_EPOCH,
             "now",
@@ -144,6 +144,47 @@ fn errors_name_their_place_and_what_was_meant() {
     ] {
         assert_eq!(settings("", &[(variable, value)]).unwrap_err(), error);
     }
+}
+
+/// A host that nobody can be is not passed over, and what may be a password is not shown.
+#[test]
+fn registries_and_their_mirrors_are_hosts() {
+    let of_file = |text: &str| settings(&format!("[registries]\n\n{text}\n"), &[]);
+    for (text, problem) in [
+        ("mirrors = { A = ['http://h'] }", "mirrors: \"http://h\" is no HOST[:PORT][/PATH]"),
+        ("mirrors = { A = [''] }", "mirrors: \"\" is no HOST[:PORT][/PATH]"),
+        ("mirrors = { A = ['h', 'bad host'] }", "mirrors: \"bad host\" is no HOST[:PORT][/PATH]"),
+        ("mirrors = { A = ['h:910000'] }", "mirrors: \"h:910000\" is no HOST[:PORT][/PATH]"),
+        (
+            "mirrors = { A = ['user:SECRET@h'] }",
+            "mirrors: \"***@h\" is no HOST[:PORT][/PATH]: a password's place is .credentials",
+        ),
+        ("mirrors = { 'http://A' = ['h'] }", "mirrors: \"http://A\" is no HOST[:PORT]"),
+        ("mirrors = { 'A/one' = [] }", "mirrors: \"A/one\" is no HOST[:PORT]"),
+        ("http = ['http://A']", "http: \"http://A\" is no HOST[:PORT]"),
+        ("http = ['A ']", "http: \"A \" is no HOST[:PORT]"),
+    ] {
+        assert_eq!(of_file(text).unwrap_err(), format!("/p.toml:3: {problem}"));
+    }
+    for (variable, value, error) in [
+        (
+            v::REGISTRY_MIRRORS,
+            "A=h,A=http://user:SECRET@h",
+            "***@h: \"***@h\" is no HOST[:PORT][/PATH]: a password's place is .credentials",
+        ),
+        (v::REGISTRY_MIRRORS, "u:SECRET@h", "***@h: it takes HOST=PLACE[,HOST=PLACE...]"),
+        (v::REGISTRY_MIRRORS, "A/one=h", "A/one=h: \"A/one\" is no HOST[:PORT]"),
+        (v::REGISTRY_MIRRORS, "A=", "A=: \"\" is no HOST[:PORT][/PATH]"),
+        (v::HTTP_REGISTRIES, "A,http://B", "A,http://B: \"http://B\" is no HOST[:PORT]"),
+    ] {
+        let error = format!("{variable}={error}");
+        assert_eq!(settings("", &[(variable, value)]).unwrap_err(), error);
+    }
+    let text = "mirrors = { 'A/' = ['h:9100/', 'h:9100/proxy/hub', '[::1]:5000'] }\nhttp = ['A/']";
+    let said_so = of_file(text).unwrap();
+    let mirrors = said(&said_so, v::REGISTRY_MIRRORS).unwrap();
+    assert_eq!(mirrors, "A=h:9100,A=h:9100/proxy/hub,A=[::1]:5000");
+    assert_eq!(said(&said_so, v::HTTP_REGISTRIES).unwrap(), "A");
 }
 
 #[test]
@@ -178,7 +219,8 @@ fn credentials_are_also_where_clouds_put_them() {
 
 /// A value of each kind, that both a file and a variable can say.
 fn value_of(kind: Kind) -> BoxedStrategy<Value> {
-    let word = "[a-z0-9.-]{1,12}";
+    let (word, host) =
+        ("[a-z0-9.-]{1,12}", "[a-z0-9]([a-z0-9.-]{0,9}[a-z0-9])?(:[1-9][0-9]{0,3})?");
     let path = || "(/[a-z0-9 _%\"'.-]{1,8}){1,3}".prop_map(PathBuf::from);
     match kind {
         Kind::Path => path().prop_map(Value::Path).boxed(),
@@ -197,7 +239,8 @@ fn value_of(kind: Kind) -> BoxedStrategy<Value> {
                 .boxed()
         }
         Kind::Words => prop::collection::vec(word, 1..4).prop_map(Value::Words).boxed(),
-        Kind::Lists => (word, prop::collection::vec(word, 1..4))
+        Kind::Hosts => prop::collection::vec(host, 1..4).prop_map(Value::Words).boxed(),
+        Kind::Mirrors => (host, prop::collection::vec(host, 1..4))
             .prop_map(|(name, items)| {
                 Value::Lists(items.into_iter().map(|item| (name.clone(), item)).collect())
             })

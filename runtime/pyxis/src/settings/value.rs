@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use images::import::PullPolicy;
+use images::uri;
 use squashfs::write::Packing;
 use toml::de::DeValue;
 
@@ -30,8 +31,10 @@ pub enum Kind {
     Packing,
     /// Several strings; joined with `,` in the environment.
     Words,
-    /// A table of lists; `name=item` joined with `,` in the environment.
-    Lists,
+    /// Several hosts of registries, as [`Kind::Words`] otherwise.
+    Hosts,
+    /// A table of lists: hosts, and the places that are asked first for each; `host=place` joined with `,` in the environment.
+    Mirrors,
 }
 
 /// The value of a setting.
@@ -51,9 +54,9 @@ pub enum Value {
     Policy(PullPolicy),
     /// Of [`Kind::Packing`].
     Packing(Packing),
-    /// Of [`Kind::Words`].
+    /// Of [`Kind::Words`] and [`Kind::Hosts`].
     Words(Vec<String>),
-    /// Of [`Kind::Lists`]: names and an item of each, in order; a name may come again.
+    /// Of [`Kind::Mirrors`]: names and an item of each, in order; a name may come again.
     Lists(Vec<(String, String)>),
 }
 
@@ -84,15 +87,13 @@ impl Kind {
             Kind::Policy => Value::Policy(policy(utf8()?)?),
             Kind::Packing => Value::Packing(packing(utf8()?)?),
             Kind::Words => Value::Words(items(utf8()?, ',')),
-            Kind::Lists => {
+            Kind::Hosts => Value::Words(hosts(&items(utf8()?, ','))?),
+            Kind::Mirrors => {
                 let pairs = items(utf8()?, ',').into_iter().map(|pair| {
-                    let pair = pair
-                        .split_once('=')
-                        .filter(|(name, item)| !name.trim().is_empty() && !item.trim().is_empty());
-                    let pair = pair.ok_or("it takes NAME=ITEM[,NAME=ITEM...]")?;
-                    Ok((pair.0.trim().to_owned(), pair.1.trim().to_owned()))
+                    let pair = pair.split_once('=').ok_or("it takes HOST=PLACE[,HOST=PLACE...]")?;
+                    mirror_of(pair.0.trim(), pair.1.trim())
                 });
-                Value::Lists(pairs.collect::<Result<_, &str>>()?)
+                Value::Lists(pairs.collect::<Result<_, String>>()?)
             }
         })
     }
@@ -121,14 +122,17 @@ impl Kind {
             Kind::Policy => Value::Policy(policy(&text(value)?)?),
             Kind::Packing => Value::Packing(packing(&text(value)?)?),
             Kind::Words => Value::Words(list(value)?),
-            Kind::Lists => {
+            Kind::Hosts => Value::Words(hosts(&list(value)?)?),
+            Kind::Mirrors => {
                 let DeValue::Table(table) = value else {
                     return Err("it takes a table: { \"docker.io\" = [\"mirror\"] }".to_owned());
                 };
                 let mut pairs = Vec::new();
                 for (name, items) in table {
-                    let items = list(items.get_ref())?;
-                    pairs.extend(items.into_iter().map(|item| (name.get_ref().to_string(), item)));
+                    uri::registry_named(name.get_ref())?;
+                    for item in list(items.get_ref())? {
+                        pairs.push(mirror_of(name.get_ref(), &item)?);
+                    }
                 }
                 Value::Lists(pairs)
             }
@@ -195,6 +199,14 @@ impl Value {
             }
         }
     }
+}
+
+fn hosts(items: &[String]) -> Result<Vec<String>, String> {
+    items.iter().map(|item| uri::registry_named(item)).collect()
+}
+
+fn mirror_of(registry: &str, mirror: &str) -> Result<(String, String), String> {
+    Ok((uri::registry_named(registry)?, uri::mirror_named(mirror)?))
 }
 
 fn text(value: &DeValue<'_>) -> Result<String, String> {

@@ -165,3 +165,19 @@ fn a_mirror_that_keeps_one_waiting_is_asked_once() {
     assert_eq!(mirror.requests("/blobs/"), 1, "{said}");
     assert_eq!(registry.requests("/blobs/"), 5);
 }
+
+#[test]
+fn a_mirror_may_be_a_part_of_a_host() {
+    let image = image();
+    let registry = Server::start(&image, |_| Reply::Good);
+    let mirror =
+        Server::start(&image, |request| match request.path.starts_with("/v2/proxy/hub/a/") {
+            true => Reply::Good,
+            false => Reply::Status("404 Not Found", Vec::new()),
+        });
+    for written in ["/proxy/hub", "/proxy/hub/"] {
+        let place = with_mirrors(&registry, &[&format!("{}{written}", mirror.host)]);
+        comes(&place, &registry, &image);
+    }
+    assert_eq!((mirror.requests("/proxy/hub/a/blobs/"), registry.requests("/")), (4, 0));
+}

@@ -226,6 +226,12 @@ fn what_is_wrong_is_said() {
             "there are all, digest-only and tag-only",
         ),
         ("[[registry]]\nlocation='a'\n[[registry.mirror]]\n", "a mirror's location: \"\""),
+        ("[[registry]]\nlocation='bad host'\n", "prefix: \"bad host\" is no HOST[:PORT][/PATH]"),
+        (
+            "[[registry]]\nprefix='a'\nlocation='u:SECRET@b/x'\n",
+            "location: \"***@b/x\" is no HOST[:PORT][/PATH]: a password's place is .credentials",
+        ),
+        ("[registries.block]\nregistries=['*.a:910000']\n", "a registry: \"a:910000\" is no HOST"),
     ] {
         let error = parse(text).err().unwrap();
         assert!(error.contains(problem), "{error}");
