@@ -44,7 +44,7 @@ boot() {
 }
 
 teardown_file() {
-    kill "$(cat "$BATS_FILE_TMPDIR/pid")"
+    xargs kill < "$BATS_FILE_TMPDIR/pid"
     cluster down
 }
 
@@ -90,7 +90,53 @@ in_place_of_sbcast() {
     chmod 755 "$state/first/sbcast"
 }
 
-teardown() { rm -f "$state/first/sbcast"; }
+teardown() {
+    rm -f "$state/first/sbcast"
+    # Of what has failed.
+    cluster login -- scancel --user=pyxistest
+    wait_until no_jobs
+}
+
+# Until a command succeeds; a minute is more than any of them takes.
+wait_until() {
+    local i
+    for ((i = 0; i < 600; i++)); do
+        if "$@"; then return; fi
+        sleep 0.1
+    done
+    echo "in vain: $*" >&2
+    return 1
+}
+no_jobs() {
+    local jobs
+    jobs=$(cluster login -- squeue --noheader)
+    [ -z "$jobs" ]
+}
+ended() { if kill -0 "$1" 2> /dev/null; then false; fi; }
+# Whoever works for a spread, on all hosts: process 1 of the machine's namespaces sees them.
+no_workers() {
+    if pgrep -f "^$pyxis (node-task|digest)|^srun .*node-task|^$pyxis pull --(nodes|task)|^sleep 4242" > "$BATS_TEST_TMPDIR/workers"; then false; fi
+}
+
+# Has a node that sends wait, and say who it is, in $state/work/sender: node, process and sbcast's arguments.
+hold_sending() {
+    rm -f "$state/work/sender"
+    # shellcheck disable=SC2016 # It is for that script.
+    in_place_of_sbcast 'echo "$SLURMD_NODENAME $PPID $*" > "$work/sender.new"' 'mv "$work/sender.new" "$work/sender"' 'exec sleep 4242'
+}
+sending() { [ -e "$state/work/sender" ]; }
+
+# Runs a command as the user in the background; what it says and how it ends is in $BATS_TEST_TMPDIR/said. $background is the
+# number of who runs it, its own is in $state/work/pid. Signals are not ignored, as a shell has it for these.
+in_background() {
+    rm -f "$state/work/pid"
+    # shellcheck disable=SC2016 # It is for that shell.
+    user sh -c 'env --default-signal=INT,QUIT sh -c '\''echo $$ > pid; exec "$@"'\'' sh "$@" & wait $!; echo "ended $?"' \
+        sh "$@" > "$BATS_TEST_TMPDIR/said" 2>&1 3>&- &
+    background=$!
+}
+# shellcheck disable=SC2016
+to_background() { user sh -c 'kill "$1" "$(cat pid)"' sh "$1"; }
 
 images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
 
@@ -233,4 +279,21 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     on_node 2 chmod 755 $shared
     [ "$status" -ne 0 ]
     [[ $output == *"the shared store is not used"* ]]
+}
+
+@test "pull --nodes is ended in whatever way: what it has allocated is given back, and nothing of it goes on" {
+    local signal
+    for signal in TERM:143 INT:130 HUP:129 KILL:137; do
+        push given
+        hold_sending
+        in_background "$pyxis" pull --nodes 'n[1-2]' "docker://$registry#given"
+        wait_until sending
+        to_background "-${signal%:*}"
+        wait_until ended "$background"
+        cat "$BATS_TEST_TMPDIR/said"
+        grep -qx "ended ${signal#*:}" "$BATS_TEST_TMPDIR/said"
+        wait_until no_jobs
+        wait_until no_workers
+        grep -q "Waiting for Slurm to allocate n\[1-2\]" "$BATS_TEST_TMPDIR/said"
+    done
 }

@@ -6,7 +6,9 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
@@ -295,6 +297,22 @@ pub fn place_raw(fd: RawFd, number: RawFd) -> io::Result<()> {
 pub fn die_with_parent() -> io::Result<()> {
     // SAFETY: sets an attribute of this process.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }.into())
+}
+
+/// Has the kernel send a signal to the program that `command` starts, when the thread that starts it ends.
+pub fn ends_with_us(command: &mut Command, signal: Signal) {
+    let parent = nix::unistd::getpid();
+    let ask = move || {
+        nix::sys::prctl::set_pdeathsig(signal)?;
+        // It may have ended before.
+        if nix::unistd::getppid() == parent {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    };
+    // SAFETY: between fork and exec the closure makes system calls and nothing else.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// Waits for one of `signals`, which are blocked. Returns its number and whether the kernel sent

@@ -88,14 +88,15 @@ pub(crate) fn pull(wanted: &Wanted<'_>, list: &str) -> Result<Exit, CliError> {
         (ALL, Some(all)) => all,
         (list, _) => list.to_owned(),
     };
+    let progress = progress::for_stderr();
     let Some(job) = Job::of(environ) else {
+        progress.step(&format!("Waiting for Slurm to allocate {list}"));
         let status = slurm::allocation(&list)?.status();
         let failed = |source| NodesError::Run { program: "salloc".to_owned(), source };
         let code = status.map_err(failed)?.code();
         return Ok(Exit(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
     };
     let nodes = slurm::names(&list)?;
-    let progress = progress::for_stderr();
     progress.step(&format!("Asking {} nodes for {}", nodes.len(), wanted.uri));
     let looked = look(wanted, &job, &nodes)?;
     let lacking: Vec<Lacking> = looked.iter().filter_map(lacking).collect();

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use hygiene::unsecure;
 use linux::environ::Environ;
+use linux::sys;
+use nix::sys::signal::Signal;
 use pyxis::settings::variables as v;
 
 use super::NodesError;
@@ -50,6 +52,9 @@ impl Job {
             .args(["--kill-on-bad-exit=0", "--wait=0"])
             .arg(own_program()?)
             .args(words);
+        // Slurm then ends the step: srun has a process that sees to that. A signal that can be caught srun takes, and
+        // forgets before its tasks are launched.
+        sys::ends_with_us(&mut command, Signal::SIGKILL);
         Ok(command)
     }
 
@@ -81,7 +86,7 @@ pub(super) fn names(list: &str) -> Result<Vec<String>, NodesError> {
     if names.is_empty() { Err(NodesError::NoNode(list.to_owned())) } else { Ok(names) }
 }
 
-/// salloc of those nodes for this very command.
+/// salloc of those nodes for this very command. It gives them back when this process is gone, and tells the command so.
 pub(super) fn allocation(list: &str) -> Result<Command, NodesError> {
     let mut command = unsecure::command("salloc");
     command
@@ -89,13 +94,16 @@ pub(super) fn allocation(list: &str) -> Result<Command, NodesError> {
         .arg(format!("--nodelist={list}"))
         .arg(own_program()?)
         .args(std::env::args_os().skip(1));
+    sys::ends_with_us(&mut command, Signal::SIGHUP);
     Ok(command)
 }
 
 /// Sends a file to all nodes of a step.
 pub(super) fn send(step: &str, from: &Path, to: &Path) -> Result<(), NodesError> {
-    let job = format!("--jobid={step}");
-    run(unsecure::command("sbcast").arg(job).args([from, to]).stderr(Stdio::inherit())).map(drop)
+    let mut command = unsecure::command("sbcast");
+    command.arg(format!("--jobid={step}")).args([from, to]).stderr(Stdio::inherit());
+    sys::ends_with_us(&mut command, Signal::SIGKILL);
+    run(&mut command).map(drop)
 }
 
 /// A variable that is not empty.
