@@ -116,6 +116,44 @@ fn a_directory_of_something_else_that_looks_like_a_store_is_not_used() {
     place.ok(&["pull", &uri]);
 }
 
+/// Who can write there could put an image in.
+#[test]
+fn a_folder_that_was_there_before_is_not_used_if_others_can_write_to_it() {
+    let (place, registry) = (Place::new(), Registry::start());
+    let uri = registry.push(&image("a"), "a:1");
+    let mode = |folder: &str, mode| {
+        let path = place.path("store").join(folder);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("", 0o755);
+    for folder in ["images", "blobs", "references", "locks", "tmp"] {
+        mode(folder, 0o775);
+        let said = place.fails(&["pull", &uri]);
+        let path = place.path("store").join(folder);
+        let expected = format!("{} can be written by others: chmod go-w it", path.display());
+        assert!(said.ends_with(&expected), "{said}");
+        mode(folder, 0o755);
+    }
+    mode("images", 0o1777);
+    assert!(place.fails(&["pull", &uri]).contains("images can be written by others"));
+    mode("images", 0o755);
+    // A tmp as others are.
+    mode("tmp", 0o1777);
+    place.ok(&["pull", &uri]);
+}
+
+#[test]
+#[ignore = "needs root, to give a folder away"]
+fn a_folder_of_somebody_else_is_not_used() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("store/images")).unwrap();
+    fs::set_permissions(place.path("store"), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::chown(place.path("store/images"), Some(4242), None).unwrap();
+    let said = place.fails(&["gc"]);
+    assert!(said.contains("store/images belongs to user id 4242"), "{said}");
+}
+
 /// Whether it is remembered what that tag named.
 fn knows(place: &Place, tag: &str) -> bool {
     let read = |name: &String| fs::read_to_string(place.path("store/references").join(name));

@@ -115,7 +115,11 @@ impl Store {
             (IMAGES, 0o755),
             (BLOBS, 0o755),
         ] {
-            make_directory(&root.join(name), if public { mode } else { 0o700 })?;
+            let path = root.join(name);
+            make_directory(&path, if public { mode } else { 0o700 })?;
+            if name != USES {
+                refuse_others_folder(&path, [LOCKS, SCRATCH].contains(&name))?;
+            }
         }
         Ok(Store { root, config: config.clone(), public, notice: None })
     }
@@ -284,6 +288,20 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
         .open(path)
         .map_err(failed)?;
     Ok(made.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?)
+}
+
+/// A folder that was there before the store may be one in which others can put an image, or exchange a file while it has a name.
+/// Where each has their own only, as in a `tmp` for everybody, they cannot do the latter.
+fn refuse_others_folder(path: &Path, may_be_sticky: bool) -> Result<(), StoreError> {
+    let metadata = fs::metadata(path).map_err(|source| FileError::new("look at", path, source))?;
+    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(StoreError::Foreign { path: path.to_owned(), owner: metadata.uid() });
+    }
+    let is_sticky = metadata.mode() & 0o1000 != 0;
+    match metadata.mode() & 0o022 != 0 && !(may_be_sticky && is_sticky) {
+        true => Err(StoreError::Writable(path.to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// Other programs, too, keep files by their digests in a folder `blobs`, which the collector would take for the store's.
