@@ -18,13 +18,19 @@ setup_file() {
     export state=$work/pyxis-cluster.spread
     serve_registry "$work" registry 'log: {level: debug, accesslog: {disabled: false}}'
     echo "$registry_pid" > "$work/pid"
+    # More than a registry has to send for a user, and less than others are worth waiting for.
+    python3 "$BATS_TEST_DIRNAME/slow.py" "$work/slow" "$address" 4000 > "$work/slow.log" 2>&1 3>&- &
+    echo $! >> "$work/pid"
+    wait_until test -e "$work/slow"
+    export slow
+    slow=$(cat "$work/slow")
     export registry=$address log=$work/registry.log pyxis=$state/prefix/bin/pyxis
     export line=${PYXIS_TEST_LINE//$CLUSTER_STATE/$state}
     # Eight nodes are much for a machine that has other things to do.
     boot || boot
     cluster login -- sh -c 'mkdir -p /etc/pyxis && cat > /etc/pyxis/pyxis.toml' << END
 [registries]
-http = ["$registry"]
+http = ["$registry", "$slow"]
 [store]
 path = "/var/tmp/images"
 shared = "$shared"
@@ -118,11 +124,12 @@ no_workers() {
     if pgrep -f "^$pyxis (node-task|digest)|^srun .*node-task|^$pyxis pull --(nodes|task)|^sleep 4242" > "$BATS_TEST_TMPDIR/workers"; then false; fi
 }
 
-# Has a node that sends wait, and say who it is, in $state/work/sender: node, process and sbcast's arguments.
+# Has a node that sends wait, and say who it is, in $state/work/sender: node, process and sbcast's arguments. With lines that are
+# before that.
 hold_sending() {
     rm -f "$state/work/sender"
     # shellcheck disable=SC2016 # It is for that script.
-    in_place_of_sbcast 'echo "$SLURMD_NODENAME $PPID $*" > "$work/sender.new"' 'mv "$work/sender.new" "$work/sender"' 'exec sleep 4242'
+    in_place_of_sbcast "$@" 'echo "$SLURMD_NODENAME $PPID $*" > "$work/sender.new"' 'mv "$work/sender.new" "$work/sender"' 'exec sleep 4242'
 }
 sending() { [ -e "$state/work/sender" ]; }
 
@@ -281,6 +288,41 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     [[ $output == *"the shared store is not used"* ]]
 }
 
+@test "the node that sends is killed: nobody waits for it, and each node fetches for itself" {
+    local node process rest command
+    for command in srun pull; do
+        push killed
+        # One part has been sent by then.
+        # shellcheck disable=SC2016 # It is for that script.
+        hold_sending 'if [ "${3##*-}" = 0 ]; then exec /usr/bin/sbcast "$@"; fi'
+        case $command in
+            srun) in_background srun -N8 --container-image="$registry#killed" grep image /which ;;
+            pull) in_background "$pyxis" pull --nodes 'n[1-8]' "docker://$registry#killed" ;;
+        esac
+        wait_until sending
+        read -r node process rest < "$state/work/sender"
+        on_node "$node" kill -KILL "$process"
+        wait_until ended "$background"
+        cat "$BATS_TEST_TMPDIR/said"
+        grep -qx "ended 0" "$BATS_TEST_TMPDIR/said"
+        wait_until no_workers
+        nothing_left
+    done
+    grep -q "srun has failed: .*each node fetches the image for itself" "$BATS_TEST_TMPDIR/said"
+    grep -q "(8 of 8)" "$BATS_TEST_TMPDIR/said"
+}
+
+@test "a registry that is too slow to wait for is left to the step itself" {
+    push crawls
+    in_background srun -N2 --container-image="$slow#crawls" cat /which
+    wait_until fetching
+    wait_until no_workers
+    to_background -KILL
+    wait_until no_jobs
+}
+# A task of the step itself.
+fetching() { pgrep -f "^$pyxis pull --request" > /dev/null; }
+
 @test "pull --nodes is ended in whatever way: what it has allocated is given back, and nothing of it goes on" {
     local signal
     for signal in TERM:143 INT:130 HUP:129 KILL:137; do
@@ -295,5 +337,38 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
         wait_until no_jobs
         wait_until no_workers
         grep -q "Waiting for Slurm to allocate n\[1-2\]" "$BATS_TEST_TMPDIR/said"
+    done
+}
+
+@test "pull --nodes whose step cannot be says so, and nothing of nodes that nobody has asked" {
+    push asked
+    run user salloc -w n1 "$pyxis" pull --nodes 'n[1-2]' "docker://$registry#asked"
+    echo "$output"
+    [ "$status" -ne 0 ]
+    [[ $output == *"pyxis: srun has failed"* ]]
+    [[ $output != *"nodes lack it"* ]]
+    [[ $output != *"the image is not there"* ]]
+}
+
+@test "while nodes send, no argument on any host tells the image" {
+    local typed part seen
+    push telltale
+    # What the user types the user has typed.
+    for typed in "export PYXIS_CONTAINER_IMAGE=$registry#telltale; exec srun -N2 true" \
+        "exec salloc -N2 $pyxis pull --nodes all docker://$registry#telltale"; do
+        hold_sending
+        echo "$typed" > "$state/work/typed"
+        in_background sh typed
+        wait_until sending
+        seen=$(pgrep -a -f . | grep -v "pull --nodes" && cat "$state/work/sender")
+        grep "node-task" <<< "$seen"
+        for part in telltale $(find "$BATS_FILE_TMPDIR/push/layout/blobs" -type f -printf '%f\n'); do
+            run grep "$part" <<< "$seen"
+            echo "$output"
+            [ "$status" -eq 1 ]
+        done
+        cluster login -- scancel --user=pyxistest
+        wait_until ended "$background"
+        wait_until no_jobs
     done
 }

@@ -51,6 +51,9 @@ pub struct Pace {
     pub within: Duration,
 }
 
+/// At which others are worth waiting for.
+const FAST: Pace = Pace { bytes: 1 << 20, within: Duration::from_secs(30) };
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -79,17 +82,22 @@ impl Settings {
     /// what those others might not get.
     pub fn work_for_others(&mut self) {
         self.anonymous = true;
+        self.hurry();
+        // Each of them has buffers, and a window to decompress.
+        self.connections = self.connections.min(4);
+    }
+
+    /// Settings for what others wait for: a registry that does not get on is given up soon.
+    pub fn hurry(&mut self) {
         let at_most = |setting: &mut Option<Duration>, seconds| {
             let limit = Duration::from_secs(seconds);
             *setting = Some(setting.map_or(limit, |is| is.min(limit)));
         };
         at_most(&mut self.connect_timeout, 10);
         at_most(&mut self.idle_timeout, 20);
-        self.pace = Pace { bytes: 1 << 20, within: Duration::from_secs(30) };
+        self.pace = FAST;
         self.retries = self.retries.min(2);
         self.patience = Duration::from_secs(10);
-        // Each of them has buffers, and a window to decompress.
-        self.connections = self.connections.min(4);
     }
 
     /// Adds the next mirror of a registry.

@@ -1,6 +1,5 @@
 //! The image store's verbs: `pyxis pull`, `gc`, `du`.
 
-use std::ffi::OsString;
 use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -36,9 +35,6 @@ pub(crate) struct PullArgs {
     /// Fetch it to the shared store, as the account that owns it; for root
     #[arg(long)]
     pub(super) shared: bool,
-    /// A part of that, as a task of a step
-    #[arg(long, hide = true, value_enum, requires = "resolved")]
-    pub(super) task: Option<nodes::Part>,
     /// A socket to who fills the shared store, which the plugin passes on.
     #[arg(skip)]
     pub(super) broker: Option<BorrowedFd<'static>>,
@@ -86,11 +82,6 @@ impl PullArgs {
         }
         if let Some(digest) = &self.resolved {
             uri.resolve_to(digest).map_err(ImportError::from)?;
-        }
-        if let Some(part) = self.task {
-            return nodes::run_task(part, settings, &uri, |progress| {
-                self.importer(settings, progress)
-            });
         }
         let progress = match settings.terminal {
             Some(width) => progress::for_terminal(width),
@@ -140,15 +131,25 @@ impl PullArgs {
             Some(digest) => digest.clone(),
             None => importer.tag_digest(uri, policy)?.to_string(),
         };
-        let mut words: Vec<OsString> = Vec::new();
-        if let Some(arch) = &self.arch {
-            words.extend(["--arch".into(), arch.into()]);
-        }
-        if self.shared {
-            words.push("--shared".into());
-        }
-        nodes::pull(&nodes::Wanted { settings, uri: &self.uri, digest: &digest, words }, list)
+        let (uri, digest, arch) = (&*self.uri, &*digest, self.arch.as_deref());
+        let (shared, hurry) = (self.shared, false);
+        nodes::pull(&nodes::Wanted { settings, uri, digest, arch, shared, hurry }, list)
     }
+}
+
+/// Does a part of it, as a task of a step.
+pub(crate) fn node_task(settings: &Settings) -> Result<Exit, CliError> {
+    let order = nodes::Order::of_stdin().map_err(NodesError::Task)?;
+    let mut uri: Uri = order.uri.parse().map_err(ImportError::from)?;
+    uri.resolve_to(&order.digest).map_err(ImportError::from)?;
+    let mut settings = settings.clone();
+    if order.hurry {
+        settings.registries.hurry();
+    }
+    let (arch, resolved, shared, uri_text) = (order.arch, None, order.shared, order.uri);
+    let (policy, nodes, broker) = (None, None, None);
+    let pull = PullArgs { arch, policy, resolved, nodes, shared, broker, uri: uri_text };
+    nodes::run_task(order.part, &settings, &uri, |progress| pull.importer(&settings, progress))
 }
 
 pub(super) fn open(settings: &Settings) -> Result<Store, StoreError> {

@@ -65,8 +65,8 @@ impl DigestArgs {
         };
         // It is srun's plugin that asks so, before a step of several nodes.
         if self.before_step && settings.spread && nodes::is_spread(&uri, &self.uri) {
-            let (uri, words) = (&*self.uri, Vec::new());
-            let wanted = nodes::Wanted { settings, uri, digest: &digest, words };
+            let (uri, arch, shared, hurry) = (&*self.uri, None, false, true);
+            let wanted = nodes::Wanted { settings, uri, digest: &digest, arch, shared, hurry };
             if let Err(error) = nodes::before_step(&wanted) {
                 console::tell(format_args!("pyxis: {error}; each node fetches {uri} for itself"));
             }

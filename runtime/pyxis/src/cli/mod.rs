@@ -93,6 +93,9 @@ pub(crate) enum Verb {
     Digest(import::DigestArgs),
     /// Fetch an image into the image store and print its path
     Pull(images::PullArgs),
+    /// Do a part of `pull --nodes` on a node, as a line on stdin says
+    #[command(hide = true)]
+    NodeTask,
     /// Fetch an image to the shared store, as the account that owns it
     #[command(hide = true)]
     Broker(broker::BrokerArgs),
@@ -193,6 +196,7 @@ impl Verb {
             Verb::Push(args) => args.run(settings),
             Verb::Digest(args) => args.run(settings),
             Verb::Pull(args) => args.run(settings),
+            Verb::NodeTask => images::node_task(settings),
             Verb::Broker(args) => broker::run(&args, settings),
             Verb::Images(args) => args.run(settings),
             Verb::Gc(args) => args.run(settings),

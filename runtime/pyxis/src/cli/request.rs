@@ -79,8 +79,8 @@ fn of(request: Request<'_>, with: &[RawFd]) -> Result<Verb, CliError> {
         (Request::Pull { uri, digest }, broker @ ([] | [_])) => {
             let (uri, resolved) = (text(uri), digest.map(text));
             let broker = broker.first().copied().map(given).transpose()?;
-            let (arch, policy, nodes, task) = (None, None, None, None);
-            Verb::Pull(PullArgs { arch, policy, resolved, nodes, shared: false, task, broker, uri })
+            let (arch, policy, nodes, shared) = (None, None, None, false);
+            Verb::Pull(PullArgs { arch, policy, resolved, nodes, shared, broker, uri })
         }
         (Request::Digest { uri }, []) => {
             Verb::Digest(DigestArgs { arch: None, index: true, before_step: true, uri: text(uri) })

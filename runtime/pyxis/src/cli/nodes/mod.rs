@@ -6,14 +6,16 @@
 //! them into its own store by their digest. What goes wrong there costs time and nothing else: a node
 //! that has not got them fetches for itself.
 
+mod asking;
+mod order;
 mod slurm;
 mod task;
 
-pub(crate) use task::{Part, run as run_task};
+pub(crate) use order::Order;
+pub(crate) use task::run as run_task;
 
-use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ExitStatus, Stdio};
+use std::io::{self, Write};
+use std::process::ExitStatus;
 
 use hygiene::console;
 use images::progress::Progress;
@@ -23,6 +25,8 @@ use pyxis::progress;
 use pyxis::settings::Settings;
 
 use super::{CliError, Exit};
+use asking::{Answer, ask};
+use order::Part;
 use slurm::{Job, variable};
 
 /// The word for all nodes of the allocation.
@@ -32,7 +36,7 @@ const ALL: &str = "all";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NodesError {
     #[error("cannot run {program}: {source}")]
-    Run { program: String, source: std::io::Error },
+    Run { program: String, source: io::Error },
     #[error("{program} has failed: {status}")]
     Failed { program: String, status: ExitStatus },
     #[error("{0}: there is no node of it")]
@@ -41,6 +45,8 @@ pub(crate) enum NodesError {
     NoAllocation,
     #[error("{0} is not set: this is no task of a step")]
     NoStep(&'static str),
+    #[error("a part of `pyxis pull --nodes`, which is for its srun alone to run: {0}")]
+    Task(#[source] io::Error),
     #[error("--nodes is for images of registries, without a password in their names")]
     NotSpread,
 }
@@ -52,16 +58,24 @@ pub(crate) struct Wanted<'a> {
     pub(crate) uri: &'a str,
     /// What its tag names, for machines of all kinds.
     pub(crate) digest: &'a str,
-    /// Words for `pyxis pull` on the nodes.
-    pub(crate) words: Vec<OsString>,
+    pub(crate) arch: Option<&'a str>,
+    /// To the shared store, as the account that owns it.
+    pub(crate) shared: bool,
+    /// Somebody waits who could do without.
+    pub(crate) hurry: bool,
 }
 
-/// What a node has said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
-    node: String,
-    word: String,
-    rest: String,
+impl Wanted<'_> {
+    fn order(&self, part: Part) -> Order {
+        Order {
+            part,
+            uri: self.uri.to_owned(),
+            digest: self.digest.to_owned(),
+            arch: self.arch.map(str::to_owned),
+            shared: self.shared,
+            hurry: self.hurry,
+        }
+    }
 }
 
 /// A node without the image.
@@ -98,21 +112,31 @@ pub(crate) fn pull(wanted: &Wanted<'_>, list: &str) -> Result<Exit, CliError> {
     };
     let nodes = slurm::names(&list)?;
     progress.step(&format!("Asking {} nodes for {}", nodes.len(), wanted.uri));
-    let looked = look(wanted, &job, &nodes)?;
-    let lacking: Vec<Lacking> = looked.iter().filter_map(lacking).collect();
+    let mut answers = look(wanted, &job, &nodes)?;
+    let lacking: Vec<Lacking> = answers.iter().filter_map(lacking).collect();
     progress.step(&format!("{} of {} nodes lack it", lacking.len(), nodes.len()));
     if let Err(error) = spread(wanted, &job, &lacking) {
         progress.warn(&format!("{error}; each node fetches the image for itself"));
     }
     let names: Vec<String> = lacking.into_iter().map(|one| one.node).collect();
-    let mut got = fetch(wanted, &job, &names, &progress)?;
-    got.extend(looked.into_iter().filter(|answer| answer.word == task::HAS));
+    answers.retain(|answer| answer.word != task::LACKS);
+    answers.extend(fetch(wanted, &job, &names, &progress)?);
     let mut exit = Exit::SUCCESS;
-    for node in nodes.iter().filter(|node| !got.iter().any(|answer| answer.node == **node)) {
-        console::tell(format_args!("pyxis: {node}: the image is not there"));
+    for (node, why) in without(&nodes, &answers) {
+        console::tell(format_args!("pyxis: {node}: {why}"));
         exit = Exit::FAILURE;
     }
     Ok(exit)
+}
+
+/// The nodes that do not have the image, by their last answers, and what is known of each.
+fn without<'a>(nodes: &'a [String], answers: &[Answer]) -> Vec<(&'a str, &'static str)> {
+    let why = |node: &String| match answers.iter().find(|answer| answer.node == *node) {
+        None => Some("it has not answered"),
+        Some(answer) if [task::HAS, task::DONE].contains(&&*answer.word) => None,
+        Some(_) => Some("the image is not there"),
+    };
+    nodes.iter().filter_map(|node| why(node).map(|why| (&**node, why))).collect()
 }
 
 /// Before a step of several nodes: its nodes get the layers of an image that they lack, and make it
@@ -131,9 +155,13 @@ pub(crate) fn before_step(wanted: &Wanted<'_>) -> Result<(), CliError> {
     spread(wanted, &job, &lacking)
 }
 
+/// What the nodes have said, if any of them has.
 fn look(wanted: &Wanted<'_>, job: &Job, nodes: &[String]) -> Result<Vec<Answer>, CliError> {
     let mut answers = Vec::new();
-    with_tasks(wanted, job, nodes, Part::Look, |_, answer| answers.push(answer))?;
+    let asked = ask(&wanted.order(Part::Look), job, nodes, |_, answer| answers.push(answer));
+    if answers.is_empty() {
+        asked?;
+    }
     for answer in answers.iter().filter(|answer| answer.word == task::FAILED) {
         console::tell(format_args!("pyxis: {}: {}", answer.node, answer.rest));
     }
@@ -157,7 +185,7 @@ fn spread(wanted: &Wanted<'_>, job: &Job, lacking: &[Lacking]) -> Result<(), Cli
         return Ok(());
     }
     let mut input = Vec::new();
-    with_tasks(wanted, job, &nodes, Part::Spread, |child, answer| {
+    ask(&wanted.order(Part::Spread), job, &nodes, |stdin, answer| {
         match &*answer.word {
             task::SENT => input = answer.rest.into_bytes(),
             task::FAILED => {
@@ -166,11 +194,12 @@ fn spread(wanted: &Wanted<'_>, job: &Job, lacking: &[Lacking]) -> Result<(), Cli
             _ => return,
         }
         // With nothing, if the first has failed: the others then wait no longer.
-        if let Some(mut stdin) = child.stdin.take() {
+        if let Some(mut stdin) = stdin.take() {
             input.push(b'\n');
             let _ = stdin.write_all(&input);
         }
-    })
+    })?;
+    Ok(())
 }
 
 /// The first, and one for each other store at the same place.
@@ -185,74 +214,31 @@ fn receivers(lacking: &[Lacking]) -> Vec<String> {
     chosen.into_iter().map(|one| one.node.clone()).collect()
 }
 
+/// What the nodes have said to the end, each that was not killed.
 fn fetch(
     wanted: &Wanted<'_>,
     job: &Job,
     nodes: &[String],
     progress: &Progress,
 ) -> Result<Vec<Answer>, CliError> {
-    let mut got = Vec::new();
+    let mut answers: Vec<Answer> = Vec::new();
     if nodes.is_empty() {
-        return Ok(got);
+        return Ok(answers);
     }
-    let fetched = with_tasks(wanted, job, nodes, Part::Fetch, |_, answer| {
+    let mut done = 0;
+    let fetched = ask(&wanted.order(Part::Fetch), job, nodes, |_, answer| {
         if answer.word == task::DONE {
-            let done = got.len() + 1;
+            done += 1;
             progress.step(&format!("{} has it ({done} of {})", answer.node, nodes.len()));
-            got.push(answer);
         } else {
             console::tell(format_args!("pyxis: {}: {}", answer.node, answer.rest));
         }
+        answers.push(answer);
     });
-    // Who has failed has said why.
     match fetched {
-        Err(CliError::Nodes(NodesError::Failed { .. })) | Ok(()) => Ok(got),
-        Err(error) => Err(error),
+        Err(NodesError::Failed { .. }) | Ok(()) => Ok(answers),
+        Err(error) => Err(error.into()),
     }
-}
-
-/// Runs a part on nodes, and takes what they say as it comes.
-fn with_tasks(
-    wanted: &Wanted<'_>,
-    job: &Job,
-    nodes: &[String],
-    part: Part,
-    mut take: impl FnMut(&mut Child, Answer),
-) -> Result<(), CliError> {
-    let failed = |source| NodesError::Run { program: "srun".to_owned(), source };
-    let mut words: Vec<OsString> =
-        ["pull", "--task", part.word(), "--resolved", wanted.digest].map(OsString::from).into();
-    words.extend(wanted.words.iter().cloned());
-    words.push(wanted.uri.into());
-    let mut child = job
-        .step(nodes, &words)?
-        .stdin(if part == Part::Spread { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
-            if let Some(answer) = parse(&line.map_err(failed)?) {
-                take(&mut child, answer);
-            }
-        }
-    }
-    drop(child.stdin.take());
-    let status = child.wait().map_err(failed)?;
-    // A task that looks has answered, whatever it has found.
-    if status.success() || part == Part::Look {
-        return Ok(());
-    }
-    Err(NodesError::Failed { program: "srun".to_owned(), status }.into())
-}
-
-fn parse(line: &str) -> Option<Answer> {
-    let mut words = line.splitn(4, ' ');
-    if words.next()? != task::MARK {
-        return None;
-    }
-    let (node, word) = (words.next()?.to_owned(), words.next()?.to_owned());
-    Some(Answer { node, word, rest: words.next().unwrap_or_default().to_owned() })
 }
 
 #[cfg(test)]
@@ -260,18 +246,23 @@ mod tests {
     use super::*;
 
     fn answer(line: &str) -> Option<Lacking> {
-        parse(line).as_ref().and_then(lacking)
+        asking::parse(line).as_ref().and_then(lacking)
     }
 
     #[test]
-    fn only_lines_of_ours_are_answers() {
-        assert_eq!(parse("hello"), None);
-        assert_eq!(parse("pyxis-node n1"), None);
-        let has = Answer { node: "n1".into(), word: "has".into(), rest: String::new() };
-        assert_eq!(parse("pyxis-node n1 has"), Some(has));
+    fn who_lacks_it_has_a_store_at_a_place() {
         assert_eq!(answer("pyxis-node n1 has"), None);
         let place = answer("pyxis-node n1 lacks id /var/a store").unwrap().place;
         assert_eq!(place, "/var/a store");
+    }
+
+    #[test]
+    fn of_who_has_not_answered_nothing_else_is_said() {
+        let nodes = ["n1", "n2", "n3", "n4"].map(str::to_owned);
+        let lines = ["pyxis-node n1 has", "pyxis-node n2 done", "pyxis-node n4 failed why"];
+        let answers: Vec<Answer> = lines.iter().filter_map(|line| asking::parse(line)).collect();
+        let of = [("n3", "it has not answered"), ("n4", "the image is not there")];
+        assert_eq!(without(&nodes, &answers), of);
     }
 
     /// A file that two nodes write at once, or that a node has no place for, would end the sending for all.

@@ -1,6 +1,7 @@
 //! Slurm's commands, as this process's user has them: `srun`, `sbcast`, `salloc` and `scontrol`.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,7 +40,9 @@ impl Job {
     /// srun of this command with these words, one task on each of the nodes.
     ///
     /// What runs there shares whatever the job has with its other steps.
-    pub(super) fn step(&self, nodes: &[String], words: &[OsString]) -> Result<Command, NodesError> {
+    ///
+    /// Where they work together and one of them is killed, the others are ended: they may wait for it.
+    pub(super) fn step(&self, nodes: &[String], together: bool) -> Result<Command, NodesError> {
         let count = nodes.len();
         let mut command = self.command("srun");
         command
@@ -49,9 +52,10 @@ impl Job {
             .args(["--ntasks-per-node=1", "--cpus-per-task=1", "--overlap", "--mpi=none"])
             // It is not waited for that others end.
             .args(["--immediate", "--quiet", "--job-name=pyxis", "--chdir=/"])
-            .args(["--kill-on-bad-exit=0", "--wait=0"])
+            .arg(format!("--kill-on-bad-exit={}", u8::from(together)))
+            .arg("--wait=0")
             .arg(own_program()?)
-            .args(words);
+            .arg("node-task");
         // Slurm then ends the step: srun has a process that sees to that. A signal that can be caught srun takes, and
         // forgets before its tasks are launched.
         sys::ends_with_us(&mut command, Signal::SIGKILL);
@@ -62,7 +66,7 @@ impl Job {
     /// those of the job alone.
     pub(super) fn nodes_of(&self, step: &str) -> Result<String, NodesError> {
         let step = format!("{}.{step}", self.id);
-        let said = run(unsecure::command("scontrol").args(["show", "step", &step]))?;
+        let said = run(scontrol().args(["show", "step", &step]))?;
         let list = said.split_whitespace().find_map(|word| word.strip_prefix("NodeList="));
         list.map(str::to_owned).ok_or(NodesError::NoNode(step))
     }
@@ -79,7 +83,7 @@ impl Job {
 
 /// The names of a list in Slurm's form.
 pub(super) fn names(list: &str) -> Result<Vec<String>, NodesError> {
-    let said = run(unsecure::command("scontrol").args(["show", "hostnames", list]))?;
+    let said = run(scontrol().args(["show", "hostnames", list]))?;
     let mut names: Vec<String> = said.split_whitespace().map(str::to_owned).collect();
     names.sort();
     names.dedup();
@@ -98,12 +102,12 @@ pub(super) fn allocation(list: &str) -> Result<Command, NodesError> {
     Ok(command)
 }
 
-/// Sends a file to all nodes of a step.
-pub(super) fn send(step: &str, from: &Path, to: &Path) -> Result<(), NodesError> {
+/// Sends a file to all nodes of a step. Its name is in no argument.
+pub(super) fn send(step: &str, file: File, to: &Path) -> Result<(), NodesError> {
     let mut command = unsecure::command("sbcast");
-    command.arg(format!("--jobid={step}")).args([from, to]).stderr(Stdio::inherit());
+    command.arg(format!("--jobid={step}")).args([Path::new("/dev/stdin"), to]);
     sys::ends_with_us(&mut command, Signal::SIGKILL);
-    run(&mut command).map(drop)
+    run(command.stdin(file).stderr(Stdio::inherit())).map(drop)
 }
 
 /// A variable that is not empty.
@@ -123,9 +127,15 @@ fn own_program() -> Result<PathBuf, NodesError> {
         .map_err(|source| NodesError::Run { program: "pyxis".to_owned(), source })
 }
 
+fn scontrol() -> Command {
+    let mut command = unsecure::command("scontrol");
+    command.stdin(Stdio::null());
+    command
+}
+
 fn run(command: &mut Command) -> Result<String, NodesError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let output = command.stdout(Stdio::piped()).spawn();
     let output = output.and_then(std::process::Child::wait_with_output);
     let output = output.map_err(|source| NodesError::Run { program: program.clone(), source })?;
     if output.status.success() {

@@ -1,20 +1,23 @@
-//! What runs on each node: `pyxis pull --task`. It answers on stdout, one line that begins with [`MARK`].
+//! What runs on each node: `pyxis node-task`. It answers on stdout, one line that begins with [`MARK`].
 
-use std::io::{BufRead, Read};
+use std::fs::{self, File};
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use hygiene::console;
 use images::digest::Digest;
 use images::import::{ImportError, Importer, PullPolicy};
 use images::progress::Progress;
+use images::store::Store;
 use images::uri::Uri;
+use linux::sys;
+use nix::sys::signal::{SigSet, Signal};
 
 use pyxis::progress;
 use pyxis::settings::Settings;
 
 use super::super::{CliError, Exit};
 use super::NodesError;
+use super::order::{Part, next_line};
 use super::slurm::{self, variable};
 
 /// Before every answer.
@@ -28,32 +31,7 @@ pub(super) const DONE: &str = "done";
 pub(super) const FAILED: &str = "failed";
 /// In place of the identity of a store that the layers do not fit in.
 pub(super) const ALONE: &str = "-";
-/// More layers than any image has, 136 bytes each.
-const LONGEST: u64 = 1 << 20;
-
-/// What a task does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
-    /// Says whether the image is there.
-    Look,
-    /// The first fetches the layers and sends them, the others take them.
-    Spread,
-    /// Fetches the image.
-    Fetch,
-}
-
-impl Part {
-    /// The word for it.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Part::Look => "look",
-            Part::Spread => "spread",
-            Part::Fetch => "fetch",
-        }
-    }
-}
-
-/// Does a part, and says how that went.
+/// Does a part, and says how that went. Who has said it has done its own: what it exits with is about that alone.
 pub(crate) fn run(
     part: Part,
     settings: &Settings,
@@ -70,12 +48,8 @@ pub(crate) fn run(
             Ok(DONE.to_owned())
         }),
     };
-    let (text, exit) = match done {
-        Ok(text) => (text, Exit::SUCCESS),
-        Err(error) => (format!("{FAILED} {error}"), Exit::FAILURE),
-    };
-    answer(&text).map_err(CliError::Output)?;
-    Ok(exit)
+    answer(&done.unwrap_or_else(|error| format!("{FAILED} {error}"))).map_err(CliError::Output)?;
+    Ok(Exit::SUCCESS)
 }
 
 fn look(importer: &Importer, uri: &Uri) -> Result<String, CliError> {
@@ -86,9 +60,14 @@ fn look(importer: &Importer, uri: &Uri) -> Result<String, CliError> {
     Ok(format!("{LACKS} {identity} {}", store.root().display()))
 }
 
-/// A name for what is on its way, as long as it is.
-fn sent_as(importer: &Importer, step: &str, digest: &Digest) -> PathBuf {
-    importer.store().scratch().join(format!("spread-{step}-{}", digest.hex()))
+/// How the names of what is on its way begin. They tell nobody what that is.
+fn sent_in(step: &str) -> String {
+    format!("spread-{step}-")
+}
+
+/// The name of the part at that place, as long as it is on its way.
+fn sent_as(store: &Store, step: &str, place: usize) -> PathBuf {
+    store.scratch().join(format!("{}{place}", sent_in(step)))
 }
 
 fn spread(
@@ -106,16 +85,45 @@ fn spread(
         return Ok(format!("{SENT} {}", digests.join(" ")));
     }
     let importer = make(Progress::SILENT)?;
-    // The first node's answer, from who started all of this; nothing if there is none.
-    let mut line = String::new();
-    let read = std::io::stdin().lock().take(LONGEST).read_line(&mut line);
-    read.map_err(|source| NodesError::Run { program: "srun".to_owned(), source })?;
+    let store = importer.store();
+    clear_when_ended(store, &step).map_err(NodesError::Task)?;
+    let taken = take_parts(&importer, &step);
+    clear(store, &step);
+    taken.map(|()| DONE.to_owned())
+}
+
+/// Takes what the first node has sent, by its answer, which comes from who started all of this; nothing if there is none.
+fn take_parts(importer: &Importer, step: &str) -> Result<(), CliError> {
+    let line = next_line().map_err(NodesError::Task)?;
     let mut fault = None;
-    for digest in line.split_whitespace().filter_map(Digest::parse) {
-        let adopted = importer.adopt(&sent_as(&importer, &step, &digest), &digest);
+    for (place, digest) in line.split_whitespace().filter_map(Digest::parse).enumerate() {
+        let adopted = importer.adopt(&sent_as(importer.store(), step, place), &digest);
         fault = fault.or(adopted.err());
     }
-    fault.map_or(Ok(DONE.to_owned()), |error| Err(error.into()))
+    fault.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Has this process leave nothing of what has come when Slurm ends its step.
+fn clear_when_ended(store: &Store, step: &str) -> std::io::Result<()> {
+    let ending = SigSet::from_iter([Signal::SIGTERM]);
+    ending.thread_block()?;
+    let (store, step) = (store.clone(), step.to_owned());
+    std::thread::Builder::new().spawn(move || {
+        if sys::wait_for_signal(&ending).is_ok() {
+            clear(&store, &step);
+            std::process::exit(128 + Signal::SIGTERM as i32);
+        }
+    })?;
+    Ok(())
+}
+
+/// Removes what has come and has not been taken.
+fn clear(store: &Store, step: &str) {
+    for file in fs::read_dir(store.scratch()).into_iter().flatten().flatten() {
+        if file.file_name().to_string_lossy().starts_with(&sent_in(step)) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
 }
 
 /// Fetches the parts of an image and sends them to the step's nodes. This one is among them.
@@ -126,12 +134,14 @@ fn send_parts(
     alone: bool,
 ) -> Result<Vec<Digest>, CliError> {
     let parts = importer.fetch_parts(uri)?;
+    let store = importer.store();
     // Others have the same store.
-    for digest in parts.iter().filter(|_| !alone) {
-        let to = sent_as(importer, step, digest);
-        let sent = slurm::send(step, &importer.store().blob_path(digest), &to);
+    for (place, digest) in parts.iter().enumerate().filter(|_| !alone) {
+        let to = sent_as(store, step, place);
+        let part = File::open(store.blob_path(digest)).map_err(NodesError::Task)?;
+        let sent = slurm::send(step, part, &to);
         // Its own copy it has no use for.
-        let _ = std::fs::remove_file(&to);
+        let _ = fs::remove_file(&to);
         sent?;
     }
     if parts.is_empty() {
