@@ -312,6 +312,47 @@ images_in() { on_node "$1" find "$2" -name '*.sqsh'; }
     grep -q "(8 of 8)" "$BATS_TEST_TMPDIR/said"
 }
 
+@test "srun is told to end while nodes send: it ends, with all of that, and launches nothing" {
+    local signal
+    for signal in TERM:143 INT:130 HUP:129 QUIT:131 KILL:137; do
+        push told
+        hold_sending
+        in_background srun -N2 --container-image="$registry#told" cat /which
+        wait_until sending
+        to_background "-${signal%:*}"
+        wait_until ended "$background"
+        cat "$BATS_TEST_TMPDIR/said"
+        grep -qx "ended ${signal#*:}" "$BATS_TEST_TMPDIR/said"
+        run grep image "$BATS_TEST_TMPDIR/said"
+        [ "$status" -ne 0 ]
+        wait_until no_jobs
+        wait_until no_workers
+        nothing_left
+    done
+}
+
+@test "the command that has nodes send is told to end: srun launches nothing; it is killed: each node fetches for itself" {
+    local signal lines
+    for signal in TERM:143 KILL:0; do
+        push command
+        hold_sending
+        in_background srun -N2 --container-image="$registry#command" cat /which
+        wait_until sending
+        # shellcheck disable=SC2016 # It is for that shell.
+        user sh -c 'kill "$1" "$(pgrep -P "$(cat pid)" -x pyxis)"' sh "-${signal%:*}"
+        wait_until ended "$background"
+        cat "$BATS_TEST_TMPDIR/said"
+        grep -qx "ended ${signal#*:}" "$BATS_TEST_TMPDIR/said"
+        case $signal in
+            TERM:*) lines=0 ;;
+            KILL:*) lines=2 ;;
+        esac
+        [ "$(awk '/^image command/ { n++ } END { print n + 0 }' "$BATS_TEST_TMPDIR/said")" = "$lines" ]
+        wait_until no_jobs
+        wait_until no_workers
+    done
+}
+
 @test "a registry that is too slow to wait for is left to the step itself" {
     push crawls
     in_background srun -N2 --container-image="$slow#crawls" cat /which

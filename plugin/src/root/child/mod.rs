@@ -9,4 +9,4 @@ mod tests;
 mod wait;
 
 pub(crate) use command::{Caller, Command, Outcome, print_log, terminated};
-pub(crate) use wait::{Allowance, Patience};
+pub(crate) use wait::{Allowance, Ending, Patience};
