@@ -109,7 +109,7 @@ impl Configuration<'_> {
     fn site_lines(&self, hooks: Option<&HookPlace>) -> Result<SiteLines, StartError> {
         let (site, host) = (&self.plan.site, &self.facts.environ);
         let unmade = HookPlace::unmade(self.plan);
-        let environ = site.environ_lines(host, hooks.unwrap_or(&unmade));
+        let environ = site.environ_lines(host, hooks.unwrap_or(&unmade).variables());
         Ok(SiteLines { mounts: site.mount_entries(host)?, environ })
     }
 

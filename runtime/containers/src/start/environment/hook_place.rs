@@ -53,7 +53,7 @@ impl HookPlace {
     }
 
     /// The variables that say where everything is.
-    pub(super) fn variables(&self) -> [(&'static str, OsString); 5] {
+    pub(in crate::start) fn variables(&self) -> [(&'static str, OsString); 5] {
         [
             ("ENROOT_PID", std::process::id().to_string().into()),
             ("ENROOT_ROOTFS", self.rootfs.clone().into()),

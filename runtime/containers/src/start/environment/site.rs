@@ -5,7 +5,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::fstab::Entry;
-use crate::start::environment::hook_place::HookPlace;
 use crate::start::error::StartError;
 use linux::environ::{self, Environ};
 
@@ -114,8 +113,12 @@ impl Site {
     }
 
     /// All lines of variables, with the host's filled in, and those of hooks.
-    pub(in crate::start) fn environ_lines(&self, host: &Environ, hooks: &HookPlace) -> Vec<u8> {
-        let texts = self.filled(&self.environ, host, hooks.variables());
+    pub(in crate::start) fn environ_lines(
+        &self,
+        host: &Environ,
+        of_hooks: impl IntoIterator<Item = (&'static str, OsString)>,
+    ) -> Vec<u8> {
+        let texts = self.filled(&self.environ, host, of_hooks);
         texts.map(|(_, text)| [&text[..], b"\n"].concat()).collect::<Vec<_>>().concat()
     }
 
