@@ -80,6 +80,11 @@ nothing_left() {
         sleep "0.$(printf %03d $((RANDOM % 200)))"
         user scancel -u pyxistest
     done
+    # One may have got its nodes after the last of these.
+    while jobs -rp | grep -q .; do
+        user scancel -u pyxistest
+        sleep 0.1
+    done
     wait
     nothing_left
 }
