@@ -4,11 +4,12 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use linux::file_error::FileError;
 use nix::sys::statvfs::statvfs;
 
+use super::names::{self, name_of};
 use super::{Store, StoreError, is_absent, open_plain, read_small, usage};
 use crate::digest::{Digest, Hasher};
 
@@ -16,6 +17,21 @@ use crate::digest::{Digest, Hasher};
 const IDENTITY: &str = "identity";
 
 impl Store {
+    /// Where the part of an image at that place is as long as it is on its way to a step, `JOB.STEP`.
+    pub fn sent(&self, step: &str, place: usize) -> PathBuf {
+        self.scratch().join(format!("{}{place}", names::sent_to(step)))
+    }
+
+    /// Removes what has come for a step and has not been taken.
+    pub fn clear_sent(&self, step: &str) {
+        let own = names::sent_to(step);
+        for (path, _) in names::entries(&self.scratch(), names::is_sent).unwrap_or_default() {
+            if name_of(&path).starts_with(&own) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
     /// Gives a file of the scratch folder the name of a blob, if it has that digest. Else it is removed, and
     /// the digest that it has is returned.
     ///
@@ -80,10 +96,25 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StoreConfig;
+    use crate::store::{Policy, StoreConfig};
+    use std::time::{Duration, SystemTime};
 
     fn store(root: &Path) -> Store {
         Store::open(StoreConfig::new(root.join("store"))).unwrap()
+    }
+
+    #[test]
+    fn what_is_sent_goes_with_its_step_or_once_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let sent = [store.sent("1.2", 0), store.sent("1.2", 11), store.sent("1.20", 0)];
+        sent.iter().for_each(|path| fs::write(path, "part").unwrap());
+        store.clear_sent("1.2");
+        assert_eq!(sent.each_ref().map(|path| path.exists()), [false, false, true]);
+        let left = fs::File::open(&sent[2]).unwrap();
+        left.set_modified(SystemTime::now() - Duration::from_secs(200_000)).unwrap();
+        store.collect(Policy::default()).unwrap();
+        assert!(!sent[2].exists());
     }
 
     #[test]
@@ -91,7 +122,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path());
         let (right, wrong) = (Digest::of(b"layer"), Digest::of(b"other"));
-        let path = store.scratch().join("spread-1.2-x");
+        let path = store.sent("1.2", 0);
         fs::write(&path, b"layer").unwrap();
         assert_eq!(store.adopt_blob(&path, &right).unwrap(), None);
         assert!(!path.exists());

@@ -18,7 +18,7 @@ pub(super) const TEMPORARY: &str = ".pyxis-";
 /// Behind the name of who writes, in the note of how much that is.
 pub(super) const SPACE: &str = "-space";
 /// Before the name of a blob that another node sends.
-pub(super) const SENT: &str = "spread-";
+const SENT: &str = "spread-";
 
 fn is_hex(text: &str, lengths: &[usize]) -> bool {
     let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -71,10 +71,20 @@ pub(super) fn is_temporary(name: &str) -> bool {
     nanos && digits(parts.next()) && digits(parts.next()) && parts.next().is_some()
 }
 
-/// Whether it is a blob on its way from another node: `spread-JOB.STEP-HEX`.
+/// How the names of what another node sends to a step, `JOB.STEP`, begin. They tell nobody what that is.
+pub(super) fn sent_to(step: &str) -> String {
+    format!("{SENT}{step}-")
+}
+
+/// Whether it is a blob on its way from another node: `spread-JOB.STEP-PLACE`, or its digest in the end as it was once.
 pub(super) fn is_sent(name: &str) -> bool {
     let parts = name.strip_prefix(SENT).and_then(|rest| rest.split_once('-'));
-    parts.is_some_and(|(step, hex)| step.contains('.') && is_blob(hex))
+    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    parts.is_some_and(|(step, place)| {
+        step.split('.').count() == 2
+            && step.split('.').all(is_number)
+            && (is_number(place) || is_blob(place))
+    })
 }
 
 /// Whether it has the form of a lease: `HEX.HOST.BOOT`, and mostly more.
@@ -142,7 +152,10 @@ mod tests {
             assert!(is_lock(&lock), "{lock}");
         }
         assert!(!is_lock("blob-x") && !is_lock(&format!("{hex}-copy")) && !is_lock("apt"));
-        assert!(is_sent(&format!("spread-12.0-{hex}")) && !is_sent("spread-sheet.x-1"));
+        assert!(
+            is_sent(&format!("{}3", sent_to("12.0"))) && is_sent(&format!("spread-12.0-{hex}"))
+        );
+        assert!(!is_sent("spread-sheet.x-1") && !is_sent("spread-1.0-notes"));
         assert!(
             is_lease(&format!("{hex}.node.abcdef01-4242.7"))
                 && is_lease(&format!("{hex}.n.abcdef01"))

@@ -1,7 +1,6 @@
 //! What runs on each node: `pyxis node-task`. It answers on stdout, one line that begins with [`MARK`].
 
 use std::fs::{self, File};
-use std::path::PathBuf;
 
 use hygiene::console;
 use images::digest::Digest;
@@ -60,16 +59,6 @@ fn look(importer: &Importer, uri: &Uri) -> Result<String, CliError> {
     Ok(format!("{LACKS} {identity} {}", store.root().display()))
 }
 
-/// How the names of what is on its way begin. They tell nobody what that is.
-fn sent_in(step: &str) -> String {
-    format!("spread-{step}-")
-}
-
-/// The name of the part at that place, as long as it is on its way.
-fn sent_as(store: &Store, step: &str, place: usize) -> PathBuf {
-    store.scratch().join(format!("{}{place}", sent_in(step)))
-}
-
 fn spread(
     settings: &Settings,
     uri: &Uri,
@@ -88,7 +77,7 @@ fn spread(
     let store = importer.store();
     clear_when_ended(store, &step).map_err(NodesError::Task)?;
     let taken = take_parts(&importer, &step);
-    clear(store, &step);
+    store.clear_sent(&step);
     taken.map(|()| DONE.to_owned())
 }
 
@@ -97,7 +86,7 @@ fn take_parts(importer: &Importer, step: &str) -> Result<(), CliError> {
     let line = next_line().map_err(NodesError::Task)?;
     let mut fault = None;
     for (place, digest) in line.split_whitespace().filter_map(Digest::parse).enumerate() {
-        let adopted = importer.adopt(&sent_as(importer.store(), step, place), &digest);
+        let adopted = importer.adopt(&importer.store().sent(step, place), &digest);
         fault = fault.or(adopted.err());
     }
     fault.map_or(Ok(()), |error| Err(error.into()))
@@ -110,20 +99,11 @@ fn clear_when_ended(store: &Store, step: &str) -> std::io::Result<()> {
     let (store, step) = (store.clone(), step.to_owned());
     std::thread::Builder::new().spawn(move || {
         if sys::wait_for_signal(&ending).is_ok() {
-            clear(&store, &step);
+            store.clear_sent(&step);
             std::process::exit(128 + Signal::SIGTERM as i32);
         }
     })?;
     Ok(())
-}
-
-/// Removes what has come and has not been taken.
-fn clear(store: &Store, step: &str) {
-    for file in fs::read_dir(store.scratch()).into_iter().flatten().flatten() {
-        if file.file_name().to_string_lossy().starts_with(&sent_in(step)) {
-            let _ = fs::remove_file(file.path());
-        }
-    }
 }
 
 /// Fetches the parts of an image and sends them to the step's nodes. This one is among them.
@@ -137,7 +117,7 @@ fn send_parts(
     let store = importer.store();
     // Others have the same store.
     for (place, digest) in parts.iter().enumerate().filter(|_| !alone) {
-        let to = sent_as(store, step, place);
+        let to = store.sent(step, place);
         let part = File::open(store.blob_path(digest)).map_err(NodesError::Task)?;
         let sent = slurm::send(step, part, &to);
         // Its own copy it has no use for.
