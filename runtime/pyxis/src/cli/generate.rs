@@ -116,7 +116,7 @@ fn form(kind: Kind) -> &'static str {
         Kind::Path => "\"/path\"",
         Kind::Paths => "[\"/path\", ...]",
         Kind::Bool => "true or false",
-        Kind::Number => "number",
+        Kind::Number | Kind::Seconds => "number",
         Kind::Size => "\"200G\"",
         Kind::Text => "\"text\"",
         Kind::Policy => "\"always\"",

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use containers::devices::Recipes;
 use images::uri::without_userinfo;
@@ -174,6 +175,14 @@ impl Resolved {
     pub(super) fn number(&self, id: Id) -> Option<u64> {
         match self.value(id) {
             Some(Value::Number(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// `None` also for zero, which is without limit.
+    pub(super) fn limit(&self, id: Id) -> Option<Duration> {
+        match self.value(id) {
+            Some(Value::Seconds(seconds)) if !seconds.is_zero() => Some(*seconds),
             _ => None,
         }
     }

@@ -15,7 +15,6 @@ pub mod variables;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use containers::devices::{Recipes, enabled};
 use images::import::PullPolicy;
@@ -389,15 +388,15 @@ fn store(resolved: &Resolved, host: &Environ) -> Option<StoreConfig> {
 }
 
 fn registries(resolved: &Resolved, host: &Environ) -> registry::Settings {
-    // Zero means without limit.
-    let number = |id| resolved.number(id).filter(|number| *number > 0);
-    let seconds = |id| number(id).map(Duration::from_secs);
     let mut settings = registry::Settings {
-        connect_timeout: seconds(Id::ConnectTimeout),
-        idle_timeout: seconds(Id::IdleTimeout),
-        transfer_timeout: seconds(Id::TransferTimeout),
+        connect_timeout: resolved.limit(Id::ConnectTimeout),
+        idle_timeout: resolved.limit(Id::IdleTimeout),
+        transfer_timeout: resolved.limit(Id::TransferTimeout),
         retries: resolved.number(Id::Retries).map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
-        connections: number(Id::Connections).map_or(usize::MAX, |number| number as usize),
+        connections: match resolved.number(Id::Connections) {
+            None | Some(0) => usize::MAX,
+            Some(number) => number as usize,
+        },
         allow_http: resolved.is_on(Id::AllowHttp),
         http_hosts: resolved.words(Id::HttpHosts),
         proxies: Proxies::of_environ(host),

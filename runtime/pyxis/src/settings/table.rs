@@ -183,11 +183,11 @@ settings! {
         "Simultaneous downloads; 0 for any number.";
     Retries "retries" Number v::TRANSFER_RETRIES, Is("4"),
         "How often a failed request is tried again.";
-    ConnectTimeout "connect_timeout" Number v::CONNECT_TIMEOUT, Is("30"),
+    ConnectTimeout "connect_timeout" Seconds v::CONNECT_TIMEOUT, Is("30"),
         "Seconds to establish a connection; 0 for ever.";
-    IdleTimeout "idle_timeout" Number v::IDLE_TIMEOUT, Is("60"),
+    IdleTimeout "idle_timeout" Seconds v::IDLE_TIMEOUT, Is("60"),
         "Seconds without a byte; 0 for ever.";
-    TransferTimeout "transfer_timeout" Number v::TRANSFER_TIMEOUT, Is("0"),
+    TransferTimeout "transfer_timeout" Seconds v::TRANSFER_TIMEOUT, Is("0"),
         "Seconds for one request; 0 for ever.";
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use squashfs::write::Packing;
 use std::path::Path;
+use std::time::Duration;
 
 fn user() -> User {
     let name = |_| "alice".to_owned();
@@ -227,6 +228,9 @@ fn value_of(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Paths => prop::collection::vec(path(), 1..4).prop_map(Value::Paths).boxed(),
         Kind::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
         Kind::Number | Kind::Size => (0..u64::from(u32::MAX)).prop_map(Value::Number).boxed(),
+        Kind::Seconds => {
+            (0..u64::from(u32::MAX)).prop_map(Duration::from_millis).prop_map(Value::Seconds).boxed()
+        }
         Kind::Text => "[ -~]{1,20}".prop_map(Value::Text).boxed(),
         Kind::Policy => {
             prop::sample::select(vec![PullPolicy::Always, PullPolicy::Missing, PullPolicy::Never])
@@ -338,6 +342,9 @@ fn every_key_of_enroot_conf_arrives_where_it_is_used() {
         ("ENROOT_MAX_CONNECTIONS 3", |s| s.registries.connections == 3),
         ("ENROOT_CONNECT_TIMEOUT 5", |s| {
             s.registries.connect_timeout == Some(Duration::from_secs(5))
+        }),
+        ("ENROOT_CONNECT_TIMEOUT 1.5", |s| {
+            s.registries.connect_timeout == Some(Duration::from_millis(1500))
         }),
         ("ENROOT_TRANSFER_TIMEOUT 6", |s| {
             s.registries.transfer_timeout == Some(Duration::from_secs(6))

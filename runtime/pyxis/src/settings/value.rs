@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use images::import::PullPolicy;
 use images::uri;
@@ -21,6 +22,8 @@ pub enum Kind {
     Bool,
     /// A whole number, zero or more.
     Number,
+    /// Seconds, zero or more, which may have a fraction, as curl's have.
+    Seconds,
     /// Bytes, or a string such as `"200G"`.
     Size,
     /// Any string.
@@ -48,6 +51,8 @@ pub enum Value {
     Bool(bool),
     /// Of [`Kind::Number`] and [`Kind::Size`].
     Number(u64),
+    /// Of [`Kind::Seconds`].
+    Seconds(Duration),
     /// Of [`Kind::Text`].
     Text(String),
     /// Of [`Kind::Policy`].
@@ -82,6 +87,7 @@ impl Kind {
             Kind::Number => Value::Number(
                 utf8()?.trim().parse().map_err(|_| "it takes a whole number, zero or more")?,
             ),
+            Kind::Seconds => Value::Seconds(seconds(utf8()?.trim())?),
             Kind::Size => Value::Number(size(utf8()?.trim())?),
             Kind::Text => Value::Text(utf8()?.to_owned()),
             Kind::Policy => Value::Policy(policy(utf8()?)?),
@@ -114,6 +120,10 @@ impl Kind {
                 _ => return Err("it takes true or false, without quotes".to_owned()),
             },
             Kind::Number => Value::Number(number(value)?),
+            Kind::Seconds => match value {
+                DeValue::Float(number) => Value::Seconds(seconds(number.as_str())?),
+                value => Value::Seconds(Duration::from_secs(number(value)?)),
+            },
             Kind::Size => match value {
                 DeValue::String(text) => Value::Number(size(text)?),
                 value => Value::Number(number(value)?),
@@ -152,6 +162,7 @@ impl Value {
             Value::Bool(true) => "yes".to_owned(),
             Value::Bool(false) => "no".to_owned(),
             Value::Number(number) => number.to_string(),
+            Value::Seconds(seconds) => seconds.as_secs_f64().to_string(),
             Value::Text(text) => text.clone(),
             Value::Policy(policy) => policy.to_string(),
             Value::Packing(packing) => packing.to_string(),
@@ -176,6 +187,7 @@ impl Value {
             }
             Value::Bool(value) => value.to_string(),
             Value::Number(number) => number.to_string(),
+            Value::Seconds(seconds) => seconds.as_secs_f64().to_string(),
             Value::Text(text) => quoted(text),
             Value::Policy(policy) => quoted(&policy.to_string()),
             Value::Packing(packing) => quoted(&packing.to_string()),
@@ -229,6 +241,13 @@ fn number(value: &DeValue<'_>) -> Result<u64, String> {
             .map_err(|_| "it takes a whole number, zero or more".to_owned()),
         _ => Err("it takes a whole number, without quotes".to_owned()),
     }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok();
+    number
+        .and_then(|number| Duration::try_from_secs_f64(number).ok())
+        .ok_or_else(|| "it takes a number of seconds, zero or more".to_owned())
 }
 
 fn policy(word: &str) -> Result<PullPolicy, String> {
