@@ -6,7 +6,7 @@ use ureq::BodyReader;
 use ureq::http::{Method, StatusCode};
 
 use super::answers::content_type;
-use super::client::backoff;
+use super::client::retry::backoff;
 use super::paced::Measure;
 use super::{Client, Descriptor, RegistryError};
 

@@ -13,7 +13,8 @@ use ureq::{AsSendBody, Body, SendBody};
 
 use super::answers::{content_type, is_page};
 use super::auth::Challenge;
-use super::client::{LOGINS, backoff, shown};
+use super::client::retry::backoff;
+use super::client::{LOGINS, shown};
 use super::redirects::{CrossOrigin, REDIRECTS, host_and_port, origin, resolve};
 use super::{Client, RegistryError};
 use crate::digest::Digest;
