@@ -3,21 +3,22 @@
 //! The outcome is what unpacking the layers in order would give, symbolic links in the way of a
 //! name being followed inside the image as every container engine does.
 
+mod visit;
+mod walk;
+
 use std::collections::BTreeMap;
 
-use super::index::{is_left_out, split};
+use super::index::split;
 use super::limits::{Meter, Quantity, heap, shown};
 use super::{Entry, EntryKind, Index, LayerError, Meta};
 
-/// As many symbolic links in one path as the kernel follows.
-const LINKS: usize = 40;
+use walk::{LastParent, Missing, names, walkable};
+
 const ROOT: usize = 0;
 /// What a node and its place in its directory cost in memory, and a directory's first block of
 /// names besides.
 const NODE: u64 = 2 * size_of::<Node>() as u64 + 48;
 const DIRECTORY: u64 = 320;
-/// So many bytes of a link's target are as much work as one name.
-const BYTES_OF_A_STEP: u64 = 16;
 
 /// Where a name's content comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,14 +67,6 @@ impl NodeKind {
     fn empty() -> NodeKind {
         NodeKind::Directory { children: BTreeMap::new(), meta: None }
     }
-}
-
-/// The directory that the last entry was put into: most entries stand beside the one before.
-#[derive(Debug, Default)]
-struct LastParent {
-    layer: u32,
-    path: Vec<u8>,
-    at: Option<usize>,
 }
 
 /// All names of an image.
@@ -167,68 +160,6 @@ impl Tree {
         meter: &Meter,
     ) -> Result<(), LayerError> {
         self.put(path, Node::new(self.layers, NodeKind::Other(content)), meter)
-    }
-
-    /// Visits all directories, parents first; the root's path is empty. Directories that no
-    /// layer described have no attributes.
-    pub fn directories(&self, mut visit: impl FnMut(&[u8], Option<&Meta>)) {
-        let visited = self.visit(|path, node| {
-            if let NodeKind::Directory { meta, .. } = &node.kind {
-                visit(path, meta.as_deref());
-            }
-            Ok(())
-        });
-        debug_assert!(visited.is_ok(), "visiting a directory does not fail");
-    }
-
-    /// All names that are no directories, in the order in which their layers have their content.
-    /// Paths are longer than the layers' own where symbolic links lead to them, so they are
-    /// counted here, those of directories as well.
-    ///
-    /// # Errors
-    /// [`LayerError::Limit`].
-    pub fn contents(&self, meter: &Meter) -> Result<Vec<Name>, LayerError> {
-        let mut out = Vec::new();
-        self.visit(|path, node| {
-            meter.charge(Quantity::Names, path.len() as u64)?;
-            if let NodeKind::Symlink(content, _) | NodeKind::Other(content) = &node.kind {
-                meter.charge(Quantity::Memory, CONTENT + heap(path.len()))?;
-                out.push((*content, path.into()));
-            }
-            Ok(())
-        })?;
-        out.sort_unstable();
-        Ok(out)
-    }
-
-    fn visit(
-        &self,
-        mut visit: impl FnMut(&[u8], &Node) -> Result<(), LayerError>,
-    ) -> Result<(), LayerError> {
-        // A stack of our own: an image may nest deeper than a thread's stack.
-        let mut path = Vec::new();
-        visit(&path, &self.nodes[ROOT])?;
-        let mut stack = vec![(0, self.children(ROOT).iter())];
-        while let Some((length, children)) = stack.last_mut() {
-            path.truncate(*length);
-            let Some((name, at)) = children.next() else {
-                stack.pop();
-                continue;
-            };
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(name);
-            if is_left_out(&path) {
-                continue;
-            }
-            let node = &self.nodes[*at];
-            visit(&path, node)?;
-            if let NodeKind::Directory { children, .. } = &node.kind {
-                stack.push((path.len(), children.iter()));
-            }
-        }
-        Ok(())
     }
 
     fn put_directory(
@@ -342,179 +273,10 @@ impl Tree {
             _ => unreachable!("only directories are walked into"),
         }
     }
-
-    /// The directory that `path` is to be put into, made if need be, and its last name. `None`
-    /// for the root.
-    fn parent<'a>(
-        &mut self,
-        path: &'a [u8],
-        layer: u32,
-        meter: &Meter,
-    ) -> Result<Option<(usize, &'a [u8])>, LayerError> {
-        if path.is_empty() {
-            return Ok(None);
-        }
-        let (parent, name) = split(path);
-        if let LastParent { layer: at_layer, path: known, at: Some(at) } = &self.last {
-            if *at_layer == layer && known == parent {
-                return Ok(Some((*at, name)));
-            }
-        }
-        let at = self.walk(parent, Missing::Put(layer), path, meter)?;
-        self.last.layer = layer;
-        self.last.path.clear();
-        self.last.path.extend_from_slice(parent);
-        self.last.at = at;
-        Ok(at.map(|at| (at, name)))
-    }
-
-    /// The node at `path`, its last component not followed.
-    fn find(&mut self, path: &[u8], meter: &Meter) -> Result<Option<usize>, LayerError> {
-        let (parent, name) = split(path);
-        let Some(parent) = self.find_directory(parent, meter)? else { return Ok(None) };
-        if path.is_empty() {
-            return Ok(Some(ROOT));
-        }
-        Ok(self.children(parent).get(name).copied())
-    }
-
-    fn find_directory(&mut self, path: &[u8], meter: &Meter) -> Result<Option<usize>, LayerError> {
-        self.walk(path, Missing::Stays, path, meter)
-    }
-
-    /// Follows names and the symbolic links among them, inside the image.
-    fn walk(
-        &mut self,
-        path: &[u8],
-        missing: Missing,
-        entry: &[u8],
-        meter: &Meter,
-    ) -> Result<Option<usize>, LayerError> {
-        // Texts that are being read, and where: the path, and targets of links in it.
-        let mut texts: Vec<(Option<usize>, usize)> = vec![(None, 0)];
-        let mut trail = vec![ROOT];
-        let (mut links, mut steps) = (0, 1);
-        while let Some((text, from)) = texts.last_mut() {
-            let whole = match text {
-                None => path,
-                Some(link) => self.target(*link),
-            };
-            let Some((name, end)) = next_name(whole, *from) else {
-                texts.pop();
-                continue;
-            };
-            *from = end;
-            steps += 1;
-            if name == b".." {
-                if trail.len() > 1 {
-                    trail.pop();
-                }
-                continue;
-            }
-            let here = *trail.last().expect("starts with the root");
-            let found = self.children(here).get(name).copied();
-            match found.map(|at| (at, &self.nodes[at].kind)) {
-                Some((at, NodeKind::Directory { .. })) => trail.push(at),
-                Some((at, NodeKind::Symlink(_, target))) => {
-                    links += 1;
-                    meter.charge(Quantity::Steps, steps + target.len() as u64 / BYTES_OF_A_STEP)?;
-                    steps = 0;
-                    if links > LINKS {
-                        return Err(LayerError::Loop(shown(entry)));
-                    }
-                    if target.starts_with(b"/") {
-                        trail.truncate(1);
-                    }
-                    texts.push((Some(at), 0));
-                }
-                other => {
-                    let is_file = matches!(other, Some((_, NodeKind::Other(_))));
-                    let Some(layer) = missing.layer(is_file) else {
-                        meter.charge(Quantity::Steps, steps)?;
-                        return Ok(None);
-                    };
-                    let name: Box<[u8]> = name.into();
-                    let node = Node::new(layer, NodeKind::empty());
-                    trail.push(self.insert(here, &name, node, meter)?);
-                }
-            }
-        }
-        meter.charge(Quantity::Steps, steps)?;
-        if let Some(layer) = missing.layer(false) {
-            trail.iter().for_each(|at| self.nodes[*at].touched = layer);
-        }
-        Ok(trail.last().copied())
-    }
-
-    fn target(&self, link: usize) -> &[u8] {
-        match &self.nodes[link].kind {
-            NodeKind::Symlink(_, target) => target,
-            _ => unreachable!("a link stays one"),
-        }
-    }
 }
-
-/// What becomes of directories that are missing on a way.
-#[derive(Clone, Copy)]
-enum Missing {
-    /// Nothing.
-    Stays,
-    /// They are made for this layer, and what is no directory gives way to one.
-    Put(u32),
-    /// They are made for this layer, where there is no file.
-    Add(u32),
-}
-
-impl Missing {
-    /// The layer that gets a directory where there is none, but perhaps a file.
-    fn layer(self, is_file: bool) -> Option<u32> {
-        match self {
-            Missing::Put(layer) => Some(layer),
-            Missing::Add(layer) if !is_file => Some(layer),
-            Missing::Add(_) | Missing::Stays => None,
-        }
-    }
-}
-
-/// A content's place in a vector, which doubles when it is full.
-const CONTENT: u64 = 2 * size_of::<Name>() as u64;
 
 fn memory_of(meta: &Meta) -> u64 {
     let attributes = meta.xattrs.iter();
     let attributes = attributes.map(|(name, value)| heap(name.len()) + heap(value.len()) + 48);
     heap(size_of::<Meta>()) + attributes.sum::<u64>()
-}
-
-fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
-}
-
-/// The next name at or after a place in a path, and where it ends.
-fn next_name(path: &[u8], from: usize) -> Option<(&[u8], usize)> {
-    let mut from = from;
-    loop {
-        let start = from + path.get(from..)?.iter().position(|byte| *byte != b'/')?;
-        let length = path[start..].iter().position(|byte| *byte == b'/');
-        let end = length.map_or(path.len(), |length| start + length);
-        match &path[start..end] {
-            b"." => from = end,
-            name => return Some((name, end)),
-        }
-    }
-}
-
-/// A link's target without what leads nowhere, so that it is read once and not for each name that
-/// goes through it. What the image gets is the archive's own.
-fn walkable(target: &[u8]) -> Box<[u8]> {
-    let mut out = Vec::with_capacity(target.len());
-    if target.starts_with(b"/") {
-        out.push(b'/');
-    }
-    for name in names(target) {
-        if !matches!(out.as_slice(), [] | [b'/']) {
-            out.push(b'/');
-        }
-        out.extend_from_slice(name);
-    }
-    out.into()
 }
