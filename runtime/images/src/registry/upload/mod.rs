@@ -1,23 +1,20 @@
 //! Putting content into a registry: blobs that it does not have, and manifests (the OCI distribution
 //! API, "Push").
 
+mod exchange;
+
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 
-use ureq::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE,
-};
-use ureq::http::{Method, Request, Response, StatusCode, Uri};
-use ureq::{AsSendBody, Body, SendBody};
+use ureq::Body;
+use ureq::http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use ureq::http::{Method, Response, StatusCode, Uri};
 
-use super::answers::{content_type, is_page};
-use super::auth::Challenge;
 use super::client::retry::backoff;
-use super::client::{LOGINS, shown};
-use super::redirects::{CrossOrigin, REDIRECTS, host_and_port, origin, resolve};
+use super::client::shown;
 use super::{Client, RegistryError};
 use crate::digest::Digest;
+
+use exchange::{Call, Content, NOTHING, Part};
 
 /// What is not taken at once is sent in pieces, first of this size.
 const PIECE: u64 = 16 << 20;
@@ -60,50 +57,11 @@ struct Upload {
     at_once: bool,
 }
 
-/// Where an answer came from, along redirects.
-#[derive(Clone)]
-struct AnsweredBy(Uri);
-
-/// A part of a file, and who is told of what was read.
-#[derive(Clone, Copy)]
-struct Part<'a> {
-    file: &'a File,
-    at: u64,
-    end: u64,
-    tell: &'a dyn Fn(u64),
-}
-
-impl Read for Part<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        let most = buffer.len().min(left);
-        let count = self.file.read_at(&mut buffer[..most], self.at)?;
-        if count == 0 && most > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.at += count as u64;
-        (self.tell)(count as u64);
-        Ok(count)
+impl Upload {
+    fn shrink(&mut self) {
+        self.piece = if self.piece > PIECE { PIECE } else { (self.piece / 2).max(LEAST) };
     }
 }
-
-/// One request of an upload.
-struct Call<'a> {
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a [(HeaderName, &'a str)],
-    /// What is sent, for messages.
-    what: &'a str,
-}
-
-/// What a request carries. It may have to be sent twice.
-#[derive(Clone, Copy)]
-enum Content<'a> {
-    Bytes(&'a [u8]),
-    Part(Part<'a>),
-}
-
-const NOTHING: Content<'static> = Content::Bytes(b"");
 
 impl Client {
     /// Whether the repository is known to have a blob. Who may put something there need not be told.
@@ -309,117 +267,5 @@ impl Client {
             upload.at = self.location(&upload.at, answer, what)?;
         }
         Ok(())
-    }
-
-    /// An address of this repository.
-    fn place(&self, path: &str, what: &str) -> Result<Uri, RegistryError> {
-        let scheme = self.scheme();
-        let place = format!("{scheme}://{}/v2/{}/{path}", self.host, self.repository);
-        place.parse().map_err(|_| self.no_place(what))
-    }
-
-    /// Where an answer says to go on.
-    fn location(
-        &self,
-        base: &Uri,
-        answer: &Response<Body>,
-        what: &str,
-    ) -> Result<Uri, RegistryError> {
-        let Some(location) = answer.headers().get(LOCATION) else {
-            let (registry, what) = (self.host.clone(), what.to_owned());
-            return Err(match is_page(content_type(answer), b"?") {
-                true => RegistryError::Page { registry, what },
-                false => RegistryError::NoPlace { registry, what },
-            });
-        };
-        let base = answer.extensions().get().map_or(base, |AnsweredBy(uri)| uri);
-        resolve(base, location.as_bytes()).map_err(|_| self.no_place(what))
-    }
-
-    fn no_place(&self, what: &str) -> RegistryError {
-        RegistryError::NoPlace { registry: self.host.clone(), what: what.to_owned() }
-    }
-
-    /// The answer to a request, which is a success. Only the registry itself is shown who asks. Where a redirect leads,
-    /// the same is sent.
-    fn exchange(
-        &self,
-        call: &Call<'_>,
-        content: Content<'_>,
-    ) -> Result<Response<Body>, RegistryError> {
-        let own = self.place("", call.what)?;
-        let (mut header, mut generation) = self.current_login();
-        let (mut logins, mut redirects) = (0, 0);
-        let mut uri = call.uri.clone();
-        loop {
-            let ours = origin(&uri) == origin(&own);
-            let shown = header.as_deref().filter(|_| ours);
-            let mut answer = self
-                .call(&Call { uri: &uri, ..*call }, content, shown)
-                .map_err(|error| self.transport(error, call.what).while_sending())?;
-            if answer.status().is_success() {
-                answer.extensions_mut().insert(AnsweredBy(uri));
-                return Ok(answer);
-            }
-            if let Some(to) = redirect(&uri, &answer).filter(|_| redirects < REDIRECTS) {
-                (uri, redirects) = (to, redirects + 1);
-                continue;
-            }
-            if !ours {
-                answer.extensions_mut().insert(CrossOrigin(host_and_port(&uri)));
-            }
-            let challenges = Challenge::from_headers(answer.headers());
-            let wanted = answer.status() == StatusCode::UNAUTHORIZED && ours;
-            if !wanted || challenges.is_empty() || logins == LOGINS {
-                return Err(self.refusal(answer, call.what));
-            }
-            (header, generation) = match self.log_in(&challenges, header.as_deref(), generation)? {
-                Some(login) => login,
-                None => return Err(self.refusal(answer, call.what)),
-            };
-            logins += 1;
-        }
-    }
-
-    fn call(
-        &self,
-        call: &Call<'_>,
-        content: Content<'_>,
-        authorization: Option<&str>,
-    ) -> Result<Response<Body>, ureq::Error> {
-        let mut request = Request::builder().method(call.method).uri(call.uri);
-        for (name, value) in call.headers {
-            request = request.header(name, *value);
-        }
-        if let Some(value) = authorization {
-            request = request.header(AUTHORIZATION, value);
-        }
-        match content {
-            Content::Bytes(b"") if *call.method == Method::GET => self.run(request.body(())?),
-            Content::Bytes(bytes) => self.run(request.body(bytes)?),
-            Content::Part(mut part) => {
-                let request = request.header(CONTENT_LENGTH, part.end - part.at);
-                self.run(request.body(SendBody::from_reader(&mut part))?)
-            }
-        }
-    }
-
-    fn run(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, ureq::Error> {
-        let proxy = self.settings.proxies.of(request.uri())?;
-        let agent = self.agent_for(request.uri());
-        agent.run(agent.configure_request(request).proxy(proxy).build())
-    }
-}
-
-/// Where an answer sends what it does not take itself: a redirect that keeps method and content.
-fn redirect(from: &Uri, answer: &Response<Body>) -> Option<Uri> {
-    let keeps = [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT];
-    let location = answer.headers().get(LOCATION).filter(|_| keeps.contains(&answer.status()))?;
-    resolve(from, location.as_bytes()).ok()
-}
-
-impl Upload {
-    fn shrink(&mut self) {
-        self.piece = if self.piece > PIECE { PIECE } else { (self.piece / 2).max(LEAST) };
     }
 }
