@@ -1,7 +1,9 @@
 //! Where an image comes from: `docker://`, `dockerd://`, `podman://`, `oci:`, `oci-archive:`,
 //! `docker-archive:`.
 
-use std::borrow::Cow;
+mod host;
+mod reference;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,18 +12,11 @@ use crate::digest::{Digest, NoDigest};
 
 use hygiene::userinfo::without_password;
 
-/// The registry meant where none is named.
-pub const DOCKER_HUB: &str = "registry-1.docker.io";
+pub use host::{DOCKER_HUB, mirror_named, registry_named, without_userinfo};
+pub(crate) use host::{HUB_NAMES, host_and_repository, host_of, place};
+pub use reference::Reference;
 
-/// What else it is called: by users, in credentials and in the configuration of mirrors.
-pub(crate) const HUB_NAMES: [&str; 6] = [
-    "docker.io",
-    "index.docker.io",
-    DOCKER_HUB,
-    "registry.hub.docker.com",
-    "hub.docker.com",
-    "www.docker.io",
-];
+use reference::reference;
 
 /// The source of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,23 +61,6 @@ impl Engine {
     }
 }
 
-/// An image in a registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// Whose credentials to use.
-    pub user: Option<String>,
-    /// Host and perhaps port.
-    pub registry: String,
-    /// Repository, such as `library/ubuntu`.
-    pub repository: String,
-    /// The tag; `latest` if neither tag nor digest is given.
-    pub tag: Option<String>,
-    /// The digest; the tag is then only a comment.
-    pub digest: Option<Digest>,
-    /// The digest is not in the name: the tag has been found to name it.
-    pub looked_up: bool,
-}
-
 /// What is wrong with a URI.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
@@ -103,34 +81,6 @@ pub enum UriError {
     },
 }
 
-impl Reference {
-    /// What stands for the image in a manifest request: its digest or its tag.
-    pub fn selector(&self) -> &str {
-        self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
-    }
-
-    /// The tag, where that says which image is meant, or has said so.
-    pub(crate) fn tagged(&self) -> Option<Reference> {
-        let is_meant = self.digest.is_none() || self.looked_up;
-        is_meant.then(|| Reference { digest: None, looked_up: false, ..self.clone() })
-    }
-
-    /// The name of an image by its digest, with its tag, and without its user.
-    pub(crate) fn with_tag(&self, digest: &Digest) -> String {
-        let tag = self.tag.iter().map(|tag| format!(":{tag}")).collect::<String>();
-        format!("docker://{}#{}{tag}@{digest}", self.registry, self.repository)
-    }
-
-    /// The file name that enroot gives the imported image.
-    pub fn file_name(&self) -> String {
-        let image = match self.repository.strip_prefix("library/") {
-            Some(short) if self.registry == DOCKER_HUB => short,
-            _ => &self.repository,
-        };
-        format!("{}+{}.sqsh", image.replace('/', "+"), self.selector())
-    }
-}
-
 impl Uri {
     /// Makes it name what its tag was found to name; of what has no digests, nothing changes.
     ///
@@ -146,13 +96,6 @@ impl Uri {
             reference.digest.get_or_insert(digest);
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if self.digest.is_some() { '@' } else { ':' };
-        write!(f, "docker://{}#{}{separator}{}", self.registry, self.repository, self.selector())
     }
 }
 
@@ -225,198 +168,6 @@ impl FromStr for Uri {
     }
 }
 
-/// What is meant by a name that no registry can have.
-fn misunderstood(text: &str) -> Option<&'static str> {
-    let begins = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
-    let unread = text.starts_with('~') || text.starts_with('$') && !text.contains('@');
-    if begins(&["http://", "https://", "http:#", "https:#"]) {
-        Some("a registry is named without http:// or https://: REGISTRY#IMAGE[:TAG]")
-    } else if begins(&["file:", "\\"]) {
-        Some("a file is named by its path, which begins with / or ./")
-    } else if text.contains("://") || text.contains(":#") {
-        Some("this scheme is none of ours: docker://IMAGE, dockerd://IMAGE, or the path of a file")
-    } else if unread {
-        Some("only a shell reads ~ and $X, and not everywhere: write the path")
-    } else if text.contains([' ', '\'', '"']) {
-        Some("it has blanks or quotes, which no image's name has")
-    } else {
-        None
-    }
-}
-
-fn reference(rest: &str) -> Result<Reference, &'static str> {
-    if let Some(problem) = misunderstood(rest) {
-        return Err(problem);
-    }
-    let (rest, digest) = match rest.rsplit_once('@') {
-        Some((before, digest)) if is_like_digest(digest) => (before, Some(digest)),
-        _ => (rest, None),
-    };
-    let digest = match digest {
-        Some(digest) => {
-            Some(Digest::try_from(digest.to_ascii_lowercase()).map_err(|_| NoDigest::WORDS)?)
-        }
-        None => None,
-    };
-    let (user, rest) = match rest.rsplit_once('@') {
-        Some(("", _)) => return Err("the user before the @ is empty"),
-        Some((user, rest)) => (Some(user.to_owned()), rest),
-        None => (None, rest),
-    };
-    let (registry, image) = split_registry(rest);
-    let (repository, tag) = match image.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
-        _ => (image, None),
-    };
-    let registry = match registry {
-        None => DOCKER_HUB,
-        Some(host) => host_of(host),
-    };
-    // enroot takes a slash for the word that none is to be put before it; registries have none.
-    let repository = repository.strip_prefix('/').unwrap_or(repository);
-    if !is_host(registry) {
-        return Err("this is no host name of a registry");
-    }
-    let library = if registry == DOCKER_HUB && !repository.contains('/') { "library/" } else { "" };
-    let repository = format!("{library}{repository}");
-    if !is_repository(&repository) {
-        return Err(
-            "an image's name has lower-case letters, digits, and single . _ - / between them",
-        );
-    }
-    if tag.is_some_and(|tag| !is_tag(tag)) {
-        return Err("a tag has at most 128 letters, digits, . _ - and does not start with . or -");
-    }
-    let tag = match (tag, &digest) {
-        (None, None) => Some("latest"),
-        (tag, _) => tag,
-    };
-    Ok(Reference {
-        user,
-        registry: registry.to_owned(),
-        repository,
-        tag: tag.map(str::to_owned),
-        digest,
-        looked_up: false,
-    })
-}
-
-/// Whether what stands behind an `@` is meant as a digest, and not as a registry behind a user: an
-/// algorithm, a colon and hexadecimal digits without end.
-fn is_like_digest(text: &str) -> bool {
-    let Some((algorithm, hex)) = text.split_once(':') else { return false };
-    let digits = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-    Digest::ALGORITHMS.contains(&algorithm)
-        || algorithm.starts_with("sha") && hex.len() >= 32 && digits
-}
-
-/// The registry that is named, and what is asked of it. Where no `#` says which part is the registry, a host is known by its
-/// dot, its colon or its name.
-fn split_registry(rest: &str) -> (Option<&str>, &str) {
-    if let Some((registry, image)) = rest.split_once('#') {
-        return (Some(registry), image);
-    }
-    match rest.split_once('/') {
-        Some((host, image)) if host == "localhost" || host.contains(['.', ':']) => {
-            (Some(host), image)
-        }
-        _ => (None, rest),
-    }
-}
-
-/// The host to talk to for a registry that has several names.
-pub(crate) fn host_of(registry: &str) -> &str {
-    if HUB_NAMES.contains(&registry) { DOCKER_HUB } else { registry }
-}
-
-/// Host and repository of `HOST/REPOSITORY`, in which nothing else is.
-pub(crate) fn host_and_repository(text: &str) -> Option<(String, String)> {
-    let (host, repository) = text.split_once('/')?;
-    let host = host_of(host);
-    (is_host(host) && is_repository(repository)).then(|| (host.to_owned(), repository.to_owned()))
-}
-
-/// Host and path of a place that a configuration names, `HOST[:PORT][/PATH]`; slashes at its end do not count.
-pub(crate) fn place(text: &str) -> Result<(&str, &str), String> {
-    let bare = text.trim_end_matches('/');
-    let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
-    if is_host(host) { Ok((host, path)) } else { Err(odd(text, PLACE)) }
-}
-
-/// A registry that a configuration names, as `HOST[:PORT]`.
-///
-/// # Errors
-/// What is wrong, without what may be secret.
-pub fn registry_named(text: &str) -> Result<String, String> {
-    match place(text) {
-        Ok((host, "")) => Ok(host.to_owned()),
-        _ => Err(odd(text, "HOST[:PORT]")),
-    }
-}
-
-/// A mirror that a configuration names: a host, or one and what stands there before the names of images.
-///
-/// # Errors
-/// What is wrong, without what may be secret.
-pub fn mirror_named(text: &str) -> Result<String, String> {
-    match place(text)? {
-        (host, "") => Ok(host.to_owned()),
-        (host, path) if is_repository(path) => Ok(format!("{host}/{path}")),
-        _ => Err(odd(text, PLACE)),
-    }
-}
-
-const PLACE: &str = "HOST[:PORT][/PATH]";
-
-fn odd(text: &str, form: &str) -> String {
-    let hint = if text.contains('@') { ": a password's place is .credentials" } else { "" };
-    format!("{:?} is no {form}{hint}", without_userinfo(text))
-}
-
-/// Text without what stands before a host in it, and may be a password.
-pub fn without_userinfo(text: &str) -> Cow<'_, str> {
-    match text.rsplit_once('@') {
-        Some((_, rest)) => format!("***@{rest}").into(),
-        None => text.into(),
-    }
-}
-
-fn is_host(text: &str) -> bool {
-    // [2001:db8::1]:5000 is a host as well.
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (text, None),
-    };
-    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let good_host = match inner {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let bytes = host.as_bytes();
-            let ends = [bytes.first(), bytes.last()];
-            ends.iter().all(|end| end.is_some_and(u8::is_ascii_alphanumeric))
-                && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(byte))
-        }
-    };
-    good_host && port.is_none_or(|port| port.parse::<u16>().is_ok())
-}
-
-fn is_repository(text: &str) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    text.split('/').all(|name| {
-        let bytes = name.as_bytes();
-        bytes.first().is_some_and(plain)
-            && bytes.last().is_some_and(plain)
-            && !name.contains("..")
-            && bytes.iter().all(|byte| plain(byte) || b"._-".contains(byte))
-    })
-}
-
-fn is_tag(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && !text.starts_with(['.', '-'])
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -431,51 +182,6 @@ mod tests {
             Ok(other) => format!("{other:?}"),
             Err(error) => error.to_string(),
         }
-    }
-
-    #[test]
-    fn places_of_configurations_are_hosts_and_say_no_secrets() {
-        for (text, registry, mirror) in [
-            ("h", true, "h"),
-            ("h:9100/", true, "h:9100"),
-            ("[::1]:5000", true, "[::1]:5000"),
-            ("h:9100/proxy/hub//", false, "h:9100/proxy/hub"),
-            ("h_1.site/a", false, "h_1.site/a"),
-        ] {
-            assert_eq!(registry_named(text).is_ok(), registry, "{text}");
-            assert_eq!(mirror_named(text).as_deref(), Ok(mirror));
-        }
-        for text in [
-            "",
-            "/",
-            "/a",
-            "http://h",
-            "https://h/",
-            "bad host",
-            "h ",
-            " h",
-            "h:910000",
-            "h:",
-            "h:x/a",
-            "h//a",
-            "h/A",
-            "h/a b",
-            "h/a:1",
-            "h?x=y",
-            "[::1",
-            "user:SECRET@h",
-            "http://user:SECRET@h/",
-            "h/a@SECRET@b",
-            "SECRET@",
-        ] {
-            for error in [registry_named(text).unwrap_err(), mirror_named(text).unwrap_err()] {
-                assert!(error.contains(" is no HOST[:PORT]"), "{error}");
-                assert!(!error.contains("SECRET"), "{error}");
-            }
-        }
-        let error = mirror_named("user:SECRET@h:5000").unwrap_err();
-        let words = "\"***@h:5000\" is no HOST[:PORT][/PATH]: a password's place is .credentials";
-        assert_eq!(error, words);
     }
 
     #[test]
