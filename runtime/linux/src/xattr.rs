@@ -3,6 +3,8 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Name and value.
 pub type Xattr = (Vec<u8>, Vec<u8>);
@@ -64,6 +66,28 @@ pub fn set(file: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Sets an extended attribute of the file at `path`.
+///
+/// # Errors
+/// As for [`set`].
+pub fn set_by_path(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let (data, length) = (value.as_ptr().cast(), value.len());
+    // SAFETY: path and name are NUL-terminated, the value has the given length.
+    match unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), data, length, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Has overlayfs look no further than this directory of an upper layer.
+///
+/// # Errors
+/// As for [`set`].
+pub fn mark_opaque(directory: &Path) -> io::Result<()> {
+    let path = CString::new(directory.as_os_str().as_bytes())?;
+    set_by_path(&path, c"user.overlay.opaque", b"y")
 }
 
 fn extended(

@@ -247,7 +247,7 @@ mod tests {
             ["pyxis {\"start\"}"]
         );
         assert_eq!(
-            touched(&["runtime/linux/src/sys.rs", "README.md", "loader/README.md"]),
+            touched(&["runtime/linux/src/sys/mod.rs", "README.md", "loader/README.md"]),
             ["linux {}"]
         );
         assert_eq!(touched(&["runtime/fuzz/x.rs", "tests/run"]), [""; 0]);

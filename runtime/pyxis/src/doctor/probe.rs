@@ -171,7 +171,7 @@ fn overlay() -> io::Result<()> {
 /// tmpfs has such attributes since Linux 6.6. Without, a directory of the image that is removed cannot
 /// be told from one that is not.
 fn layer() -> io::Result<()> {
-    linux::sys::set_xattr(c"upper", c"user.overlay.opaque", b"n")
+    linux::xattr::set_by_path(c"upper", c"user.overlay.opaque", b"n")
 }
 
 /// Nobody serves it; that the kernel mounts it is what is asked.

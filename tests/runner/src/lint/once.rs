@@ -74,13 +74,13 @@ const ONCE: &[Knowledge] = &[
     known(
         "a descriptor of a process (linux::sys::pidfd_open)",
         &["SYS_pidfd_open"],
-        &[("runtime/linux/src/sys.rs", ""), ("plugin/src/root/process.rs", PLUGIN)],
+        &[("runtime/linux/src/sys/pidfd.rs", ""), ("plugin/src/root/process.rs", PLUGIN)],
     ),
     known(
         "locks of whole files (linux::sys::flock)",
         &["libc::flock(", "Flock::lock", "LOCK_EX", "LOCK_SH"],
         &[
-            ("runtime/linux/src/sys.rs", ""),
+            ("runtime/linux/src/sys/flock.rs", ""),
             ("plugin/src/step/runtime/builtin.rs", PLUGIN),
             ("build-matrix/src/workspace.rs", BUILD),
         ],

@@ -92,5 +92,5 @@ fn try_overlay(user: Option<&NewUser>, directory: &Path) -> io::Result<()> {
     let layers = "lowerdir=/proc,upperdir=upper,workdir=work,userxattr";
     mount(Some("probe"), "/proc", Some("overlay"), MsFlags::empty(), Some(layers))?;
     // Removing a directory of the image and making it anew needs this attribute.
-    linux::sys::set_xattr(c"upper", c"user.overlay.opaque", b"n")
+    linux::xattr::set_by_path(c"upper", c"user.overlay.opaque", b"n")
 }

@@ -22,7 +22,7 @@ use crate::start::process::identity::Identity;
 use crate::start::rootfs::image_files::ImageFiles;
 use crate::start::rootfs::tree::Tree;
 use crate::start::roots::{Roots, StageRoot};
-use linux::sys;
+use linux::xattr;
 
 /// What has been read of the image and written above it.
 pub(in crate::start) struct PrefilledUpper {
@@ -173,7 +173,7 @@ fn cover(upper: &Path, directory: &str) {
     let path = upper.join(directory);
     if mkdir(&path, Mode::from_bits_truncate(0o755)).is_ok() {
         // tmpfs has no such attributes before Linux 6.6; the image is then asked.
-        let _ = sys::mark_opaque(&path);
+        let _ = xattr::mark_opaque(&path);
     }
 }
 
