@@ -1,4 +1,5 @@
 use super::*;
+use images::registry::Authorities;
 use proptest::prelude::*;
 use squashfs::write::Packing;
 use std::path::Path;
@@ -228,9 +229,10 @@ fn value_of(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Paths => prop::collection::vec(path(), 1..4).prop_map(Value::Paths).boxed(),
         Kind::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
         Kind::Number | Kind::Size => (0..u64::from(u32::MAX)).prop_map(Value::Number).boxed(),
-        Kind::Seconds => {
-            (0..u64::from(u32::MAX)).prop_map(Duration::from_millis).prop_map(Value::Seconds).boxed()
-        }
+        Kind::Seconds => (0..u64::from(u32::MAX))
+            .prop_map(Duration::from_millis)
+            .prop_map(Value::Seconds)
+            .boxed(),
         Kind::Text => "[ -~]{1,20}".prop_map(Value::Text).boxed(),
         Kind::Policy => {
             prop::sample::select(vec![PullPolicy::Always, PullPolicy::Missing, PullPolicy::Never])

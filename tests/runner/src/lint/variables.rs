@@ -9,8 +9,14 @@ use std::path::Path;
 const FILE: &str = "runtime/pyxis/src/settings/variables.rs";
 /// The table of settings, which names each of them but those below.
 const TABLE: &str = "runtime/pyxis/src/settings/table.rs";
-/// The structs of values that are handed down, and the folder of all that makes them.
-const VALUES: &str = "runtime/pyxis/src/settings/mod.rs";
+/// The files with structs of values that are handed down, and the folder of all that makes them.
+const VALUES: [&str; 5] = [
+    "runtime/pyxis/src/settings/mod.rs",
+    "runtime/pyxis/src/settings/container.rs",
+    "runtime/pyxis/src/settings/devices.rs",
+    "runtime/pyxis/src/settings/folders.rs",
+    "runtime/pyxis/src/settings/paths.rs",
+];
 const SETTINGS: &str = "runtime/pyxis/src/settings/";
 /// Constants that are no setting of a file, and what they are.
 const NO_SETTING: &[(&str, &str)] = &[
@@ -64,8 +70,10 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
         let text = super::read(root, &name)?;
         sources.push((name, text));
     }
-    if sources.iter().all(|(name, _)| name != FILE) {
-        return Err(format!("{FILE} is not there"));
+    for place in [FILE].iter().chain(&VALUES) {
+        if sources.iter().all(|(name, _)| name != place) {
+            return Err(format!("{place} is not there"));
+        }
     }
     Ok([named_elsewhere(&sources), in_no_table(&sources), unused(&sources)].concat())
 }
@@ -80,13 +88,14 @@ fn unused(sources: &[(String, String)]) -> Vec<String> {
         .flat_map(|(_, lines)| lines)
         .flat_map(|(_, line)| line.split(|letter: char| !letter.is_alphanumeric() && letter != '_'))
         .collect();
-    let fields = code.iter().filter(|(file, _)| *file == VALUES).flat_map(|(_, lines)| lines);
-    fields
-        .filter_map(|(number, line)| {
+    let values = code.iter().filter(|(file, _)| VALUES.contains(file));
+    let lines = values.flat_map(|(file, lines)| lines.iter().map(move |line| (file, line)));
+    lines
+        .filter_map(|(file, (number, line))| {
             let (name, _) = line.strip_prefix("    pub ")?.split_once(':')?;
-            Some((number, name)).filter(|_| !name.contains(' ') && !words.contains(name))
+            let is_used = name.contains(' ') || words.contains(name);
+            (!is_used).then(|| format!("{file}:{number}: nothing uses {name}"))
         })
-        .map(|(number, name)| format!("{VALUES}:{number}: nothing uses {name}"))
         .collect()
 }
 
@@ -199,10 +208,12 @@ mod tests {
             impl Settings {\n    pub fn new(x: u8) {}\n}\n";
         let user = ("runtime/pyxis/src/cli/x.rs", "fn x(s: &Settings) { s.force; // s.temp\n}");
         let of_settings = ("runtime/pyxis/src/settings/places.rs", "fn x() { settings.temp }");
-        assert_eq!(
-            unused(&sources(&[(VALUES, values), user, of_settings])),
-            [format!("{VALUES}:2: nothing uses temp")]
-        );
+        for file in VALUES {
+            assert_eq!(
+                unused(&sources(&[(file, values), user, of_settings])),
+                [format!("{file}:2: nothing uses temp")]
+            );
+        }
     }
 
     #[test]
