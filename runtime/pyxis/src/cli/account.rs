@@ -16,8 +16,6 @@ use nix::unistd::geteuid;
 use pyxis::owner::{self, Untrusted};
 use pyxis::settings::Settings;
 
-use super::CliError;
-
 /// Where the packages make it.
 const USUAL: &str = "/var/cache/pyxis";
 
@@ -35,6 +33,10 @@ pub(crate) enum AccountError {
     OfRoot(PathBuf),
     #[error("cannot run {}: {source}", program.display())]
     Run { program: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{0}")]
+    Channel(#[source] std::io::Error),
 }
 
 /// The shared store: the one that is set, or else the packages'.
@@ -43,21 +45,21 @@ pub(crate) fn store(settings: &Settings) -> PathBuf {
 }
 
 /// A socket to a process of the account that owns that store.
-pub(crate) fn start(store: &Path, settings: &Settings) -> Result<OwnedFd, CliError> {
+pub(crate) fn start(store: &Path, settings: &Settings) -> Result<OwnedFd, AccountError> {
     if !geteuid().is_root() {
-        return Err(AccountError::NotRoot.into());
+        return Err(AccountError::NotRoot);
     }
     if let Some(fault) = owner::of_store(store) {
-        return Err(AccountError::Untrusted(fault).into());
+        return Err(AccountError::Untrusted(fault));
     }
     let failed = |source| FileError::new("look at", store, source);
     let data = std::fs::symlink_metadata(store).map_err(failed)?;
     if data.uid() == 0 || data.gid() == 0 {
-        return Err(AccountError::OfRoot(store.to_owned()).into());
+        return Err(AccountError::OfRoot(store.to_owned()));
     }
     let program =
         std::env::current_exe().map_err(|source| FileError::new("find", "pyxis", source))?;
-    let (ours, theirs) = channel::pair().map_err(CliError::Request)?;
+    let (ours, theirs) = channel::pair().map_err(AccountError::Channel)?;
     let of_root = |name: &str| settings.host.get(OsStr::new(name)).cloned();
     // Becoming a user by this, root keeps none of its groups.
     unsecure::command(&program)

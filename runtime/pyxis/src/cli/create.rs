@@ -9,7 +9,7 @@ use containers::record::{ContainerError, Name};
 
 use pyxis::settings::Settings;
 
-use super::{CliError, Exit, as_enroot, data_path, host, name_of, wording};
+use super::{CliError, Exit, as_enroot, data_path, host, wording};
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
@@ -24,6 +24,16 @@ pub(crate) struct CreateArgs {
     pub(super) or_found: bool,
     /// Squashfs file
     pub(super) image: PathBuf,
+}
+
+/// The name of a container that was given none: the image's.
+pub(crate) fn name_of(image: &Path) -> PathBuf {
+    match image.extension() {
+        Some(extension) if extension == "sqsh" => image.file_stem(),
+        _ => image.file_name(),
+    }
+    .map(PathBuf::from)
+    .unwrap_or_default()
 }
 
 /// The name of a container of it; enroot's is that of the file itself, wherever a link to it is.

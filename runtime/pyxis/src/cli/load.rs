@@ -11,7 +11,7 @@ use images::uri::Uri;
 use pyxis::progress;
 use pyxis::settings::Settings;
 
-use super::{CliError, Exit, data_path, host, import, importer, name_of};
+use super::{CliError, Exit, create, data_path, host, import, importer};
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
@@ -34,7 +34,7 @@ impl LoadArgs {
         let uri: Uri = self.uri.parse().map_err(ImportError::from)?;
         let name = match name {
             Some(name) => name,
-            None => Name::new(name_of(&import::default_name(&uri)))?,
+            None => Name::new(create::name_of(&import::default_name(&uri)))?,
         };
         let data = data_path(settings)?;
         let force = self.force || settings.force;

@@ -10,6 +10,7 @@ pub(crate) mod descriptor;
 mod devices;
 pub(crate) mod doctor;
 pub(crate) mod enroot;
+mod error;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod fits;
@@ -27,34 +28,23 @@ pub(crate) mod remove;
 pub(crate) mod request;
 pub(crate) mod start;
 mod timing;
+mod tools;
 pub(crate) mod version;
 mod wording;
+mod words;
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use hygiene::console;
-use linux::file_error::FileError;
 
-use ::images::import::{ImportError, Importer, Tools};
-use ::images::progress::Progress;
-use ::images::registry::is_architecture;
-use ::images::store::{Store, StoreError, mark_use};
-use containers::HostSide;
-use containers::cdi::CdiError;
-use containers::fstab::FstabError;
-use containers::launch::LaunchError;
-use containers::record::{ContainerError, DataPath, Name};
-use containers::start::StartError;
-use containers::verbs::{ExecError, ExportError};
-use handover::ending;
-use linux::environ::is_name;
-use pyxis::directives::DirectiveError;
-use pyxis::settings::{Paths, Settings, SettingsError};
-use pyxis::slurm_commands::NoCommands;
+use pyxis::settings::Settings;
+
+pub(crate) use error::CliError;
+pub(crate) use tools::{data_path, host, importer, store};
+pub(crate) use words::{as_enroot, called_as, check_variables, words};
 
 /// An unprivileged container runtime for HPC nodes.
 #[derive(Debug, Parser)]
@@ -211,108 +201,6 @@ impl Verb {
     }
 }
 
-/// Whatever ends the command.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CliError {
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error(transparent)]
-    Cdi(#[from] CdiError),
-    #[error(transparent)]
-    Container(#[from] ContainerError),
-    /// Of one that is to be handed over.
-    #[error(transparent)]
-    Absent(ContainerError),
-    #[error("container {} does not run", .0.as_os_str().to_string_lossy())]
-    NotRunning(Name),
-    #[error(transparent)]
-    NoSlurmCommands(#[from] NoCommands),
-    #[error(transparent)]
-    Start(#[from] StartError),
-    #[error(transparent)]
-    Export(#[from] ExportError),
-    #[error(transparent)]
-    Fstab(#[from] FstabError),
-    #[error(transparent)]
-    Import(#[from] ImportError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Nodes(#[from] nodes::NodesError),
-    #[error(transparent)]
-    Account(#[from] account::AccountError),
-    #[error(transparent)]
-    Launch(#[from] LaunchError),
-    /// In a container that was entered, under the name enroot.
-    #[error(transparent)]
-    Within(LaunchError),
-    #[error(transparent)]
-    Exec(#[from] ExecError),
-    #[error("Process not found: {0}")]
-    NoProcess(String),
-    #[error("Invalid argument: {0}: it is no name of a variable")]
-    Variable(String),
-    /// Under the name enroot, which takes less.
-    #[error("Invalid argument: {0}")]
-    Word(String),
-    #[error("Unsupported architecture: {0}")]
-    Architecture(String),
-    #[error(transparent)]
-    Directive(#[from] DirectiveError),
-    #[error("Missing directive ENROOT_ROOTFS in {}", .0.display())]
-    NoRootfs(PathBuf),
-    #[error("unknown option {0}; see --help")]
-    Option(String),
-    #[error(transparent)]
-    Script(FileError),
-    #[error("a container with a PID namespace of its own cannot be handed over")]
-    PidHandover,
-    #[error(
-        "bundle: self-extracting bundles are not made here; copy the .sqsh file and \
-         `pyxis start` it, or use enroot's own bundle"
-    )]
-    NoBundle,
-    /// What the plugin asks for.
-    #[error("{0}")]
-    Request(#[source] std::io::Error),
-    #[error("descriptor {0} is not usable: {1}")]
-    Descriptor(i32, nix::errno::Errno),
-    #[error("{} {source}", path.display())]
-    Plugin { path: PathBuf, source: pyxis::doctor::PluginFileError },
-    #[error("{0}: an image is pushed to docker://[USER@][REGISTRY#]IMAGE[:TAG], without a digest")]
-    PushTo(String),
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The command for it has said why.
-    #[error("the container {0} is not pushed, for it cannot be exported")]
-    NotExported(String),
-    #[error("no answer to the question; use --force")]
-    Unanswered,
-    #[error("cannot write to standard output: {0}")]
-    Output(#[source] std::io::Error),
-}
-
-impl CliError {
-    /// What the command exits with.
-    pub(crate) fn exit_code(&self) -> u8 {
-        match self {
-            CliError::Launch(error) => error.exit_code(),
-            CliError::Start(error) => error.exit_code(),
-            CliError::Absent(_) => ending::ABSENT,
-            CliError::NotRunning(_) => ending::NOT_RUNNING,
-            _ => 1,
-        }
-    }
-
-    /// What is said of it, in enroot's words under its name.
-    pub(crate) fn line(&self) -> String {
-        if !as_enroot() {
-            return format!("pyxis: {self}");
-        }
-        format!("[ERROR] {}", wording::of_error(self).unwrap_or_else(|| self.to_string()))
-    }
-}
-
 /// What clap has to say: its help is ours, its errors repeat the words that were given.
 pub(crate) fn show(error: &clap::Error) {
     if error.use_stderr() {
@@ -337,83 +225,4 @@ pub(crate) fn quickly(words: &[OsString]) -> Option<Cli> {
     let matches = command.try_get_matches_from([name].into_iter().chain(rest)).ok()?;
     let args = start::StartArgs::from_arg_matches(&matches).ok()?;
     Some(Cli { verb: Verb::Start(args) })
-}
-
-/// Whether the command was called `enroot`.
-pub(crate) fn as_enroot() -> bool {
-    called_as("enroot")
-}
-
-/// The words that the command was given, in the form that is defined here.
-pub(crate) fn words() -> Result<Vec<OsString>, enroot::Usage> {
-    let words = std::env::args_os();
-    if as_enroot() { enroot::translated(words) } else { Ok(words.collect()) }
-}
-
-/// Whether `name` is the command's first word.
-pub(crate) fn called_as(name: &str) -> bool {
-    let word = std::env::args_os().next().unwrap_or_default();
-    Path::new(&word).file_name().is_some_and(|word| word == name)
-}
-
-/// Checks the words of `--env`.
-pub(crate) fn check_variables(words: &[OsString]) -> Result<(), CliError> {
-    for word in words {
-        let name = word.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        if !is_name(name) {
-            return Err(CliError::Variable(word.to_string_lossy().into_owned()));
-        }
-    }
-    Ok(())
-}
-
-/// The data path, made if need be.
-pub(crate) fn data_path(settings: &Settings) -> Result<DataPath, ContainerError> {
-    let Paths { data, per_node, .. } = &settings.paths;
-    DataPath::open(data.clone().ok_or(ContainerError::NoDataPath)?, *per_node)
-}
-
-/// The host, for what makes containers.
-pub(crate) fn host(settings: &Settings) -> HostSide {
-    HostSide {
-        environ: settings.host.clone(),
-        overlay: settings.container.native_overlayfs,
-        layers: settings.paths.layers.clone(),
-        unpacked: settings.paths.unpacked.clone(),
-        in_use: mark_use,
-    }
-}
-
-/// The image store.
-pub(crate) fn store(settings: &Settings) -> Result<Store, StoreError> {
-    Store::open(settings.store.clone().ok_or(StoreError::NoPlace)?)
-}
-
-/// Who makes images for `arch`, by default the machine's.
-pub(crate) fn importer(
-    settings: &Settings,
-    arch: Option<&str>,
-    progress: Progress,
-) -> Result<Importer, CliError> {
-    if let Some(arch) = arch.filter(|arch| !is_architecture(arch)) {
-        return Err(CliError::Architecture(arch.to_owned()));
-    }
-    let tools = Tools {
-        store: store(settings)?,
-        registries: settings.registries.clone(),
-        credentials: settings.credentials.clone(),
-        squash: settings.squash.clone(),
-        max_unpacked: settings.max_unpacked,
-    };
-    Ok(Importer::new(tools, arch, progress))
-}
-
-/// The name of a container that was given none: the image's.
-pub(crate) fn name_of(image: &Path) -> PathBuf {
-    match image.extension() {
-        Some(extension) if extension == "sqsh" => image.file_stem(),
-        _ => image.file_name(),
-    }
-    .map(PathBuf::from)
-    .unwrap_or_default()
 }

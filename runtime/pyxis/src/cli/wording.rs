@@ -18,8 +18,18 @@ use squashfs::image::ImageError;
 
 use super::{CliError, as_enroot};
 
+impl CliError {
+    /// What is said of it, in enroot's words under its name.
+    pub(crate) fn line(&self) -> String {
+        if !as_enroot() {
+            return format!("pyxis: {self}");
+        }
+        format!("[ERROR] {}", of_error(self).unwrap_or_else(|| self.to_string()))
+    }
+}
+
 /// The error as enroot has it; `None` where it has no such error, or says less than we do.
-pub(super) fn of_error(error: &CliError) -> Option<String> {
+fn of_error(error: &CliError) -> Option<String> {
     match error {
         CliError::Container(error) => of_container(error),
         CliError::Start(StartError::Image(ImageError::NotSquashfs { path, .. })) => {

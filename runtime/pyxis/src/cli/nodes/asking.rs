@@ -7,7 +7,7 @@ use std::process::{ChildStdin, ExitStatus, Stdio};
 use linux::sys;
 use nix::sys::signal::Signal;
 
-use super::NodesError;
+use super::error::NodesError;
 use super::order::{Order, Part};
 use super::slurm::Job;
 use super::task;

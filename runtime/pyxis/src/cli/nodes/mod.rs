@@ -7,15 +7,16 @@
 //! that has not got them fetches for itself.
 
 mod asking;
+mod error;
 mod order;
 mod slurm;
 mod task;
 
+pub(crate) use error::NodesError;
 pub(crate) use order::Order;
 pub(crate) use task::run as run_task;
 
-use std::io::{self, Write};
-use std::process::ExitStatus;
+use std::io::Write;
 
 use hygiene::console;
 use images::progress::Progress;
@@ -31,25 +32,6 @@ use slurm::{Job, variable};
 
 /// The word for all nodes of the allocation.
 const ALL: &str = "all";
-
-/// Why nodes cannot be had together.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NodesError {
-    #[error("cannot run {program}: {source}")]
-    Run { program: String, source: io::Error },
-    #[error("{program} has failed: {status}")]
-    Failed { program: String, status: ExitStatus },
-    #[error("{0}: there is no node of it")]
-    NoNode(String),
-    #[error("--nodes=all stands for the nodes of an allocation, and this is none: name the nodes")]
-    NoAllocation,
-    #[error("{0} is not set: this is no task of a step")]
-    NoStep(&'static str),
-    #[error("a part of `pyxis pull --nodes`, which is for its srun alone to run: {0}")]
-    Task(#[source] io::Error),
-    #[error("--nodes is for images of registries, without a password in their names")]
-    NotSpread,
-}
 
 /// An image for many nodes.
 pub(crate) struct Wanted<'a> {

@@ -12,7 +12,7 @@ use linux::sys;
 use nix::sys::signal::Signal;
 use pyxis::settings::variables as v;
 
-use super::NodesError;
+use super::error::NodesError;
 
 /// What of the environment is about another step or another program than the one that is run.
 const OTHERS: [&[u8]; 7] =

@@ -15,7 +15,7 @@ use pyxis::progress;
 use pyxis::settings::Settings;
 
 use super::super::{CliError, Exit};
-use super::NodesError;
+use super::error::NodesError;
 use super::order::{Part, next_line};
 use super::slurm::{self, variable};
 
