@@ -464,6 +464,23 @@ packaged() {
     done
 }
 
+@test "fault: in what slurmctld has given out, which is mended where that runs" {
+    mkdir -p "$root/var/spool/slurmd" "$root/run/slurm"
+    mv "$root/etc/slurm" "$root/var/spool/slurmd/conf-cache"
+    ln -s /var/spool/slurmd/conf-cache "$root/run/slurm/conf"
+    echo "include $conf" > "$root/var/spool/slurmd/conf-cache/plugstack.conf"
+    healthy
+    [[ $output == *"$conf:1: required"* ]]
+    : > "$root/var/spool/slurmd/conf-cache/plugstack.conf"
+    finds error:line-missing
+    [[ $output == *"-> echo 'include $conf' >> /run/slurm/conf/plugstack.conf (a copy of slurmctld's: "*"scontrol reconfigure)"* ]]
+    # What is this node's own is mended here.
+    echo "include $conf" > "$root/var/spool/slurmd/conf-cache/plugstack.conf"
+    sed -i s/required/optional/ "$root$conf"
+    finds warning:line-optional
+    [[ $output == *"-> sed -i '1s/optional/required/' $conf"$'\n'* ]]
+}
+
 @test "a loader copied elsewhere opens the builds that packages have installed" {
     mkdir "$root/opt/pyxis"
     mv "$root$loader" "$root/opt/pyxis/"

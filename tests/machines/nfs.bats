@@ -278,6 +278,43 @@ nodes_idle() { [[ $(root sinfo -h -N -o %T) == $'idle\nidle' ]]; }
     nothing_left_anywhere
 }
 
+@test "a node whose configuration is the controller's has containers, and doctor says where the line is mended" {
+    undo() {
+        on client2 root sh -c '[ ! -e /etc/slurm.away ] || { rm -rf /etc/slurm /etc/systemd/system/slurmd.service.d/configless.conf
+            mv /etc/slurm.away /etc/slurm; systemctl daemon-reload; systemctl restart slurmd; }'
+        root sh -c '[ ! -e /etc/slurm/plugstack.away ] || mv /etc/slurm/plugstack.away /etc/slurm/plugstack.conf; scontrol reconfigure'
+        eventually nodes_idle
+        undo() { :; }
+    }
+    # As the package says it there.
+    root sh -c 'cd /etc/slurm && cp plugstack.conf plugstack.away && echo "include /usr/share/pyxis/pyxis.conf" > plugstack.conf && scontrol reconfigure'
+    on client2 root sh -c 'systemctl stop slurmd && mv /etc/slurm /etc/slurm.away &&
+        printf "[Unit]\nConditionPathExists=\n[Service]\nExecStart=\nExecStart=/usr/sbin/slurmd -D --conf-server server\n" > /etc/systemd/system/slurmd.service.d/configless.conf &&
+        systemctl daemon-reload && systemctl start slurmd'
+    eventually nodes_idle
+    run on client2 root cat /run/slurm/conf/plugstack.conf
+    [ "$output" = "include /usr/share/pyxis/pyxis.conf" ]
+    # From a node with a configuration of its own, and from the one without.
+    run_srun -w client2 --container-image=/shared/busybox.sqsh --container-remap-root id -u
+    [ "$status" -eq 0 ]
+    output_has 0
+    run on client2 user srun -w client2 --container-image=/shared/busybox.sqsh sh -c 'exit 7'
+    echo "$output"
+    [ "$status" -eq 7 ]
+    run on client2 root pyxis doctor --verbose
+    echo "$output"
+    output_has "/usr/share/pyxis/pyxis.conf:1: required"
+    root sh -c ': > /etc/slurm/plugstack.conf; scontrol reconfigure'
+    eventually on client2 root sh -c '[ ! -s /run/slurm/conf/plugstack.conf ]'
+    run on client2 root pyxis doctor
+    echo "$output"
+    [ "$status" -eq 1 ]
+    output_has "line-missing"
+    output_has "a copy of slurmctld's"
+    undo
+    nothing_left_anywhere
+}
+
 @test "clocks an hour apart: what one node makes is not taken for abandoned by the other" {
     undo() { on client2 root sh -c 'date -s "@$(($(date +%s) - 3600))" > /dev/null; touch /run/set-back'; undo() { :; }; }
     on client2 root sh -c 'date -s "@$(($(date +%s) + 3600))" > /dev/null'

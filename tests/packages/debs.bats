@@ -231,7 +231,7 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
     root_of bookworm
     unconfigure
     rm -rf "$root/etc/slurm"
-    for place in /opt/slurm/etc /etc/aws/pcs/scheduler/slurm-24.11 /cm/shared/apps/slurm/var/etc /run/slurm/conf; do
+    for place in /opt/slurm/etc /etc/aws/pcs/scheduler/slurm-24.11 /cm/shared/apps/slurm/var/etc; do
         mkdir -p "$root$place/plugstack.conf.d"
         touch "$root$place/slurm.conf"
         # shellcheck disable=SC2046
@@ -289,20 +289,28 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
         touch "$root$place/slurm.conf"
         run inside "$info.postinst" configure
         [ "$status" -eq 0 ]
-        has "ln -s /usr/share/pyxis/pyxis.conf $place/plugstack.conf.d/pyxis.conf"
+        case $place in
+            # There it would be gone with the next word of slurmctld's.
+            /run/slurm/conf | */conf-cache) has "include /usr/share/pyxis/pyxis.conf"; [[ $output != *"ln -s"* ]] ;;
+            *) has "ln -s /usr/share/pyxis/pyxis.conf $place/plugstack.conf.d/pyxis.conf" ;;
+        esac
         ln -s /usr/share/pyxis/pyxis.conf "$root$place/plugstack.conf.d/pyxis.conf"
         run inside "$info.postinst" configure
         [ "$status" -eq 0 ]
-        [[ $output != *"ln -s"* ]]
+        [[ $output != *"to have Slurm load it"* ]]
         # A line with the plugin's own path.
         rm "$root$place/plugstack.conf.d/pyxis.conf"
         echo 'optional /opt/pyxis/spank_pyxis.so' > "$root$place/plugstack.conf"
         run inside "$info.postinst" configure
         [ "$status" -eq 0 ]
-        [[ $output != *"ln -s"* ]]
+        [[ $output != *"to have Slurm load it"* ]]
         run inside "$info.prerm" remove
         [ "$status" -eq 0 ]
         has "$place/plugstack.conf"
+        case $place in
+            /run/slurm/conf | */conf-cache) has "$place/plugstack.conf (a copy: where slurmctld runs)" ;;
+            *) [[ $output != *"a copy"* ]] ;;
+        esac
         rm -r "${root:?}$place"
     done
 }

@@ -108,6 +108,7 @@ fn of_conf(
     slurms: &[slurm::Slurm],
     report: &mut Report,
 ) -> Vec<lines::PyxisLine> {
+    let known = report.findings.len();
     conf::check(conf, report);
     let before = report.count(Level::Error);
     let stack = plugstack::follow(conf, report);
@@ -120,6 +121,9 @@ fn of_conf(
     // What is known to be wrong srun would only say again.
     if report.count(Level::Error) == before {
         command::ask_srun(slurms, conf, &lines, report);
+    }
+    if conf.is_copy() {
+        report.remark_on_mends(known, conf.dir(), conf::OF_COPY);
     }
     lines
 }

@@ -1,7 +1,7 @@
 //! What the doctor says: findings, each with the command that mends it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -102,6 +102,15 @@ impl Report {
     ) {
         let (text, mend) = (text.into(), Some(mend.into()));
         self.add(Finding { level: Level::Error, check, text, mend });
+    }
+
+    /// Adds a remark to the commands, of findings after the first `known`, that are about a file in that directory.
+    pub(super) fn remark_on_mends(&mut self, known: usize, directory: &Path, remark: &str) {
+        let below = format!("{}/", directory.display());
+        let mends = self.findings[known..].iter_mut().filter_map(|finding| finding.mend.as_mut());
+        for mend in mends.filter(|mend| mend.contains(&below)) {
+            mend.push_str(remark);
+        }
     }
 
     /// Two configurations may include the same file.

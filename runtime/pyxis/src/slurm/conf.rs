@@ -116,6 +116,13 @@ impl SlurmConf {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
+    /// Whether slurmctld has given it out (`slurmd --conf-server`, sackd), and does so again.
+    pub(crate) fn is_copy(&self) -> bool {
+        let real = owner::real(&self.path).unwrap_or_default();
+        let of_slurmd = real.parent().is_some_and(|directory| directory.ends_with("conf-cache"));
+        of_slurmd || self.dir() == Path::new("/run/slurm/conf")
+    }
+
     /// PlugStackConfig; beside slurm.conf unless it says otherwise.
     pub(crate) fn plugstack(&self) -> PathBuf {
         self.dir().join(self.plugstack.as_deref().unwrap_or(Path::new("plugstack.conf")))
