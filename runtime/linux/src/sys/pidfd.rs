@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::owned;
 
@@ -19,20 +20,22 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     owned(fd)
 }
 
-/// Whether the process of a pidfd has not ended.
+/// Whether the process of a pidfd has not ended, as far as the kernel says: an interrupted question is no end.
 pub fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
     let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one structure, as said.
-    unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
+    unsafe { libc::poll(&raw mut poll, 1, 0) <= 0 }
 }
 
 /// Whether the process of a pidfd ends within so many seconds.
 pub fn ends_within(pidfd: BorrowedFd<'_>, seconds: u32) -> io::Result<bool> {
     let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let milliseconds = i32::try_from(u64::from(seconds) * 1000).unwrap_or(i32::MAX);
+    let deadline = Instant::now() + Duration::from_secs(seconds.into());
     loop {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let left = i32::try_from(left).unwrap_or(i32::MAX);
         // SAFETY: one structure, as said.
-        match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
+        match unsafe { libc::poll(&raw mut poll, 1, left) } {
             -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
             -1 => return Err(io::Error::last_os_error()),
             ended => return Ok(ended > 0),

@@ -120,7 +120,9 @@ impl Spool<'_> {
         let is_full = |last: &Arc<Output>| last.end.load(Ordering::Relaxed) >= SEGMENT;
         if self.segments.last().is_none_or(is_full) {
             let mut outputs = self.spooler.state.lock();
-            let file = (self.room.file)().filter(|_| outputs.len() < MOST_FILES)?;
+            // Of those that are gone the list has but names.
+            outputs.retain(|output| output.strong_count() > 0);
+            let file = (outputs.len() < MOST_FILES).then_some(self.room.file)?()?;
             let (end, closed) = (AtomicU64::new(0), AtomicBool::new(false));
             let output = Arc::new(Output { file, end, closed });
             outputs.push(Arc::downgrade(&output));
