@@ -255,6 +255,22 @@ again() {
     no_containers
 }
 
+# As where a node fails in the middle of it: nobody removes it, and the step has the same number again.
+@test "a job that is requeued saves, whatever its first run has left under its number" {
+    # shellcheck disable=SC2016
+    script job 'if [ -z "$SLURM_RESTART_COUNT" ]; then' "$PYXIS_TEST_COMMAND"' create --name pyxis_$SLURM_JOB_ID.0 '"$image" \
+        'touch said.0; sleep 1000; fi' "srun --container-image=$image --container-save=$work/saved.sqsh --container-writable touch /made" 'touch said.1'
+    rm -f "$work"/said.*
+    job=$(user sbatch --parsable --requeue -w n1 -o "$work/out" job)
+    appears said.0
+    again "$job" said.1
+    while [[ -n $(user squeue -h -j "$job") ]]; do sleep 0.1; done
+    cat "$work/out"
+    run user srun -w n1 --container-image="$work/saved.sqsh" ls /made
+    [ "$status" -eq 0 ]
+    no_containers
+}
+
 @test "Slurm's commands work inside where they are mounted; a srun in there is on the host unless it asks for a container" {
     mounts=/usr,/lib,/lib64,$CLUSTER_STATE,/run/munge,/etc/passwd,/etc/group
     # shellcheck disable=SC2016

@@ -150,6 +150,11 @@ impl Runtime {
         self.ask(caller, &Request::Remove { name: name.as_ref() }, &failing).map(drop)
     }
 
+    /// The same of one that may not be there.
+    pub(crate) fn remove_silently(&self, caller: Caller<'_>, name: &str) {
+        let _ = self.run(caller, &Request::Remove { name: name.as_ref() }, &|_| {});
+    }
+
     /// Removes a file as the user: where it is, a file system of the user's may be mounted.
     pub(crate) fn discard(&self, caller: Caller<'_>, file: &Path) {
         let _ = self.run(caller, &Request::Discard { file: file.as_os_str() }, &|_| {});

@@ -9,6 +9,7 @@ use super::runtime::context::{Context, Resumed, StoredImage, Target};
 use super::runtime::verbs::Existing;
 use super::save;
 use crate::options::NameFlag;
+use crate::root::child::Caller;
 use crate::root::importer::release;
 use crate::root::runtime::Runtime;
 use crate::root::shared::{Channels, Shared};
@@ -195,6 +196,11 @@ fn fetch_and_create(
     let Context { config, plan, .. } = context;
     let image = plan.image.as_ref().ok_or(StepError::NoContainer)?;
     let direct = plan.is_direct(runtime.serves_images(), config);
+    if !direct && plan.named.is_none() && is_requeued(context.caller) {
+        // Where a node has failed there may be what an earlier run of the job had under this number.
+        let _ = fs::remove_file(&plan.squashfs);
+        runtime.remove_silently(context.caller, &plan.name);
+    }
     if matches!(image, Image::Remote { .. })
         && config.importer.is_none()
         && config.use_enroot_load
@@ -219,6 +225,11 @@ fn fetch_and_create(
     let created = creating(shared, create);
     file.release(context);
     created.map(|()| None)
+}
+
+/// Whether Slurm runs the job once more.
+fn is_requeued(caller: Caller<'_>) -> bool {
+    caller.environ.iter().any(|variable| variable.to_bytes().starts_with(b"SLURM_RESTART_COUNT="))
 }
 
 /// Runs `work`, which makes a container. Should this task be killed meanwhile, slurmstepd knows
