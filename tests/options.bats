@@ -159,3 +159,11 @@ default_of() {
     PYXIS_CONTAINER_UNSHARE=uts run_srun --container-image="$(image busybox)" --container-remap-root sh -c 'hostname inside && hostname'
     [ "${lines[-1]}" = inside ]
 }
+
+@test "what would wait for a container that waits for it is refused" {
+    srun --help | grep -q -e --wait-for-children || skip "this Slurm has no --wait-for-children"
+    refused "leave it out" --container-image=./x.sqsh --wait-for-children
+    # A program may be told so, and a step without a container.
+    run_srun --container-image="$PYXIS_TEST_IMAGES/busybox.sqsh" echo --wait-for-children
+    output_has --wait-for-children
+}

@@ -93,6 +93,9 @@ pub(crate) fn init_post_opt(spank: &Spank<'_>, _args: Args<'_>) -> HookResult {
     })
 }
 
+/// From 25.05 on Slurm then waits until nothing is left in a task's cgroup, and the container's helpers wait for the task's end.
+const WAITS: &str = "--wait-for-children and a container wait for each other: leave it out";
+
 fn post_opt_local(state: &mut State) -> HookResult {
     state.begin_component();
     let State { options, repeats, components, complete, .. } = state;
@@ -128,7 +131,12 @@ fn post_opt_local(state: &mut State) -> HookResult {
         if own(c"SLURM_TASK_PROLOG").is_some() || arguments.iter().any(prolog) {
             set(root::job::PROLOG, options.wants_container().then_some(b"1"));
         }
-        let width = terminal::width(&arguments).filter(|_| options.wants_container());
+        let words = terminal::options(&arguments);
+        let waits = |one: &OsString| one.as_bytes().starts_with(b"--wait-");
+        if options.wants_container() && words.iter().any(waits) {
+            return Err(HookError(WAITS.into()));
+        }
+        let width = terminal::width(words).filter(|_| options.wants_container());
         set(root::job::TERMINAL, width.as_deref().map(str::as_bytes));
         let all = components.end(own, &arguments).map_err(|line| HookError(line.into()))?;
         set(components::VARIABLE, Some(all.as_slice()).filter(|all| !all.is_empty()));

@@ -15,11 +15,15 @@ unsafe extern "C" {
     static PROGRAM: libc::c_int;
 }
 
-/// How wide srun's terminal is, in digits. `words` are srun's; what follows the program's name is the program's.
-pub(crate) fn width(words: &[OsString]) -> Option<String> {
+/// Of srun's words those before the program's name, which with all that follows is the program's.
+pub(crate) fn options(words: &[OsString]) -> &[OsString] {
     // SAFETY: a number of the C library's; srun has read its options by now, in the thread that calls this.
     let program = unsafe { PROGRAM };
-    let options = words.get(..usize::try_from(program).ok()?)?;
+    usize::try_from(program).ok().and_then(|program| words.get(..program)).unwrap_or_default()
+}
+
+/// How wide srun's terminal is, in digits, where its options send nothing elsewhere.
+pub(crate) fn width(options: &[OsString]) -> Option<String> {
     if options.iter().any(|word| is_elsewhere(word.as_bytes())) {
         return None;
     }
