@@ -83,6 +83,12 @@ forge() {
     run root ps -o uid= -p "$pid"
     [ "$status" -eq 0 ]
     [ "${output// /}" = "$uid" ]
+    # Nor is root's terminal its: by TIOCSTI it could type there what root's shell reads next.
+    pid=$(root pgrep -u pyxistest -x sleep | head -n 1)
+    run root timeout 120 script -qec "$PYXIS_TEST_COMMAND exec $pid sh -c 'tty; set -- \$(cat /proc/self/stat); echo terminal \$7; exit 7'" /dev/null
+    echo "$output"
+    [ "$status" -eq 7 ]
+    [[ $output == *"terminal 0"* ]]
     root scancel -u pyxistest
     wait "$step" || true
 }

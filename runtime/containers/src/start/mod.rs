@@ -220,5 +220,5 @@ fn leave_host(plan: &Plan, mut roots: Roots) -> Result<bool, StartError> {
 fn enter_pid_namespace() -> Result<(), StartError> {
     let failed = |source| StartError::namespace(Namespace::Pid, source);
     Namespace::Pid.unshare().map_err(|errno| failed(errno.into()))?;
-    supervise().map_err(failed)
+    supervise(false).map_err(failed)
 }

@@ -101,7 +101,7 @@ impl Exec {
         let user = process.open_namespace(Namespace::User).map_err(failed("a namespace"))?;
         // From here on with no other rights than the process has itself: all that it shows may be
         // made by whoever runs there.
-        become_owner(pid, &process, &user)?;
+        let became = become_owner(pid, &process, &user)?;
         let user = unless_ours(Namespace::User, user).map_err(failed("a namespace"))?;
         let own_user = user.is_some();
         let mut found: Vec<(Namespace, OwnedFd)> =
@@ -127,16 +127,17 @@ impl Exec {
             })?;
         }
         fchdir(cwd).map_err(|errno| failed("the directory")(errno.into()))?;
-        if own_pid {
-            supervise().map_err(|source| ExecError::Join { pid, which: "pid", source })?;
+        // Root's terminal is not that user's.
+        if own_pid || became {
+            supervise(became).map_err(|source| ExecError::Join { pid, which: "pid", source })?;
         }
         Ok(Entered { environ, own_user })
     }
 }
 
-/// Has root become who the process is, where that is somebody else, for good. Whoever else the caller
+/// Has root become who the process is, where that is somebody else, for good, and says so. Whoever else the caller
 /// is may not enter somebody's namespaces anyway.
-fn become_owner(pid: i32, process: &Pinned, user: &OwnedFd) -> Result<(), ExecError> {
+fn become_owner(pid: i32, process: &Pinned, user: &OwnedFd) -> Result<bool, ExecError> {
     let failed = |what| move |source| ExecError::Open { pid, what, source };
     let Credentials { uids, gid, groups } = process.credentials().map_err(failed("the status"))?;
     let uid = uids[0];
@@ -151,7 +152,7 @@ fn become_owner(pid: i32, process: &Pinned, user: &OwnedFd) -> Result<(), ExecEr
         return Err(ExecError::Foreign { pid, uid, owner });
     }
     if !geteuid().is_root() || geteuid().as_raw() == owner {
-        return Ok(());
+        return Ok(false);
     }
     let groups: Vec<Gid> = groups.into_iter().map(Gid::from_raw).collect();
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
@@ -160,7 +161,7 @@ fn become_owner(pid: i32, process: &Pinned, user: &OwnedFd) -> Result<(), ExecEr
         .and_then(|()| setresuid(user, user, user))
         .map_err(|errno| ExecError::Become { pid, uid, source: errno.into() })?;
     namespaces::hide();
-    Ok(())
+    Ok(true)
 }
 
 impl Entered {

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use hygiene::{account, unsecure};
 use linux::channel;
 use linux::file_error::FileError;
-use nix::unistd::geteuid;
+use nix::unistd::{geteuid, setsid};
 
 use pyxis::owner::{self, Untrusted};
 use pyxis::settings::Settings;
@@ -61,8 +61,11 @@ pub(crate) fn start(store: &Path, settings: &Settings) -> Result<OwnedFd, Accoun
         std::env::current_exe().map_err(|source| FileError::new("find", "pyxis", source))?;
     let (ours, theirs) = channel::pair().map_err(AccountError::Channel)?;
     let of_root = |name: &str| settings.host.get(OsStr::new(name)).cloned();
+    let mut command = unsecure::command(&program);
+    // Root's terminal is not that account's, which could type into it. SAFETY: a system call between fork and exec.
+    unsafe { command.pre_exec(|| setsid().map(drop).map_err(Into::into)) };
     // Becoming a user by this, root keeps none of its groups.
-    unsecure::command(&program)
+    command
         .env_clear()
         .envs(account::environ(store.as_os_str(), of_root))
         .args(["broker", "--stdin"])

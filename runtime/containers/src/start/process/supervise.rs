@@ -4,7 +4,7 @@ use std::io;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::{ForkResult, Pid, setsid};
 
 use crate::start::process::child::exit_now;
 use handover::fork::fork;
@@ -17,11 +17,12 @@ const FORWARDED: [Signal; 5] =
     [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// Forks. Returns in the child, which is killed when the calling process dies; the calling
-/// process passes signals on and ends like the child.
+/// process passes signals on and ends like the child. `apart`: the child has a session of its own, without a terminal, into which it
+/// could type what the caller's shell would read.
 ///
 /// # Errors
 /// From the kernel.
-pub(crate) fn supervise() -> io::Result<()> {
+pub(crate) fn supervise(apart: bool) -> io::Result<()> {
     let parent = sys::pidfd_open(std::process::id() as i32)?;
     let mut watched = SigSet::from_iter(FORWARDED);
     watched.add(Signal::SIGCHLD);
@@ -34,11 +35,14 @@ pub(crate) fn supervise() -> io::Result<()> {
             sys::close_all_but(&[]);
             // Its root is the host's: nobody in the container may follow /proc/PID/root.
             namespaces::hide();
-            stand_for(child, &watched, &old)
+            stand_for(child, &watched, &old, apart)
         }
         ForkResult::Child => {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old), None)?;
             sys::die_with_parent()?;
+            if apart {
+                setsid()?;
+            }
             if !sys::is_alive(std::os::fd::AsFd::as_fd(&parent)) {
                 exit_now(1); // it died before it could be watched
             }
@@ -47,12 +51,12 @@ pub(crate) fn supervise() -> io::Result<()> {
     }
 }
 
-fn stand_for(child: Pid, watched: &SigSet, old: &SigSet) -> ! {
+fn stand_for(child: Pid, watched: &SigSet, old: &SigSet, apart: bool) -> ! {
     loop {
         let Ok((signal, from_kernel)) = sys::wait_for_signal(watched) else { continue };
         if signal != Signal::SIGCHLD as i32 {
-            // The terminal has sent it to both.
-            if !from_kernel {
+            // The terminal has sent it to both, unless it is not the other's.
+            if !from_kernel || apart {
                 let _ = Signal::try_from(signal).map(|signal| kill(child, signal));
             }
             continue;
