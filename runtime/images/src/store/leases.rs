@@ -103,10 +103,17 @@ impl Leases {
 
     fn read(uses: &Path, longest: Duration, counts: bool) -> Leases {
         let (now, host, boot) = (SystemTime::now(), host(), boot_id());
+        // As we make it where others have a store; a user may have a folder of that name.
+        let open_to_all = fs::symlink_metadata(uses).is_ok_and(|at| at.mode() & 0o7777 == 0o1777);
+        let own = nix::unistd::geteuid().as_raw();
         let mut of_users: HashMap<u32, (usize, HashMap<String, SystemTime>)> = HashMap::new();
         for entry in fs::read_dir(uses).into_iter().flatten().flatten() {
             let (path, name) = (entry.path(), entry.file_name());
             if !names::is_lease(name.to_str().unwrap_or_default()) {
+                // What fills the store's file system there, nobody would count or remove.
+                if open_to_all && entry.metadata().is_ok_and(|at| at.uid() != own) {
+                    let _ = fs::remove_file(path);
+                }
                 continue;
             }
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -117,7 +124,8 @@ impl Leases {
             // Not of what a link leads to.
             let Ok(data) = path.symlink_metadata() else { continue };
             match lease(name.to_str().unwrap_or_default(), &data, &host, &boot) {
-                Some((hex, since)) if counts && age(now, since) <= longest => {
+                // One with something in it is none.
+                Some((hex, since)) if counts && data.len() == 0 && age(now, since) <= longest => {
                     let (files, images) = of_users.entry(data.uid()).or_default();
                     *files += 1;
                     if *files > FILES_OF_ONE {
@@ -183,7 +191,7 @@ fn age(now: SystemTime, since: SystemTime) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     const WEEK: Duration = Duration::from_secs(7 * 86400);
 
@@ -281,6 +289,25 @@ mod tests {
         }
         write(&image).expect("a lease");
         assert!(Leases::read(&uses, WEEK, true).hold(&format!("{:064x}", 1)));
+    }
+
+    #[test]
+    fn what_others_put_there_is_removed_where_we_let_them() {
+        let uses = tempfile::tempdir().unwrap();
+        let file = |name: &str| uses.path().join(name);
+        for name in ["theirs", "ours"] {
+            fs::write(file(name), "x").unwrap();
+        }
+        fs::write(file(&name(1, "node7")), "x").unwrap();
+        if let Err(errno) = nix::unistd::chown(&file("theirs"), Some(65534.into()), None) {
+            eprintln!("not all of it was tried: only root gives files away ({errno})");
+            return;
+        }
+        Leases::read(uses.path(), WEEK, true);
+        assert!(file("theirs").exists() && !file(&name(1, "node7")).exists());
+        fs::set_permissions(uses.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        Leases::read(uses.path(), WEEK, true);
+        assert!(file("ours").exists() && !file("theirs").exists());
     }
 
     #[test]
