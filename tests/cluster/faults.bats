@@ -54,6 +54,33 @@ nothing_left() {
     diff <(echo "$before") <(what_exists)
 }
 
+# Which /proc then has no root of, nor namespaces.
+@test "a program that has ended but for a thread is ended with its step, and the container is saved" {
+    work=$(mktemp -d "$CLUSTER_STATE/work/fault.XXXXXX")
+    chmod 777 "$work"
+    gcc -static -pthread -x c -o "$work/threads" - << 'END'
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static void *stay(void *unused) { sleep(1000); return unused; }
+int main(void) {
+    pthread_t thread;
+    if (fork() || setsid() < 0 || pthread_create(&thread, 0, stay, 0))
+        return 0;
+    syscall(SYS_exit, 0);
+}
+END
+    for option in "--container-name=threads" "--container-save=$work/saved.sqsh"; do
+        run timeout 100 "$BATS_TEST_DIRNAME/cluster" run -- srun -w n1 --container-image="$image" "$option" --container-writable \
+            --container-mounts="$work:/mnt" sh -c '/mnt/threads; sleep 1; echo made > /made'
+        echo "$output"
+        [ "$status" -eq 0 ]
+    done
+    [ -s "$work/saved.sqsh" ]
+    user srun -w n1 "$PYXIS_TEST_COMMAND" remove -f pyxis_threads
+    nothing_left
+}
+
 @test "200 steps one after the other" {
     run user bash -c 'for i in $(seq 200); do srun --container-image="$1" true || echo "failed: $i"; done' - "$image"
     [ "$status" -eq 0 ]

@@ -154,6 +154,26 @@ teardown() { machine_teardown; }
     nothing_left
 }
 
+# With cgroups of version 2 Slurm 25.05 and later kill what is in the step's own, where slurmstepd is not.
+@test "what slurmstepd saves, as the task that would is killed, is in the step's cgroup, and ends with it" {
+    job=$(user sbatch --parsable -o "$work/out" --wrap "srun --container-image=$images/busybox.sqsh --container-writable --container-save=$work/saved.sqsh \
+        sh -c 'dd if=/dev/urandom of=/filling bs=1M count=400 2> /dev/null; kill -KILL \$PPID; sleep 1000'")
+    saves() { child=$(root_sh "pgrep -x pyxis -P \$(pgrep -o -f 'slurmstepd: \\[$job.0\\]')"); [ -n "$child" ]; }
+    eventually saves
+    run root cat "/proc/$child/cgroup"
+    echo "$output"
+    step=/$(job_directory "$job")/step_0
+    if [[ $output == 0::* ]]; then output_has "$step/user/task_"; else grep freezer <<< "$output" | grep -F "$step"; fi
+    user scancel "$job"
+    settle
+    gone() { ! root test -e "/proc/$child"; }
+    eventually gone
+    user cat "$work/out"
+    user test ! -e "$work/saved.sqsh"
+    eventually idle
+    nothing_left
+}
+
 @test "a step cancelled, and a slurmstepd killed, leave nothing" { cancelled_and_killed; }
 
 @test "what a container takes is charged to the step, which its limit ends; nothing is left, and the node goes on" {

@@ -1,20 +1,23 @@
 //! The step's own cgroup, by the names that Slurm gives.
 //!
-//! With cgroups of version 1 slurmstepd is in the job's freezer, one above the step's, and so would
-//! be what it starts: Slurm's SIGKILL for the step would not reach that, nor would the step's end
-//! wait for it. With version 2, and where processes are tracked as a tree, it is reached.
+//! slurmstepd is beside its step's: with cgroups of version 1 in the job's freezer, one above the step's, or in none of them (21.08);
+//! with version 2 in `slurm` below the step's, where the tasks are in `user`. So would be what it starts: Slurm's SIGKILL for the step
+//! (with version 2 from 25.05 on, which has the kernel kill all in `user`) would not reach that, nor, with version 1, would
+//! the step's end wait for it. Where processes are tracked as a tree, they are reached.
 
 use super::child::output::{some_of, some_of_path};
+use super::process;
 use super::text::after;
+use crate::options::components::number;
 use crate::root::job::Job;
 use spank_bindings::StepId;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions, read_dir};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
-/// Of the table of mounts: on a node with more than that, the step's cgroup is not found.
-const MOUNTS: usize = 1 << 20;
+/// Of the table of mounts, and of processes: on a node with more than that, the step's cgroup is not found.
+const TABLE: usize = 1 << 20;
 
 /// `/job_J/step_S`. Slurm calls a part of a heterogeneous step `step_S+PART`; no two parts are on one node. From 26.05 on a job's
 /// has another name with version 2, where slurmstepd is below it: `own` are its cgroups, as `/proc` has them.
@@ -48,37 +51,81 @@ pub(crate) fn is_of(name: &[u8], cgroups: &[u8]) -> Option<bool> {
     )
 }
 
-/// The `cgroup.procs` of the step's freezer, where slurmstepd itself is in the job's.
-pub(crate) fn freezer(job: &Job) -> Option<File> {
-    let own = some_of_path("/proc/self/cgroup").ok()?;
-    let job_path = own.split(|byte| *byte == b'\n').find_map(|line| {
+/// The `cgroup.procs` of one that Slurm kills with the step, which slurmstepd is not in. With version 2 there is none before there are
+/// tasks.
+pub(crate) fn of_step(job: &Job) -> Option<File> {
+    let own = some_of_path(OWN).ok()?;
+    let name = name(job, &own);
+    let step = name.rsplit(|byte| *byte == b'/').next()?;
+    let (directory, begins) = match beside(&name, &own) {
+        Some(step) => (unified(step, b"/user"), &b"task_"[..]),
+        None => (freezer_of_job(job, name.strip_suffix(step)?.strip_suffix(b"/")?, &own)?, step),
+    };
+    for entry in read_dir(&directory).ok()?.flatten() {
+        let is_one = match entry.file_name().as_bytes().strip_prefix(begins) {
+            Some([]) => true,
+            Some([next, ..]) => (begins == b"task_") != (*next == b'+'),
+            None => false,
+        };
+        if is_one {
+            let procs = directory.join(entry.file_name()).join("cgroup.procs");
+            return OpenOptions::new().write(true).open(procs).ok();
+        }
+    }
+    None
+}
+
+/// Ends the user's processes in slurmstepd's own cgroup of version 2. What it has started there for the user has ended; what a
+/// user has taken over there (by ptrace, say) nobody ends with the step.
+pub(crate) fn end_strays(job: &Job) {
+    let own = some_of_path(OWN).unwrap_or_default();
+    let Some(step) = beside(&name(job, &own), &own) else { return };
+    let all = File::open(unified(step, b"/slurm/cgroup.procs"));
+    let all = all.and_then(|procs| some_of(&procs, TABLE)).unwrap_or_default();
+    for pid in all.split(|byte| *byte == b'\n') {
+        let pid = number(pid).unwrap_or_default() as i32;
+        let Some(process) = process::descriptor(pid) else { continue };
+        if process::is_of(pid, job.user.uid) && !job.privileged {
+            process::kill(&process);
+        }
+    }
+}
+
+const OWN: &str = "/proc/self/cgroup";
+
+/// The step's cgroup, where slurmstepd is in `slurm` below it.
+fn beside<'a>(name: &[u8], own: &'a [u8]) -> Option<&'a [u8]> {
+    let mut lines = own.split(|byte| *byte == b'\n');
+    let step = lines.find_map(|line| line.strip_prefix(b"0::"))?.strip_suffix(b"/slurm")?;
+    matches!(after(step, name)?, [] | [b'+', ..]).then_some(step)
+}
+
+/// A file of the tree of version 2, where distributions mount it and Slurm looks for it.
+fn unified(step: &[u8], file: &[u8]) -> PathBuf {
+    OsString::from_vec([b"/sys/fs/cgroup", step, file].concat()).into()
+}
+
+/// Where its job's freezer is.
+fn freezer_of_job(job: &Job, of_job: &[u8], own: &[u8]) -> Option<PathBuf> {
+    let path = own.split(|byte| *byte == b'\n').find_map(|line| {
         let mut fields = line.splitn(3, |byte| *byte == b':').skip(1);
         let freezer = fields.next()?.split(|byte| *byte == b',').any(|name| name == b"freezer");
         fields.next().filter(|_| freezer)
     })?;
-    let name = name(job, &own);
-    let step = name.rsplit(|byte| *byte == b'/').next()?;
-    if !job_path.ends_with(name.strip_suffix(step)?.strip_suffix(b"/")?) {
-        return None;
-    }
-    let mounts = some_of(&File::open("/proc/self/mountinfo").ok()?, MOUNTS).ok()?;
-    let directory = mounted(&mounts)?.join(OsStr::from_bytes(job_path.strip_prefix(b"/")?));
-    let found = read_dir(&directory)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.file_name())
-        .find(|name| matches!(name.as_bytes().strip_prefix(step), Some([] | [b'+', ..])))?;
-    OpenOptions::new().write(true).open(directory.join(found).join("cgroup.procs")).ok()
+    let mounts = some_of(&File::open("/proc/self/mountinfo").ok()?, TABLE).ok()?;
+    let elsewhere = format!("/slurm/uid_{}", job.user.uid);
+    let parts = if path.ends_with(of_job) { [path, b""] } else { [elsewhere.as_bytes(), of_job] };
+    Some(OsString::from_vec([mounted(&mounts)?, &parts.concat()].concat()).into())
 }
 
 /// Where the freezer's whole tree is mounted.
-fn mounted(mounts: &[u8]) -> Option<PathBuf> {
+fn mounted(mounts: &[u8]) -> Option<&[u8]> {
     mounts.split(|byte| *byte == b'\n').find_map(|line| {
         let options = after(line, b" - cgroup ")?.rsplit(|byte| *byte == b' ').next()?;
         let freezer = options.split(|byte| *byte == b',').any(|name| name == b"freezer");
         let mut fields = line.split(|byte| *byte == b' ').skip(3);
         let (root, place) = (fields.next()?, fields.next()?);
-        (freezer && root == b"/").then(|| Path::new(OsStr::from_bytes(place)).to_owned())
+        (freezer && root == b"/").then_some(place)
     })
 }
 
@@ -180,11 +227,28 @@ mod tests {
     }
 
     #[test]
+    fn slurmstepd_is_beside_its_step() {
+        let step = job(4, StepId(1));
+        let of = |own: &'static str| beside(&name(&step, own.as_bytes()), own.as_bytes());
+        for path in
+            ["/s.scope/job_4/step_1", "/s.scope/job_4/step_1+2", "/s.scope/s691M8NJCHA100/step_1"]
+        {
+            let own: &'static str = Box::leak(format!("0::{path}/slurm\n").into_boxed_str());
+            assert_eq!(of(own), Some(path.as_bytes()));
+        }
+        for other in
+            ["0::/s.scope/job_4/step_1/user/task_0\n", "0::/s.scope/system\n", V1, "0::/\n"]
+        {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn the_freezer_is_where_it_is_mounted_whole() {
         let mounts = b"30 24 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
             31 24 0:27 /x /mnt rw - cgroup cgroup rw,freezer\n\
             32 24 0:27 / /cg/freezer rw,relatime shared:9 - cgroup cgroup rw,freezer\n";
-        assert_eq!(mounted(mounts), Some("/cg/freezer".into()));
+        assert_eq!(mounted(mounts), Some(&b"/cg/freezer"[..]));
         assert_eq!(mounted(b"33 24 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"), None);
     }
 }

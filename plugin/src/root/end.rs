@@ -9,6 +9,7 @@ use super::shared::{SAVED, Shared};
 use crate::config::Config;
 use crate::step::error::StepError;
 use crate::step::{Planned, Step};
+use nix::unistd::getpid;
 use spank_bindings::log;
 
 /// In slurmstepd, after each task's end.
@@ -26,12 +27,14 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
     // enroot leaves nothing that stands for its helpers. A container in use cannot be removed.
     let released = shared.release(&allowance);
     if !released.ended || plan.named.is_some() || shared.created() {
-        leftovers::end(&StepIdentity::of(job, runtime, &released), &plan.name, &allowance);
+        let named = plan.named.is_some();
+        let identity = StepIdentity::of(job, getpid(), runtime, &released, named);
+        leftovers::end(&identity, &plan.name, &allowance);
     }
     // Not of a step that was interrupted before it ran.
     let save = plan.save.as_ref().filter(|_| shared.entered() == job.local_tasks);
     let work = save.is_some() || shared.fetched() || shared.making() || shared.created();
-    let cgroup = work.then(|| cgroup::freezer(job)).flatten();
+    let cgroup = work.then(|| cgroup::of_step(job)).flatten();
     let patience = Patience::OfStep(&allowance);
     let saving = Caller { user: &job.user, environ, patience, cgroup: cgroup.as_ref() };
     let caller = Caller { patience: Patience::Within(&allowance), ..saving };
@@ -47,6 +50,7 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
         }
     };
     clean_up(planned, shared, config, caller);
+    cgroup::end_strays(job);
     saved.map_err(|_| StepError::NotSaved)
 }
 

@@ -8,13 +8,16 @@ use super::cgroup;
 use super::child::Allowance;
 use super::child::output::some_of_path;
 use super::process::{self, Life, descriptor, ends_within, kill};
+use crate::options::components::number;
 use crate::root::job::Job;
 use crate::root::runtime::Runtime;
 use crate::root::shared::Released;
-use spank_bindings::{StepId, log};
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use spank_bindings::log;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 /// How long helpers may take to see that their container is gone.
@@ -32,33 +35,38 @@ struct Leftovers {
 /// How the processes of a step are told from others.
 pub(crate) struct StepIdentity<'a> {
     job: &'a Job,
-    /// Device and inode of the container's mount namespace.
+    /// slurmstepd, in whose cgroups is the name of the job's.
+    slurmstepd: Pid,
+    /// Device and inode of the container's mount namespace, and whether steps of other numbers can be in it.
     mounts: Option<(u64, u64)>,
+    named: bool,
     /// What stands for the helpers, where that is known: what else of the step is on the host, left by a
     /// task's prolog perhaps, is none of them.
     helpers: Option<Option<&'a OwnedFd>>,
 }
 
 impl<'a> StepIdentity<'a> {
-    pub(crate) fn of(job: &'a Job, runtime: &Runtime, released: &'a Released) -> StepIdentity<'a> {
+    /// Of a step whose container, with a name or without, is as `released`; for slurmstepd itself or a task of its.
+    pub(crate) fn of(
+        job: &'a Job,
+        slurmstepd: Pid,
+        runtime: &Runtime,
+        released: &'a Released,
+        named: bool,
+    ) -> StepIdentity<'a> {
         let known = released.came && matches!(runtime, Runtime::Builtin(_));
         let helpers = known.then_some(released.helpers.as_ref());
-        StepIdentity { job, mounts: released.mounts, helpers }
+        StepIdentity { job, slurmstepd, mounts: released.mounts, named, helpers }
     }
-}
-
-/// How a process was told to be one of the step's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FoundBy {
-    /// Which its user cannot change, and which Slurm's SIGKILL reaches.
-    Cgroup,
-    /// Which anybody can give to any process: it is not waited for longer than a moment.
-    Variables,
 }
 
 /// Kills what the user left in the container `name` and waits for its helpers, for as long as
 /// other steps need them. Slurm's SIGKILL for the step, which they do get, ends the wait. What else is waited here is
 /// of the hook's `allowance`.
+///
+/// Processes are told by the step's cgroup, which their user cannot change. Where Slurm has none, only those are in a container
+/// without a name that are in its namespace, and helpers are not looked for: whatever else tells one from another is its user's to
+/// say, or, as its variables, to keep whoever asks waiting (`mmap_lock` can be held for ever).
 pub(crate) fn end(step: &StepIdentity<'_>, name: &str, allowance: &Allowance) {
     let wait = |process: &OwnedFd, most: Duration| {
         let begun = Instant::now();
@@ -68,7 +76,7 @@ pub(crate) fn end(step: &StepIdentity<'_>, name: &str, allowance: &Allowance) {
     };
     let mut told = false;
     loop {
-        let (Leftovers { in_container, helpers }, by) = find(step);
+        let Leftovers { in_container, helpers } = find(step);
         for process in &in_container {
             kill(process);
         }
@@ -78,7 +86,7 @@ pub(crate) fn end(step: &StepIdentity<'_>, name: &str, allowance: &Allowance) {
             Some(known) => helpers.is_empty() || known.is_none_or(gone),
             None => helpers.iter().all(|(_, helper)| gone(helper)),
         };
-        if ended || by == FoundBy::Variables {
+        if ended {
             return;
         }
         if !told {
@@ -105,77 +113,67 @@ pub(crate) fn end(step: &StepIdentity<'_>, name: &str, allowance: &Allowance) {
     }
 }
 
-fn find(step: &StepIdentity<'_>) -> (Leftovers, FoundBy) {
+fn find(step: &StepIdentity<'_>) -> Leftovers {
     let mut found = Leftovers::default();
-    let mut by = FoundBy::Cgroup;
     let job = step.job;
-    let at = |pid: &str, what: &str| process::identity(&format!("/proc/{pid}/{what}"));
-    let root = |pid: &str| at(pid, "root");
-    let (Some(own_root), Ok(processes)) = (root("self"), fs::read_dir("/proc")) else {
-        return (found, by);
-    };
-    let cgroup = cgroup::name(job, &some_of_path("/proc/self/cgroup").unwrap_or_default());
+    let at = |pid: i32, what: &str| process::identity(&format!("/proc/{pid}/{what}"));
     let me = std::process::id() as i32;
-    for process in processes.flatten() {
-        let name = process.file_name();
-        let Some((text, pid)) = name.to_str().and_then(|text| Some((text, text.parse().ok()?)))
-        else {
-            continue;
-        };
+    let (Ok(own_root), Ok(processes)) = (at(me, "root"), fs::read_dir("/proc")) else {
+        return found;
+    };
+    let of_node = at(me, "ns/mnt").ok();
+    let container = step.mounts.filter(|_| step.mounts != of_node);
+    let own = some_of_path(&format!("/proc/{}/cgroup", step.slurmstepd)).unwrap_or_default();
+    let cgroup = cgroup::name(job, &own);
+    for entry in processes.flatten() {
+        let name = entry.file_name();
+        let Some(pid) = number(name.as_bytes()).map(|pid| pid as i32) else { continue };
         // Cheap tests first; those before the descriptor is open are repeated by the ones after.
-        let theirs = || process.metadata().is_ok_and(|at| at.uid() == job.user.uid);
+        let theirs = || process::is_of(pid, job.user.uid);
         if pid == me || !theirs() {
             continue;
         }
         let Some(descriptor) = descriptor(pid) else { continue };
-        let (its_root, mounts) = (root(text), at(text, "ns/mnt"));
-        let Some(how) = is_of(job, &cgroup, text).filter(|_| theirs()) else { continue };
+        // Of one whose first thread has ended, while others go on, another one tells.
+        let thread = match at(pid, "root") {
+            Err(Errno::ENOENT) => other_thread(pid).unwrap_or(pid),
+            _ => pid,
+        };
+        let (root, mounts) = (at(thread, "root"), at(thread, "ns/mnt").ok());
+        let cgroups = some_of_path(&format!("/proc/{thread}/cgroup")).unwrap_or_default();
+        let in_namespace = mounts.is_some() && mounts == container;
+        let of_step = match cgroup::is_of(&cgroup, &cgroups) {
+            Some(is_of) => is_of,
+            None => in_namespace && !step.named,
+        };
         // Alive until now, hence all of it was about this process.
-        if ends_within(&descriptor, Duration::ZERO) {
+        if !of_step || !theirs() || ends_within(&descriptor, Duration::ZERO) {
             continue;
         }
-        match its_root {
+        match root {
             // With the node's root mounted in it, a process in the container can have that root.
-            Some(its) if its == own_root && (mounts.is_none() || mounts != step.mounts) => {
-                if how == FoundBy::Variables {
-                    by = how;
-                }
-                found.helpers.push((pid, descriptor));
-            }
-            Some(_) => found.in_container.push(descriptor),
-            None => {}
+            Ok(its) if its == own_root && !in_namespace => found.helpers.push((pid, descriptor)),
+            Ok(_) => found.in_container.push(descriptor),
+            Err(_) => {}
         }
     }
-    (found, by)
+    found
 }
 
-/// Whether a process belongs to the step: by its cgroup, or, where Slurm uses none, by the
-/// variables it was started with, as far as they are among the first.
-fn is_of(job: &Job, cgroup: &[u8], pid: &str) -> Option<FoundBy> {
-    let cgroups = some_of_path(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    if let Some(is_of) = cgroup::is_of(cgroup, &cgroups) {
-        return is_of.then_some(FoundBy::Cgroup);
-    }
-    let environ = some_of_path(&format!("/proc/{pid}/environ")).unwrap_or_default();
-    has_variables(job, &environ).then_some(FoundBy::Variables)
-}
-
-fn has_variables(job: &Job, environ: &[u8]) -> bool {
-    let of = |name: &str| {
-        let mut variables = environ.split(|byte| *byte == 0);
-        variables.find_map(|variable| variable.strip_prefix(name.as_bytes()))
-    };
-    // A batch script has no number.
-    let step = (job.step_id != StepId::BATCH).then(|| job.step_id.to_string());
-    of("SLURM_JOB_ID=") == Some(job.job_id.to_string().as_bytes())
-        && of("SLURM_STEP_ID=") == step.as_ref().map(String::as_bytes)
+/// A thread of the process but the first.
+fn other_thread(pid: i32) -> Option<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let mut threads = threads.filter_map(|thread| number(thread.file_name().as_bytes()));
+    threads.find(|thread| *thread as i32 != pid).map(|thread| thread as i32)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::root::user::Credentials;
-    use std::process::Command;
+    use spank_bindings::StepId;
+    use std::os::unix::fs::MetadataExt;
+    use std::process::{Child, Command, Stdio};
 
     fn job(job_id: u32, step_id: StepId) -> Job {
         let uid = nix::unistd::geteuid().as_raw();
@@ -191,71 +189,44 @@ mod tests {
         }
     }
 
-    #[test]
-    fn without_cgroups_of_slurm_variables_tell() {
-        let environ = b"A=1\0SLURM_JOB_ID=4\0SLURM_STEP_ID=1\0";
-        assert!(has_variables(&job(4, StepId(1)), environ));
-        assert!(!has_variables(&job(4, StepId(10)), environ));
-        assert!(!has_variables(&job(4, StepId(1)), b"SLURM_JOB_ID=4\0SLURM_STEP_ID=11\0"));
-        assert!(!has_variables(&job(4, StepId::BATCH), environ));
-        assert!(has_variables(&job(4, StepId::BATCH), b"SLURM_JOB_ID=4\0"));
+    /// A process in a mount namespace of its own, which is in no step, and that namespace.
+    fn apart() -> (Child, Option<(u64, u64)>) {
+        let script = ["-rm", "sh", "-c", "echo && exec sleep 30"];
+        let mut child =
+            Command::new("unshare").args(script).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let mounts = fs::metadata(format!("/proc/{}/ns/mnt", child.id())).unwrap();
+        (child, Some((mounts.dev(), mounts.ino())))
     }
 
-    /// A process of a step, which can be told from its variables: they are there a moment after exec.
-    fn sleep(step: &Job, seconds: &str) -> std::process::Child {
-        let child = Command::new("sleep")
-            .arg(seconds)
-            .env("SLURM_JOB_ID", step.job_id.to_string())
-            .env("SLURM_STEP_ID", step.step_id.to_string())
-            .spawn()
-            .unwrap();
-        while fs::read(format!("/proc/{}/environ", child.id())).unwrap().is_empty() {}
-        child
-    }
-
-    /// Anybody can start a process with a step's variables; it may take as long as it likes.
-    #[test]
-    fn what_only_variables_tell_is_waited_for_a_moment() {
-        // Numbers that no job of Slurm has.
-        let mine = job(4_000_000_001, StepId(1));
-        let mut helper = sleep(&mine, "30");
+    fn end_of(mounts: Option<(u64, u64)>, named: bool) {
+        // A number that no job of Slurm has.
+        let job = &job(4_000_000_001, StepId(1));
+        let slurmstepd = Pid::this();
+        let step = StepIdentity { job, slurmstepd, mounts, named, helpers: None };
         let begin = Instant::now();
-        let step = StepIdentity { job: &mine, mounts: None, helpers: None };
         end(&step, "pyxis_x", &Allowance::new());
-        assert!(begin.elapsed() >= GRACE, "{:?}", begin.elapsed());
-        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
-        assert!(helper.try_wait().unwrap().is_none());
-        helper.kill().unwrap();
-        helper.wait().unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(20));
     }
 
-    /// More than 64 KiB of it would be memory of slurmstepd's.
     #[test]
-    fn a_giant_environment_is_not_read() {
-        let mine = job(4_000_000_003, StepId(1));
-        let mut command = Command::new("sleep");
-        for number in 0..20 {
-            command.env(format!("A{number}"), "x".repeat(100_000));
-        }
-        let mut child = command.arg("30").spawn().unwrap();
-        let environ = format!("/proc/{}/environ", child.id());
-        while fs::read(&environ).unwrap().len() < 2_000_000 {}
-        assert_eq!(some_of_path(&environ).unwrap().len(), 64 << 10);
-        assert_eq!(is_of(&mine, b"", &child.id().to_string()), None);
+    fn without_cgroups_of_slurm_the_namespace_of_a_container_without_a_name_tells() {
+        let (mut child, mounts) = apart();
+        end_of(None, false);
+        end_of(mounts, true);
+        assert!(child.try_wait().unwrap().is_none());
+        end_of(mounts, false);
+        assert!(!child.wait().unwrap().success());
+    }
+
+    /// As whoever sends a container may say.
+    #[test]
+    fn a_container_in_the_nodes_own_namespace_is_none() {
+        let mut child = Command::new("sleep").arg("30").spawn().unwrap();
+        let own = fs::metadata("/proc/self/ns/mnt").map(|at| (at.dev(), at.ino())).ok();
+        end_of(own, false);
+        assert!(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
-    }
-
-    /// As with `/:/host` mounted and `chroot /host` in the container.
-    #[test]
-    fn what_has_the_nodes_root_in_the_containers_namespace_is_in_the_container() {
-        let mine = job(4_000_000_002, StepId(1));
-        let mut inside = sleep(&mine, "30");
-        let mounts = fs::metadata("/proc/self/ns/mnt").map(|at| (at.dev(), at.ino())).ok();
-        let begin = Instant::now();
-        let step = StepIdentity { job: &mine, mounts, helpers: None };
-        end(&step, "pyxis_x", &Allowance::new());
-        assert!(!inside.wait().unwrap().success());
-        assert!(begin.elapsed() < Duration::from_secs(20));
     }
 }

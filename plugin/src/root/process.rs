@@ -3,6 +3,7 @@
 
 use super::child::output::some_of_path;
 use super::text::after;
+use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -27,17 +28,27 @@ pub(crate) fn descriptor(pid: i32) -> Option<OwnedFd> {
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Device and inode of what a path leads to, as the kernel knows them: a link of `/proc` may lead to a
-/// file system of the user's, whose server need not answer.
-pub(crate) fn identity(path: &str) -> Option<(u64, u64)> {
-    let path = std::ffi::CString::new(path).ok()?;
+/// What the kernel knows of what a path leads to: a link of `/proc` may lead to a file system of the user's, whose server need
+/// not answer.
+pub(crate) fn look(path: &str) -> nix::Result<libc::statx> {
+    let path = std::ffi::CString::new(path).map_err(|_| Errno::EINVAL)?;
     // SAFETY: all zero is a value of this type, of numbers.
     let mut at = unsafe { std::mem::zeroed::<libc::statx>() };
     // SAFETY: the pointers are valid; what is asked for is nothing beyond what is always there.
     let asked = unsafe {
         libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_STATX_DONT_SYNC, 0, &raw mut at)
     };
-    (asked == 0).then(|| (libc::makedev(at.stx_dev_major, at.stx_dev_minor), at.stx_ino))
+    Errno::result(asked).map(|_| at)
+}
+
+/// Its device and inode.
+pub(crate) fn identity(path: &str) -> nix::Result<(u64, u64)> {
+    look(path).map(|at| (libc::makedev(at.stx_dev_major, at.stx_dev_minor), at.stx_ino))
+}
+
+/// Whether it is that user's, by the directory that it has in `/proc`.
+pub(crate) fn is_of(pid: i32, user: u32) -> bool {
+    look(&format!("/proc/{pid}")).is_ok_and(|at| at.stx_uid == user)
 }
 
 /// Sends SIGKILL to the process of a descriptor, which cannot be another one.
@@ -118,9 +129,9 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         let (theirs, own) = seen.expect("an answer without the server");
-        assert!(theirs.is_some() && own.is_some() && theirs != own);
+        assert!(theirs.is_ok() && own.is_ok() && theirs != own);
         let stat = nix::sys::stat::stat("/proc/self/root").unwrap();
-        assert_eq!(own, Some((stat.st_dev, stat.st_ino)));
+        assert_eq!(own, Ok((stat.st_dev, stat.st_ino)));
     }
 
     #[test]

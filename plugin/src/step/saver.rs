@@ -91,7 +91,9 @@ impl Saver<'_> {
         // As slurmstepd would: a container in use cannot be saved.
         let allowance = Allowance::new();
         let released = shared.release(&allowance);
-        leftovers::end(&StepIdentity::of(job, runtime, &released), &plan.name, &allowance);
+        let named = plan.named.is_some();
+        let identity = StepIdentity::of(job, getppid(), runtime, &released, named);
+        leftovers::end(&identity, &plan.name, &allowance);
         let begun = |pid| {
             let _ = shared.note_saving(pid);
         };
