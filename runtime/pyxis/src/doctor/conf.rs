@@ -10,8 +10,7 @@ use crate::shell::quoted;
 use crate::slurm::conf::{SlurmConf, below, real};
 
 /// What is mended in a copy is so until slurmctld gives out the next.
-pub(super) const OF_COPY: &str =
-    " (a copy of slurmctld's: do it where that runs, in the file of this name, then: scontrol reconfigure)";
+pub(super) const OF_COPY: &str = " (a copy of slurmctld's: do it where that runs, in the file of this name, then: scontrol reconfigure)";
 
 /// Reports what of it could not be read, or is not believed.
 pub(super) fn check(conf: &SlurmConf, report: &mut Report) {
