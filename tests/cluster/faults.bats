@@ -439,7 +439,7 @@ END
     on_node sh -c "umount $home/below; rmdir $home/below"
     echo "$asked / $mounted / $status,$output"
     [ "$asked" = 0,seen ]
-    [[ $mounted == 1,seen*"Read-only file system"* ]]
+    [[ $mounted == 1,*seen*"Read-only file system"* ]]
     [ "$status,$output" = 0,seen ]
 }
 

@@ -162,11 +162,12 @@ teardown() { machine_teardown; }
     eventually saves
     run root cat "/proc/$child/cgroup"
     echo "$output"
+    [ "$status" -eq 0 ]
     step=/$(job_directory "$job")/step_0
     if [[ $output == 0::* ]]; then output_has "$step/user/task_"; else grep freezer <<< "$output" | grep -F "$step"; fi
     user scancel "$job"
     settle
-    gone() { ! root test -e "/proc/$child"; }
+    gone() { [[ $(root sh -c "test -e /proc/$child || echo gone") == gone ]]; }
     eventually gone
     user cat "$work/out"
     user test ! -e "$work/saved.sqsh"

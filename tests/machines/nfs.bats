@@ -293,6 +293,7 @@ nodes_idle() { [[ $(root sinfo -h -N -o %T) == $'idle\nidle' ]]; }
         systemctl daemon-reload && systemctl start slurmd'
     eventually nodes_idle
     run on client2 root cat /run/slurm/conf/plugstack.conf
+    [ "$status" -eq 0 ]
     [ "$output" = "include /usr/share/pyxis/pyxis.conf" ]
     # From a node with a configuration of its own, and from the one without.
     run_srun -w client2 --container-image=/shared/busybox.sqsh --container-remap-root id -u
@@ -303,6 +304,7 @@ nodes_idle() { [[ $(root sinfo -h -N -o %T) == $'idle\nidle' ]]; }
     [ "$status" -eq 7 ]
     run on client2 root pyxis doctor --verbose
     echo "$output"
+    [ "$status" -eq 0 ]
     output_has "/usr/share/pyxis/pyxis.conf:1: required"
     root sh -c ': > /etc/slurm/plugstack.conf; scontrol reconfigure'
     eventually on client2 root sh -c '[ ! -s /run/slurm/conf/plugstack.conf ]'
