@@ -158,7 +158,7 @@ teardown() { machine_teardown; }
 @test "what slurmstepd saves, as the task that would is killed, is in the step's cgroup, and ends with it" {
     job=$(user sbatch --parsable -o "$work/out" --wrap "srun --container-image=$images/busybox.sqsh --container-writable --container-save=$work/saved.sqsh \
         sh -c 'dd if=/dev/urandom of=/filling bs=1M count=400 2> /dev/null; kill -KILL \$PPID; sleep 1000'")
-    saves() { child=$(root_sh "pgrep -x pyxis -P \$(pgrep -o -f 'slurmstepd: \\[$job.0\\]')"); [ -n "$child" ]; }
+    saves() { child=$(root_sh "parent=\$(pgrep -o -f 'slurmstepd: \\[$job.0\\]') && pgrep -x pyxis -P \$parent"); [ -n "$child" ]; }
     eventually saves
     run root cat "/proc/$child/cgroup"
     echo "$output"
