@@ -297,8 +297,7 @@ nodes_idle() { [[ $(root sinfo -h -N -o %T) == $'idle\nidle' ]]; }
     [ "$output" = "include /usr/share/pyxis/pyxis.conf" ]
     # From a node with a configuration of its own, and from the one without.
     run_srun -w client2 --container-image=/shared/busybox.sqsh --container-remap-root id -u
-    [ "$status" -eq 0 ]
-    output_has 0
+    [ "$status,$output" = 0,0 ]
     run on client2 user srun -w client2 --container-image=/shared/busybox.sqsh sh -c 'exit 7'
     echo "$output"
     [ "$status" -eq 7 ]
