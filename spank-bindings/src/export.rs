@@ -73,7 +73,7 @@ pub(crate) fn guard(what: &str, f: &dyn Fn() -> Result<(), String>) -> c_int {
     };
     let name = NAME.get().copied().unwrap_or("spank");
     // A message of several lines stays together as one entry of the log.
-    crate::log::error(format_args!("{name}: {}", message.trim_end().replace('\n', "; ")));
+    crate::log::error(format_args!("{name}: {}", message.trim_ascii_end().replace('\n', "; ")));
     match crate::context() {
         crate::Context::Slurmd | crate::Context::JobScript => 0,
         _ => -1,

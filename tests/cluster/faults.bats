@@ -339,6 +339,29 @@ runtime_is() {
     nothing_left
 }
 
+# With cgroups of version 1 Slurm gives them to the user, and looks for whom to kill in the step's own alone.
+@test "the image's server, moved by its user to where Slurm's SIGKILL does not reach it, and stopped, keeps no step" {
+    [[ -d /sys/fs/cgroup/freezer ]] || skip "this machine has no freezer of version 1"
+    work=$(mktemp -d "$CLUSTER_STATE/work/fault.XXXXXX")
+    chmod 777 "$work"
+    user srun -w n1 --container-image="$image" --container-mounts="$work" sh -c "touch $work/up; while [ ! -e $work/end ]; do sleep 0.1; done" &
+    until [[ -e $work/up ]]; do sleep 0.05; done
+    pid=$(on_node pgrep -x pyxis-image)
+    step=/sys/fs/cgroup/freezer$(on_node sed -n 's/.*:freezer://p' "/proc/$pid/cgroup")
+    on_node setpriv --reuid="$(on_node stat -c %u "/proc/$pid")" --regid=nogroup --clear-groups \
+        sh -c "mkdir $step/x && echo $pid > $step/x/cgroup.procs && kill -STOP $pid"
+    touch "$work/end"
+    local i
+    for ((i = 0; i < 600; i++)); do [[ -n $(user squeue -h) ]] || break; sleep 0.1; done
+    on_node kill -KILL "$pid" 2> /dev/null || true
+    wait_status $!
+    [ "$status" -eq 0 ]
+    ((i < 600))
+    [ "$(cluster login -- sinfo -h -N -n n1 -o %T)" = idle ]
+    on_node rmdir "$step/x" 2> /dev/null || true
+    nothing_left
+}
+
 @test "the runtime killed: the step fails and says so" {
     runtime_is <<< $'#!/bin/sh\nkill -KILL $$'
     run user srun -w n1 --container-image="$image" echo ran-anyway

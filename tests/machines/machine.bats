@@ -165,12 +165,24 @@ teardown() { machine_teardown; }
     [ "$status" -eq 0 ]
     step=/$(job_directory "$job")/step_0
     if [[ $output == 0::* ]]; then output_has "$step/user/task_"; else grep freezer <<< "$output" | grep -F "$step"; fi
-    user scancel "$job"
+    # However slow the machine is, the image is not whole by then.
+    root kill -STOP "$child"
+    user scancel --signal=KILL "$job.0"
     settle
     gone() { [[ $(root sh -c "test -e /proc/$child || echo gone") == gone ]]; }
     eventually gone
     user cat "$work/out"
     user test ! -e "$work/saved.sqsh"
+    eventually idle
+    nothing_left
+}
+
+# Whose steps are of slurmstepd's own user, which ends what is left of others.
+@test "root's own step ends as others do, and is saved" {
+    run root timeout 200 srun --container-image="$images/busybox.sqsh" --container-writable --container-save=/srv/saved.sqsh touch /made
+    echo "$output"
+    [ "$status" -eq 0 ]
+    root sh -c 'unsquashfs -l /srv/saved.sqsh | grep -q /made && rm /srv/saved.sqsh'
     eventually idle
     nothing_left
 }

@@ -8,16 +8,15 @@
 use super::child::output::{some_of, some_of_path};
 use super::process;
 use super::text::after;
-use crate::options::components::number;
 use crate::root::job::Job;
 use spank_bindings::StepId;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, read_dir};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Of the table of mounts, and of processes: on a node with more than that, the step's cgroup is not found.
-const TABLE: usize = 1 << 20;
+/// Of processes in one of slurmstepd's: more than a node has.
+const PROCESSES: usize = 1 << 20;
 
 /// `/job_J/step_S`. Slurm calls a part of a heterogeneous step `step_S+PART`; no two parts are on one node. From 26.05 on a job's
 /// has another name with version 2, where slurmstepd is below it: `own` are its cgroups, as `/proc` has them.
@@ -41,14 +40,40 @@ pub(crate) fn name(job: &Job, own: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Whether a process with these cgroups is of the step of that name. None where Slurm has none for it.
-pub(crate) fn is_of(name: &[u8], cgroups: &[u8]) -> Option<bool> {
+/// Where a process is, as seen from a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Elsewhere,
+    /// Slurm's SIGKILL for the step reaches it.
+    InStep,
+    /// Below the step's cgroups, some of which are its user's to make others in: nobody but us ends it for sure.
+    Beyond,
+}
+
+/// Of a process with these cgroups. None where Slurm has none for it.
+pub(crate) fn place_of(job: &Job, own: &[u8], cgroups: &[u8]) -> Option<Place> {
     after(cgroups, b"/step_")?;
-    Some(
-        cgroups.split(|byte| *byte == b'\n').any(|line| {
-            matches!(after(line, name), Some([] | [b'/', ..] | [b'+', b'0'..=b'9', ..]))
-        }),
-    )
+    let name = name(job, own);
+    let path = |begin: &[u8]| after(cgroups, begin)?.split(|byte| *byte == b'\n').next();
+    // What is below the step's, and how deep Slurm looks.
+    let (below, deepest) = match beside(&name, own) {
+        Some(step) => (path(&[b"0::", step, b"/user"].concat()), 1),
+        None => {
+            // The first in which Slurm has the process, of those that users have no trees in.
+            let of_users = |begin| after(path(begin)?, b"/uid_");
+            let user = [job.user.uid.to_string().as_bytes(), &name].concat();
+            let of_step = |begin| of_users(begin).map(|path| path.strip_prefix(user.as_slice()));
+            match of_step(b":freezer:") {
+                Some(below) => (below, 0),
+                None => (V1.into_iter().find_map(of_step).flatten(), usize::MAX),
+            }
+        }
+    };
+    let Some(below @ ([] | [b'/', ..] | [b'+', b'0'..=b'9', ..])) = below else {
+        return Some(Place::Elsewhere);
+    };
+    let depth = below.iter().filter(|byte| **byte == b'/').count();
+    Some(if depth > deepest { Place::Beyond } else { Place::InStep })
 }
 
 /// The `cgroup.procs` of one that Slurm kills with the step, which slurmstepd is not in. With version 2 there is none before there are
@@ -57,41 +82,38 @@ pub(crate) fn of_step(job: &Job) -> Option<File> {
     let own = some_of_path(OWN).ok()?;
     let name = name(job, &own);
     let step = name.rsplit(|byte| *byte == b'/').next()?;
-    let (directory, begins) = match beside(&name, &own) {
-        Some(step) => (unified(step, b"/user"), &b"task_"[..]),
-        None => (freezer_of_job(job, name.strip_suffix(step)?.strip_suffix(b"/")?, &own)?, step),
+    let tasks = beside(&name, &own);
+    let directory = match tasks {
+        Some(step) => place(&[step, b"/user"]),
+        None => freezer_of_job(job, name.strip_suffix(step)?, &own)?,
     };
-    for entry in read_dir(&directory).ok()?.flatten() {
-        let is_one = match entry.file_name().as_bytes().strip_prefix(begins) {
-            Some([]) => true,
-            Some([next, ..]) => (begins == b"task_") != (*next == b'+'),
-            None => false,
-        };
-        if is_one {
-            let procs = directory.join(entry.file_name()).join("cgroup.procs");
-            return OpenOptions::new().write(true).open(procs).ok();
-        }
-    }
-    None
+    let is_one = |name: &[u8]| match tasks {
+        Some(_) => name.starts_with(b"task_"),
+        None => matches!(name.strip_prefix(step), Some([] | [b'+', ..])),
+    };
+    let procs = directory.join(entry_of(&directory, &is_one)?).join("cgroup.procs");
+    OpenOptions::new().write(true).open(procs).ok()
 }
 
-/// Ends the user's processes in slurmstepd's own cgroup of version 2. What it has started there for the user has ended; what a
-/// user has taken over there (by ptrace, say) nobody ends with the step.
+/// Ends in slurmstepd's own cgroup of version 2, when its tasks have ended, what is no process of root's. What it has started there
+/// for users has ended, too; what a user has taken over there (by ptrace, say) nobody else ends with the step.
 pub(crate) fn end_strays(job: &Job) {
     let own = some_of_path(OWN).unwrap_or_default();
-    let Some(step) = beside(&name(job, &own), &own) else { return };
-    let all = File::open(unified(step, b"/slurm/cgroup.procs"));
-    let all = all.and_then(|procs| some_of(&procs, TABLE)).unwrap_or_default();
-    for pid in all.split(|byte| *byte == b'\n') {
-        let pid = number(pid).unwrap_or_default() as i32;
-        let Some(process) = process::descriptor(pid) else { continue };
-        if process::is_of(pid, job.user.uid) && !job.privileged {
-            process::kill(&process);
-        }
-    }
+    let name = name(job, &own);
+    let Some(step) = beside(&name, &own) else { return };
+    let procs = place(&[step, b"/slurm/cgroup.procs"]);
+    let all = || File::open(&procs).and_then(|procs| some_of(&procs, PROCESSES));
+    // Numbers are given again.
+    let is_there = |pid| {
+        let its = some_of_path(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        beside(&name, &its) == Some(step)
+    };
+    process::end_all(&|| all().unwrap_or_default(), &is_there);
 }
 
 const OWN: &str = "/proc/self/cgroup";
+/// Of version 1, where Slurm may have a step's processes that it does not track by the freezer.
+const V1: [&[u8]; 3] = [b":memory:", b":cpuset:", b":devices:"];
 
 /// The step's cgroup, where slurmstepd is in `slurm` below it.
 fn beside<'a>(name: &[u8], own: &'a [u8]) -> Option<&'a [u8]> {
@@ -100,33 +122,28 @@ fn beside<'a>(name: &[u8], own: &'a [u8]) -> Option<&'a [u8]> {
     matches!(after(step, name)?, [] | [b'+', ..]).then_some(step)
 }
 
-/// A file of the tree of version 2, where distributions mount it and Slurm looks for it.
-fn unified(step: &[u8], file: &[u8]) -> PathBuf {
-    OsString::from_vec([b"/sys/fs/cgroup", step, file].concat()).into()
-}
-
 /// Where its job's freezer is.
 fn freezer_of_job(job: &Job, of_job: &[u8], own: &[u8]) -> Option<PathBuf> {
-    let path = own.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut fields = line.splitn(3, |byte| *byte == b':').skip(1);
-        let freezer = fields.next()?.split(|byte| *byte == b',').any(|name| name == b"freezer");
-        fields.next().filter(|_| freezer)
-    })?;
-    let mounts = some_of(&File::open("/proc/self/mountinfo").ok()?, TABLE).ok()?;
-    let elsewhere = format!("/slurm/uid_{}", job.user.uid);
-    let parts = if path.ends_with(of_job) { [path, b""] } else { [elsewhere.as_bytes(), of_job] };
-    Some(OsString::from_vec([mounted(&mounts)?, &parts.concat()].concat()).into())
+    let user = format!("/uid_{}", job.user.uid);
+    let in_slurms = |name: &[u8]| place(&[b"/freezer/", name, user.as_bytes(), of_job]);
+    // Slurm's own has the node's name where a machine may have several.
+    let others = after(own, b"/uid_").is_some();
+    let is_one = |name: &[u8]| {
+        let is_own = || after(own, &[name, b"/uid_"].concat()).is_some();
+        name.starts_with(b"slurm") && (!others || is_own()) && in_slurms(name).exists()
+    };
+    entry_of(&place(&[b"/freezer"]), &is_one).map(|name| in_slurms(name.as_bytes()))
 }
 
-/// Where the freezer's whole tree is mounted.
-fn mounted(mounts: &[u8]) -> Option<&[u8]> {
-    mounts.split(|byte| *byte == b'\n').find_map(|line| {
-        let options = after(line, b" - cgroup ")?.rsplit(|byte| *byte == b' ').next()?;
-        let freezer = options.split(|byte| *byte == b',').any(|name| name == b"freezer");
-        let mut fields = line.split(|byte| *byte == b' ').skip(3);
-        let (root, place) = (fields.next()?, fields.next()?);
-        (freezer && root == b"/").then_some(place)
-    })
+/// Below where Slurm looks for cgroups, unless cgroup.conf says otherwise (`CgroupMountpoint`).
+fn place(parts: &[&[u8]]) -> PathBuf {
+    OsString::from_vec([b"/sys/fs/cgroup", parts.concat().as_slice()].concat()).into()
+}
+
+/// The first name in a directory that is one.
+fn entry_of(directory: &Path, is_one: &dyn Fn(&[u8]) -> bool) -> Option<OsString> {
+    let mut names = read_dir(directory).ok()?.flatten().map(|entry| entry.file_name());
+    names.find(|name| is_one(name.as_bytes()))
 }
 
 #[cfg(test)]
@@ -148,15 +165,15 @@ mod tests {
 
     /// Of a process in such a cgroup, by slurmstepd's own.
     fn told(own: &str, job: &Job, process: &str) -> Option<bool> {
-        is_of(&name(job, own.as_bytes()), process.as_bytes())
+        place_of(job, own.as_bytes(), process.as_bytes()).map(|place| place != Place::Elsewhere)
     }
 
-    const V1: &str = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_64101/job_4\n0::/\n";
+    const V1: &str = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_1000/job_4\n0::/\n";
 
     #[test]
     fn a_process_belongs_to_the_step_of_its_cgroup() {
         let step = job(4, StepId(1));
-        let v1 = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_64101/job_4/step_1\n0::/\n";
+        let v1 = "9:name=systemd:/\n6:freezer:/slurm_n1/uid_1000/job_4/step_1\n0::/\n";
         assert_eq!(told(V1, &step, v1), Some(true));
         let scope = "0::/system.slice/slurmstepd.scope";
         // From 26.05 on a job's is its SLUID, unless cgroup.conf says CgroupJobIdPaths.
@@ -164,15 +181,15 @@ mod tests {
             let own = format!("{scope}/{of_job}/step_1/slurm\n");
             let of = |rest: &str| told(&own, &step, &format!("{scope}/{rest}\n"));
             assert_eq!(of(&format!("{of_job}/step_1/user/task_0")), Some(true));
-            assert_eq!(of(&format!("{of_job}/step_1")), Some(true));
-            for other in ["step_10/user", "step_batch/user"] {
+            assert_eq!(of(&format!("{of_job}/step_1/user/task_special")), Some(true));
+            for other in ["step_10/user/task_0", "step_batch/user/task_0", "step_1/slurm"] {
                 assert_eq!(of(&format!("{of_job}/{other}")), Some(false), "{other}");
             }
-            assert_eq!(of("job_44/step_1/user"), Some(false));
-            assert_eq!(of("s691M8NJCHA101/step_1/user"), Some(false));
+            assert_eq!(of("job_44/step_1/user/task_0"), Some(false));
+            assert_eq!(of("s691M8NJCHA101/step_1/user/task_0"), Some(false));
         }
         for other in ["job_4/step_10", "job_44/step_1", "job_4/step_batch", "job_14/step_1"] {
-            let cgroups = format!("6:freezer:/slurm_n1/uid_64101/{other}\n");
+            let cgroups = format!("6:freezer:/slurm_n1/uid_1000/{other}\n");
             assert_eq!(told(V1, &step, &cgroups), Some(false), "{other}");
         }
         for (id, name) in [
@@ -180,7 +197,7 @@ mod tests {
             (StepId::INTERACTIVE, "interactive"),
             (StepId::EXTERN, "extern"),
         ] {
-            let cgroups = format!("6:freezer:/slurm_n1/uid_64101/job_4/step_{name}\n");
+            let cgroups = format!("6:freezer:/slurm_n1/uid_1000/job_4/step_{name}\n");
             assert_eq!(told(V1, &job(4, id), &cgroups), Some(true), "{name}");
         }
     }
@@ -189,11 +206,46 @@ mod tests {
     fn where_slurmstepd_is_in_none_of_them_names_tell() {
         let step = job(4, StepId(1));
         let own = "11:freezer:/\n6:memory:/system.slice/slurmd.service\n";
-        let of = |name: &str| told(own, &step, &format!("11:freezer:/slurm_n1/uid_1/{name}\n"));
+        let of = |name: &str| told(own, &step, &format!("11:freezer:/slurm_n1/uid_1000/{name}\n"));
         assert_eq!(of("job_4/step_1"), Some(true));
         assert_eq!(of("job_4/step_1/task_0"), Some(true));
         for other in ["job_4/step_10", "job_44/step_1", "job_4/step_batch", "job_14/step_1"] {
             assert_eq!(of(other), Some(false), "{other}");
+        }
+    }
+
+    /// A cgroup that a user may make others in, or have made elsewhere, is not where Slurm looks.
+    #[test]
+    fn what_slurm_does_not_reach_is_told_from_what_it_does() {
+        let step = job(4, StepId(1));
+        let place = |own: &str, process: &str| place_of(&step, own.as_bytes(), process.as_bytes());
+        let v1 = |line: &str| {
+            place(V1, &format!("{line}\n7:memory:/slurm_n1/uid_1000/job_4/step_1/task_0\n"))
+        };
+        let of_step = "6:freezer:/slurm_n1/uid_1000/job_4/step_1";
+        assert_eq!(v1(of_step), Some(Place::InStep));
+        assert_eq!(v1(&format!("{of_step}+2")), Some(Place::InStep));
+        assert_eq!(v1(&format!("{of_step}/x")), Some(Place::Beyond));
+        assert_eq!(v1(&format!("{of_step}+2/x")), Some(Place::Beyond));
+        // Where processes are not tracked by it.
+        assert_eq!(v1("6:freezer:/"), Some(Place::InStep));
+        // Its user may move it from one step to another one of the job.
+        assert_eq!(v1("6:freezer:/slurm_n1/uid_1000/job_4/step_2"), Some(Place::Elsewhere));
+        let nested = "6:freezer:/slurm_n1/uid_1000/job_4/step_2/uid_1000/job_4/step_1";
+        assert_eq!(place(V1, nested), Some(Place::Elsewhere));
+        let own = "0::/s.scope/job_4/step_1/slurm\n";
+        for (process, is) in [
+            ("/s.scope/job_4/step_1/user/task_0", Place::InStep),
+            ("/s.scope/job_4/step_1/user/task_0/x", Place::Beyond),
+            ("/user.slice/user@1000.service/job_4/step_1/user/task_0", Place::Elsewhere),
+        ] {
+            assert_eq!(place(own, &format!("0::{process}\n")), Some(is), "{process}");
+        }
+        for process in [
+            "1:name=systemd:/user.slice/user@1000.service/uid_1000/job_4/step_1\n",
+            "0::/user.slice/user@1000.service/uid_1000/job_4/step_1\n",
+        ] {
+            assert_eq!(place(V1, process), Some(Place::Elsewhere), "{process}");
         }
     }
 
@@ -217,12 +269,12 @@ mod tests {
     #[test]
     fn a_part_of_a_heterogeneous_step_is_of_the_step() {
         let step = job(4, StepId(1));
-        let v1 = "6:freezer:/slurm_n1/uid_64101/job_4/step_1+2\n";
+        let v1 = "6:freezer:/slurm_n1/uid_1000/job_4/step_1+2\n";
         assert_eq!(told(V1, &step, v1), Some(true));
         let own = "0::/system.slice/slurmstepd.scope/job_4/step_1+12/slurm\n";
         let v2 = "0::/system.slice/slurmstepd.scope/job_4/step_1+12/user/task_0\n";
         assert_eq!(told(own, &step, v2), Some(true));
-        let other = "6:freezer:/slurm_n1/uid_64101/job_4/step_1+x\n";
+        let other = "6:freezer:/slurm_n1/uid_1000/job_4/step_1+x\n";
         assert_eq!(told(V1, &step, other), Some(false));
     }
 
@@ -241,14 +293,5 @@ mod tests {
         {
             assert_eq!(of(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn the_freezer_is_where_it_is_mounted_whole() {
-        let mounts = b"30 24 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
-            31 24 0:27 /x /mnt rw - cgroup cgroup rw,freezer\n\
-            32 24 0:27 / /cg/freezer rw,relatime shared:9 - cgroup cgroup rw,freezer\n";
-        assert_eq!(mounted(mounts), Some(&b"/cg/freezer"[..]));
-        assert_eq!(mounted(b"33 24 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"), None);
     }
 }

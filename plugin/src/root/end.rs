@@ -24,6 +24,8 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
     let allowance = Allowance::new();
     // Their processes end before Slurm looks at what is left in the step's cgroups.
     shared.hang_up();
+    // They would pass for helpers.
+    cgroup::end_strays(job);
     // enroot leaves nothing that stands for its helpers. A container in use cannot be removed.
     let released = shared.release(&allowance);
     if !released.ended || plan.named.is_some() || shared.created() {
@@ -50,7 +52,6 @@ pub(crate) fn task_exited(step: &mut Step, config: &Config) -> Result<(), StepEr
         }
     };
     clean_up(planned, shared, config, caller);
-    cgroup::end_strays(job);
     saved.map_err(|_| StepError::NotSaved)
 }
 

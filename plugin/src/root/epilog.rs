@@ -6,18 +6,12 @@ use super::process;
 use super::runtime::{Runtime, own_path};
 use super::user::{Credentials, home_of};
 use crate::config::{Config, Scope};
-use crate::options::components::number;
 use crate::step::error::StepError;
 use nix::sys::prctl::set_child_subreaper;
 use nix::unistd::getppid;
 use spank_bindings::{Spank, log};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, Instant};
-
-/// How long what is left has to end.
-const GRACE: Duration = Duration::from_secs(1);
-const SLICE: Duration = Duration::from_millis(20);
 
 /// Removes every container named after the job, as its user.
 pub(crate) fn remove_containers_of_job(
@@ -30,28 +24,14 @@ pub(crate) fn remove_containers_of_job(
     // It is in none of the job's cgroups. What a user takes over of what runs here, and lets go of, is this process's to end.
     let _ = set_child_subreaper(true);
     let removed = remove_all(spank, config);
-    let _ = spank.job_uid().map(end_children_of);
+    end_children();
     removed
 }
 
-/// Kills the user's among this process's children, and what these have left.
-fn end_children_of(user: u32) {
-    let begun = Instant::now();
-    let mut found = true;
-    while found && begun.elapsed() < GRACE {
-        found = false;
-        let all = format!("/proc/self/task/{}/children", std::process::id());
-        let all = some_of_path(&all).unwrap_or_default();
-        for pid in all.split(|byte| *byte == b' ').filter_map(number) {
-            let Some(child) = process::descriptor(pid as i32) else { continue };
-            // Those that have ended stay in the list.
-            if process::is_of(pid as i32, user) && !process::ends_within(&child, Duration::ZERO) {
-                process::kill(&child);
-                found = true;
-                process::ends_within(&child, SLICE);
-            }
-        }
-    }
+/// Kills users' processes among this process's children, and what these have left.
+fn end_children() {
+    let all = format!("/proc/self/task/{}/children", std::process::id());
+    process::end_all(&|| some_of_path(&all).unwrap_or_default(), &|_| true);
 }
 
 fn remove_all(spank: &Spank<'_>, config: &Config) -> Result<(), StepError> {
@@ -96,23 +76,4 @@ fn environ(uid: u32, path: &OsStr) -> Vec<CString> {
         .flatten()
         .filter_map(|variable| CString::new(variable).ok())
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As what a user has taken over and made a process of its own.
-    #[test]
-    fn what_is_left_of_children_ends() {
-        set_child_subreaper(true).unwrap();
-        let script = "setsid sleep 60 > /dev/null 2>&1 & echo $!";
-        let output = std::process::Command::new("sh").args(["-c", script]).output().unwrap();
-        let pid = String::from_utf8(output.stdout).unwrap();
-        let stat = format!("/proc/{}/stat", pid.trim());
-        assert!(std::path::Path::new(&stat).exists());
-        end_children_of(nix::unistd::geteuid().as_raw());
-        let state = std::fs::read_to_string(stat);
-        assert!(state.is_err() || state.unwrap().contains(") Z "));
-    }
 }

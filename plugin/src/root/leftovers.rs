@@ -4,7 +4,7 @@
 //! A helper that serves the container's image has to stay as long as another step uses the
 //! container, and Slurm kills all of a step: so the step stays, until Slurm ends it.
 
-use super::cgroup;
+use super::cgroup::{self, Place};
 use super::child::Allowance;
 use super::child::output::some_of_path;
 use super::process::{self, Life, descriptor, ends_within, kill};
@@ -28,7 +28,7 @@ const SLICE: Duration = Duration::from_millis(250);
 /// Processes of one step.
 #[derive(Default)]
 struct Leftovers {
-    in_container: Vec<OwnedFd>,
+    to_kill: Vec<OwnedFd>,
     helpers: Vec<(i32, OwnedFd)>,
 }
 
@@ -64,7 +64,7 @@ impl<'a> StepIdentity<'a> {
 /// other steps need them. Slurm's SIGKILL for the step, which they do get, ends the wait. What else is waited here is
 /// of the hook's `allowance`.
 ///
-/// Processes are told by the step's cgroup, which their user cannot change. Where Slurm has none, only those are in a container
+/// Processes are told by the step's cgroup, which their user cannot leave but for one below it: those are killed. Where Slurm has none, only those are in a container
 /// without a name that are in its namespace, and helpers are not looked for: whatever else tells one from another is its user's to
 /// say, or, as its variables, to keep whoever asks waiting (`mmap_lock` can be held for ever).
 pub(crate) fn end(step: &StepIdentity<'_>, name: &str, allowance: &Allowance) {
@@ -76,8 +76,8 @@ pub(crate) fn end(step: &StepIdentity<'_>, name: &str, allowance: &Allowance) {
     };
     let mut told = false;
     loop {
-        let Leftovers { in_container, helpers } = find(step);
-        for process in &in_container {
+        let Leftovers { to_kill, helpers } = find(step);
+        for process in &to_kill {
             kill(process);
         }
         let until = Instant::now() + GRACE;
@@ -97,12 +97,10 @@ pub(crate) fn end(step: &StepIdentity<'_>, name: &str, allowance: &Allowance) {
             told = true;
         }
         // Whichever ends or is to end: the others are looked for again.
-        while helpers
-            .iter()
-            .all(|(pid, _)| matches!(process::life(*pid), Life::Running | Life::Stopped))
-        {
-            ends_within(&helpers[0].1, SLICE);
-        }
+        let goes_on = |(pid, _): &(i32, OwnedFd)| {
+            matches!(process::life(*pid), Life::Running | Life::Stopped)
+        };
+        while !ends_within(&helpers[0].1, SLICE) && helpers.iter().all(goes_on) {}
         let doomed = |(pid, helper): &(i32, OwnedFd)| {
             process::life(*pid) == Life::Doomed && !wait(helper, GRACE)
         };
@@ -123,48 +121,45 @@ fn find(step: &StepIdentity<'_>) -> Leftovers {
     };
     let of_node = at(me, "ns/mnt").ok();
     let container = step.mounts.filter(|_| step.mounts != of_node);
-    let own = some_of_path(&format!("/proc/{}/cgroup", step.slurmstepd)).unwrap_or_default();
-    let cgroup = cgroup::name(job, &own);
+    let slurmstepd = step.slurmstepd.as_raw();
+    let own = some_of_path(&format!("/proc/{slurmstepd}/cgroup")).unwrap_or_default();
     for entry in processes.flatten() {
         let name = entry.file_name();
         let Some(pid) = number(name.as_bytes()).map(|pid| pid as i32) else { continue };
         // Cheap tests first; those before the descriptor is open are repeated by the ones after.
         let theirs = || process::is_of(pid, job.user.uid);
-        if pid == me || !theirs() {
+        if pid == me || pid == slurmstepd || !theirs() {
             continue;
         }
         let Some(descriptor) = descriptor(pid) else { continue };
         // Of one whose first thread has ended, while others go on, another one tells.
         let thread = match at(pid, "root") {
-            Err(Errno::ENOENT) => other_thread(pid).unwrap_or(pid),
+            Err(Errno::ENOENT) => process::other_thread(pid).unwrap_or(pid),
             _ => pid,
         };
         let (root, mounts) = (at(thread, "root"), at(thread, "ns/mnt").ok());
         let cgroups = some_of_path(&format!("/proc/{thread}/cgroup")).unwrap_or_default();
         let in_namespace = mounts.is_some() && mounts == container;
-        let of_step = match cgroup::is_of(&cgroup, &cgroups) {
-            Some(is_of) => is_of,
-            None => in_namespace && !step.named,
+        let place = match cgroup::place_of(job, &own, &cgroups) {
+            Some(place) => place,
+            None if in_namespace && !step.named => Place::InStep,
+            None => Place::Elsewhere,
         };
         // Alive until now, hence all of it was about this process.
-        if !of_step || !theirs() || ends_within(&descriptor, Duration::ZERO) {
+        if place == Place::Elsewhere || !theirs() || ends_within(&descriptor, Duration::ZERO) {
             continue;
         }
         match root {
-            // With the node's root mounted in it, a process in the container can have that root.
-            Ok(its) if its == own_root && !in_namespace => found.helpers.push((pid, descriptor)),
-            Ok(_) => found.in_container.push(descriptor),
+            // With the node's root mounted in it, a process in the container can have that root. What Slurm does not reach
+            // would be waited for when it has ended the step.
+            Ok(its) if its == own_root && !in_namespace && place == Place::InStep => {
+                found.helpers.push((pid, descriptor));
+            }
+            Ok(_) => found.to_kill.push(descriptor),
             Err(_) => {}
         }
     }
     found
-}
-
-/// A thread of the process but the first.
-fn other_thread(pid: i32) -> Option<i32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
-    let mut threads = threads.filter_map(|thread| number(thread.file_name().as_bytes()));
-    threads.find(|thread| *thread as i32 != pid).map(|thread| thread as i32)
 }
 
 #[cfg(test)]

@@ -62,7 +62,19 @@ pub(crate) fn prepare(
     let task_prolog = job::has_task_prolog(spank)?;
     let terminal = job::told(spank, job::TERMINAL)?;
     let (planned, offer) = (None, None);
-    Ok(Step { job, shared, store, broker, task_prolog, terminal, planned, offer, exited: 0 })
+    let cgroup = cgroup::of_step(&job);
+    Ok(Step {
+        job,
+        cgroup,
+        shared,
+        store,
+        broker,
+        task_prolog,
+        terminal,
+        planned,
+        offer,
+        exited: 0,
+    })
 }
 
 /// In a task of a step with a container, before it becomes the user's.

@@ -3,11 +3,18 @@
 
 use super::child::output::some_of_path;
 use super::text::after;
+use crate::options::components::number;
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::geteuid;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
+
+/// How long what is left has to end.
+const GRACE: Duration = Duration::from_secs(1);
+const SLICE: Duration = Duration::from_millis(20);
 
 /// What becomes of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,20 +72,64 @@ pub(crate) fn kill(process: &OwnedFd) {
     }
 }
 
-/// What `/proc` says of it.
+/// What `/proc` says of it. Of one whose first thread has ended, while others go on, another one tells.
 pub(crate) fn life(pid: i32) -> Life {
-    let Ok(status) = some_of_path(&format!("/proc/{pid}/status")) else { return Life::Ended };
+    match life_of_thread(pid) {
+        Life::Ended => other_thread(pid).map_or(Life::Ended, life_of_thread),
+        life => life,
+    }
+}
+
+fn life_of_thread(thread: i32) -> Life {
+    let Ok(status) = status(thread) else { return Life::Ended };
     let field = |name: &str| after(&status, name.as_bytes()).unwrap_or_default();
+    // The third hexadecimal digit from the right has the ninth signal as its lowest bit.
     let killed = |name: &str| {
         let mask = field(name).split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let mask = std::str::from_utf8(mask.trim_ascii()).unwrap_or_default();
-        u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & (1 << (libc::SIGKILL - 1)) != 0)
+        mask.iter().rev().nth(2).is_some_and(|digit| b"13579bdf".contains(digit))
     };
     match field("\nState:").trim_ascii_start().first() {
         None | Some(b'Z' | b'X') => Life::Ended,
         _ if killed("\nSigPnd:") || killed("\nShdPnd:") => Life::Doomed,
         Some(b'T' | b't') => Life::Stopped,
         _ => Life::Running,
+    }
+}
+
+fn status(pid: i32) -> std::io::Result<Vec<u8>> {
+    some_of_path(&format!("/proc/{pid}/status"))
+}
+
+/// A thread of the process but the first.
+pub(crate) fn other_thread(pid: i32) -> Option<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let mut threads = threads.filter_map(|thread| number(thread.file_name().as_bytes()));
+    threads.find(|thread| *thread as i32 != pid).map(|thread| thread as i32)
+}
+
+/// Kills, of all that a list of the kernel's has, what is not of this process's user and `is_one`, for as long as there are new ones
+/// and a second at most. It goes by the user that a process really is, which no set-user-id program changes.
+pub(crate) fn end_all(list: &dyn Fn() -> Vec<u8>, is_one: &dyn Fn(i32) -> bool) {
+    let own = geteuid().as_raw();
+    let others = |pid: i32| {
+        let status = status(pid).unwrap_or_default();
+        let user =
+            after(&status, b"\nUid:\t").and_then(|user| user.split(|byte| *byte == b'\t').next());
+        user.and_then(number).is_some_and(|user| user != own)
+    };
+    let begun = Instant::now();
+    let mut found = true;
+    while found && begun.elapsed() < GRACE {
+        found = false;
+        for pid in list().split(u8::is_ascii_whitespace).filter_map(number) {
+            let Some(process) = descriptor(pid as i32) else { continue };
+            // Those that have ended may stay in the list.
+            if others(pid as i32) && is_one(pid as i32) && !ends_within(&process, Duration::ZERO) {
+                kill(&process);
+                found = true;
+                ends_within(&process, SLICE);
+            }
+        }
     }
 }
 
@@ -148,5 +199,47 @@ mod tests {
         assert_eq!(life(pid.as_raw()), Life::Ended);
         child.wait().unwrap();
         assert_eq!(life(pid.as_raw()), Life::Ended);
+    }
+
+    /// As what a user has taken over and made a process of its own, and goes on making others.
+    #[test]
+    #[ignore = "needs root, whose own processes stay"]
+    fn what_users_have_left_ends_and_what_root_has_does_not() {
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+        let mut own = Command::new("sleep").arg("60").spawn().unwrap();
+        let script = "chain() { sleep 0.01; chain & }; chain > /dev/null 2>&1; \
+            setsid sleep 60 > /dev/null 2>&1 & echo $!";
+        let user = ["--reuid=65534", "--clear-groups", "sh", "-c", script];
+        let output = Command::new("setpriv").args(user).output().unwrap();
+        let pid = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+        assert_eq!(life(pid), Life::Running);
+        let all = format!("/proc/self/task/{}/children", std::process::id());
+        let list = || [std::fs::read(&all).unwrap(), own.id().to_string().into_bytes()].concat();
+        end_all(&list, &|_| true);
+        assert_eq!(life(pid), Life::Ended);
+        assert!(own.try_wait().unwrap().is_none());
+        own.kill().unwrap();
+        own.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_is_judged_by_another() {
+        let script = format!(
+            "import ctypes, threading, time\n\
+             threading.Thread(target=time.sleep, args=(60,)).start()\n\
+             ctypes.CDLL(None).syscall({}, 0)",
+            libc::SYS_exit
+        );
+        let mut child = Command::new("python3").args(["-c", &script]).spawn().unwrap();
+        let pid = child.id() as i32;
+        let ended = |_| {
+            std::thread::sleep(Duration::from_millis(10));
+            life_of_thread(pid) == Life::Ended
+        };
+        assert!((0..500).any(ended));
+        assert_eq!(life(pid), Life::Running);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(life(pid), Life::Ended);
     }
 }

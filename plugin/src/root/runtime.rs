@@ -196,7 +196,7 @@ impl RuntimeCommand {
             .find(|line| after(line.as_bytes(), b"ERROR").is_some())
             .or(lines.last());
         match cause {
-            Some(cause) => log::error!("pyxis: {failing}: {}", cause.trim_start()),
+            Some(cause) => log::error!("pyxis: {failing}: {}", cause.trim_ascii_start()),
             None => log::error!("pyxis: {failing}: {} {}", self.name, outcome.ending()),
         }
         outcome.print_log(self.name);

@@ -35,12 +35,15 @@ use runtime_environ::runtime_environ;
 use saver::Saver;
 use spank_bindings::{Spank, StepId, log};
 use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The step's state; the tasks have copies of it.
 pub(crate) struct Step {
     pub(crate) job: Job,
+    /// The step's own, where slurmstepd has one before there are tasks.
+    pub(crate) cgroup: Option<File>,
     pub(crate) shared: Shared,
     /// The store of all users, where nobody else can have put something in its place.
     pub(crate) store: Option<PathBuf>,
@@ -82,7 +85,8 @@ impl Step {
         // What it runs, the user can stop.
         let allowance = Allowance::new();
         let (user, patience) = (&self.job.user, Patience::Within(&allowance));
-        let caller = Caller { user, environ: &environ, patience, cgroup: None };
+        let cgroup = self.cgroup.take();
+        let caller = Caller { user, environ: &environ, patience, cgroup: cgroup.as_ref() };
         let runtime = Runtime::choose(config, &own_path(), caller);
         log::verbose!("pyxis: container runtime: {}", runtime.command().name);
         if let Some(broker) = self.broker.take().filter(|_| runtime.has_store()) {

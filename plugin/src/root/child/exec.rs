@@ -166,11 +166,13 @@ impl Exec<'_> {
     /// # Safety
     /// As [`Exec::run`].
     unsafe fn redirect(&self) -> bool {
-        // SAFETY: the descriptors are open; those moved out of the way leave 0 to 6 free.
+        // SAFETY: the descriptors are open; those moved out of the way leave 0 to 6 free. The raw call acts on this process's one thread.
         unsafe {
             let above = |fd: c_int| libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, GIVEN + 4);
             let (given, output, log) = (self.given.map(above), above(self.output), above(self.log));
             let null = above(libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY));
+            // In `user_init` root is the user for a while; who is no root stays what it is.
+            libc::syscall(libc::SYS_setresuid, -1, 0, -1);
             if self.cgroup >= 0 {
                 libc::write(self.cgroup, c"0".as_ptr().cast(), 1);
             }
@@ -191,8 +193,6 @@ impl Exec<'_> {
         // SAFETY: plain system calls; the raw ones act on this process's one thread, where
         // glibc's would try to tell threads of the parent that are not here.
         unsafe {
-            // In `user_init` root is the user for a while; who is no root stays what it is.
-            libc::syscall(libc::SYS_setresuid, -1, 0, -1);
             // slurmstepd protects itself from the OOM killer; the user's are not to be. The file
             // is root's once the process has changed its user.
             let oom = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY);

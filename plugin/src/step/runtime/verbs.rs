@@ -1,5 +1,6 @@
 //! What a task asks a runtime's command for, before a container is started.
 
+use crate::options::components::number;
 use crate::root::child::Caller;
 use crate::root::runtime::Runtime;
 use crate::step::error::StepError;
@@ -81,13 +82,13 @@ pub(crate) fn not_imported(shown: &str) -> String {
 /// containers, the PID.
 fn parse_list(table: &str) -> impl Iterator<Item = (&str, Existing)> {
     table.lines().skip(1).filter_map(|line| {
-        let mut columns = line.split_whitespace();
+        let mut columns = line.split_ascii_whitespace();
         let name = columns.next()?;
         // Further processes of a container have lines without a name.
-        if line.starts_with(char::is_whitespace) {
+        if line.starts_with([' ', '\t']) {
             return None;
         }
-        let pid = columns.next().and_then(|pid| pid.parse().ok());
+        let pid = columns.next().and_then(|pid| number(pid.as_bytes())).map(|pid| pid as i32);
         Some((name, pid.map_or(Existing::Stopped, Existing::Running)))
     })
 }

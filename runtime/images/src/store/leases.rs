@@ -111,7 +111,7 @@ impl Leases {
             if !names::is_lease(name.to_str().unwrap_or_default()) {
                 // What fills the store's file system there, nobody would count or remove.
                 if open_to_all && entry.metadata().is_ok_and(|at| at.uid() != own) {
-                    let _ = fs::remove_file(path);
+                    let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
                 }
                 continue;
             }

@@ -1,5 +1,6 @@
 //! The names that stores give. Nothing else is ever removed from a store's folders, or counted: the directory that
-//! somebody names for a store may have other things, in folders of these names as well.
+//! somebody names for a store may have other things, in folders of these names as well. (But for what others than its owner
+//! put into a `uses` that is open to all.)
 
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};

@@ -62,7 +62,8 @@ pub(crate) fn start(store: &Path, settings: &Settings) -> Result<OwnedFd, Accoun
     let (ours, theirs) = channel::pair().map_err(AccountError::Channel)?;
     let of_root = |name: &str| settings.host.get(OsStr::new(name)).cloned();
     let mut command = unsecure::command(&program);
-    // Root's terminal is not that account's, which could type into it. SAFETY: a system call between fork and exec.
+    // Root's terminal is not that account's, which could type into it.
+    // SAFETY: a system call between fork and exec.
     unsafe { command.pre_exec(|| setsid().map(drop).map_err(Into::into)) };
     // Becoming a user by this, root keeps none of its groups.
     command

@@ -10,10 +10,15 @@ use super::lines::PyxisLine;
 use super::report::Report;
 use crate::owner::{self, Untrusted, faults};
 use crate::shell::quoted;
+use crate::slurm::conf::SlurmConf;
 use crate::slurm::plugstack::Plugstack;
+
+/// Slurm's own user has what is in the copy anyway, since slurmctld is its.
+const MEND_OF_SPOOL: &str = "SlurmdSpoolDir=/var/spool/slurmd, or another place of root's, in slurm.conf where slurmctld runs; then restart slurmd here";
 
 /// Checks the configuration files, the plugins, the builds, and the directories they are in.
 pub(super) fn check(
+    conf: &SlurmConf,
     stack: &Plugstack,
     lines: &[PyxisLine],
     command: Option<&Path>,
@@ -36,8 +41,17 @@ pub(super) fn check(
     }
     // What a line could load that is not known.
     let usual = copies::usual().filter_map(|path| owner::real(&path));
+    let copy = conf.is_copy().then(|| owner::real(conf.dir())).flatten().unwrap_or_default();
     for file in files.iter().cloned().chain(usual) {
         for why in faults(&file) {
+            if matches!(&why, Untrusted::Owner { path, .. } if copy.starts_with(path)) {
+                report.warning(
+                    "access-spool",
+                    format!("{why}, and has slurmctld's configuration"),
+                    MEND_OF_SPOOL,
+                );
+                continue;
+            }
             let mend = why.mend();
             // The loader's refusal has been reported.
             let known = report.findings.iter().any(|finding| finding.mend.as_ref() == Some(&mend));

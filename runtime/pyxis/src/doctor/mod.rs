@@ -117,7 +117,7 @@ fn of_conf(
     let lines = lines::of_pyxis(&stack, &directories);
     lines::check(&lines, slurms, &stack, report);
     let command = command::check(&lines, report);
-    access::check(&stack, &lines, command.as_deref(), report);
+    access::check(conf, &stack, &lines, command.as_deref(), report);
     // What is known to be wrong srun would only say again.
     if report.count(Level::Error) == before {
         command::ask_srun(slurms, conf, &lines, report);
