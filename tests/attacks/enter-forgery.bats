@@ -85,10 +85,16 @@ forge() {
     [ "${output// /}" = "$uid" ]
     # Nor is root's terminal its: by TIOCSTI it could type there what root's shell reads next.
     pid=$(root pgrep -u pyxistest -x sleep | head -n 1)
-    run root timeout 120 script -qec "$PYXIS_TEST_COMMAND exec $pid sh -c 'tty; set -- \$(cat /proc/self/stat); echo terminal \$7; exit 7'" /dev/null
+    # shellcheck disable=SC2016 # what it runs are the shells there
+    local which='set -- $(cat /proc/self/stat); echo terminal $7 of'
+    run root timeout 120 script -qec "$which root; $PYXIS_TEST_COMMAND exec $pid sh -c '$which program; exit 7'" /dev/null
     echo "$output"
     [ "$status" -eq 7 ]
-    [[ $output == *"terminal 0"* ]]
+    local of_root of_program
+    of_root=$(sed -n 's/.*terminal \([0-9]*\) of root.*/\1/p' <<< "$output")
+    of_program=$(sed -n 's/.*terminal \([0-9]*\) of program.*/\1/p' <<< "$output")
+    [ "$of_root" -ne 0 ]
+    [ "$of_program" -ne "$of_root" ]
     root scancel -u pyxistest
     wait "$step" || true
 }

@@ -62,6 +62,7 @@ pub use error::StartError;
 pub use mounts::enroot_mount::enroot_mount;
 pub use plan::{Namespaces, Plan, Root};
 pub(crate) use process::child::exit_now;
+pub(crate) use process::session::OwnSession;
 pub(crate) use process::supervise::supervise;
 pub(crate) use rootfs::layers::can_layer;
 pub(crate) use rootfs::merged::merged;
@@ -220,5 +221,5 @@ fn leave_host(plan: &Plan, mut roots: Roots) -> Result<bool, StartError> {
 fn enter_pid_namespace() -> Result<(), StartError> {
     let failed = |source| StartError::namespace(Namespace::Pid, source);
     Namespace::Pid.unshare().map_err(|errno| failed(errno.into()))?;
-    supervise(false).map_err(failed)
+    supervise(None).map_err(failed)
 }

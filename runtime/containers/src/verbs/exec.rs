@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid, fchdir, geteuid, setgroups, setresgid, setresuid};
 
 use crate::launch::{LaunchError, confine};
 use crate::record::pinned::{Credentials, Pinned, unless_ours};
-use crate::start::supervise;
+use crate::start::{OwnSession, supervise};
 use handover::namespaces::{self, Namespace};
 use linux::environ::{self, Environ};
 
@@ -60,6 +60,9 @@ pub enum ExecError {
         /// Of the user namespace.
         owner: u32,
     },
+    /// Root's terminal is not for the program, and there is no other one.
+    #[error("cannot make a terminal of its own for the program: {0}")]
+    Terminal(#[source] io::Error),
     /// Root could not become the process's user.
     #[error("cannot become uid {uid}, whose process {pid} is: {source}")]
     Become {
@@ -90,7 +93,8 @@ pub struct Entered {
 }
 
 impl Exec {
-    /// Moves the calling process into the container. Root becomes the container's owner first.
+    /// Moves the calling process into the container. Root becomes the container's owner first: where it has a
+    /// terminal, in a child, for which the calling process copies.
     ///
     /// # Errors
     /// [`ExecError`].
@@ -101,7 +105,7 @@ impl Exec {
         let user = process.open_namespace(Namespace::User).map_err(failed("a namespace"))?;
         // From here on with no other rights than the process has itself: all that it shows may be
         // made by whoever runs there.
-        let became = become_owner(pid, &process, &user)?;
+        let apart = become_owner(pid, &process, &user)?;
         let user = unless_ours(Namespace::User, user).map_err(failed("a namespace"))?;
         let own_user = user.is_some();
         let mut found: Vec<(Namespace, OwnedFd)> =
@@ -127,17 +131,20 @@ impl Exec {
             })?;
         }
         fchdir(cwd).map_err(|errno| failed("the directory")(errno.into()))?;
-        // Root's terminal is not that user's.
-        if own_pid || became {
-            supervise(became).map_err(|source| ExecError::Join { pid, which: "pid", source })?;
+        if own_pid || apart.is_some() {
+            supervise(apart).map_err(|source| ExecError::Join { pid, which: "pid", source })?;
         }
         Ok(Entered { environ, own_user })
     }
 }
 
-/// Has root become who the process is, where that is somebody else, for good, and says so. Whoever else the caller
-/// is may not enter somebody's namespaces anyway.
-fn become_owner(pid: i32, process: &Pinned, user: &OwnedFd) -> Result<bool, ExecError> {
+/// Has root become who the process is, where that is somebody else, for good, and returns the session for what is
+/// run then. Whoever else the caller is may not enter somebody's namespaces anyway.
+fn become_owner(
+    pid: i32,
+    process: &Pinned,
+    user: &OwnedFd,
+) -> Result<Option<OwnSession>, ExecError> {
     let failed = |what| move |source| ExecError::Open { pid, what, source };
     let Credentials { uids, gid, groups } = process.credentials().map_err(failed("the status"))?;
     let uid = uids[0];
@@ -152,16 +159,17 @@ fn become_owner(pid: i32, process: &Pinned, user: &OwnedFd) -> Result<bool, Exec
         return Err(ExecError::Foreign { pid, uid, owner });
     }
     if !geteuid().is_root() || geteuid().as_raw() == owner {
-        return Ok(false);
+        return Ok(None);
     }
     let groups: Vec<Gid> = groups.into_iter().map(Gid::from_raw).collect();
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let apart = OwnSession::begin(user).map_err(ExecError::Terminal)?;
     setgroups(&groups)
         .and_then(|()| setresgid(group, group, group))
         .and_then(|()| setresuid(user, user, user))
         .map_err(|errno| ExecError::Become { pid, uid, source: errno.into() })?;
     namespaces::hide();
-    Ok(true)
+    Ok(Some(apart))
 }
 
 impl Entered {

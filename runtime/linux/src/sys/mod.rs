@@ -5,6 +5,7 @@ mod descriptors;
 mod flock;
 mod pidfd;
 mod signals;
+mod terminals;
 
 use std::ffi::CStr;
 use std::io;
@@ -23,6 +24,7 @@ pub use signals::{
     die_by, die_with_parent, ends_with_us, ignore_closed_pipes, is_pending,
     survive_file_size_limit, wait_for_signal,
 };
+pub use terminals::{control_session, is_terminal, reopen_terminal, set_window_size, window_size};
 
 /// The mask that this process's own files are made with, as long as this lives: what is made for a
 /// container is what it is to be, whatever the user's mask takes from new files.

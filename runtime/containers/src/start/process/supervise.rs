@@ -2,47 +2,50 @@
 
 use std::io;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, setsid};
+use nix::unistd::{ForkResult, Pid};
 
 use crate::start::process::child::exit_now;
+use crate::start::process::session::OwnSession;
 use handover::fork::fork;
 use handover::namespaces;
 use linux::sys;
 
 /// Passed on to the other process. A hang-up is not, which the init of a PID namespace would not
 /// see: it ends us, and by that the other process.
-const FORWARDED: [Signal; 5] =
+pub(super) const FORWARDED: [Signal; 5] =
     [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// Forks. Returns in the child, which is killed when the calling process dies; the calling
-/// process passes signals on and ends like the child. `apart`: the child has a session of its own, without a terminal, into which it
-/// could type what the caller's shell would read.
+/// process passes signals on and ends like the child. `apart`: the session that the child is to be in, if that is
+/// not the caller's.
 ///
 /// # Errors
 /// From the kernel.
-pub(crate) fn supervise(apart: bool) -> io::Result<()> {
+pub(crate) fn supervise(apart: Option<OwnSession>) -> io::Result<()> {
     let parent = sys::pidfd_open(std::process::id() as i32)?;
     let mut watched = SigSet::from_iter(FORWARDED);
     watched.add(Signal::SIGCHLD);
+    let kept = apart.as_ref().and_then(OwnSession::kept);
+    if kept.is_some() {
+        watched.add(Signal::SIGTSTP); // a key's, at root's terminal
+    }
     let mut old = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), Some(&mut old))?;
     match fork()? {
         ForkResult::Parent { child } => {
             drop(parent);
             // What others wait for must not stay open here.
-            sys::close_all_but(&[]);
+            sys::close_all_but(kept.as_slice());
             // Its root is the host's: nobody in the container may follow /proc/PID/root.
             namespaces::hide();
-            stand_for(child, &watched, &old, apart)
+            stand_for(child, &watched, &old, apart.as_ref())
         }
         ForkResult::Child => {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old), None)?;
             sys::die_with_parent()?;
-            if apart {
-                setsid()?;
-            }
+            apart.map_or(Ok(()), OwnSession::enter)?;
             if !sys::is_alive(std::os::fd::AsFd::as_fd(&parent)) {
                 exit_now(1); // it died before it could be watched
             }
@@ -51,29 +54,53 @@ pub(crate) fn supervise(apart: bool) -> io::Result<()> {
     }
 }
 
-fn stand_for(child: Pid, watched: &SigSet, old: &SigSet, apart: bool) -> ! {
+fn stand_for(child: Pid, watched: &SigSet, old: &SigSet, apart: Option<&OwnSession>) -> ! {
+    let pass_on = |signal| match apart {
+        Some(_) => signal_group(child, signal),
+        None => drop(kill(child, signal)),
+    };
     loop {
         let Ok((signal, from_kernel)) = sys::wait_for_signal(watched) else { continue };
         if signal != Signal::SIGCHLD as i32 {
             // The terminal has sent it to both, unless it is not the other's.
-            if !from_kernel || apart {
-                let _ = Signal::try_from(signal).map(|signal| kill(child, signal));
+            if !from_kernel || apart.is_some() {
+                let _ = Signal::try_from(signal).map(pass_on);
             }
             continue;
         }
         match waitpid(child, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
-            Ok(WaitStatus::Exited(_, code)) => exit_now(code),
-            Ok(WaitStatus::Signaled(_, signal, _)) => {
-                let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(old), None);
-                sys::die_by(signal);
-                exit_now(128 + signal as i32)
-            }
-            Ok(WaitStatus::Stopped(..)) => {
+            Ok(WaitStatus::Stopped(_, signal)) => {
+                // It wants the terminal, of which whoever waits for this process sees that it has it.
+                if let (Signal::SIGTTIN | Signal::SIGTTOU, Some(apart)) = (signal, apart) {
+                    apart.show(child);
+                }
                 let _ = nix::sys::signal::raise(Signal::SIGSTOP);
-                let _ = kill(child, Signal::SIGCONT);
+                pass_on(Signal::SIGCONT);
             }
+            Ok(status) => end_like(status, old),
             Err(nix::Error::ECHILD) => exit_now(1),
             _ => {}
         }
     }
+}
+
+/// Sends a signal to a child that leads a group, or is about to, and to who is in its group: the programs of a shell.
+pub(super) fn signal_group(child: Pid, signal: Signal) {
+    let _ = killpg(child, signal).or_else(|_| kill(child, signal));
+}
+
+/// Ends like a child, if it has ended.
+pub(super) fn end_like(child: WaitStatus, mask: &SigSet) {
+    match child {
+        WaitStatus::Exited(_, code) => exit_now(code),
+        WaitStatus::Signaled(_, signal, _) => end_by(signal, mask),
+        _ => {}
+    }
+}
+
+/// Ends by a signal, which `mask` does not block.
+pub(super) fn end_by(signal: Signal, mask: &SigSet) -> ! {
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None);
+    sys::die_by(signal);
+    exit_now(128 + signal as i32)
 }
