@@ -19,6 +19,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::geteuid;
 
 use crate::shell::quoted;
+use crate::unmapped;
 
 /// More links than this the kernel does not follow either.
 const LINKS: usize = 40;
@@ -107,9 +108,28 @@ pub(crate) fn fault(path: &Path) -> Option<Untrusted> {
     faults(path).into_iter().next()
 }
 
-/// Why what is at `path` is not root's alone, whoever asks.
+/// Why a file of the node's configuration for enroot is not root's alone, whoever asks. In a user namespace in
+/// which root is nobody it may be the caller's as well, who decides there what is at which path.
 pub(crate) fn roots(path: &Path) -> Option<Untrusted> {
-    walk(path, &[0]).faults.into_iter().next()
+    match unmapped::root() {
+        None => walk(path, &[0], None).faults.into_iter().next(),
+        Some(_) => configured(path).into_iter().next(),
+    }
+}
+
+/// As [`faults`], of what configures enroot: the node's, or what is at a place that the caller has named.
+///
+/// In a user namespace that has no id for the node's root, his files are owned as those of all others without
+/// an id are ([`unmapped::root`]). They count here, for a node's configuration holds in a container and below
+/// `unshare --user` as well, unless anybody but their owner may write to them or, by a sticky bit, beside them.
+///
+/// Root is as strict as ever: where slurmd runs, and whoever types `sudo pyxis`, root has an id. Elsewhere a
+/// process has no right over anybody without an id, and nobody with one can own such a file: the caller is all
+/// that there is to lose. To the caller, somebody else's file can be such a one only by root's doing, who gave
+/// a part of `/etc/enroot` away, or by the caller's own, who named the place. That is why programs and other
+/// files that anybody can put anywhere, which [`faults`] looks at, are not believed so.
+pub(crate) fn configured(path: &Path) -> Vec<Untrusted> {
+    walk(path, &believed(), unmapped::root()).faults
 }
 
 /// Why what the store at `store` has is not its account's word. Its owner is believed, as are root and the
@@ -118,19 +138,19 @@ pub fn of_store(store: &Path) -> Option<Untrusted> {
     let [root, caller] = believed();
     let account = real(store).and_then(|real| fs::metadata(real).ok());
     let account = account.map_or(root, |stat| stat.uid());
-    walk(store, &[root, caller, account]).faults.into_iter().next()
+    walk(store, &[root, caller, account], None).faults.into_iter().next()
 }
 
 /// Everything on the way to `path` that others than root and the caller could change, `path` itself
 /// last. What cannot be looked at ends it.
 pub(crate) fn faults(path: &Path) -> Vec<Untrusted> {
-    walk(path, &believed()).faults
+    walk(path, &believed(), None).faults
 }
 
 /// Where a path leads to, if there is something, and nothing on a user's file system: that need not
 /// answer. What asks for the path itself, or for its status, comes after this.
 pub(super) fn real(path: &Path) -> Option<PathBuf> {
-    let Walk { at, faults, .. } = walk(path, &believed());
+    let Walk { at, faults, .. } = walk(path, &believed(), None);
     let ended =
         |fault: &Untrusted| matches!(fault, Untrusted::Unseen { .. } | Untrusted::Served { .. });
     (!faults.iter().any(ended)).then_some(at)
@@ -175,9 +195,9 @@ fn believed() -> [u32; 2] {
     [0, geteuid().as_raw()]
 }
 
-fn walk<'a>(path: &Path, believed: &'a [u32]) -> Walk<'a> {
-    let mut walk =
-        Walk { believed, at: "/".into(), in_sticky: false, mount: None, faults: Vec::new() };
+fn walk<'a>(path: &Path, believed: &'a [u32], unmapped: Option<u32>) -> Walk<'a> {
+    let (at, in_sticky) = ("/".into(), false);
+    let mut walk = Walk { believed, unmapped, at, in_sticky, mount: None, faults: Vec::new() };
     let mut left: Vec<OsString> = Vec::new();
     push(&mut left, &std::path::absolute(path).unwrap_or_default());
     left.push("/".into());
@@ -215,6 +235,8 @@ fn push(left: &mut Vec<OsString>, path: &Path) {
 struct Walk<'a> {
     /// Whose files are fine.
     believed: &'a [u32],
+    /// That of root and of all others who have no id here, if it is fine, too.
+    unmapped: Option<u32>,
     /// Where it is; no part of it is a link.
     at: PathBuf,
     /// Whether it is a directory in which everybody can make, but not replace something.
@@ -240,12 +262,17 @@ impl Walk<'_> {
         let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
         // Of a directory with the sticky bit the entries are looked at, like all.
         let sticky = kind == SFlag::S_IFDIR && stat.st_mode & 0o1000 != 0;
-        let own = self.believed.contains(&stat.st_uid)
-            && (!self.in_sticky || believed().contains(&stat.st_uid));
+        let unmapped = self.unmapped == Some(stat.st_uid);
+        let known = self.believed.contains(&stat.st_uid);
+        let own = match self.in_sticky {
+            true => known && believed().contains(&stat.st_uid),
+            false => known || unmapped,
+        };
         let (path, mode) = (entry.to_path_buf(), stat.st_mode & 0o7777);
+        let closed = mode & 0o022 == 0 || sticky && !unmapped;
         if !own {
             self.faults.push(Untrusted::Owner { path, uid: stat.st_uid });
-        } else if matches!(kind, SFlag::S_IFDIR | SFlag::S_IFREG) && mode & 0o022 != 0 && !sticky {
+        } else if matches!(kind, SFlag::S_IFDIR | SFlag::S_IFREG) && !closed {
             self.faults.push(Untrusted::Writable { path, mode });
         }
         if kind == SFlag::S_IFLNK {
@@ -399,6 +426,39 @@ mod tests {
         symlink("/etc/passwd", root.join("link")).unwrap();
         std::os::unix::fs::lchown(root.join("link"), Some(1234), None).unwrap();
         assert_eq!(faults(&root.join("link")), [owner("link")]);
+    }
+
+    #[test]
+    fn what_stands_for_root_in_a_user_namespace_counts_where_nobody_else_can_write() {
+        assert!(geteuid().is_root(), "to give files away, this test must run as root");
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().canonicalize().unwrap();
+        let (directory, file) = (root.join("etc"), root.join("etc/enroot.conf"));
+        fs::create_dir(&directory).unwrap();
+        fs::write(&file, "").unwrap();
+        mode(&root, 0o755);
+        mode(&file, 0o644);
+        let nobody = 65534;
+        for path in [&directory, &file] {
+            chown(path, Some(nobody), None).unwrap();
+        }
+        let faults = |unmapped| walk(&file, &[0], unmapped).faults;
+        let owner = |path: &PathBuf| Untrusted::Owner { path: path.clone(), uid: nobody };
+        assert_eq!(faults(None), [owner(&directory), owner(&file)]);
+        assert_eq!(faults(Some(nobody)), []);
+        assert_eq!(faults(Some(1234)), [owner(&directory), owner(&file)]);
+        // As root is looked at, wherever root has an id.
+        assert_eq!(configured(&file), [owner(&directory), owner(&file)]);
+        assert_eq!(roots(&file), Some(owner(&directory)));
+        mode(&file, 0o664);
+        let writable = |path: &PathBuf, mode| Untrusted::Writable { path: path.clone(), mode };
+        assert_eq!(faults(Some(nobody)), [writable(&file, 0o664)]);
+        mode(&file, 0o644);
+        // Whose the sticky bit is, nobody knows.
+        mode(&directory, 0o1777);
+        assert_eq!(faults(Some(nobody)), [writable(&directory, 0o1777), owner(&file)]);
+        chown(&directory, Some(0), None).unwrap();
+        assert_eq!(faults(Some(nobody)), [owner(&file)]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::host::{Host, base};
 use super::nvidia::proc::Gpu;
-use super::nvidia::select::select;
+use super::nvidia::select::{Counted, select};
 use super::slurm::{Number, StepGpus};
 use crate::cdi::{Action, DeviceNode, Edits};
 
@@ -34,6 +34,15 @@ impl Vendor {
             Vendor::Amd => &["AMD_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"],
             Vendor::Intel => &["ZE_AFFINITY_MASK"],
             Vendor::Habana => &["HABANA_VISIBLE_DEVICES"],
+        }
+    }
+
+    /// What numbers in these variables count: ROCm and Level Zero open what they may, Habana's hook for containers
+    /// goes by the files.
+    fn counted(self) -> Counted {
+        match self {
+            Vendor::Amd | Vendor::Intel => Counted::Usable,
+            Vendor::Habana => Counted::All,
         }
     }
 
@@ -96,7 +105,7 @@ impl VendorGpus {
             }
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let selection = select(&self.gpus, &names)?;
+        let selection = select(&self.gpus, &names, self.vendor.counted())?;
         Ok(selection.0.into_iter().map(|(place, _)| place).collect())
     }
 
@@ -498,6 +507,21 @@ mod tests {
             let all = tree.nodes(&[("HABANA_VISIBLE_DEVICES", "all")], "").unwrap();
             assert_eq!(all.len(), if class == "accel" { 4 } else { 6 });
         }
+    }
+
+    #[test]
+    fn what_a_number_counts_where_some_may_not_be_used() {
+        let tree = Tree::empty();
+        for (card, bus) in ["0000:03:00.0", "0000:29:00.0"].into_iter().enumerate() {
+            tree.drm(bus, card as u32, card as u32 + 128);
+            tree.put(&format!("/sys/bus/pci/devices/{bus}/vendor"), b"0x8086\n");
+            tree.put(&format!("/dev/hl{}", card + 1), b"");
+        }
+        std::fs::remove_file(tree.at("/dev/dri/renderD128")).unwrap();
+        tree.link("/dev/hl0", "gone");
+        let nodes = |variables| tree.nodes(&[variables], "").unwrap().join(" ");
+        assert_eq!(nodes(("ZE_AFFINITY_MASK", "0")), "dri/card1 dri/renderD129");
+        assert_eq!(nodes(("HABANA_VISIBLE_DEVICES", "1")), "hl1");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::nvidia::proc::Gpu;
-use super::nvidia::select::{Selection, select};
+use super::nvidia::select::{Counted, Selection, select};
+use super::variables::VISIBLE;
 use linux::environ::Environ;
 
 /// Lists of UUIDs, or of numbers that are of no use here.
@@ -66,9 +67,30 @@ impl StepGpus {
 
     /// The GPUs of the list that are meant. `order` is what a number most likely is.
     pub(crate) fn among(&self, gpus: &[Gpu], order: Number) -> Result<Selection, String> {
+        let selection = self.meant(gpus, order)?;
+        self.check(gpus, &selection)?;
+        Ok(selection)
+    }
+
+    /// Whether the step may use something of a selection: with nothing a program would run without, and not say so.
+    pub(crate) fn check(&self, gpus: &[Gpu], selection: &Selection) -> Result<(), String> {
+        // Of a driver that names no GPU, specifications know more.
+        if selection.0.is_empty() || selection.is_usable(gpus) {
+            return Ok(());
+        }
+        let usable = gpus.iter().filter(|gpu| gpu.usable).count();
+        Err(format!(
+            "Slurm gave this step the GPUs {}, and the container would get none that the step may use \
+             ({usable} of this node's {}); {VISIBLE}=void starts without one",
+            self.text,
+            gpus.len()
+        ))
+    }
+
+    fn meant(&self, gpus: &[Gpu], order: Number) -> Result<Selection, String> {
         if self.uuids.iter().any(|uuid| uuid.starts_with("MIG-")) {
             let names: Vec<&str> = self.uuids.iter().map(String::as_str).collect();
-            return select(gpus, &names);
+            return select(gpus, &names, Counted::Usable);
         }
         let named = |uuid: &String| gpus.iter().position(|gpu| gpu.uuid.as_ref() == Some(uuid));
         let named: Vec<usize> = self.uuids.iter().filter_map(named).collect();
@@ -249,7 +271,9 @@ mod tests {
         assert_eq!(chosen(&of_job, &[("SLURM_STEP_GPUS", "3")], Number::Place), [3]);
         // None at all can be used: that is no constraint but a node that is shut.
         let shut = let_use(&[]);
-        assert_eq!(chosen(&shut, &[("SLURM_STEP_GPUS", "3")], Number::Minor), [3]);
+        let given = StepGpus::of(&environ(&[("SLURM_STEP_GPUS", "3")])).unwrap();
+        let error = given.among(&shut, Number::Minor).unwrap_err();
+        assert!(error.contains("none that the step may use (0 of this node's 4)"), "{error}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use squashfs::image::tables_digest;
 /// The file that tells a container of ours from a plain root filesystem.
 pub(super) const FILE: &str = "container.toml";
 /// It, while it is being written.
-const NEW: &str = "container.toml.new";
+pub(super) const NEW: &str = "container.toml.new";
 /// Layout of the directory that this version writes.
 const FORMAT: u32 = 1;
 

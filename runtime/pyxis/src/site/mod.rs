@@ -1,7 +1,7 @@
 //! What a site and a user have in enroot's folders: mounts.d, environ.d and hooks.d.
 //!
 //! Nothing is taken from there that somebody else could have written: a file counts if it, and every
-//! directory and link on the way to it, are root's or the caller's. What enroot comes with is known by
+//! directory and link on the way to it, are root's or the caller's ([`configured`]). What enroot comes with is known by
 //! its text ([`known`]) and is done without it.
 
 mod known;
@@ -20,7 +20,7 @@ use linux::file_error::FileError;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid};
 
 use crate::as_enroot;
-use crate::owner::{Untrusted, faults};
+use crate::owner::{Untrusted, configured};
 use crate::settings::Settings;
 use known::Kind;
 
@@ -162,7 +162,7 @@ fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
 
 /// Whether nobody but root and the caller can change what is there. If others can, a line says so.
 fn is_believed(path: &Path) -> bool {
-    let faults = faults(path);
+    let faults = configured(path);
     if let Some(Untrusted::Unseen { .. }) = faults.last() {
         return false;
     }

@@ -5,6 +5,7 @@ mod common;
 
 mod enroot;
 mod nodes;
+mod outside;
 mod words;
 
 use std::ffi::OsStr;

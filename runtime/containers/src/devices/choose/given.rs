@@ -107,7 +107,7 @@ impl Finder<'_> {
         })
     }
 
-    fn outside(&self, path: &str) -> String {
+    pub(super) fn outside(&self, path: &str) -> String {
         self.wanted.host.outside(path).to_string_lossy().into_owned()
     }
 }

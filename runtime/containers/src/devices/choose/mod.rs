@@ -105,10 +105,11 @@ fn choose_gpus(
     let finder = Finder {
         wanted,
         variables,
+        given: given.as_ref(),
         registry: Registry::load(&wanted.directories),
         driver: Driver::find(&wanted.host),
     };
-    finder.all(visible, given.as_ref(), &others)
+    finder.all(visible, &others)
 }
 
 /// What a container may get of fabrics, on the host's tree.
@@ -142,6 +143,8 @@ fn gpus_only(visible: Visible) -> Visible {
 struct Finder<'a> {
     wanted: &'a Wanted,
     variables: Variables<'a>,
+    /// What Slurm gave the step.
+    given: Option<&'a StepGpus>,
     registry: Registry,
     driver: Option<Driver<'a>>,
 }
@@ -150,9 +153,9 @@ impl Finder<'_> {
     fn all(
         &self,
         visible: Option<(Visible, Author)>,
-        given: Option<&StepGpus>,
         others: &[(Vendor, String)],
     ) -> Result<Edits, DeviceError> {
+        let given = self.given;
         let mut edits = self.named(&self.wanted.names)?.unwrap_or_default();
         let mut got = false;
         match visible {
@@ -160,7 +163,7 @@ impl Finder<'_> {
             Some((Visible::Nothing, _)) => got = true,
             Some((visible, whose)) => {
                 let found = match self.visible(&visible) {
-                    Err(error) if self.is_of_no_gpu(whose, given) => {
+                    Err(error) if self.is_of_no_gpu(whose) => {
                         console::tell(format_args!("pyxis: {error}; the container gets no GPU"));
                         None
                     }
@@ -199,9 +202,9 @@ impl Finder<'_> {
 
     /// Whether an error is about a file that nobody knows to be of a GPU, and about an image that could
     /// use one, if there were any.
-    fn is_of_no_gpu(&self, whose: Author, given: Option<&StepGpus>) -> bool {
+    fn is_of_no_gpu(&self, whose: Author) -> bool {
         whose == Author::Image
-            && given.is_none()
+            && self.given.is_none()
             && self.driver.is_none()
             && !self.registry.has(Visible::kind())
     }

@@ -7,7 +7,7 @@ use hygiene::console;
 use super::{DeviceError, Finder};
 use crate::cdi::{CdiError, Edits, Name, Visible};
 use crate::devices::nvidia::Driver;
-use crate::devices::nvidia::select::{Selection, select};
+use crate::devices::nvidia::select::{Counted, NamedGpu, Names, Selection, select};
 
 impl Finder<'_> {
     /// What `NVIDIA_VISIBLE_DEVICES` asks for; `None` if the node has no such thing.
@@ -45,16 +45,18 @@ impl Finder<'_> {
             return Ok(Some(edits));
         }
         let devices: Vec<&str> = gpus.iter().map(|name| name.device.as_str()).collect();
-        if self.has_specification() {
-            let of_file = self.registry.devices(&gpus);
-            let all = || match &self.driver {
-                Some(driver) => select(&driver.gpus, &devices),
-                None => Ok(Selection::default()),
-            };
-            edits.add(self.usable(of_file, all)?);
+        let selection = match &self.driver {
+            Some(driver) => select(&driver.gpus, &devices, Counted::Usable),
+            None => Ok(Selection::default()),
+        };
+        if let (Some(given), Some(driver), Ok(chosen)) = (self.given, &self.driver, &selection) {
+            given.check(&driver.gpus, chosen).map_err(DeviceError::Node)?;
+        }
+        if let Some(names) = self.in_specifications(&gpus, &devices) {
+            edits.add(self.usable(self.registry.devices(&names), || selection)?);
             return Ok(Some(edits));
         }
-        let found = self.of_driver(|driver| select(&driver.gpus, &devices))?;
+        let found = self.of_driver(|_| selection)?;
         let asked_by_name = gpus.iter().find(|name| self.wanted.names.contains(name));
         match (found, asked_by_name) {
             (Some(found), _) => {
@@ -65,6 +67,26 @@ impl Finder<'_> {
             // Images that can use a GPU say so; they are not to fail where there is none.
             (None, None) => Ok(None),
         }
+    }
+
+    /// These GPUs by their names in specifications, whose numbers count all of the node's; `None` if there are
+    /// none, or none has a GPU that is meant.
+    fn in_specifications(&self, gpus: &[Name], devices: &[&str]) -> Option<Vec<Name>> {
+        if !self.has_specification() {
+            return None;
+        }
+        let Some(driver) = &self.driver else { return Some(gpus.to_vec()) };
+        let all = Names { gpus: &driver.gpus, names: devices, counted: Counted::Usable };
+        let name_of = |name: &Name| match all.find(&name.device) {
+            Some(NamedGpu::Gpu(place)) if name.device.parse().is_ok_and(|n: usize| n != place) => {
+                self.registry.of_node(&name.kind, &self.outside(&driver.gpus[place].node()))
+            }
+            Some(NamedGpu::Part(place, part)) if name.device.contains(':') => {
+                (name.device == format!("{place}:{part}")).then(|| name.clone())
+            }
+            _ => Some(name.clone()),
+        };
+        gpus.iter().map(name_of).collect()
     }
 
     /// What a specification says, unless it is not true any more, or cannot be read, and the node has the

@@ -14,6 +14,14 @@ impl Selection {
         selection
     }
 
+    /// Whether this process may use any of them.
+    pub(crate) fn is_usable(&self, gpus: &[Gpu]) -> bool {
+        self.0.iter().any(|(place, parts)| {
+            let parts_usable = || parts.iter().any(|part| gpus[*place].parts[*part].usable);
+            gpus[*place].usable && (parts.is_empty() || parts_usable())
+        })
+    }
+
     fn add(&mut self, gpu: usize, part: Option<usize>) {
         let at = match self.0.iter().position(|(known, _)| *known == gpu) {
             Some(at) => at,
@@ -27,12 +35,13 @@ impl Selection {
     }
 }
 
-/// What names of GPUs mean: `all`, a place on the bus, a UUID, `GPU:PART`, a part's UUID.
-pub(crate) fn select(gpus: &[Gpu], names: &[&str]) -> Result<Selection, String> {
+/// What names of GPUs mean: `all`, a number, a UUID, `GPU:PART`, a part's UUID.
+pub(crate) fn select(gpus: &[Gpu], names: &[&str], counted: Counted) -> Result<Selection, String> {
     let mut selection = Selection::default();
     let mut hidden = Vec::new();
+    let all = Names { gpus, names, counted };
     for name in names {
-        match find(gpus, name) {
+        match all.find(name) {
             Some(NamedGpu::All) => {
                 // What this process cannot use, a container of its cannot either.
                 let any = gpus.iter().any(|gpu| gpu.usable);
@@ -58,8 +67,29 @@ pub(crate) fn select(gpus: &[Gpu], names: &[&str]) -> Result<Selection, String> 
     Ok(selection)
 }
 
+/// What numbers count, in the order of the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// What this process may use: a vendor's library opens nothing else.
+    Usable,
+    /// All that the node has.
+    All,
+}
+
+impl Counted {
+    /// What the numbers from 0 on stand for. If one of those that are named is not below the count of what
+    /// can be used, all are the node's, as those of `SLURM_STEP_GPUS` are.
+    fn places(self, usable: &[bool], named: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        let among: Vec<usize> = (0..usable.len()).filter(|place| usable[*place]).collect();
+        match self == Counted::Usable && named.into_iter().all(|number| number < among.len()) {
+            true => among,
+            false => (0..usable.len()).collect(),
+        }
+    }
+}
+
 /// The GPU, or the part of one, that a name means.
-enum NamedGpu {
+pub(crate) enum NamedGpu {
     All,
     Gpu(usize),
     Part(usize, usize),
@@ -67,38 +97,66 @@ enum NamedGpu {
     Hidden,
 }
 
-fn find(gpus: &[Gpu], name: &str) -> Option<NamedGpu> {
-    if name == "all" {
-        return Some(NamedGpu::All);
-    }
-    if let Some((gpu, part)) = name.split_once(':') {
-        let (gpu, part) = (gpu.parse::<usize>().ok()?, part.parse::<usize>().ok()?);
-        return gpus.get(gpu)?.parts.get(part).map(|_| NamedGpu::Part(gpu, part));
-    }
-    if let Ok(index) = name.parse::<usize>() {
-        return gpus.get(index).map(|_| NamedGpu::Gpu(index));
-    }
-    let of_uuid = |wanted: &str| gpus.iter().position(|gpu| gpu.uuid.as_deref() == Some(wanted));
-    if let Some(rest) = name.strip_prefix("MIG-") {
-        // Drivers before 470 say which part of which GPU it is.
-        if let Some((uuid, rest)) = rest.split_once('/') {
-            let (gi, ci) = rest.split_once('/')?;
-            let (gi, ci) = (gi.parse::<u32>().ok()?, ci.parse::<u32>().ok()?);
-            let gpu = of_uuid(uuid)?;
-            let part = gpus[gpu].parts.iter().position(|part| (part.gi, part.ci) == (gi, ci))?;
-            return Some(NamedGpu::Part(gpu, part));
+/// Names that stand together: what the number in one counts depends on the others.
+pub(crate) struct Names<'a> {
+    pub(crate) gpus: &'a [Gpu],
+    pub(crate) names: &'a [&'a str],
+    pub(crate) counted: Counted,
+}
+
+impl Names<'_> {
+    pub(crate) fn find(&self, name: &str) -> Option<NamedGpu> {
+        let gpus = self.gpus;
+        if name == "all" {
+            return Some(NamedGpu::All);
         }
-        return gpus.iter().any(|gpu| !gpu.parts.is_empty()).then_some(NamedGpu::Hidden);
+        if let Some((gpu, part)) = name.split_once(':') {
+            let place = self.place(gpu.parse().ok()?)?;
+            return self.part(place, gpu, part.parse().ok()?);
+        }
+        if let Ok(number) = name.parse() {
+            return self.place(number).map(NamedGpu::Gpu);
+        }
+        let of_uuid =
+            |wanted: &str| gpus.iter().position(|gpu| gpu.uuid.as_deref() == Some(wanted));
+        if let Some(rest) = name.strip_prefix("MIG-") {
+            // Drivers before 470 say which part of which GPU it is.
+            if let Some((uuid, rest)) = rest.split_once('/') {
+                let (gi, ci) = rest.split_once('/')?;
+                let (gi, ci) = (gi.parse::<u32>().ok()?, ci.parse::<u32>().ok()?);
+                let gpu = of_uuid(uuid)?;
+                let part =
+                    gpus[gpu].parts.iter().position(|part| (part.gi, part.ci) == (gi, ci))?;
+                return Some(NamedGpu::Part(gpu, part));
+            }
+            return gpus.iter().any(|gpu| !gpu.parts.is_empty()).then_some(NamedGpu::Hidden);
+        }
+        if let Some(gpu) = of_uuid(name) {
+            return Some(NamedGpu::Gpu(gpu));
+        }
+        // As CUDA takes it: as much as tells it apart.
+        let begins = |gpu: &Gpu| gpu.uuid.as_deref().is_some_and(|uuid| uuid.starts_with(name));
+        let mut alike = gpus.iter().enumerate().filter(|(_, gpu)| begins(gpu));
+        match (alike.next(), alike.next()) {
+            (Some((gpu, _)), None) if name.len() > "GPU-".len() => Some(NamedGpu::Gpu(gpu)),
+            _ => None,
+        }
     }
-    if let Some(gpu) = of_uuid(name) {
-        return Some(NamedGpu::Gpu(gpu));
+
+    /// The place of the GPU with this number.
+    fn place(&self, number: usize) -> Option<usize> {
+        let usable: Vec<bool> = self.gpus.iter().map(|gpu| gpu.usable).collect();
+        let named = self.names.iter().filter_map(|name| name.split(':').next()?.parse().ok());
+        self.counted.places(&usable, named).get(number).copied()
     }
-    // As CUDA takes it: as much as tells it apart.
-    let begins = |gpu: &Gpu| gpu.uuid.as_deref().is_some_and(|uuid| uuid.starts_with(name));
-    let mut alike = gpus.iter().enumerate().filter(|(_, gpu)| begins(gpu));
-    match (alike.next(), alike.next()) {
-        (Some((gpu, _)), None) if name.len() > "GPU-".len() => Some(NamedGpu::Gpu(gpu)),
-        _ => None,
+
+    /// The part with this number of the GPU at that place, which the names call `gpu`.
+    fn part(&self, place: usize, gpu: &str, number: usize) -> Option<NamedGpu> {
+        let usable: Vec<bool> = self.gpus[place].parts.iter().map(|part| part.usable).collect();
+        let parts = self.names.iter().filter_map(|name| name.split_once(':'));
+        let named = parts.filter(|(of, _)| *of == gpu).filter_map(|(_, part)| part.parse().ok());
+        let part = self.counted.places(&usable, named).get(number).copied()?;
+        Some(NamedGpu::Part(place, part))
     }
 }
 
@@ -162,7 +220,7 @@ mod tests {
     }
 
     fn got(names: &[&str]) -> Vec<(usize, Vec<usize>)> {
-        select(&eight(), names).unwrap().0
+        select(&eight(), names, Counted::Usable).unwrap().0
     }
 
     #[test]
@@ -176,7 +234,7 @@ mod tests {
         // Of those that can be used if some can.
         assert_eq!(got(&["all"])[6..], [(6, vec![1, 2]), (7, vec![0, 1])]);
         for name in ["8", "6:3", "0:0", "GPU-", "GPU-9", "MIG-GPU-6a6-f/3/0", "x"] {
-            let error = select(&eight(), &[name]).unwrap_err();
+            let error = select(&eight(), &[name], Counted::Usable).unwrap_err();
             assert!(
                 error
                     .starts_with(&format!("no GPU {name} on this node: there are 0, GPU-0a0-f, 1")),
@@ -194,8 +252,8 @@ mod tests {
             "MIG-3d5d7a0e-1a4c-5a8b-9abc-000000000001",
             "MIG-3d5d7a0e-1a4c-5a8b-9abc-000000000002",
         ];
-        assert_eq!(select(&gpus, &names).unwrap().0, [(6, vec![1, 2])]);
-        let error = select(&gpus, &names[..1]).unwrap_err();
+        assert_eq!(select(&gpus, &names, Counted::Usable).unwrap().0, [(6, vec![1, 2])]);
+        let error = select(&gpus, &names[..1], Counted::Usable).unwrap_err();
         assert!(error.contains("name it as GPU:DEVICE"), "{error}");
     }
 
@@ -203,7 +261,42 @@ mod tests {
     fn all_are_those_that_can_be_used() {
         let mut gpus = eight();
         gpus.iter_mut().for_each(|gpu| gpu.usable = gpu.minor == 3);
-        assert_eq!(select(&gpus, &["all"]).unwrap().0, [(4, vec![])]);
-        assert_eq!(select(&gpus, &["0"]).unwrap().0, [(0, vec![])]);
+        assert_eq!(select(&gpus, &["all"], Counted::Usable).unwrap().0, [(4, vec![])]);
+        assert_eq!(select(&gpus, &["0"], Counted::Usable).unwrap().0, [(4, vec![])]);
+    }
+
+    #[test]
+    fn numbers_count_those_that_can_be_used() {
+        let mut gpus = eight();
+        gpus.iter_mut().for_each(|gpu| gpu.usable = [0, 1, 4, 5].contains(&(7 - gpu.minor)));
+        let places = |names: &[&str]| -> Vec<usize> {
+            select(&gpus, names, Counted::Usable)
+                .unwrap()
+                .0
+                .iter()
+                .map(|(place, _)| *place)
+                .collect()
+        };
+        assert_eq!(places(&["0", "1", "2", "3"]), [0, 1, 4, 5]);
+        assert_eq!(places(&["3", "2"]), [5, 4]);
+        // One that is not below their count: numbers on the node, as in SLURM_STEP_GPUS.
+        assert_eq!(places(&["0", "1", "4", "5"]), [0, 1, 4, 5]);
+        assert_eq!(places(&["2", "4"]), [2, 4]);
+        // A UUID is no number.
+        assert_eq!(places(&["GPU-6a6-f", "2"]), [6, 4]);
+        gpus.iter_mut().for_each(|gpu| gpu.usable = false);
+        assert_eq!(select(&gpus, &["2"], Counted::Usable).unwrap().0, [(2, vec![])]);
+    }
+
+    #[test]
+    fn numbers_of_parts_count_those_that_can_be_used() {
+        let mut gpus = eight();
+        assert_eq!(select(&gpus, &["6:0"], Counted::Usable).unwrap().0, [(6, vec![1])]);
+        assert_eq!(select(&gpus, &["6:1", "6:0"], Counted::Usable).unwrap().0, [(6, vec![2, 1])]);
+        assert_eq!(select(&gpus, &["6:1", "6:2"], Counted::Usable).unwrap().0, [(6, vec![1, 2])]);
+        // The step's only GPU, and what it may use of that.
+        gpus.iter_mut().for_each(|gpu| gpu.usable = gpu.minor == 1);
+        assert_eq!(select(&gpus, &["0:1"], Counted::Usable).unwrap().0, [(6, vec![2])]);
+        assert_eq!(select(&gpus, &["6:1"], Counted::Usable).unwrap().0, [(6, vec![2])]);
     }
 }

@@ -422,6 +422,69 @@ fn slurms_numbers_find_the_device_in_a_specification_by_its_node() {
 }
 
 #[test]
+fn numbers_among_the_steps_gpus_find_the_device_in_a_specification_by_its_node() {
+    let tree = node(1, &[3, 2, 1, 0]);
+    let shut = ["/dev/nvidia3", "/dev/nvidia1"];
+    shut.iter().for_each(|node| std::fs::remove_file(tree.at(node)).unwrap());
+    let chosen = |value| {
+        let variables =
+            [("NVIDIA_VISIBLE_DEVICES", value), ("NVIDIA_DRIVER_CAPABILITIES", "utility")];
+        tree.choose(&variables, "").unwrap()
+    };
+    let has = |edits: &crate::cdi::Edits, node: &str| edits.nodes.iter().any(|it| it.path == node);
+    // The second of the two is the last on the bus.
+    assert!(has(&chosen("1"), "/dev/nvidia0"));
+    let mut text = "cdiVersion: 0.6.0\nkind: nvidia.com/gpu\ndevices:\n".to_owned();
+    for (place, minor) in [3, 2, 1, 0].iter().enumerate().take(3) {
+        let node = tree.at(&format!("/dev/nvidia{minor}")).display().to_string();
+        text += &format!(
+            "- {{name: '{place}', containerEdits: {{deviceNodes: [{{path: /dev/nvidia{minor}, hostPath: {node}}}], env: [GPU={minor}]}}}}\n"
+        );
+    }
+    tree.put("/etc/cdi/nvidia.yaml", text.as_bytes());
+    assert_eq!(chosen("0").env, ["GPU=2"]);
+    // The file does not have it, but another under that number.
+    assert!(has(&chosen("1"), "/dev/nvidia0"));
+    assert!(!has(&chosen("1"), "/dev/nvidia2"));
+}
+
+#[test]
+fn a_step_that_was_given_gpus_does_not_get_only_those_that_it_may_not_use() {
+    let tree = node(1, &[0, 1, 2, 3]);
+    let remove = |minor| std::fs::remove_file(tree.at(&format!("/dev/nvidia{minor}"))).unwrap();
+    (2..4).for_each(remove);
+    let (slurm, utility) = (("SLURM_STEP_GPUS", "0,1"), ("NVIDIA_DRIVER_CAPABILITIES", "utility"));
+    let nodes = |value| {
+        tree.nodes(&[slurm, utility, ("NVIDIA_VISIBLE_DEVICES", value)], "")
+            .map(|nodes| nodes.join(" "))
+    };
+    assert_eq!(nodes("1,2").unwrap(), "nvidia1 nvidiactl");
+    assert_eq!(
+        nodes("3").unwrap_err(),
+        "Slurm gave this step the GPUs 0,1, and the container would get none that the step may use \
+         (2 of this node's 4); NVIDIA_VISIBLE_DEVICES=void starts without one"
+    );
+    let uuid = "GPU-00000003-1111-2222-3333-444444444444";
+    assert!(nodes(uuid).unwrap_err().contains("none that the step may use"));
+    assert_eq!(nodes("none").unwrap(), "nvidiactl");
+    // Who asks outside of a step is not told that it would be.
+    assert!(tree.nodes(&[utility, ("NVIDIA_VISIBLE_DEVICES", "3")], "").is_ok());
+    // A driver that names none, beside a specification that does.
+    let bare = node(1, &[]);
+    let text = format!(
+        "cdiVersion: 0.6.0\nkind: nvidia.com/gpu\ndevices: [{{name: all, containerEdits: {{deviceNodes: [{{path: /dev/gpu, hostPath: {}}}]}}}}]\n",
+        bare.at("/dev/nvidiactl").display()
+    );
+    bare.put("/etc/cdi/nvidia.yaml", text.as_bytes());
+    assert_eq!(bare.nodes(&[slurm, ("NVIDIA_VISIBLE_DEVICES", "all")], "").unwrap(), ["gpu"]);
+    (0..2).for_each(remove);
+    for host in [&[slurm][..], &[slurm, ("NVIDIA_VISIBLE_DEVICES", "all")]] {
+        let error = tree.choose(host, "").unwrap_err().to_string();
+        assert!(error.contains("(0 of this node's 4)"), "{error}");
+    }
+}
+
+#[test]
 fn a_step_that_was_given_gpus_does_not_go_without() {
     let empty = Tree::empty();
     let slurm = ("SLURM_STEP_GPUS", "0,1");

@@ -191,6 +191,7 @@ impl RootfsSource<OpenedImage> {
 /// Opens a named container that has an image below its changes. Of one that runs the root mount is enough.
 fn open_layered(container: &Container, in_use: InUse) -> Result<Opened, StartError> {
     let mut claim = container.claim()?;
+    tell_of_strangers(container);
     let source = match claim.take_state() {
         State::Running(mount) => RootfsSource::RunningRoot(mount),
         State::Unused(used) => {
@@ -199,6 +200,20 @@ fn open_layered(container: &Container, in_use: InUse) -> Result<Opened, StartErr
         }
     };
     Ok(Opened { source, claim: Some(claim) })
+}
+
+/// Scripts that put files into the directory of a container of enroot's find an image and changes here.
+fn tell_of_strangers(container: &Container) {
+    let names = container.strangers();
+    if names.is_empty() {
+        return;
+    }
+    let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
+    let (names, directory) = (names.join(", "), container.path.display());
+    console::tell(format_args!(
+        "pyxis: not in the container: {names} in {directory}, which has an image and what was changed; \
+         use start --rw or --mount, or remove it and make a tree: unsquashfs -user-xattrs -d {directory} IMAGE"
+    ));
 }
 
 /// Opens an image, with the changes that are kept above it, or a directory.

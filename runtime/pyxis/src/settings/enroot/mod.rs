@@ -290,7 +290,7 @@ fn read(path: &Path, whose: Trusted) -> Result<Option<Vec<u8>>, String> {
     }
     let fault = match whose {
         Trusted::Roots => owner::roots(path),
-        Trusted::CallersToo => owner::fault(path),
+        Trusted::CallersToo => owner::configured(path).into_iter().next(),
     };
     if let Some(fault) = fault {
         return Err(format!("it is not believed: {fault}"));
