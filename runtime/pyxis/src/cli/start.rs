@@ -112,6 +112,10 @@ impl StartArgs {
             (self.root, variables::REMAP_ROOT),
             (self.rw, variables::ROOTFS_WRITABLE),
             (self.mount_home, variables::MOUNT_HOME),
+            (self.pid, variables::UNSHARE_PID),
+            (self.net, variables::UNSHARE_NET),
+            (self.ipc, variables::UNSHARE_IPC),
+            (self.uts, variables::UNSHARE_UTS),
         ];
         let given = options.into_iter().filter(|(given, _)| *given);
         settings.host.extend(given.map(|(_, name)| (name.into(), "y".into())));
