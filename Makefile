@@ -44,12 +44,12 @@ confdir   := $(datadir)/pyxis
 profiles  := $(datadir)/apparmor/extra-profiles
 apparmord ?= /etc/apparmor.d
 # A name with a space is two to make: something else would be made, and removed.
-$(foreach name,DESTDIR bindir plugindir datadir sysconfdir,$(if $(word 2,$($(name))),$(error there is a space in $(name))))
+$(foreach name,DESTDIR bindir plugindir libdir datadir sysconfdir,$(if $(word 2,$($(name))),$(error there is a space in $(name))))
 # One plugin at a time: whatever was built last is what gets installed.
 built     := target/make
 matrix     = $(CARGO) run -q --release -p build-matrix --
 
-.PHONY: all install uninstall install-enroot uninstall-enroot deb rpm orig repo demo cluster check quick bench deps clean help
+.PHONY: all install uninstall install-enroot uninstall-enroot setcap deb rpm orig repo demo cluster check quick bench deps clean help
 
 all: | need-cargo
 	rm -rf $(built)
@@ -79,21 +79,38 @@ install:
 # same words. An enroot.conf that is there is the site's, as are links.
 enroot_share := $(datadir)/enroot
 enroot_conf  := $(sysconfdir)/enroot
+enroot_lib   := $(libdir)/enroot
+enroot_bins  := $(addprefix $(bindir)/enroot-,aufs2ovlfs makeself mksquashovlfs mount nsenter switchroot)
+# What enroot's own hooks are known by, and ours once they have been made: what a site has taken away stays away.
+enroot_hooks  = find $(DESTDIR)$(enroot_conf)/hooks.d -name README -o -name '10-*' -o -name '9[89]-nvidia.sh*' -o -name '99-mellanox.sh*'
 
 install-enroot:
-	$(INSTALL) -d -m 755 $(DESTDIR)$(bindir) $(foreach dir,environ.d hooks.d mounts.d,$(DESTDIR)$(enroot_share)/$(dir) $(DESTDIR)$(enroot_conf)/$(dir)) $(DESTDIR)$(enroot_conf)/enroot.conf.d
+	$(INSTALL) -d -m 755 $(DESTDIR)$(bindir) $(DESTDIR)$(enroot_lib) $(DESTDIR)$(enroot_share)/devices $(foreach dir,environ.d hooks.d mounts.d,$(DESTDIR)$(enroot_share)/$(dir) $(DESTDIR)$(enroot_conf)/$(dir)) $(DESTDIR)$(enroot_conf)/enroot.conf.d
 	ln -sfn pyxis $(DESTDIR)$(bindir)/enroot
+	for program in $(enroot_bins); do $(INSTALL) -m 755 packaging/enroot/program $(DESTDIR)$$program || exit 1; done
+	$(INSTALL) -m 644 runtime/containers/src/start/environment/common.sh $(DESTDIR)$(enroot_lib)
 	$(INSTALL) -m 755 packaging/enroot/share/hooks.d/*.sh $(DESTDIR)$(enroot_share)/hooks.d
 	$(INSTALL) -m 644 packaging/enroot/share/mounts.d/*.fstab $(DESTDIR)$(enroot_share)/mounts.d
 	$(INSTALL) -m 644 packaging/enroot/share/bash_completion packaging/enroot/share/enroot.conf $(DESTDIR)$(enroot_share)
+	$(INSTALL) -m 755 packaging/enroot/share/devices/*.sh $(DESTDIR)$(enroot_share)/devices
+	$(INSTALL) -m 644 packaging/enroot/share/devices/README $(DESTDIR)$(enroot_share)/devices
 	test -e $(DESTDIR)$(enroot_conf)/enroot.conf -o -L $(DESTDIR)$(enroot_conf)/enroot.conf || $(INSTALL) -m 644 packaging/enroot/share/enroot.conf $(DESTDIR)$(enroot_conf)
+	test -n "$$($(enroot_hooks))" || cp -p $(DESTDIR)$(enroot_share)/devices/* $(DESTDIR)$(enroot_conf)/hooks.d/
+
+# enroot's recipes have it after `make install`; nothing of ours has use for capabilities.
+setcap:
+	@echo 'pyxis needs no capabilities: none are set'
 
 uninstall-enroot:
 	test "$$(readlink $(DESTDIR)$(bindir)/enroot)" != pyxis || $(RM) $(DESTDIR)$(bindir)/enroot
+	for file in $(enroot_bins); do ! cmp -s packaging/enroot/program $(DESTDIR)$$file || $(RM) $(DESTDIR)$$file; done
+	$(RM) $(DESTDIR)$(enroot_lib)/common.sh
+	for name in README 98-nvidia.sh 99-mellanox.sh; do file=$(DESTDIR)$(enroot_conf)/hooks.d/$$name; \
+		test -L $$file || ! cmp -s $(DESTDIR)$(enroot_share)/devices/$$name $$file || $(RM) $$file; done
 	test -L $(DESTDIR)$(enroot_conf)/enroot.conf || ! cmp -s $(DESTDIR)$(enroot_share)/enroot.conf $(DESTDIR)$(enroot_conf)/enroot.conf || \
 		$(RM) $(DESTDIR)$(enroot_conf)/enroot.conf
-	$(RM) $(addprefix $(DESTDIR)$(enroot_share)/,$(patsubst packaging/enroot/share/%,%,$(wildcard packaging/enroot/share/*.d/* packaging/enroot/share/bash_completion packaging/enroot/share/enroot.conf)))
-	-rmdir $(foreach dir,$(DESTDIR)$(enroot_share) $(DESTDIR)$(enroot_conf),$(addprefix $(dir)/,environ.d hooks.d mounts.d enroot.conf.d) $(dir)) 2> /dev/null
+	$(RM) $(addprefix $(DESTDIR)$(enroot_share)/,$(patsubst packaging/enroot/share/%,%,$(wildcard packaging/enroot/share/*.d/* packaging/enroot/share/devices/* packaging/enroot/share/bash_completion packaging/enroot/share/enroot.conf)))
+	-rmdir $(DESTDIR)$(enroot_lib) $(foreach dir,$(DESTDIR)$(enroot_share) $(DESTDIR)$(enroot_conf),$(addprefix $(dir)/,environ.d hooks.d mounts.d enroot.conf.d devices) $(dir)) 2> /dev/null
 
 uninstall:
 	$(if $(DESTDIR),,packaging/apparmor-make remove $(apparmord))

@@ -51,7 +51,7 @@ pub(crate) fn packages(
         let package = pyxis(main, documents, release, format, lib, whole);
         all.push(debug(&package, &[&main.command, &main.loader], release, format));
         all.push(package);
-        all.push(finish(enroot(release), release, format));
+        all.push(finish(enroot(release, format), release, format));
     }
     for (name, part) in &built.plugins {
         let path = format!("{lib}/pyxis/{name}/spank_pyxis.so");
@@ -135,8 +135,12 @@ fn pyxis(
     finish(package, release, format)
 }
 
+/// enroot's programs beside the one that is pyxis. Files, no links to it: recipes give them capabilities.
+const PROGRAMS: [&str; 6] =
+    ["aufs2ovlfs", "makeself", "mksquashovlfs", "mount", "nsenter", "switchroot"];
+
 /// The command under enroot's name, and what sites' recipes copy, link and edit of enroot's.
-fn enroot(release: &Release) -> Package {
+fn enroot(release: &Release, format: Format) -> Package {
     let link = |path: &str, to: &str| Entry { path: path.into(), what: EntryKind::Link(to.into()) };
     let mut files =
         vec![link("usr/bin/enroot", "pyxis"), link("usr/share/man/man1/enroot.1.gz", "pyxis.1.gz")];
@@ -144,6 +148,18 @@ fn enroot(release: &Release) -> Package {
         let mode = if path.ends_with(".sh") { 0o755 } else { 0o644 };
         files.push(file(format!("usr/share/enroot/{path}"), text.clone(), mode));
     }
+    for name in PROGRAMS {
+        let path = format!("usr/bin/enroot-{name}");
+        files.push(file(path, release.of_enroot.program.clone().into(), 0o755));
+        files.push(link(&format!("usr/share/man/man1/enroot-{name}.1.gz"), "pyxis.1.gz"));
+    }
+    // Where enroot's package of this format has it.
+    let library = match format {
+        Format::Deb => "usr/lib/enroot",
+        Format::Rpm => "usr/lib64/enroot",
+    };
+    let functions = release.of_enroot.functions.clone();
+    files.push(file(format!("{library}/common.sh"), functions.into(), 0o644));
     let folders = ["environ.d", "hooks.d", "mounts.d"];
     let (shared, site) = (folders.iter(), folders.iter().chain(&["enroot.conf.d"]));
     let paths = shared.map(|name| format!("usr/share/enroot/{name}"));
@@ -305,7 +321,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let release = facts::load(root).unwrap();
         for format in [Format::Deb, Format::Rpm] {
-            let package = finish(enroot(&release), &release, format);
+            let package = finish(enroot(&release, format), &release, format);
             let mode = |path: &str| {
                 let found = package.files.iter().find(|entry| entry.path == path);
                 found.map(|entry| match &entry.what {
@@ -322,6 +338,13 @@ mod tests {
             }
             for folder in ["hooks.d", "mounts.d", "environ.d", "enroot.conf.d"] {
                 assert_eq!(mode(&format!("etc/enroot/{folder}")), Some(0o755), "{folder}");
+            }
+            for name in ["README", "98-nvidia.sh", "99-mellanox.sh"] {
+                let expected = if name == "README" { 0o644 } else { 0o755 };
+                assert_eq!(mode(&format!("usr/share/enroot/devices/{name}")), Some(expected));
+            }
+            for name in PROGRAMS {
+                assert_eq!(mode(&format!("usr/bin/enroot-{name}")), Some(0o755), "{name}");
             }
             // What is the administrator's is made by a script, once what it takes the place of is gone.
             assert!(!package.files.iter().any(Entry::is_config));

@@ -65,6 +65,10 @@ pub(crate) struct Release {
 pub(crate) struct OfEnroot {
     /// Below `usr/share/enroot`.
     pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// What stands for each of enroot's programs.
+    pub(crate) program: String,
+    /// Functions for scripts, the same that hooks have.
+    pub(crate) functions: String,
     pub(crate) after_all: String,
     pub(crate) before_remove: String,
 }
@@ -109,6 +113,8 @@ pub(crate) fn load(root: &Path) -> Result<Release, Error> {
         udev_rules: read("packaging/udev.rules")?,
         of_enroot: OfEnroot {
             files: tree(&root.join("packaging/enroot/share"))?,
+            program: read("packaging/enroot/program")?,
+            functions: read("runtime/containers/src/start/environment/common.sh")?,
             after_all: read("packaging/enroot/after-all")?,
             before_remove: read("packaging/enroot/before-remove")?,
         },
@@ -159,15 +165,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn enroots_file_of_settings_is_known_when_it_is_to_go() {
+    fn what_is_made_in_enroots_folder_is_known_when_it_is_to_go() {
         use sha2::{Digest, Sha256};
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let of_enroot = load(root).unwrap().of_enroot;
-        let (_, text) = of_enroot.files.iter().find(|(path, _)| path == "enroot.conf").unwrap();
-        let digest = build_matrix::workspace::hex(&Sha256::digest(text));
         let line = of_enroot.before_remove.lines().find_map(|line| line.strip_prefix("made=\""));
-        let mut made = line.and_then(|line| line.strip_suffix('"')).unwrap().split(' ');
-        assert!(made.any(|made| made == digest), "{digest} goes beside those of earlier versions");
+        let made: Vec<&str> =
+            line.and_then(|line| line.strip_suffix('"')).unwrap().split(' ').collect();
+        let is_made = |path: &str| path == "enroot.conf" || path.starts_with("devices/");
+        let files: Vec<_> = of_enroot.files.iter().filter(|(path, _)| is_made(path)).collect();
+        assert_eq!(files.len(), 4);
+        for (path, text) in files {
+            let digest = build_matrix::workspace::hex(&Sha256::digest(text));
+            assert!(
+                made.contains(&&*digest),
+                "{path}: {digest} goes beside those of earlier versions"
+            );
+        }
     }
 
     #[test]

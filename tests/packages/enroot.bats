@@ -41,7 +41,98 @@ hooks() {
     inside env HOME=/root pyxis config | grep -vx '# /etc/enroot/enroot.conf' | diff "$BATS_TEST_TMPDIR/without" -
     run=$(hooks)
     [ -z "$run" ]
-    [ "$(cd "$root/etc/enroot" && find . -mindepth 1 | sort | tr '\n' ' ')" = './enroot.conf ./enroot.conf.d ./environ.d ./hooks.d ./mounts.d ' ]
+    [ "$(cd "$root/etc/enroot" && find . -mindepth 1 | sort | tr '\n' ' ')" = './enroot.conf ./enroot.conf.d ./environ.d ./hooks.d ./hooks.d/98-nvidia.sh ./hooks.d/99-mellanox.sh ./hooks.d/README ./mounts.d ' ]
+    [ "$(stat -c '%U:%G %a' "$root/etc/enroot/hooks.d/98-nvidia.sh")" = 'root:root 755' ]
+    [ "$(stat -c '%U:%G %a' "$root/etc/enroot/hooks.d/README")" = 'root:root 644' ]
+}
+
+# Recipes that make a node of one's own stop at what is not there.
+@test "soperator, Dockerfiles, AWS: enroot's library copied and read, capabilities for its programs, of which pyxis gets none" {
+    fresh
+    typed 'cp -r /usr/lib/enroot /usr/bin/enroot-mksquashovlfs /srv/
+        source /usr/lib/enroot/common.sh; common::checkcmd sh
+        chmod 755 /usr/bin/enroot-aufs2ovlfs /usr/bin/enroot-switchroot /usr/bin/enroot-makeself'
+    cmp "$source/runtime/containers/src/start/environment/common.sh" "$root/usr/lib/enroot/common.sh"
+    local program
+    for program in "$root"/usr/bin/enroot-{aufs2ovlfs,makeself,mksquashovlfs,mount,nsenter,switchroot}; do
+        getcap "$program" | grep -q cap_sys_admin || setcap cap_sys_admin+pe "$program"
+        [ ! -L "$program" ]
+        [ "$(stat -c %a "$program")" = 755 ]
+        run inside "/usr/bin/${program##*/}" --help
+        [ "$status" -eq 1 ]
+        [ "$output" = "${program##*/}: it is not called by anything here: enroot is pyxis, which does its work itself" ]
+    done
+    run getcap "$root/usr/bin/pyxis"
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+    apt_inside purge pyxis-enroot
+    [ ! -e "$root/usr/lib/enroot" ]
+    [ ! -e "$root/usr/bin/enroot-mount" ]
+}
+
+# By enroot 4.1.2's package for Debian.
+@test "what enroot installs is there, but for what is named here" {
+    fresh
+    local path missing=()
+    for path in /usr/bin/enroot{,-aufs2ovlfs,-makeself,-mksquashovlfs,-mount,-nsenter,-switchroot} /usr/lib/enroot/{bundle,common,docker,runtime}.sh \
+        /etc/apparmor.d/enroot /usr/share/enroot/{bash_completion,environ.d,hooks.d/50-{mig-config,sharp,slurm-pmi,slurm-pytorch}.sh,mounts.d/30-lxcfs.fstab} \
+        /etc/enroot/{enroot.conf,enroot.conf.d/README,environ.d/10-terminal.env,mounts.d/{10-system,20-config}.fstab} \
+        /etc/enroot/hooks.d/{10-{aptfix,cgroups,devices,home,localtime,shadow},98-nvidia,99-mellanox}.sh; do
+        [ -e "$root$path" ] || [ -L "$root$path" ] || missing+=("$path")
+    done
+    # What these do is done for every container, and nobody has been seen to touch them.
+    diff <(printf '%s\n' "${missing[@]}") - << 'END'
+/usr/lib/enroot/bundle.sh
+/usr/lib/enroot/docker.sh
+/usr/lib/enroot/runtime.sh
+/etc/apparmor.d/enroot
+/etc/enroot/enroot.conf.d/README
+/etc/enroot/environ.d/10-terminal.env
+/etc/enroot/mounts.d/10-system.fstab
+/etc/enroot/mounts.d/20-config.fstab
+/etc/enroot/hooks.d/10-aptfix.sh
+/etc/enroot/hooks.d/10-cgroups.sh
+/etc/enroot/hooks.d/10-devices.sh
+/etc/enroot/hooks.d/10-home.sh
+/etc/enroot/hooks.d/10-localtime.sh
+/etc/enroot/hooks.d/10-shadow.sh
+END
+}
+
+@test "nodes without GPUs, adapters or both: hooks for devices moved away and removed, which switches them off for good" {
+    fresh
+    run=$(hooks)
+    [ -z "$run" ]
+    absent 'taken away' "$BATS_TEST_TMPDIR/doctor"
+    typed 'mv /etc/enroot/hooks.d/98-nvidia.sh{,.disabled} && rm /etc/enroot/hooks.d/99-mellanox.sh'
+    run=$(hooks)
+    [ -z "$run" ]
+    grep -q '98-nvidia.sh has been taken away, or is not executable: containers are given no GPUs' "$BATS_TEST_TMPDIR/doctor"
+    grep -q '99-mellanox.sh has been taken away' "$BATS_TEST_TMPDIR/doctor"
+    # shellcheck disable=SC2046
+    apt_inside --reinstall install $(ours)
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'98-nvidia.sh.disabled\nREADME' ]
+    typed 'mv /etc/enroot/hooks.d/98-nvidia.sh{.disabled,}'
+    run=$(hooks)
+    absent '98-nvidia.sh has been taken away' "$BATS_TEST_TMPDIR/doctor"
+    apt_inside purge pyxis-enroot
+    [ ! -e "$root/etc/enroot" ]
+}
+
+@test "hooks for devices are made where a site has its enroot.conf already, and not where it has hooks of enroot's" {
+    root_of bookworm
+    mkdir -p "$root/etc/enroot/hooks.d"
+    echo 'ENROOT_MOUNT_HOME y' > "$root/etc/enroot/enroot.conf"
+    echo '# site' > "$root/etc/enroot/hooks.d/60-site.sh"
+    # shellcheck disable=SC2046
+    apt_inside install $(ours)
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'60-site.sh\n98-nvidia.sh\n99-mellanox.sh\nREADME' ]
+    apt_inside purge pyxis-enroot
+    [ "$(ls "$root/etc/enroot/hooks.d")" = 60-site.sh ]
+    echo '# site' > "$root/etc/enroot/hooks.d/98-nvidia.sh.bak"
+    # shellcheck disable=SC2046
+    apt_inside install $(ours)
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'60-site.sh\n98-nvidia.sh.bak' ]
 }
 
 @test "NVIDIA's wiki, CycleCloud of old: hooks copied, variables and mounts added, completion linked" {
@@ -53,7 +144,7 @@ hooks() {
         mkdir -p /etc/bash_completion.d
         ln -s /usr/share/enroot/bash_completion /etc/bash_completion.d/enroot.bash_completion
         cp /usr/share/enroot/mounts.d/30-lxcfs.fstab /etc/enroot/mounts.d/'
-    [ "$(ls "$root/etc/enroot/hooks.d")" = $'50-mig-config.sh\n50-sharp.sh\n50-slurm-pmi.sh\n50-slurm-pytorch.sh' ]
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'50-mig-config.sh\n50-sharp.sh\n50-slurm-pmi.sh\n50-slurm-pytorch.sh\n98-nvidia.sh\n99-mellanox.sh\nREADME' ]
     run=$(hooks)
     [ -z "$run" ]
     # One that a site has changed is its own.
@@ -154,7 +245,7 @@ theirs() {
     mkdir -p "$place"/usr/bin "$place"/usr/share/enroot/hooks.d "$place"/etc/enroot/{hooks.d,mounts.d,environ.d,enroot.conf.d} "$place/DEBIAN"
     printf '#!/bin/sh\necho the real one\n' | install -m 755 /dev/stdin "$place/usr/bin/enroot"
     cp "$place/usr/bin/enroot" "$place/usr/bin/enroot-mksquashovlfs"
-    echo '# hook' | tee "$place/etc/enroot/hooks.d/10-home.sh" > "$place/usr/share/enroot/hooks.d/50-sharp.sh"
+    echo '# hook' | tee "$place/etc/enroot/hooks.d/10-home.sh" "$place/etc/enroot/hooks.d/98-nvidia.sh" > "$place/usr/share/enroot/hooks.d/50-sharp.sh"
     echo "# theirs, $of" > "$place/etc/enroot/enroot.conf"
     (cd "$place" && find etc -type f -printf '/%p\n') > "$place/DEBIAN/conffiles"
     made_up_deb enroot "$of"
@@ -173,6 +264,7 @@ theirs() {
     apt_inside install $(ours)
     [ "$(inside enroot version)" = 4.1.2 ]
     [[ $(config mount_home) == *'true  # /etc/enroot/enroot.conf:2' ]]
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'10-home.sh\n50-sharp.sh\n98-nvidia.sh' ]
     [ "$(cat "$root/etc/enroot/hooks.d/10-home.sh")" = '# hook' ]
     # One that would fail when it is removed without the other is not left behind.
     state=$(inside dpkg-query -W -f '${db:Status-Status}' enroot+caps || true)
@@ -185,6 +277,7 @@ theirs() {
     # shellcheck disable=SC2046
     apt_inside --reinstall install $(ours)
     cmp "$source/packaging/enroot/share/enroot.conf" "$root/etc/enroot/enroot.conf"
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'50-sharp.sh\n98-nvidia.sh\n99-mellanox.sh\nREADME' ]
 }
 
 @test "in NVIDIA's place, whose file the administrator has removed, and back again: nothing is asked" {
@@ -209,6 +302,8 @@ theirs() {
     theirs
     apt_inside install /tmp/enroot_4.1.2-1.deb /tmp/enroot+caps_4.1.2-1.deb < /dev/null
     [ "$(cat "$root/etc/enroot/enroot.conf")" = '# theirs, 4.1.2-1' ]
+    [ "$(cat "$root/etc/enroot/hooks.d/98-nvidia.sh")" = '# hook' ]
+    [ ! -e "$root/etc/enroot/hooks.d/README" ]
     [ "$(inside enroot version)" = "the real one" ]
 }
 
@@ -226,6 +321,8 @@ theirs() {
     # shellcheck disable=SC2046
     apt_inside install $(ours)
     [ -L "$root/etc/enroot" ]
+    left=$(ls "$root/usr/local/etc/enroot/hooks.d")
+    [ -z "$left" ]
     [[ $(config mount_home) == *'true  # /etc/enroot/enroot.conf:1' ]]
     # A link that leads nowhere is nobody's to write through.
     rm "$root/usr/local/etc/enroot/enroot.conf"

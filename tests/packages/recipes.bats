@@ -41,17 +41,24 @@ number() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '
     local dest=$BATS_TEST_TMPDIR/dest conf
     make -s -C "$clone" install-enroot DESTDIR="$dest" > /dev/null
     [ "$(readlink "$dest/usr/local/bin/enroot")" = pyxis ]
+    # As AWS's go on.
+    make -s -C "$clone" setcap DESTDIR="$dest" > /dev/null
+    [ "$(cd "$dest/usr/local/bin" && find . -type f -name 'enroot-*' | wc -l)" = 6 ]
+    cmp "$clone/runtime/containers/src/start/environment/common.sh" "$dest/usr/local/lib/enroot/common.sh"
+    mv "$dest/usr/local/etc/enroot/hooks.d/98-nvidia.sh"{,.disabled}
     conf=$dest/usr/local/etc/enroot/enroot.conf
     sed -i 's!#ENROOT_DATA_PATH           ${XDG_DATA_HOME}/enroot!ENROOT_DATA_PATH        /shared/data/${UID}!g' "$conf"
     grep -qx 'ENROOT_DATA_PATH        /shared/data/${UID}' "$conf"
     # It is the site's from now on.
     make -s -C "$clone" install-enroot DESTDIR="$dest" > /dev/null
     grep -qx 'ENROOT_DATA_PATH        /shared/data/${UID}' "$conf"
+    [ "$(ls "$dest/usr/local/etc/enroot/hooks.d")" = $'98-nvidia.sh.disabled\n99-mellanox.sh\nREADME' ]
     make -s -C "$clone" uninstall-enroot DESTDIR="$dest" > /dev/null
-    [ "$(find "$dest" -type f)" = "$conf" ]
+    [ "$(find "$dest" -type f | sort)" = "$conf"$'\n'"$dest/usr/local/etc/enroot/hooks.d/98-nvidia.sh.disabled" ]
     [ ! -L "$dest/usr/local/bin/enroot" ]
     rm -r "$dest"
     prefix=/usr sysconfdir=/etc DESTDIR=$dest make -s -C "$clone" install-enroot > /dev/null
+    [ -x "$dest/etc/enroot/hooks.d/98-nvidia.sh" ]
     cp "$dest"/usr/share/enroot/hooks.d/50*.sh "$dest/etc/enroot/hooks.d/"
     [ -x "$dest/etc/enroot/hooks.d/50-slurm-pmi.sh" ]
     echo A=1 >> "$dest/etc/enroot/environ.d/50-site.env"
@@ -59,6 +66,8 @@ number() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '
     prefix=/usr sysconfdir=/etc DESTDIR=$dest make -s -C "$clone" uninstall-enroot > /dev/null
     [ ! -e "$dest/etc/enroot/enroot.conf" ]
     [ ! -e "$dest/usr/share/enroot" ]
+    [ ! -e "$dest/usr/lib/enroot" ]
+    [ ! -e "$dest/etc/enroot/hooks.d/README" ]
     [ -e "$dest/etc/enroot/environ.d/50-site.env" ]
 }
 

@@ -252,6 +252,7 @@ echo theirs > %{buildroot}/usr/bin/enroot
 echo '# theirs' > %{buildroot}/etc/enroot/enroot.conf
 echo '# home' > %{buildroot}/etc/enroot/hooks.d/10-home.sh
 echo '# shadow' > %{buildroot}/etc/enroot/hooks.d/10-shadow.sh
+echo '# gpus' > %{buildroot}/etc/enroot/hooks.d/98-nvidia.sh
 %files
 /usr/bin/enroot
 %config(noreplace) /etc/*
@@ -295,12 +296,19 @@ beside_theirs() {
     "${dnf[@]}" swap enroot "$enroot"
     cmp "$source/packaging/enroot/share/enroot.conf" "$root/etc/enroot/enroot.conf"
     [ "$(stat -c '%U:%G %a' "$root/etc/enroot/enroot.conf")" = 'root:root 644' ]
-    [ "$(cd "$root/etc/enroot" && find . -mindepth 1 | sort | tr '\n' ' ')" = './enroot.conf ./enroot.conf.d ./environ.d ./hooks.d ./mounts.d ' ]
+    [ "$(cd "$root/etc/enroot" && find . -mindepth 1 | sort | tr '\n' ' ')" = './enroot.conf ./enroot.conf.d ./environ.d ./hooks.d ./hooks.d/98-nvidia.sh ./hooks.d/99-mellanox.sh ./hooks.d/README ./mounts.d ' ]
+    cmp "$source/packaging/enroot/share/devices/98-nvidia.sh" "$root/etc/enroot/hooks.d/98-nvidia.sh"
+    [ "$(stat -c '%U:%G %a' "$root/etc/enroot/hooks.d/98-nvidia.sh")" = 'root:root 755' ]
+    cmp "$source/runtime/containers/src/start/environment/common.sh" "$root/usr/lib64/enroot/common.sh"
+    [ ! -L "$root/usr/bin/enroot-mksquashovlfs" ]
     inside sh -euc 'cp /usr/share/enroot/hooks.d/50-slurm-pmi.sh /usr/share/enroot/hooks.d/50-slurm-pytorch.sh /etc/enroot/hooks.d/
         echo A=1 >> /etc/enroot/environ.d/50-site.env'
+    rm "$root/etc/enroot/hooks.d/98-nvidia.sh"
     rpm --root "$root" --replacepkgs -U "$enroot"
+    [ ! -e "$root/etc/enroot/hooks.d/98-nvidia.sh" ]
     rpm --root "$root" -e pyxis-enroot
     [ ! -e "$root/etc/enroot/enroot.conf" ]
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'50-slurm-pmi.sh\n50-slurm-pytorch.sh' ]
     [ -e "$root/etc/enroot/environ.d/50-site.env" ]
     [ ! -e "$root/usr/share/enroot" ]
     # Changed, it stays.
@@ -308,4 +316,19 @@ beside_theirs() {
     echo '# changed' >> "$root/etc/enroot/enroot.conf"
     rpm --root "$root" -e pyxis-enroot
     grep '# changed' "$root/etc/enroot/enroot.conf"
+}
+
+@test "pyxis-enroot in NVIDIA's place, of which a hook was moved away, and back again" {
+    beside_theirs
+    mv "$root/etc/enroot/hooks.d/98-nvidia.sh"{,.disabled}
+    "${dnf[@]}" swap enroot "$enroot"
+    [ "$(ls "$root/etc/enroot/hooks.d")" = 98-nvidia.sh.disabled ]
+    rpm --root "$root" -e pyxis-enroot
+    rm "$root/etc/enroot/hooks.d/98-nvidia.sh.disabled"
+    rpm --root "$root" -i "$enroot"
+    [ -e "$root/etc/enroot/hooks.d/README" ]
+    "${dnf[@]}" swap pyxis-enroot "$BATS_TEST_TMPDIR"/made/noarch/enroot-4.1.2-1.noarch.rpm
+    [ "$(cat "$root/etc/enroot/enroot.conf")" = '# theirs' ]
+    [ "$(cat "$root/etc/enroot/hooks.d/98-nvidia.sh")" = '# gpus' ]
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'10-home.sh\n10-shadow.sh\n98-nvidia.sh' ]
 }

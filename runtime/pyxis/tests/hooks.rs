@@ -83,6 +83,17 @@ fn the_root_that_hooks_see_is_called_as_the_container() {
     }
 }
 
+/// As enroot has it since it has the options.
+#[test]
+fn hooks_see_which_namespaces_are_asked_for() {
+    let place = place();
+    let all = ["PID", "NET", "IPC", "UTS"].map(|name| format!("${{ENROOT_UNSHARE_{name}-}}"));
+    hook(&place, &format!("echo \"SEEN={}\" >> $ENROOT_ENVIRON\n", all.join(",")));
+    let show = ["c", "sh", "-c", "echo $SEEN"];
+    assert_eq!(place.ok(&[&["start", "--net", "--uts"], &show[..]].concat()), ",y,,y\n");
+    assert_eq!(place.ok(&[&["start"], &show[..]].concat()), ",,,\n");
+}
+
 #[test]
 fn lists_of_variables_have_the_places_that_hooks_have() {
     let place = place();

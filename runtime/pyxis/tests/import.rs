@@ -4,6 +4,7 @@ mod fixtures;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use images::tarball::Kind;
@@ -437,7 +438,10 @@ fn engine_exports(program: &str, scheme: &str) {
     // Whatever this machine has.
     place.set("PATH", "/nonexistent");
     let error = place.fails(&["import", &format!("{scheme}://x")]);
-    assert!(error.starts_with(&format!("pyxis: {program} create: No such file")), "{error}");
+    assert_eq!(error, format!("pyxis: Command not found: {program}"));
+    let done =
+        place.command(&["import", &format!("{scheme}://x")]).arg0("enroot").output().unwrap();
+    assert_eq!(text(&done.stderr), format!("[ERROR] Command not found: {program}\n"));
 }
 
 #[test]

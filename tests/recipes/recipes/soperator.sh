@@ -24,6 +24,21 @@ per_node() {
     chmod 1777 /tmp/enroot /tmp/enroot/runtime /tmp/enroot/data /tmp/enroot/cache
 }
 
+# Its jail, the root that all nodes have in common, gets the node's enroot: what is not there ends the script.
+with_enroot() {
+    set -o pipefail
+    mkdir -p /jail/usr/lib/enroot /jail/usr/bin
+    mount --bind /usr/lib/enroot /jail/usr/lib/enroot
+    test -r /jail/usr/lib/enroot/common.sh
+    cp /usr/bin/enroot-mksquashovlfs /usr/bin/enroot-aufs2ovlfs /jail/usr/bin/
+    # Not every root has these two.
+    if command -v setcap > /dev/null; then
+        getcap /jail/usr/bin/enroot-mksquashovlfs | grep -q cap_sys_admin || setcap cap_sys_admin+pe /jail/usr/bin/enroot-mksquashovlfs
+    fi
+    umount /jail/usr/lib/enroot
+    rm -r /jail
+}
+
 # As the original's README has it.
 build() {
     make orig

@@ -41,12 +41,17 @@ impl Importer {
         phases::begin("download");
         self.squash.check()?;
         let program = engine.program();
-        self.progress.step(&format!("Fetching {image} from {program}"));
         let name = format!("pyxis-import-{}", std::process::id());
         let container = Container { engine: program, name };
         // It is never run; but of an image without a command no container can be made without one.
-        run(program, &["create", "--name", &container.name, "--", image, "/bin/sh"])?;
-        let config = run(program, &["inspect", "--type", "image", "--", image])?;
+        let create = Running::begin(
+            program,
+            &["create", "--name", &container.name, "--", image, "/bin/sh"],
+        )?;
+        self.progress.step(&format!("Fetching {image} from {program}"));
+        create.end()?;
+        let config =
+            Running::begin(program, &["inspect", "--type", "image", "--", image])?.end()?;
         let malformed = |source| ImportError::Config { what: image.to_owned(), source };
         let configs: Vec<ImageConfig> = serde_json::from_slice(&config).map_err(malformed)?;
         let config = configs.into_iter().next().unwrap_or_default();
@@ -66,44 +71,54 @@ impl Importer {
     }
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<Vec<u8>, ImportError> {
-    let failed = |problem: String| ImportError::Engine {
-        command: format!("{program} {}", arguments[0]),
-        problem,
-    };
-    let output = unsecure::command(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(last_line(&output.stderr, &output.status.to_string())));
+/// A command of the engine's, and what it is called in errors.
+struct Running {
+    child: Child,
+    command: String,
+}
+
+impl Running {
+    fn begin(program: &str, arguments: &[&str]) -> Result<Running, ImportError> {
+        let command = format!("{program} {}", arguments[0]);
+        let child = unsecure::command(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        match child {
+            Ok(child) => Ok(Running { child, command }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ImportError::NoEngine(program.to_owned()))
+            }
+            Err(error) => Err(ImportError::Engine { command, problem: error.to_string() }),
+        }
     }
-    Ok(output.stdout)
+
+    /// What it has printed.
+    fn end(self) -> Result<Vec<u8>, ImportError> {
+        let Running { child, command } = self;
+        let failed = |problem: String| ImportError::Engine { command, problem };
+        match child.wait_with_output() {
+            Ok(output) if output.status.success() => Ok(output.stdout),
+            Ok(output) => Err(failed(last_line(&output.stderr, &output.status.to_string()))),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
 }
 
 /// Stores an export compressed: it is read twice, and on disk it would be as large as the image.
 fn export(program: &str, name: &str, pending: &Pending) -> Result<(), ImportError> {
-    let failed =
-        |problem: String| ImportError::Engine { command: format!("{program} export"), problem };
-    let mut child: Child = unsecure::command(program)
-        .args(["export", name])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    let stdout = child.stdout.take().expect("it is piped");
+    let mut running = Running::begin(program, &["export", name])?;
+    let stdout = running.child.stdout.take().expect("it is piped");
     let copied = compress(stdout, pending);
     if copied.is_err() {
-        let _ = child.kill();
+        let _ = running.child.kill();
     }
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
-    copied.map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(failed(last_line(&output.stderr, &output.status.to_string())))
+    let command = running.command.clone();
+    let ended = running.end();
+    copied.map_err(|error| ImportError::Engine { command, problem: error.to_string() })?;
+    ended.map(drop)
 }
 
 fn compress(mut input: impl Read, pending: &Pending) -> io::Result<()> {

@@ -95,6 +95,9 @@ pub enum ImportError {
         /// What is wrong.
         problem: String,
     },
+    /// docker or podman is not there: in enroot's words.
+    #[error("Command not found: {0}")]
+    NoEngine(String),
     /// docker or podman failed.
     #[error("{command}: {problem}")]
     Engine {

@@ -66,7 +66,7 @@ impl DoctorArgs {
         }
         if let Some(image) = &self.image {
             let settings = Settings::of_process(Vec::new())?;
-            let wanted = super::devices::wanted(&[], &settings)?;
+            let wanted = super::devices::wanted(&[], &settings, &pyxis::site::find(&settings)?)?;
             let report = examine_image(image, &wanted, &settings)
                 .map_err(|source| FileError::new("look at", image, source))?;
             return show(&report, self.json, true);

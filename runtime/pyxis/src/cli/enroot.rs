@@ -141,6 +141,11 @@ const VERBS: [Grammar; 12] = [
             flag(b'r', "root", "be root inside"),
             flag(b'w', "rw", "a root filesystem to write to"),
             collects(b'm', "mount", "FSTAB", "a mount, its fields separated by colons"),
+            // Of enroot's after 4.1.2.
+            flag(0, "pid", "a PID namespace of its own"),
+            flag(0, "net", "a network namespace of its own, with loopback only"),
+            flag(0, "ipc", "an IPC namespace of its own, and the least devices"),
+            flag(0, "uts", "a host name of its own"),
         ],
     },
 ];

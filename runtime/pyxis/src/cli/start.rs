@@ -10,7 +10,7 @@ use containers::fstab::{Entry, FstabError};
 use containers::kernel_mount::Lender;
 use containers::launch::{Launch, run_entrypoint};
 use containers::record::{ContainerError, Name};
-use containers::start::{Namespaces, Plan, Root, Standard, StartError, start};
+use containers::start::{Namespaces, Plan, Root, StartError, start};
 use containers::verbs::{hand_over, hand_over_labelled};
 use handover::ending;
 use handover::request::{self, Joining, Target};
@@ -112,6 +112,10 @@ impl StartArgs {
             (self.root, variables::REMAP_ROOT),
             (self.rw, variables::ROOTFS_WRITABLE),
             (self.mount_home, variables::MOUNT_HOME),
+            (self.pid, variables::UNSHARE_PID),
+            (self.net, variables::UNSHARE_NET),
+            (self.ipc, variables::UNSHARE_IPC),
+            (self.uts, variables::UNSHARE_UTS),
         ];
         let given = options.into_iter().filter(|(given, _)| *given);
         settings.host.extend(given.map(|(_, name)| (name.into(), "y".into())));
@@ -127,9 +131,7 @@ impl StartArgs {
             .collect::<Result<Vec<_>, FstabError>>()?;
         mounts.extend(asked.iter().flat_map(|asked| asked.mounts.iter().cloned()));
         let site = site::find(settings)?;
-        let mut devices = devices::wanted(&self.devices, settings)?;
-        devices.nvidia &= !site.replaces(Standard::Nvidia);
-        devices.mellanox &= !site.replaces(Standard::Mellanox);
+        let devices = devices::wanted(&self.devices, settings, &site)?;
         let slurm = defaults.slurm_commands.then(|| slurm_commands::find(&settings.host));
         let slurm = slurm.transpose()?;
         Ok(Plan {

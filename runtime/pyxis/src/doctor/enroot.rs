@@ -71,6 +71,15 @@ fn costs(settings: &Settings, report: &mut Report) {
         report.ok("enroot-conf", format!("{}:{line} {text}", path.display()));
     }
     let Ok(site) = site::find(settings) else { return };
+    for standard in &site.taken_away {
+        let (hook, without) = match standard {
+            Standard::Nvidia => ("98-nvidia.sh", "containers are given no GPUs"),
+            _ => ("99-mellanox.sh", "MELLANOX_VISIBLE_DEVICES has no effect"),
+        };
+        let text =
+            format!("{hook} has been taken away, or is not executable: {without}, as with enroot");
+        report.ok("hooks", text);
+    }
     for hook in &site.hooks {
         let standard = hook.file_name().and_then(Standard::named);
         let instead = match standard.is_some_and(|standard| site.replaces(standard)) {
@@ -172,6 +181,7 @@ mod tests {
             std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(folder.join("98-nvidia.sh.disabled"), "").unwrap();
         let environ: linux::environ::Environ =
             [("PYXIS_HOOKS_PATH".into(), folder.clone().into())].into();
         let user = crate::settings::User::caller(&environ);
@@ -193,6 +203,8 @@ mod tests {
             [
                 "/etc/enroot/enroot.conf:2 needs a shell at each start of a container; variables, their \
                  defaults and $(id -u) need none"
+                    .to_owned(),
+                "98-nvidia.sh has been taken away, or is not executable: containers are given no GPUs, as with enroot"
                     .to_owned(),
                 hook("10-home.sh", "as enroot has it, it would cost nothing"),
                 hook("60-site.sh", "mounts in mounts.d and variables in environ.d cost nothing"),

@@ -140,6 +140,9 @@ fn describe_choice(
     let of_node = settings.enroot.variables.get(visible);
     let of_node = of_node.filter(|_| settings.of_enroot.contains(visible));
     let why = match (environ.get(visible), of_image(VISIBLE)) {
+        _ if !wanted.nvidia => format!(
+            "{VISIBLE} and Slurm's GPUs mean nothing here: by cdi.nvidia, or by hooks.d (pyxis doctor -v)"
+        ),
         (Some(value), _) => {
             let value = value.to_string_lossy();
             match of_node {

@@ -54,9 +54,10 @@ mod tests {
 
     #[test]
     fn what_our_package_has_in_enroots_place_is_known() {
-        let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/enroot/share/hooks.d");
+        let share = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/enroot/share");
+        let folders = ["hooks.d", "devices"].map(|name| std::path::Path::new(share).join(name));
         let mut names = Vec::new();
-        for hook in std::fs::read_dir(hooks).unwrap() {
+        for hook in folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()) {
             let (path, name) = hook.map(|hook| (hook.path(), hook.file_name())).unwrap();
             let text = std::fs::read(path).unwrap();
             let hint =
@@ -65,8 +66,9 @@ mod tests {
             names.push(name);
         }
         names.sort();
-        let all = ["50-mig-config.sh", "50-sharp.sh", "50-slurm-pmi.sh", "50-slurm-pytorch.sh"];
-        assert_eq!(names, all);
+        let extra = ["50-mig-config.sh", "50-sharp.sh", "50-slurm-pmi.sh", "50-slurm-pytorch.sh"];
+        let devices = ["98-nvidia.sh", "99-mellanox.sh", "README"];
+        assert_eq!(names, [&extra[..], &devices].concat());
     }
 
     #[test]

@@ -25,7 +25,11 @@ use crate::settings::Settings;
 use known::Kind;
 
 /// The first of enroot's hooks for devices.
-const DEVICES: &str = "98-nvidia.sh";
+const DEVICES: &str = NVIDIA;
+const NVIDIA: &str = "98-nvidia.sh";
+const MELLANOX: &str = "99-mellanox.sh";
+/// What `pyxis-enroot` puts beside hooks for devices of its own.
+const NOTE: &str = "README";
 
 /// Finds what is added to every container.
 ///
@@ -46,6 +50,7 @@ pub fn find(settings: &Settings) -> Result<Site, FileError> {
         before_devices: found.before_devices(&hooks),
         hooks,
         replaced: found.own,
+        taken_away: found.taken_away,
         variables: as_enroot::for_hooks(settings),
         library: folders.library.clone(),
         runtime: runtime.clone(),
@@ -80,18 +85,31 @@ struct SiteFolders<'a> {
     known: Vec<Standard>,
     /// Other files under the names of such.
     own: Vec<Standard>,
+    /// The site's folders have hooks that enroot or `pyxis-enroot` has put there.
+    has_enroots_hooks: bool,
+    /// Such as were there and are no more.
+    taken_away: Vec<Standard>,
 }
 
 impl<'a> SiteFolders<'a> {
     fn new(table: &'a str, user: Option<&'a Path>) -> SiteFolders<'a> {
-        SiteFolders { table, needed: Vec::new(), user, known: Vec::new(), own: Vec::new() }
+        SiteFolders {
+            table,
+            needed: Vec::new(),
+            user,
+            known: Vec::new(),
+            own: Vec::new(),
+            has_enroots_hooks: false,
+            taken_away: Vec::new(),
+        }
     }
 
     /// Mount lists or lists of variables, without those that say what is done anyway.
     fn lists(&mut self, folders: &[PathBuf], kind: Kind) -> Result<Vec<SiteFile>, FileError> {
-        let suffix = if kind == Kind::Mounts { ".fstab" } else { ".env" };
+        let suffix: &[u8] = if kind == Kind::Mounts { b".fstab" } else { b".env" };
         let mut lists = Vec::new();
-        for path in folders.iter().flat_map(|folder| files(folder, suffix)) {
+        let is_list = |name: &[u8]| name.ends_with(suffix);
+        for path in folders.iter().flat_map(|folder| files(folder, is_list)) {
             let text = bounded::read(&path, bounded::CONFIGURATION);
             let text = text.map_err(|source| FileError::new("read", &path, source))?;
             if self.known_name(kind, &path, Some(&text)).is_none() {
@@ -104,23 +122,46 @@ impl<'a> SiteFolders<'a> {
 
     /// Hooks that are to be run.
     fn hooks(&mut self, folders: &[PathBuf]) -> Vec<PathBuf> {
-        let all = folders.iter().flat_map(|folder| files(folder, ".sh"));
-        let mut hooks: Vec<PathBuf> =
-            all.filter(|path| access(path, AccessFlags::X_OK).is_ok()).collect();
+        let all = folders.iter().flat_map(|folder| files(folder, is_of_hooks));
+        let (mut hooks, others): (Vec<PathBuf>, Vec<PathBuf>) = all.partition(|path| {
+            path.extension().is_some_and(|extension| extension == "sh") && is_executable(path)
+        });
         hooks.retain(|path| {
             // One that is not to be read is none of enroot's.
             let text = bounded::read(path, bounded::CONFIGURATION).ok();
             let known = self.known_name(Kind::Hooks, path, text.as_deref());
             known.is_none_or(|name| self.needed.contains(&name))
         });
+        self.find_taken_away(folders, &others);
         hooks
+    }
+
+    /// Finds which of enroot's hooks for devices the site has switched off: what else there is in the folders says that there was one.
+    fn find_taken_away(&mut self, folders: &[PathBuf], others: &[PathBuf]) {
+        for note in others.iter().filter(|path| path.ends_with(NOTE)) {
+            let text = bounded::read(note, bounded::CONFIGURATION).ok();
+            self.known_name(Kind::Hooks, note, text.as_deref());
+        }
+        for (name, standard) in [(NVIDIA, Standard::Nvidia), (MELLANOX, Standard::Mellanox)] {
+            let mut of_site = folders.iter().filter(|folder| !self.is_of_user(folder));
+            let is_there = of_site.any(|folder| is_executable(&folder.join(name)));
+            let is_aside = others.iter().any(|path| !self.is_of_user(path) && is_aside(path, name));
+            if (self.has_enroots_hooks || is_aside) && !is_there && !self.known.contains(&standard)
+            {
+                self.taken_away.push(standard);
+            }
+        }
+    }
+
+    fn is_of_user(&self, path: &Path) -> bool {
+        self.user.is_some_and(|user| path.starts_with(user))
     }
 
     /// How many come before enroot's own hooks for devices: the user's come after all of the site's.
     fn before_devices(&self, hooks: &[PathBuf]) -> usize {
         let is_before = |path: &&PathBuf| {
-            let of_user = self.user.is_some_and(|user| path.starts_with(user));
-            !of_user && path.file_name().is_some_and(|name| name < OsStr::new(DEVICES))
+            !self.is_of_user(path)
+                && path.file_name().is_some_and(|name| name < OsStr::new(DEVICES))
         };
         hooks.iter().take_while(is_before).count()
     }
@@ -130,15 +171,35 @@ impl<'a> SiteFolders<'a> {
         let known = text.and_then(|text| known::name(self.table, kind, text));
         if let Some(name) = known {
             self.known.extend(Standard::named(name.as_ref()));
-        } else if !self.user.is_some_and(|user| path.starts_with(user)) {
+            // Those are copied, wherever they come from.
+            let is_extra = kind != Kind::Hooks || name.starts_with("50-");
+            self.has_enroots_hooks |= !is_extra && !self.is_of_user(path);
+        } else if !self.is_of_user(path) {
             self.own.extend(path.file_name().and_then(Standard::named));
         }
         known
     }
 }
 
-/// The files of a folder that count, sorted by name, without hidden ones, as a shell lists them.
-fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
+/// Whether a file of this name is a hook, or says something of one.
+fn is_of_hooks(name: &[u8]) -> bool {
+    let begins = [NVIDIA, MELLANOX].iter().any(|hook| name.starts_with(hook.as_bytes()));
+    name.ends_with(b".sh") || name == NOTE.as_bytes() || begins
+}
+
+/// Whether the hook of this name has been moved to `path`, or made no hook where it is: not by rpm, which does the first as well.
+fn is_aside(path: &Path, hook: &str) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    let by_rpm = path.extension().is_some_and(|extension| extension == "rpmsave");
+    name.as_bytes().starts_with(hook.as_bytes()) && !by_rpm
+}
+
+fn is_executable(path: &Path) -> bool {
+    access(path, AccessFlags::X_OK).is_ok()
+}
+
+/// The files of a folder that count, of names that are `wanted`, sorted by name, without hidden ones, as a shell lists them.
+fn files(folder: &Path, wanted: impl Fn(&[u8]) -> bool) -> Vec<PathBuf> {
     // Most nodes have no such folder.
     if fs::metadata(folder).is_err() || !is_believed(folder) {
         return Vec::new();
@@ -146,7 +207,7 @@ fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name()).filter(|name| {
         let name = name.as_bytes();
-        !name.starts_with(b".") && name.ends_with(suffix.as_bytes())
+        !name.starts_with(b".") && wanted(name)
     });
     let mut files: Vec<PathBuf> = names.map(|name| folder.join(name)).collect();
     files.sort();

@@ -153,6 +153,66 @@ fn a_file_of_the_sites_own_replaces_enroots_and_a_users_does_not() {
     assert_eq!(node.site().replaced, [Standard::System, Standard::Shadow]);
 }
 
+/// With enroot a hook that is not there does nothing.
+#[test]
+fn hooks_for_devices_that_a_site_has_taken_away_are_switched_off() {
+    let node = Node::new();
+    let off = |node: &Node| {
+        let site = node.site();
+        [Standard::Nvidia, Standard::Mellanox].map(|standard| site.replaces(standard))
+    };
+    // Nothing says that there ever was one.
+    assert_eq!(off(&node), [false, false]);
+    node.put("etc/hooks.d/60-site.sh", "#!/bin/sh\n");
+    node.put("etc/hooks.d/README", "of the site\n");
+    assert_eq!(off(&node), [false, false]);
+
+    // As `pyxis-enroot` has them.
+    for name in ["README", "98-nvidia.sh", "99-mellanox.sh"] {
+        node.put(&format!("etc/hooks.d/{name}"), &shared(name));
+    }
+    assert_eq!(off(&node), [false, false]);
+    assert_eq!(node.site().hooks, [node.path("etc/hooks.d/60-site.sh")]);
+    let hook = |name: &str| node.path("etc/hooks.d").join(name);
+    fs::rename(hook("98-nvidia.sh"), hook("98-nvidia.sh.disabled")).unwrap();
+    assert_eq!(off(&node), [true, false]);
+    fs::remove_file(hook("README")).unwrap();
+    assert_eq!(off(&node), [true, false]);
+    fs::remove_file(hook("98-nvidia.sh.disabled")).unwrap();
+    // The other one is still there.
+    assert_eq!(off(&node), [true, false]);
+    node.put("etc/hooks.d/README", &shared("README"));
+    fs::remove_file(hook("99-mellanox.sh")).unwrap();
+    assert_eq!(off(&node), [true, true]);
+    // A user's own copy is none of the site's; one under another name does what it did.
+    node.put("user/hooks.d/98-nvidia.sh", &shared("98-nvidia.sh"));
+    assert_eq!(off(&node), [false, true]);
+    node.put("etc/hooks.d/97-adapters.sh", &shared("99-mellanox.sh"));
+    assert_eq!(off(&node), [false, false]);
+}
+
+#[test]
+fn a_hook_for_devices_that_is_no_longer_executable_is_switched_off() {
+    let node = Node::new();
+    let hook = node.put("etc/hooks.d/98-nvidia.sh", &shared("98-nvidia.sh"));
+    mode(&hook, 0o644);
+    assert!(node.site().replaces(Standard::Nvidia));
+    assert!(!node.site().replaces(Standard::Mellanox));
+    // One that others can write is left out, which a line says, and that is no word of the site's.
+    mode(&hook, 0o777);
+    assert!(!node.site().replaces(Standard::Nvidia));
+    // rpm has put it aside, not the site.
+    mode(&hook, 0o755);
+    fs::rename(&hook, hook.with_extension("sh.rpmsave")).unwrap();
+    assert!(!node.site().replaces(Standard::Nvidia));
+}
+
+/// What the package `pyxis-enroot` puts into hooks.d.
+fn shared(name: &str) -> String {
+    let share = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/enroot/share/devices");
+    fs::read_to_string(Path::new(share).join(name)).unwrap()
+}
+
 #[test]
 fn hooks_before_enroots_own_for_devices_have_a_say_in_them() {
     let node = Node::new();

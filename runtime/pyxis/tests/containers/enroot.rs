@@ -55,6 +55,9 @@ fn verbs_end_as_enroots_do() {
         ("start ./bad.sqsh true", 1, "[ERROR] Invalid argument: ./bad.sqsh\n"),
         ("start -e A=1 --env=B=2 a env", 0, "B=2"),
         ("start -e 1A=1 a true", 1, "[ERROR] Invalid argument: 1A=1\n"),
+        // Of enroot's after 4.1.2.
+        ("start --net a ls /sys/class/net", 0, "lo\n"),
+        ("start --pid --ipc --uts a readlink /proc/self", 0, "1\n"),
         ("start --mount /etc:/there a ls /there/passwd", 0, "/there/passwd\n"),
         ("start --rc nosuch a true", 1, "[ERROR] No such file or directory: WORK/nosuch\n"),
         ("start -c nosuch a true", 1, "[ERROR] No such file or directory: WORK/nosuch\n"),

@@ -36,6 +36,7 @@ const ONCE: &[Knowledge] = &[
                 "the words of a message, which are not the kernel's",
             ),
             ("plugin/src/options/values.rs", "the words of --container-unshare"),
+            ("runtime/pyxis/src/cli/enroot.rs", "enroot's options"),
             ("plugin/src/step/join.rs", "those words again, where one was not fulfilled"),
         ],
     ),

@@ -24,6 +24,8 @@ pub struct Site {
     pub before_devices: usize,
     /// Files of enroot's that the site has replaced by its own.
     pub replaced: Vec<Standard>,
+    /// Hooks of enroot's that the site has switched off, by taking them away.
+    pub taken_away: Vec<Standard>,
     /// Variables that enroot has for lists and hooks, where the environment has not.
     pub variables: Environ,
     /// With enroot's `common.sh`; `None` for our own.
@@ -81,7 +83,8 @@ impl Standard {
             b"10-home.sh" => Standard::Home,
             b"10-localtime.sh" => Standard::Localtime,
             b"10-shadow.sh" => Standard::Shadow,
-            b"98-nvidia.sh" => Standard::Nvidia,
+            // Until 2.0 it was the last one.
+            b"98-nvidia.sh" | b"99-nvidia.sh" => Standard::Nvidia,
             b"99-mellanox.sh" => Standard::Mellanox,
             _ => return None,
         })
@@ -89,9 +92,9 @@ impl Standard {
 }
 
 impl Site {
-    /// Whether the work of this file of enroot's is left to the site's own.
+    /// Whether the work of this file of enroot's is left to the site's own, or to nobody.
     pub fn replaces(&self, standard: Standard) -> bool {
-        self.replaced.contains(&standard)
+        self.replaced.contains(&standard) || self.taken_away.contains(&standard)
     }
 
     /// All mounts, with the host's variables filled in.
