@@ -474,6 +474,13 @@ packaged() {
     : > "$root/var/spool/slurmd/conf-cache/plugstack.conf"
     finds error:line-missing
     [[ $output == *"-> echo 'include $conf' >> /run/slurm/conf/plugstack.conf (a copy of slurmctld's: "*"scontrol reconfigure)"* ]]
+    # As Debian has it: slurmctld runs as who owns that, and has given out what is in there.
+    echo "include $conf" > "$root/var/spool/slurmd/conf-cache/plugstack.conf"
+    chown daemon "$root/var/spool/slurmd"
+    finds warning:access-spool warning:conf-untrusted
+    [[ $output != *chown* ]]
+    [[ $output == *"-> SlurmdSpoolDir="* ]]
+    chown root "$root/var/spool/slurmd"
     # What is this node's own is mended here.
     echo "include $conf" > "$root/var/spool/slurmd/conf-cache/plugstack.conf"
     sed -i s/required/optional/ "$root$conf"

@@ -4,10 +4,15 @@
 fn begins(line: &str) -> bool {
     let panics = line.starts_with("thread ") && line.contains(" panicked at ");
     line.starts_with("not ok ")
-        || line.starts_with("FAILED: ")
+        || ends(line)
         || panics
         || line.starts_with("error[")
         || line.starts_with("error:")
+}
+
+/// What printed its reasons before.
+fn ends(line: &str) -> bool {
+    line.starts_with("FAILED: ") || line.starts_with("Bail out!")
 }
 
 /// Ends it: another test.
@@ -22,7 +27,7 @@ fn is_progress(line: &str) -> bool {
 }
 
 /// Each failed test with the lines right after it, `each` of them at most, fewer if there are many failures, `lines`
-/// altogether. Before "FAILED: " of a check stands what its command printed. Of a log in which nothing of that is found,
+/// altogether. Before "FAILED: " of a check, and before "Bail out!", stands what the command printed. Of a log in which nothing of that is found,
 /// the last lines.
 pub(crate) fn shown(log: &str, lines: usize, each: usize) -> Vec<String> {
     let count = log.lines().filter(|line| begins(line)).count();
@@ -35,8 +40,7 @@ pub(crate) fn shown(log: &str, lines: usize, each: usize) -> Vec<String> {
     let mut view = View { out: vec![], lines, begun: 0, count };
     let (mut left, mut before): (usize, Vec<&str>) = (0, vec![]);
     for line in log.lines() {
-        let is_check = line.starts_with("FAILED: ");
-        if is_check {
+        if ends(line) {
             view.begun += 1;
             for earlier in &before[before.len().saturating_sub(each)..] {
                 view.show(earlier);
@@ -142,6 +146,15 @@ mod tests {
         let mut expected = numbered("", 56..=60);
         expected.extend(["FAILED: it", "FAILED: silent"].map(String::from));
         assert_eq!(shown(&log.join("\n"), 20, 5), expected);
+        // Of a group side by side with others, whose tests go on.
+        let log = [
+            "ok 1 well",
+            "no node answers",
+            "Bail out! bookworm: exit status 1",
+            "ok 2 well",
+            "# NOTE: x",
+        ];
+        assert_eq!(shown(&log.join("\n"), 20, 5), log[1..3]);
     }
 
     #[test]

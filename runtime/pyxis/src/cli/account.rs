@@ -75,6 +75,8 @@ pub(crate) fn start(store: &Path, settings: &Settings) -> Result<OwnedFd, Accoun
         .uid(data.uid())
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
+        // What it says comes through the socket.
+        .stderr(Stdio::null())
         .spawn()
         .map_err(|source| AccountError::Run { program, source })?;
     Ok(ours)

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::builds;
+use super::conf::{MEND_OF_SPOOL, is_of_spool};
 use super::copies;
 use super::lines::PyxisLine;
 use super::report::Report;
@@ -12,9 +13,6 @@ use crate::owner::{self, Untrusted, faults};
 use crate::shell::quoted;
 use crate::slurm::conf::SlurmConf;
 use crate::slurm::plugstack::Plugstack;
-
-/// Slurm's own user has what is in the copy anyway, since slurmctld is its.
-const MEND_OF_SPOOL: &str = "SlurmdSpoolDir=/var/spool/slurmd, or another place of root's, in slurm.conf where slurmctld runs; then restart slurmd here";
 
 /// Checks the configuration files, the plugins, the builds, and the directories they are in.
 pub(super) fn check(
@@ -41,15 +39,11 @@ pub(super) fn check(
     }
     // What a line could load that is not known.
     let usual = copies::usual().filter_map(|path| owner::real(&path));
-    let copy = conf.is_copy().then(|| owner::real(conf.dir())).flatten().unwrap_or_default();
     for file in files.iter().cloned().chain(usual) {
         for why in faults(&file) {
-            if matches!(&why, Untrusted::Owner { path, .. } if copy.starts_with(path)) {
-                report.warning(
-                    "access-spool",
-                    format!("{why}, and has slurmctld's configuration"),
-                    MEND_OF_SPOOL,
-                );
+            if is_of_spool(conf, &why) {
+                let text = format!("{why}, and has slurmctld's configuration");
+                report.warning("access-spool", text, MEND_OF_SPOOL);
                 continue;
             }
             let mend = why.mend();

@@ -5,23 +5,38 @@ use std::path::PathBuf;
 
 use super::report::Report;
 use super::slurm::Slurm;
-use crate::owner::{self, Unread};
+use crate::owner::{self, Unread, Untrusted};
 use crate::shell::quoted;
 use crate::slurm::conf::{SlurmConf, below, real};
 
 /// What is mended in a copy is so until slurmctld gives out the next.
 pub(super) const OF_COPY: &str = " (a copy of slurmctld's: do it where that runs, in the file of this name, then: scontrol reconfigure)";
 
+/// Of a copy that is in a directory of Slurm's own user, as Debian has it.
+pub(super) const MEND_OF_SPOOL: &str = "SlurmdSpoolDir=/var/spool/slurmd, or another place of root's, in slurm.conf where slurmctld runs; then restart slurmd here";
+
+/// Whether it is the owner of a directory that has a copy. Slurm's own user has a say in what is in that anyway: slurmctld is its.
+pub(super) fn is_of_spool(conf: &SlurmConf, fault: &Untrusted) -> bool {
+    let copy = conf.is_copy().then(|| owner::real(conf.dir())).flatten().unwrap_or_default();
+    matches!(fault, Untrusted::Owner { path, .. } if copy.starts_with(path))
+}
+
 /// Reports what of it could not be read, or is not believed.
 pub(super) fn check(conf: &SlurmConf, report: &mut Report) {
     for (path, why) in &conf.unread {
         match why {
             // It may be Slurm's own user's, whom Slurm trusts as it does root.
-            Unread::Untrusted(fault) => report.warning(
-                "conf-untrusted",
-                format!("{}: {fault}: root does not go by it", path.display()),
-                format!("{} (or ask as a user: pyxis doctor)", fault.mend()),
-            ),
+            Unread::Untrusted(fault) => {
+                let mend = match is_of_spool(conf, fault) {
+                    true => MEND_OF_SPOOL.to_owned(),
+                    false => fault.mend(),
+                };
+                report.warning(
+                    "conf-untrusted",
+                    format!("{}: {fault}: root does not go by it", path.display()),
+                    format!("{mend} (or ask as a user: pyxis doctor)"),
+                );
+            }
             Unread::File(error) => report.error(
                 "conf-unreadable",
                 format!("{} cannot be read: {error}", path.display()),
