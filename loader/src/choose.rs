@@ -52,14 +52,16 @@ fn find(line: &mut Text<2048>) -> Option<(*mut c_void, u32)> {
     let mut search = search(&dir, api, owner);
     for place in INSTALLED {
         let nothing = search.chosen.is_none() && search.refused.is_none();
-        if !(nothing && search.others.is_empty() && search.faulty.is_empty()) {
+        // Beside a loader that somebody has copied there may be other plugins of that name.
+        if !(nothing && search.others.is_empty()) {
             break;
         }
         let mut installed = Path::new();
         installed.push(place);
         // What is there is root's, whoever has copied the loader.
         let found = self::search(&installed, api, 0);
-        if build::status(&installed).is_some() {
+        let sound = found.chosen.is_some() || found.refused.is_some() || !found.others.is_empty();
+        if (sound || search.faulty.is_empty()) && build::status(&installed).is_some() {
             (dir, search) = (installed, found);
         }
     }

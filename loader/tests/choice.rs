@@ -76,6 +76,13 @@ fn a_loader_elsewhere_finds_the_builds_that_packages_have_installed() {
     let found = load("42", &copy);
     assert!(found.contains("version 0x180b07\n") && !found.contains("error"), "{found}");
     fs::remove_dir(dir.join("layer")).unwrap();
+    // The original's file, kept beside it, is no build.
+    fs::create_dir_all(dir.join("opt/pyxis/original")).unwrap();
+    fs::write(dir.join("opt/pyxis/original/spank_pyxis.so"), "").unwrap();
+    let found = load("42", &copy);
+    assert!(found.contains("version 0x180b07\n") && !found.contains("error"), "{found}");
+    fs::remove_dir_all(dir.join("opt/pyxis/original")).unwrap();
+    fs::remove_dir(dir.join("layer")).unwrap();
     let missing = load("38", &copy);
     let line = format!("no build for this Slurm (22.05) in {installed}/pyxis: install");
     assert!(missing.contains(&line) && missing.contains("installed: 24.11, 25.05"), "{missing}");

@@ -494,6 +494,10 @@ packaged() {
     echo "required /opt/pyxis/spank_pyxis.so pyxis_path=/usr/bin/pyxis" > "$root$conf"
     healthy
     [[ $output == *"in Slurm 22.05.8: $lib/pyxis/22.05/spank_pyxis.so (pyxis "* ]]
+    # Beside it the original, which is no build.
+    mkdir "$root/opt/pyxis/original"
+    cp "$fixtures/original.so" "$root/opt/pyxis/original/spank_pyxis.so"
+    healthy
 }
 
 @test "fault: no user namespaces, for reasons no setting gives" {

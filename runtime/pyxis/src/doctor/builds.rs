@@ -61,15 +61,17 @@ pub fn beside(path: &Path) -> (PathBuf, Vec<Build>) {
     let owner = fs::metadata(&real).map_or(0, |status| status.uid());
     let directory = real.parent().and_then(Path::parent).unwrap_or(Path::new("/")).join("pyxis");
     let own = within(&directory, owner);
-    if own.is_empty() {
+    if own.iter().all(|build| build.stamp.is_err()) {
         let installed =
             INSTALLED.iter().map(Path::new).filter(|place| owner::real(place).is_some());
         // The last that is there, where the loader finds none in the others.
         let mut last = None;
         for place in installed {
             let builds = within(place, 0);
-            let found = !builds.is_empty();
-            last = Some((place.to_path_buf(), builds));
+            let found = builds.iter().any(|build| build.stamp.is_ok());
+            if found || own.is_empty() {
+                last = Some((place.to_path_buf(), builds));
+            }
             if found {
                 break;
             }
