@@ -102,7 +102,7 @@ pub(crate) fn end(step: &StepIdentity<'_>, name: &str, allowance: &Allowance) {
         };
         while !ends_within(&helpers[0].1, SLICE) && helpers.iter().all(goes_on) {}
         let doomed = |(pid, helper): &(i32, OwnedFd)| {
-            process::life(*pid) == Life::Doomed && !wait(helper, GRACE)
+            matches!(process::life(*pid), Life::Doomed | Life::Ended) && !wait(helper, GRACE)
         };
         // Beyond SIGKILL: it is not ours to wait for it.
         if helpers.iter().any(doomed) {

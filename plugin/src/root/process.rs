@@ -21,9 +21,9 @@ const SLICE: Duration = Duration::from_millis(20);
 pub(crate) enum Life {
     Running,
     Stopped,
-    /// It has been sent SIGKILL and has not ended yet.
+    /// It has been sent SIGKILL and has not ended yet: by whomever, or as another of its threads has it exit.
     Doomed,
-    /// What may be left of it is for its parent to fetch.
+    /// What may be left of it is for its parent to fetch, when all of its threads have ended.
     Ended,
 }
 
@@ -72,10 +72,14 @@ pub(crate) fn kill(process: &OwnedFd) {
     }
 }
 
-/// What `/proc` says of it. Of one whose first thread has ended, while others go on, another one tells.
+/// What `/proc` says of it. Of one whose first thread has ended, while others go on, another one tells: one that is sent SIGKILL ends
+/// with its process, as all do when one of them has it exit.
 pub(crate) fn life(pid: i32) -> Life {
     match life_of_thread(pid) {
-        Life::Ended => other_thread(pid).map_or(Life::Ended, life_of_thread),
+        Life::Ended => match other_thread(pid).map(life_of_thread) {
+            Some(life @ (Life::Running | Life::Stopped)) => life,
+            _ => Life::Ended,
+        },
         life => life,
     }
 }

@@ -176,6 +176,20 @@ fn a_stopped_child_holds_root_no_longer_than_its_deadline() {
     assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
+/// The kernel sends SIGKILL to all threads but the one that has the process exit.
+#[test]
+fn a_child_of_many_threads_that_ends_by_itself_is_not_taken_for_one_that_was_killed() {
+    let script = "exec python3 -c 'import os, sys, threading, time
+for _ in range(100): threading.Thread(target=time.sleep, args=(60,)).start()
+print(\"said\", flush=True)
+os.close(1); os.close(2)
+os._exit(0)'";
+    for _ in 0..40 {
+        let (outcome, _) = limited(script, Patience::OfStep(&soon()));
+        assert!(outcome.success(), "{}", outcome.ending());
+    }
+}
+
 #[test]
 fn what_may_take_its_time_is_waited_for_and_ends_with_its_step() {
     let (outcome, _) = limited("sleep 1; echo done", Patience::OfStep(&soon()));

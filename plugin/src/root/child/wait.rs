@@ -212,17 +212,18 @@ impl Watch<'_> {
             Patience::Within(_) => LIMIT,
             Patience::OfStep(allowance) => allowance.left() / 2,
         };
-        match process::life(self.child.as_raw()) {
-            Life::Doomed => Some("was killed with its step"),
-            Life::Stopped => {
-                let since = *self.stopped.get_or_insert_with(Instant::now);
-                (since.elapsed() >= stopped_at_most).then_some("was stopped and was killed")
-            }
-            Life::Running | Life::Ended => {
+        let (most, why) = match process::life(self.child.as_raw()) {
+            // Which takes a moment, also of one that ends by itself.
+            Life::Doomed => (SLICE, "was killed with its step"),
+            // It has threads that do not end.
+            Life::Stopped | Life::Ended => (stopped_at_most, "was stopped and was killed"),
+            Life::Running => {
                 self.go_on();
-                None
+                return None;
             }
-        }
+        };
+        let since = *self.stopped.get_or_insert_with(Instant::now);
+        (since.elapsed() >= most).then_some(why)
     }
 
     /// A child that runs, and is waited for as its step is.

@@ -16,7 +16,7 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 
 use crate::start::process::buffer::Buffer;
 use crate::start::process::child::exit_now;
-use crate::start::process::supervise::{FORWARDED, end_by, end_like, signal_group};
+use crate::start::process::ending::{FORWARDED, end_by, end_like, signal_group};
 use linux::sys;
 
 /// More than a terminal holds of what its programs have written (Linux: 640 KiB and a page): what is there when the

@@ -5,6 +5,7 @@ mod buffer;
 pub(in crate::start) mod child;
 mod copier;
 pub(in crate::start) mod cores;
+mod ending;
 pub(in crate::start) mod guard;
 pub(in crate::start) mod helpers;
 pub(in crate::start) mod identity;

@@ -212,7 +212,7 @@ fn tell_of_strangers(container: &Container) {
     let (names, directory) = (names.join(", "), container.path.display());
     console::tell(format_args!(
         "pyxis: not in the container: {names} in {directory}, which has an image and what was changed; \
-         use start --rw or --mount, or remove it and make a tree: unsquashfs -user-xattrs -d {directory} IMAGE"
+         files go there by start --rw or --mount; or remove it and make a tree: unsquashfs -user-xattrs -d {directory} IMAGE"
     ));
 }
 
