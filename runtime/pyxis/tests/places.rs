@@ -130,3 +130,38 @@ fn a_container_that_somebody_else_has_put_there_is_not_started() {
         assert!(told.contains("open/theirs is somebody else's"), "{told}");
     }
 }
+
+/// What is mounted there for hooks keeps nobody else from moving it away.
+#[test]
+fn hooks_work_where_nobody_can_move_their_directory_away() {
+    let (place, other) = (Place::new(), next_uid());
+    place.image("image", |_| {});
+    fs::write(place.path("work/conf"), "environ() {\n\techo \"AT=$ENROOT_RUNTIME_PATH\"\n}\n")
+        .unwrap();
+    let at = |runtime: &Path| {
+        let mut command =
+            place.pyxis(["start", "--conf", "conf", "image.sqsh", "sh", "-c", "echo $AT"]);
+        let done = command.env("ENROOT_RUNTIME_PATH", runtime).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    let is_elsewhere = |at: &str| ["/media", "/srv", "/mnt", "/tmp"].contains(&at);
+    for (name, mode, owner, is_used) in [
+        ("sticky", 0o1777, 0, true),
+        ("open", 0o777, 0, false),
+        ("theirs", 0o1777, other, false),
+        ("closed", 0o755, 0, true),
+    ] {
+        directory(&place.path(name), mode, owner);
+        let own = place.path(format!("{name}/user"));
+        if mode & 0o002 == 0 {
+            directory(&own, 0o700, place.uid);
+        }
+        let at = at(&own);
+        assert!(if is_used { Path::new(&at) == own } else { is_elsewhere(&at) }, "{name}: {at}");
+    }
+    // Made first by somebody else.
+    directory(&place.path("sticky/squatted"), 0o777, other);
+    let at = at(&place.path("sticky/squatted"));
+    assert!(is_elsewhere(&at), "{at}");
+}
