@@ -342,10 +342,19 @@ fn a_store_for_all_users_shows_what_took_no_credentials() {
         ("blobs".into(), Some(0o755)),
         ("tmp".into(), Some(0o700)),
         ("locks".into(), Some(0o700)),
-        ("uses".into(), Some(0o1777)),
+        // Locks reach everybody here, so that nobody has a lease.
+        ("uses".into(), Some(0o700)),
     ] {
         assert_eq!(mode(below.clone()), wanted, "{below}");
     }
+    // As earlier versions have left it, with what nobody counts.
+    let (uses, theirs) = (store.join("uses"), store.join("uses/large"));
+    fs::write(&theirs, "x").unwrap();
+    std::os::unix::fs::chown(&theirs, Some(4242), None).expect("root runs this");
+    fs::set_permissions(&uses, fs::Permissions::from_mode(0o1777)).unwrap();
+    place.ok(&["images"]);
+    assert_eq!(mode("uses".into()), Some(0o700));
+    assert!(!theirs.exists());
 }
 
 /// In a container, for example, which shares the store.
