@@ -165,6 +165,10 @@ END
     victim srun -w n1 --container-image="$good#pinned" true
     image=$(stored)
     [ -n "$image" ]
+    run attacker_on_node touch "$shared/uses/file"
+    [ "$status" -ne 0 ]
+    # As earlier versions have left it.
+    root chmod 1777 "$shared/uses"
     attacker_on_node touch -d 2100-01-01 "$shared/uses/$(basename "$image" .sqsh).elsewhere.abcdef01-$(attacker_on_node id -u)"
     root setpriv --reuid 64151 --regid 64151 --clear-groups env PYXIS_STORE_PATH="$shared" HOME=/ "$PYXIS_TEST_COMMAND" gc --all
     left=$(stored)

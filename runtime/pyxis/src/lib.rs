@@ -13,4 +13,4 @@ mod shell;
 pub mod site;
 mod slurm;
 pub mod slurm_commands;
-mod unmapped;
+pub mod unmapped;

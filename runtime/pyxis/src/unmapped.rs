@@ -13,7 +13,7 @@ const OVERFLOW_ID: &str = "/proc/sys/kernel/overflowuid";
 ///
 /// The numbers in `uid_map` are those of the namespace around this one, where `0` may be anybody. So a file is
 /// looked at that is always root's.
-pub(crate) fn root() -> Option<u32> {
+pub fn root() -> Option<u32> {
     let file = File::open(OVERFLOW_ID).ok()?;
     let owner = file.metadata().ok()?.uid();
     // What nearly everybody finds.

@@ -9,7 +9,8 @@ use super::error::ContainerError;
 use super::fresh::forget_names;
 use super::metadata::Metadata;
 use super::name::Name;
-use super::{place, trash};
+use super::place::{self, NamedBy};
+use super::trash;
 use handover::nodes::{is_shared, node};
 use linux::file_error::FileError;
 use linux::sys::Umask;
@@ -22,6 +23,7 @@ use linux::sys::Umask;
 pub struct DataPath {
     path: PathBuf,
     per_node: bool,
+    named: NamedBy,
 }
 
 /// The directory of containers that one node has for itself in a place of several: a directory for each, by its name.
@@ -29,15 +31,21 @@ const OF_NODES: &str = ".nodes";
 
 impl DataPath {
     /// A data path, made if need be, where each node has containers of its own or not. Root's is one that
-    /// nobody else can change.
+    /// nobody else can change; a user's, unless the user has named it, is one that nobody else has made.
     ///
     /// # Errors
-    /// [`ContainerError::File`].
-    pub fn open(path: impl Into<PathBuf>, per_node: bool) -> Result<DataPath, ContainerError> {
+    /// [`ContainerError::File`], and of a place that is somebody else's.
+    pub fn open(
+        path: impl Into<PathBuf>,
+        per_node: bool,
+        named: NamedBy,
+    ) -> Result<DataPath, ContainerError> {
         let mut path = path.into();
         let _umask = Umask::ours();
         if place::is_root() {
             place::refuse_others_places(&path)?;
+        } else {
+            named.refuse_squatters(&path)?;
         }
         make(&path).map_err(|error| match error {
             ContainerError::File(error) => ContainerError::NoDirectory(error),
@@ -48,8 +56,11 @@ impl DataPath {
             place::refuse_others_places(&path)?;
             path =
                 fs::canonicalize(&path).map_err(|error| FileError::new("look at", &path, error))?;
+        } else {
+            // Others may have been quicker.
+            named.refuse_squatters(&path)?;
         }
-        Ok(DataPath { path, per_node })
+        Ok(DataPath { path, per_node, named })
     }
 
     /// The directory.
@@ -112,6 +123,7 @@ impl DataPath {
             let Some(directory) = opened_directory(&path) else {
                 return Err(ContainerError::Absent { path });
             };
+            self.named.refuse_others(&path)?;
             if let Some(layered) = described(&directory, &path)? {
                 return Ok(Container { name: name.clone(), path, layered });
             }
@@ -144,6 +156,7 @@ impl DataPath {
         if self.per_node {
             names.retain(|name| self.place(name).is_dir());
         }
+        names.retain(|name| !self.named.is_others(&self.place(name)));
         names.sort();
         names.dedup();
         Ok(names)
@@ -209,7 +222,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         fs::create_dir(data.path().join("real")).unwrap();
         std::os::unix::fs::symlink("real", data.path().join("linked")).unwrap();
-        let place = DataPath { path: data.path().to_owned(), per_node: false };
+        let place = DataPath::open(data.path(), false, NamedBy::Site { root: 0 }).unwrap();
         let found = place.container(&Name::new("linked").unwrap());
         assert!(found.unwrap().layered.is_none());
     }

@@ -1,6 +1,6 @@
 //! Why a named container cannot be made, found or removed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use linux::file_error::FileError;
 use squashfs::image::ImageError;
@@ -35,6 +35,19 @@ pub enum ContainerError {
         /// Where they would be.
         path: PathBuf,
         /// What is not root's alone, on the way there.
+        part: PathBuf,
+    },
+    /// Somebody else has put something there first, or could exchange it.
+    #[error(
+        "containers in {} are not used: {} is somebody else's, in a directory where others can make something; have it \
+         removed, or set ENROOT_DATA_PATH to a directory of your own",
+        path.display(),
+        part.display()
+    )]
+    Squatted {
+        /// Where containers are looked for.
+        path: PathBuf,
+        /// What is not the caller's or root's, on the way there or in it.
         part: PathBuf,
     },
     /// No such container.
@@ -99,6 +112,10 @@ pub enum ContainerError {
 }
 
 impl ContainerError {
+    pub(super) fn squatted(path: &Path, part: &Path) -> ContainerError {
+        ContainerError::Squatted { path: path.to_owned(), part: part.to_owned() }
+    }
+
     /// Whether there is a container, and another node has made it.
     pub(super) fn is_of_another_node(&self) -> bool {
         matches!(self, ContainerError::Exists { node: Some(_), .. })

@@ -37,6 +37,7 @@ pub use error::ContainerError;
 pub(crate) use fresh::forget_names;
 pub use metadata::Metadata;
 pub use name::Name;
+pub use place::NamedBy;
 pub use running::Process;
 pub(crate) use running::label_mark;
 pub use scratch::sweep_layers;

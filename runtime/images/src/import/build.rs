@@ -1,7 +1,7 @@
 //! Fetching, merging and writing.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -268,10 +268,23 @@ impl Importer {
         &self,
         merged: &Merged,
         pending: &Pending,
-        limit: u64,
     ) -> Result<(), ImportError> {
+        self.tell_writing();
+        self.write_within(merged, pending, u64::MAX)
+    }
+
+    fn tell_writing(&self) {
         phases::begin("write");
         self.progress.step("Creating the squashfs file");
+    }
+
+    /// Writes it, unless it becomes larger than it may.
+    fn write_within(
+        &self,
+        merged: &Merged,
+        pending: &Pending,
+        limit: u64,
+    ) -> Result<(), ImportError> {
         let mut root = Meta { mode: 0o755, mtime: self.squash.mtime, xattrs: Vec::new() };
         merged.tree.directories(|path, meta| {
             if let (true, Some(meta)) = (path.is_empty(), meta) {
@@ -301,11 +314,32 @@ impl Importer {
     ) -> Result<(), ImportError> {
         // What waits becomes less as the image becomes more. Or it was given up.
         merged.space.give_all_back();
-        let room = merged.space.room(merged.total)?;
-        self.write_squashfs(merged, pending, room).map_err(|error| match error {
-            ImportError::Squash(SquashError::TooLarge) => merged.space.full().into(),
-            error => error,
-        })
+        self.tell_writing();
+        let mut tried = 0;
+        loop {
+            // What an image unpacks to says little of its size, and nothing is removed from the store for a word.
+            let room = merged.space.room(merged.total, tried)?;
+            match self.write_within(merged, pending, room) {
+                Err(error) if self.is_too_large(&error) => {}
+                written => return written,
+            }
+            // As far as it was read it may be gone.
+            merged.give_up();
+            pending.cut(0)?;
+            tried = room;
+        }
+    }
+
+    /// Whether an image had no room: mksquashfs says so by what it leaves undone.
+    fn is_too_large(&self, error: &ImportError) -> bool {
+        match error {
+            ImportError::Squash(SquashError::TooLarge) => true,
+            ImportError::Merge(LayerError::Write { source, .. }) => {
+                let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::BrokenPipe];
+                !self.squash.is_own() && kinds.contains(&source.kind())
+            }
+            _ => false,
+        }
     }
 
     /// Passes the entries of a merged image on.

@@ -369,7 +369,7 @@ impl Importer {
         output: &Path,
     ) -> Result<(), ImportError> {
         let merged = self.merge_from_engine(engine, image)?;
-        self.write_squashfs(&merged, &pending, u64::MAX)?;
+        self.write_squashfs(&merged, &pending)?;
         phases::begin("publish");
         pending.publish_new(output, new_mode())?;
         Ok(())
@@ -377,6 +377,6 @@ impl Importer {
 
     fn build(&self, resolved: &Resolved, pending: &Pending) -> Result<(), ImportError> {
         let merged = self.merge(resolved)?;
-        self.write_squashfs(&merged, pending, u64::MAX)
+        self.write_squashfs(&merged, pending)
     }
 }

@@ -36,6 +36,11 @@ const FILES_OF_ONE: usize = if cfg!(test) { 1000 } else { 100_000 };
 /// Names tried where somebody else has put something.
 const ATTEMPTS: u32 = 8;
 
+/// Whether leases count in a store, because its locks may not reach everybody who sees it.
+pub(super) fn count(root: &Path) -> bool {
+    File::open(root).is_ok_and(|root| is_shared(&root))
+}
+
 fn is_shared(file: &File) -> bool {
     kind(file).is_some_and(|kind| SHARED.contains(&kind))
 }
@@ -97,8 +102,7 @@ impl Leases {
     pub(super) fn of(root: &Path, longest: Duration) -> Leases {
         let uses = root.join(USES);
         // Where locks reach everybody who can see the store, they are believed and nothing else.
-        let counts = File::open(root).is_ok_and(|root| is_shared(&root));
-        Leases::read(&uses, longest, counts, nix::unistd::geteuid().as_raw())
+        Leases::read(&uses, longest, count(root), nix::unistd::geteuid().as_raw())
     }
 
     fn read(uses: &Path, longest: Duration, counts: bool, own: u32) -> Leases {

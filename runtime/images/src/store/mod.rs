@@ -105,12 +105,13 @@ impl Store {
         config::refuse_others_links(&root)?;
         let public = check_owner(&root)?;
         refuse_others_files(&root)?;
+        let uses_mode = if public && leases::count(&root) { 0o1777 } else { 0o700 };
         for (name, mode) in [
             // First what tells a store from anything else.
             (LOCKS, 0o700),
             (REFERENCES, 0o700),
-            // Where others say what they use.
-            (USES, 0o1777),
+            // Where others say what they use, and nowhere else do others write.
+            (USES, uses_mode),
             (SCRATCH, 0o700),
             (IMAGES, 0o755),
             (BLOBS, 0o755),
@@ -121,6 +122,7 @@ impl Store {
                 refuse_others_folder(&path, [LOCKS, SCRATCH].contains(&name))?;
             }
         }
+        keep_uses(&root, uses_mode, config.lease);
         Ok(Store { root, config: config.clone(), public, notice: None })
     }
 
@@ -288,6 +290,25 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
         .open(path)
         .map_err(failed)?;
     Ok(made.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?)
+}
+
+/// Others write to `uses` where leases count, and nowhere else, since nobody counts what it takes of the store's file
+/// system. What they have put there meanwhile goes before it is closed.
+fn keep_uses(root: &Path, mode: u32, lease: Duration) {
+    let path = root.join(USES);
+    let open = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY)
+        .open(path);
+    let Ok((uses, stat)) = open.and_then(|uses| uses.metadata().map(|stat| (uses, stat))) else {
+        return;
+    };
+    let is_own = stat.uid() == nix::unistd::geteuid().as_raw();
+    let is = stat.mode() & 0o7777;
+    if is_own && is != mode && [0o1777, 0o700].contains(&is) {
+        drop(leases::Leases::of(root, lease));
+        let _ = uses.set_permissions(fs::Permissions::from_mode(mode));
+    }
 }
 
 /// A folder that was there before the store may be one in which others can put an image, or exchange a file while it has a name.

@@ -116,25 +116,30 @@ impl Space {
         state.tell(&self.store, granted);
     }
 
-    /// How large one more file may get, which should be no larger than `wanted`.
+    /// How large one more file may get that becomes no larger than `wanted`, by what is said of it, and is larger than `tried`
+    /// by what was seen. First nothing is removed for it, then no more than for twice what was really written.
     ///
     /// # Errors
     /// [`StoreError::Full`] if there is no room, and none can be made.
-    pub fn room(&self, wanted: u64) -> Result<u64, StoreError> {
+    pub fn room(&self, wanted: u64, tried: u64) -> Result<u64, StoreError> {
         /// Names, inodes and tables of an image, beside its files.
         const REST: u64 = 64 << 20;
         let mut state = self.lock();
-        let wanted = state.taken.saturating_add(wanted).saturating_add(REST);
-        let granted = self.grant(&mut state, wanted)
-            || self.collect(wanted) && self.grant(&mut state, wanted);
-        if !granted {
-            let rest = self.limit.saturating_sub(self.used(&state));
-            if !self.grant(&mut state, rest) {
-                return Err(self.full());
-            }
+        let wanted = wanted.saturating_add(REST);
+        let next = STEP.min(self.limit / 16).max(tried.saturating_mul(2)).min(wanted);
+        let taken = state.taken;
+        let free = |state: &State| self.limit.saturating_sub(self.used(state));
+        let at_most = |bytes: u64| taken.saturating_add(bytes).min(self.limit);
+        if free(&state) < at_most(next) {
+            self.collect(at_most(next));
         }
-        let room = state.granted.saturating_sub(state.taken);
-        if room == 0 { Err(self.full()) } else { Ok(room) }
+        let granted = free(&state).min(at_most(wanted));
+        if granted <= taken.saturating_add(tried) || !self.grant(&mut state, granted) {
+            let granted = state.granted;
+            state.tell(&self.store, granted);
+            return Err(self.full());
+        }
+        Ok(granted - taken)
     }
 
     /// What there is to be said.
@@ -166,8 +171,11 @@ impl Space {
             }))
     }
 
-    /// Makes room. False if there is none to be made.
+    /// Makes room. False if there is none to be made; nothing is removed then for what could never fit.
     fn collect(&self, wanted: u64) -> bool {
+        if wanted > self.limit {
+            return false;
+        }
         let max_bytes = Some(self.limit.saturating_sub(wanted));
         let policy = Policy { max_bytes, grace: Some(GRACE), ..Policy::default() };
         // What somebody who is gone had asked for is room, and no bytes on the disk.
@@ -225,6 +233,6 @@ mod tests {
         assert!(space.spare(30 * MIB));
         space.give_all_back();
         space.give_back(30 * MIB);
-        assert_eq!(space.room(u64::MAX).unwrap(), 80 * MIB);
+        assert_eq!(space.room(u64::MAX, 0).unwrap(), 80 * MIB);
     }
 }

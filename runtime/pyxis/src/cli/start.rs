@@ -130,7 +130,9 @@ impl StartArgs {
             .filter_map(|line| Entry::parse(&spaced(line)).transpose())
             .collect::<Result<Vec<_>, FstabError>>()?;
         mounts.extend(asked.iter().flat_map(|asked| asked.mounts.iter().cloned()));
-        let site = site::find(settings)?;
+        let mut site = site::find(settings)?;
+        let has_hooks = self.conf.is_some() || !site.hooks.is_empty();
+        site::look_at_runtime(&mut site, has_hooks);
         let devices = devices::wanted(&self.devices, settings, &site)?;
         let slurm = defaults.slurm_commands.then(|| slurm_commands::find(&settings.host));
         let slurm = slurm.transpose()?;

@@ -1,19 +1,24 @@
 //! What verbs work with, as the settings have it: the data path, the host, the image store, an importer.
 
 use containers::HostSide;
-use containers::record::{ContainerError, DataPath};
+use containers::record::{ContainerError, DataPath, NamedBy};
 use images::import::{Importer, Tools};
 use images::progress::Progress;
 use images::registry::is_architecture;
 use images::store::{Store, StoreError, mark_use};
 use pyxis::settings::{Paths, Settings};
+use pyxis::unmapped;
 
 use super::CliError;
 
 /// The data path, made if need be.
 pub(crate) fn data_path(settings: &Settings) -> Result<DataPath, ContainerError> {
-    let Paths { data, per_node, .. } = &settings.paths;
-    DataPath::open(data.clone().ok_or(ContainerError::NoDataPath)?, *per_node)
+    let Paths { data, data_is_callers, per_node, .. } = &settings.paths;
+    let named = match data_is_callers {
+        true => NamedBy::Caller,
+        false => NamedBy::Site { root: unmapped::root().unwrap_or(0) },
+    };
+    DataPath::open(data.clone().ok_or(ContainerError::NoDataPath)?, *per_node, named)
 }
 
 /// The host, for what makes containers.

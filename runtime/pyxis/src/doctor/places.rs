@@ -160,7 +160,7 @@ pub(super) fn containers(path: &Path, report: &mut Report) {
                  unpacked there",
                 path.display()
             ),
-            "set data in [paths] of pyxis.toml to a local disk's directory, such as '/var/tmp/enroot-%u'",
+            "install -d -m 1777 /var/lib/enroot, on a local disk, and set data in [paths] of pyxis.toml to '/var/lib/enroot/%u'",
         ),
         None => report.ok("containers", format!("named containers are in {}", path.display())),
     }

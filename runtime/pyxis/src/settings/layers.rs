@@ -159,6 +159,11 @@ impl Resolved {
         self.0[id as usize].1 != Origin::Default
     }
 
+    /// Whether the environment says it.
+    pub(super) fn is_of_environment(&self, id: Id) -> bool {
+        self.0[id as usize].1 == Origin::Environment
+    }
+
     /// `None` where nobody has said anything and there is no default.
     pub(super) fn choice(&self, id: Id) -> Option<bool> {
         match self.value(id) {

@@ -10,6 +10,8 @@ use super::table::Id;
 pub struct Paths {
     /// Containers of the user.
     pub data: Option<PathBuf>,
+    /// The caller has said so, by the environment.
+    pub data_is_callers: bool,
     /// Where nodes share that place, each has containers of its own.
     pub per_node: bool,
     /// Where hooks see a container, and whether somebody has said so: else it is a wish.
@@ -34,6 +36,7 @@ impl Paths {
             },
             unpacked: resolved.path(Id::Cache).map(|cache| cache.join("pyxis-unpacked")),
             data: data.clone(),
+            data_is_callers: resolved.is_of_environment(Id::Data),
             per_node: resolved.is_on(Id::PerNode),
             runtime: (
                 resolved.path(Id::Runtime).unwrap_or_else(|| "/run/enroot".into()),

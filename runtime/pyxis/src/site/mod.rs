@@ -9,7 +9,7 @@ mod known;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use containers::start::{Site, SiteFile, Standard};
@@ -55,7 +55,24 @@ pub fn find(settings: &Settings) -> Result<Site, FileError> {
         library: folders.library.clone(),
         runtime: runtime.clone(),
         runtime_is_wanted: *is_said,
+        runtime_is_closed: false,
     })
+}
+
+/// Makes the directory where hooks see containers, if they are known to run, and notes whether others can move it away. In the
+/// container's user namespace nobody can tell whose a directory is.
+pub fn look_at_runtime(site: &mut Site, is_needed: bool) {
+    if is_needed {
+        // What fails is said by who needs it.
+        let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(&site.runtime);
+    }
+    let Ok(real) = fs::canonicalize(&site.runtime) else { return };
+    // It is covered, whoever may write to it; what counts is the way there.
+    let is_harmless = |fault: &Untrusted| match fault {
+        Untrusted::Writable { path, .. } if *path == real => true,
+        fault => is_of_own_group(fault),
+    };
+    site.runtime_is_closed = configured(&site.runtime).iter().all(is_harmless);
 }
 
 /// Hooks of enroot's that would do something for this step: what they do is not done otherwise.

@@ -64,12 +64,13 @@ impl HookPlace {
     }
 }
 
-/// The directory that the user or the system has for this; `None` if there is none.
+/// The directory that the user or the system has for this; `None` if there is none, or if somebody else could put
+/// another one in its place: what is mounted there is mounted in our mount namespace only, and keeps nobody from that.
 fn own_directory(_: &HostRoot<'_>, site: &Site) -> Result<Option<PathBuf>, StartError> {
     match fs::create_dir_all(&site.runtime) {
         Err(error) if site.runtime_is_wanted => {
             Err(FileError::new("create (ENROOT_RUNTIME_PATH)", &site.runtime, error).into())
         }
-        made => Ok(made.is_ok().then(|| site.runtime.clone())),
+        made => Ok((made.is_ok() && site.runtime_is_closed).then(|| site.runtime.clone())),
     }
 }

@@ -34,6 +34,8 @@ pub struct Site {
     pub runtime: PathBuf,
     /// Somebody has said so: it is made, or the start fails.
     pub runtime_is_wanted: bool,
+    /// Nobody else can move it, or a directory above it, away while it is used by its path.
+    pub runtime_is_closed: bool,
 }
 
 /// A file that has been read.
