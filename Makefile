@@ -43,10 +43,14 @@ confdir   := $(datadir)/pyxis
 # Of AppArmor, where there is one. Not beside pyxis.conf: sites include all of that directory in plugstack.conf.
 profiles  := $(datadir)/apparmor/extra-profiles
 apparmord ?= /etc/apparmor.d
+# One for each directory: two with one name would take each other's place. pyxis doctor and the runtime know these names.
+profile   := pyxis-make$(if $(filter /usr/local/bin,$(abspath $(bindir))),,$(subst /,.,$(abspath $(bindir))))
 # A name with a space is two to make: something else would be made, and removed.
 $(foreach name,DESTDIR bindir plugindir libdir datadir sysconfdir,$(if $(word 2,$($(name))),$(error there is a space in $(name))))
 # One plugin at a time: whatever was built last is what gets installed.
 built     := target/make
+# Whatever a site's configuration of cargo says: what is installed is looked for there.
+export CARGO_TARGET_DIR := $(CURDIR)/target
 matrix     = $(CARGO) run -q --release -p build-matrix --
 
 .PHONY: all install uninstall install-enroot uninstall-enroot setcap deb rpm orig repo demo cluster check quick bench deps clean help
@@ -57,20 +61,18 @@ all: | need-cargo
 	$(CARGO) build --release -p pyxis
 	ln -f $(built)/*/spank_pyxis.so spank_pyxis.so 2> /dev/null || cp -f $(built)/*/spank_pyxis.so spank_pyxis.so
 
-# `sudo make install` after `make` compiles nothing: root often has no Rust toolchain.
+# `sudo make install` after `make` compiles nothing, and writes nothing here: root often has no Rust toolchain, and on NFS no say.
 install:
 	@test -x target/release/pyxis && ls $(built)/*/spank_pyxis.so > /dev/null 2>&1 || $(MAKE) all
 	$(INSTALL) -d -m 755 $(DESTDIR)$(plugindir) $(DESTDIR)$(bindir) $(DESTDIR)$(confdir) $(DESTDIR)$(profiles)
 	$(INSTALL) -m 755 target/release/pyxis $(DESTDIR)$(bindir)/pyxis
 	$(INSTALL) -m 644 $(built)/*/spank_pyxis.so $(DESTDIR)$(plugindir)/spank_pyxis.so
-	echo 'required $(plugindir)/spank_pyxis.so pyxis_path=$(bindir)/pyxis' > $(built)/pyxis.conf
-	$(INSTALL) -m 644 $(built)/pyxis.conf $(DESTDIR)$(confdir)/pyxis.conf
-	sed -e '1s|.*|# Installed by make install of pyxis, and removed by make uninstall; what is to stay goes to local/pyxis-make. Without this first|' \
-		-e 's|^profile .* flags|profile pyxis-make $(bindir)/pyxis flags|' -e 's|local/pyxis>|local/pyxis-make>|' \
-		packaging/apparmor > $(built)/apparmor
-	$(INSTALL) -m 644 $(built)/apparmor $(DESTDIR)$(profiles)/pyxis
+	echo 'required $(plugindir)/spank_pyxis.so pyxis_path=$(bindir)/pyxis' | $(INSTALL) -m 644 /dev/stdin $(DESTDIR)$(confdir)/pyxis.conf
+	sed -e '1s|.*|# Installed by make install of pyxis, and removed by make uninstall; what is to stay goes to local/$(profile). Without this first|' \
+		-e 's|^profile .* flags|profile $(profile) $(bindir)/pyxis flags|' -e 's|local/pyxis>|local/$(profile)>|' \
+		packaging/apparmor | $(INSTALL) -m 644 /dev/stdin $(DESTDIR)$(profiles)/pyxis
 	$(RM) $(DESTDIR)$(confdir)/apparmor
-	$(if $(DESTDIR),,packaging/apparmor-make install $(profiles)/pyxis $(apparmord))
+	$(if $(DESTDIR),,packaging/apparmor-make install $(profiles)/pyxis $(apparmord) $(profile))
 	@echo
 	@echo 'Installed. To have Slurm load it (the path is that of your slurm.conf), on every node:'
 	@echo '    ln -s $(confdir)/pyxis.conf /etc/slurm/plugstack.conf.d/pyxis.conf'
@@ -101,19 +103,21 @@ install-enroot:
 setcap:
 	@echo 'pyxis needs no capabilities: none are set'
 
+# Of what enroot's own `make install` has put there since nothing.
 uninstall-enroot:
 	test "$$(readlink $(DESTDIR)$(bindir)/enroot)" != pyxis || $(RM) $(DESTDIR)$(bindir)/enroot
 	for file in $(enroot_bins); do ! cmp -s packaging/enroot/program $(DESTDIR)$$file || $(RM) $(DESTDIR)$$file; done
-	$(RM) $(DESTDIR)$(enroot_lib)/common.sh
+	! cmp -s runtime/containers/src/start/environment/common.sh $(DESTDIR)$(enroot_lib)/common.sh || $(RM) $(DESTDIR)$(enroot_lib)/common.sh
 	for name in README 98-nvidia.sh 99-mellanox.sh; do file=$(DESTDIR)$(enroot_conf)/hooks.d/$$name; \
 		test -L $$file || ! cmp -s $(DESTDIR)$(enroot_share)/devices/$$name $$file || $(RM) $$file; done
 	test -L $(DESTDIR)$(enroot_conf)/enroot.conf || ! cmp -s $(DESTDIR)$(enroot_share)/enroot.conf $(DESTDIR)$(enroot_conf)/enroot.conf || \
 		$(RM) $(DESTDIR)$(enroot_conf)/enroot.conf
-	$(RM) $(addprefix $(DESTDIR)$(enroot_share)/,$(patsubst packaging/enroot/share/%,%,$(wildcard packaging/enroot/share/*.d/* packaging/enroot/share/devices/* packaging/enroot/share/bash_completion packaging/enroot/share/enroot.conf)))
+	for file in $(patsubst packaging/enroot/share/%,%,$(wildcard packaging/enroot/share/*.d/* packaging/enroot/share/devices/* packaging/enroot/share/bash_completion packaging/enroot/share/enroot.conf)); do \
+		! cmp -s packaging/enroot/share/$$file $(DESTDIR)$(enroot_share)/$$file || $(RM) $(DESTDIR)$(enroot_share)/$$file; done
 	-rmdir $(DESTDIR)$(enroot_lib) $(foreach dir,$(DESTDIR)$(enroot_share) $(DESTDIR)$(enroot_conf),$(addprefix $(dir)/,environ.d hooks.d mounts.d enroot.conf.d devices) $(dir)) 2> /dev/null
 
 uninstall:
-	$(if $(DESTDIR),,packaging/apparmor-make remove $(apparmord))
+	$(if $(DESTDIR),,packaging/apparmor-make remove $(apparmord) $(profile))
 	$(RM) $(DESTDIR)$(plugindir)/spank_pyxis.so $(DESTDIR)$(bindir)/pyxis \
 		$(DESTDIR)$(confdir)/pyxis.conf $(DESTDIR)$(profiles)/pyxis
 	-rmdir $(DESTDIR)$(confdir)

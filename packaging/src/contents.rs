@@ -94,7 +94,7 @@ pub(crate) fn single(
     let (main, plugin) = (built.main.as_ref()?, built.plugins.values().next()?);
     let mut files = common(main, plugin, documents, release, format, format.libdir(arch));
     files.push(file("etc/pyxis/pyxis.toml".into(), release.settings.clone().into(), 0o644));
-    let mut relations = relations::single();
+    let mut relations = relations::single(format);
     wants(&mut relations, &[&main.command, plugin]);
     let package = Package {
         relations,
@@ -169,6 +169,7 @@ fn enroot(release: &Release, format: Format) -> Package {
         relations: relations::enroot(),
         any_arch: true,
         files,
+        after_install: (format == Format::Rpm).then(|| release.of_enroot.after_install.clone()),
         after_all: Some(release.of_enroot.after_all.clone()),
         before_remove: Some(release.of_enroot.before_remove.clone()),
         ..empty("pyxis-enroot".into(), &release.facts.enroot)
@@ -348,7 +349,8 @@ mod tests {
             }
             // What is the administrator's is made by a script, once what it takes the place of is gone.
             assert!(!package.files.iter().any(Entry::is_config));
-            assert!(package.after_install.is_none() && package.after_all.is_some());
+            assert_eq!(package.after_install.is_some(), format == Format::Rpm);
+            assert!(package.after_all.is_some());
             assert!(package.before_remove.is_some());
         }
     }

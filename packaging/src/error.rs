@@ -37,6 +37,9 @@ pub(crate) enum Error {
     /// Nothing to make a repository of.
     #[error("no deb and no rpm in {}: `build-matrix package` writes them", path.display())]
     NoPackages { path: PathBuf },
+    /// A repository of its own packages.
+    #[error("{}: is in a folder that is made anew: name another --from, or another DIR", path.display())]
+    MadeAnew { path: PathBuf },
     /// A program of the distribution.
     #[error("{program} is not installed: it is in the package {package}")]
     NoTool { program: &'static str, package: &'static str },

@@ -69,6 +69,8 @@ pub(crate) struct OfEnroot {
     pub(crate) program: String,
     /// Functions for scripts, the same that hooks have.
     pub(crate) functions: String,
+    /// For rpm alone: dpkg leaves what it tells by.
+    pub(crate) after_install: String,
     pub(crate) after_all: String,
     pub(crate) before_remove: String,
 }
@@ -115,6 +117,7 @@ pub(crate) fn load(root: &Path) -> Result<Release, Error> {
             files: tree(&root.join("packaging/enroot/share"))?,
             program: read("packaging/enroot/program")?,
             functions: read("runtime/containers/src/start/environment/common.sh")?,
+            after_install: read("packaging/enroot/after-install")?,
             after_all: read("packaging/enroot/after-all")?,
             before_remove: read("packaging/enroot/before-remove")?,
         },

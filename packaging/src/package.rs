@@ -33,6 +33,8 @@ pub(crate) struct Relations {
     pub(crate) same_version: Vec<String>,
     /// `a | b`: any of them.
     pub(crate) requires: Vec<Vec<&'static str>>,
+    /// What the script after installation runs, where the format has a word for what must be there by then.
+    pub(crate) for_after_install: Vec<&'static str>,
     pub(crate) recommends: Vec<Vec<&'static str>>,
     pub(crate) suggests: Vec<&'static str>,
     pub(crate) enhances: Vec<&'static str>,

@@ -18,15 +18,29 @@ fn known() -> Vec<ListedRelease> {
     RELEASES.iter().map(known).collect()
 }
 
-/// What fetching an image and packing it wants: the registry's certificate is looked up among the system's.
-fn import() -> Vec<Vec<&'static str>> {
-    vec![vec!["squashfs-tools"], vec!["ca-certificates"]]
+/// What fetching an image and packing it wants: the registry's certificate is looked up among the system's. And useradd,
+/// where that is a package of its own.
+fn requires(format: Format) -> Vec<Vec<&'static str>> {
+    let mut all = vec![vec!["squashfs-tools"], vec!["ca-certificates"]];
+    if format == Format::Deb {
+        all.push(vec!["passwd"]);
+    }
+    all
+}
+
+/// In an image of a node that is being made these may come later than the package, or never. Debian has them always.
+fn for_after_install(format: Format) -> Vec<&'static str> {
+    match format {
+        Format::Deb => Vec::new(),
+        Format::Rpm => vec!["coreutils", "grep", "sed", "/usr/bin/getent", "/usr/sbin/useradd"],
+    }
 }
 
 /// Of the one package that is built as the original's is.
-pub(crate) fn single() -> Relations {
+pub(crate) fn single(format: Format) -> Relations {
     Relations {
-        requires: import(),
+        requires: requires(format),
+        for_after_install: for_after_install(format),
         recommends: vec![vec!["squashfuse"]],
         suggests: vec!["enroot", "fuse-overlayfs"],
         conflicts: vec!["pyxis"],
@@ -57,9 +71,10 @@ pub(crate) fn pyxis(slurm: &[String], format: Format, whole: bool) -> Relations 
                 (Format::Rpm, true) => Vec::new(),
                 (_, false) => vec![vec!["pyxis-slurm"]],
             },
-            import(),
+            requires(format),
         ]
         .concat(),
+        for_after_install: for_after_install(format),
         recommends: vec![vec!["squashfuse"]],
         suggests: vec!["enroot", "fuse-overlayfs"],
         replaces: vec![ORIGINAL_NAME],

@@ -35,6 +35,14 @@ pub(crate) fn repository(report: &Report, request: &Repository) -> Result<(), Er
     }
     let sign = request.sign.as_deref();
     let (deb, rpm) = (request.dir.join("deb"), request.dir.join("rpm"));
+    // Both would be empty before a package is copied.
+    for package in debs.iter().chain(&rpms) {
+        let real = absolute(package)?;
+        let inside = |dir| fs::canonicalize(dir).is_ok_and(|dir| real.starts_with(dir));
+        if inside(&deb) || inside(&rpm) {
+            return Err(Error::MadeAnew { path: package.clone() });
+        }
+    }
     if !debs.is_empty() {
         fill(&deb, &debs)?;
         apt(&deb, sign)?;

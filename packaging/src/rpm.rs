@@ -68,6 +68,9 @@ fn relate(builder: &mut PackageBuilder, relations: &Relations, release: &Release
     for names in &relations.requires {
         builder.requires(any(names));
     }
+    for name in &relations.for_after_install {
+        builder.requires(Dependency::script_post(*name));
+    }
     for names in &relations.recommends {
         builder.recommends(any(names));
     }

@@ -39,6 +39,21 @@ fn a_repository_is_made_of_packages() {
 }
 
 #[test]
+fn a_repository_is_not_made_of_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (repo, deb) = (dir.path().to_str().unwrap(), dir.path().join("deb"));
+    fs::create_dir(&deb).unwrap();
+    fs::write(deb.join("a.deb"), "").unwrap();
+    let link = dir.path().join("a.deb");
+    std::os::unix::fs::symlink(deb.join("a.deb"), &link).unwrap();
+    for from in [deb.to_str().unwrap(), repo] {
+        let error = complaint(dir.path(), &["repo", repo, "--from", from]);
+        assert!(error.contains("a.deb: is in a folder that is made anew"), "{error}");
+        assert!(deb.join("a.deb").exists());
+    }
+}
+
+#[test]
 fn without_zig_it_is_said_where_it_comes_from() {
     let cache = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_packaging"))

@@ -191,6 +191,40 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
     [ "$(tail -n 1 "$root/parser")" = "-R /etc/apparmor.d/pyxis" ]
 }
 
+@test "AppArmor's profile: not loaded into the kernel of another system, nor taken out of it" {
+    root_of bookworm
+    apparmor 4.0
+    # shellcheck disable=SC2016
+    printf '#!/bin/sh\n[ "$*" = "-q --chroot" ]\n' | install -m 755 /dev/stdin "$root/usr/bin/systemd-detect-virt"
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    cmp "$root/etc/apparmor.d/pyxis" "$source/packaging/apparmor"
+    apt_inside remove 'pyxis*'
+    [ ! -e "$root/etc/apparmor.d/pyxis" ]
+    [ ! -e "$root/parser" ]
+}
+
+@test "AppArmor's profile: what the parser passes over is none of the site's, and a link that leads nowhere is" {
+    local place
+    root_of bookworm
+    apparmor 4.0
+    mkdir "$root"/etc/apparmor.d/{disable,cache.d}
+    for place in pyxis.dpkg-old pyxis.rpmsave usr.bin.pyxis~ .pyxis disable/usr.bin.pyxis cache.d/pyxis; do
+        echo '/usr/bin/pyxis {' > "$root/etc/apparmor.d/$place"
+    done
+    mkfifo "$root/etc/apparmor.d/pipe"
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    absent "a profile of this site" "$BATS_TEST_TMPDIR/apt"
+    cmp "$root/etc/apparmor.d/pyxis" "$source/packaging/apparmor"
+    ln -sf /nowhere/pyxis "$root/etc/apparmor.d/pyxis"
+    rm "$root/parser"
+    run inside timeout 10 /var/lib/dpkg/info/pyxis.postinst configure
+    [ "$status" -eq 0 ]
+    [ "$(readlink "$root/etc/apparmor.d/pyxis")" = /nowhere/pyxis ]
+    [ ! -e "$root/parser" ]
+}
+
 @test "AppArmor's profile: the administrator's own stays, in our file or in another" {
     root_of bookworm
     apparmor 4.0
@@ -223,7 +257,7 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
     has "pyxis depends on pyxis-all | pyxis-slurm"
     has "pyxis depends on squashfs-tools"
     has "pyxis depends on ca-certificates"
-    [[ "$(dpkg-deb -f "$dist/pyxis_$version-1_amd64.deb" Depends)" == *"pyxis-all | pyxis-slurm, squashfs-tools, ca-certificates" ]]
+    [[ "$(dpkg-deb -f "$dist/pyxis_$version-1_amd64.deb" Depends)" == *"pyxis-all | pyxis-slurm, squashfs-tools, ca-certificates, passwd" ]]
 }
 
 @test "Slurm elsewhere: the hint names its folder, and the warning finds the line" {
@@ -312,6 +346,35 @@ some_debs() { echo "/packages/pyxis_$version-1_amd64.deb /packages/pyxis-slurm22
             *) [[ $output != *"a copy"* ]] ;;
         esac
         rm -r "${root:?}$place"
+    done
+}
+
+@test "Slurm's configuration by links: the warning finds the line, and nothing in it holds up dpkg" {
+    local info=/var/lib/dpkg/info/pyxis link
+    root_of bookworm
+    unconfigure
+    rm -rf "$root/etc/slurm"
+    # shellcheck disable=SC2046
+    apt_inside install $(some_debs)
+    for link in slurm slurm/plugstack.conf.d slurm/plugstack.conf; do
+        mkdir -p "$root/shared/slurm/plugstack.conf.d"
+        touch "$root/shared/slurm/slurm.conf"
+        mkfifo "$root/shared/slurm/pipe"
+        case $link in
+            slurm) ln -s /usr/share/pyxis/pyxis.conf "$root/shared/slurm/plugstack.conf.d/" ;;
+            *) mkdir "$root/etc/slurm"; echo 'optional /opt/pyxis/spank_pyxis.so' | tee "$root/shared/slurm/plugstack.conf" > "$root/shared/slurm/plugstack.conf.d/site.conf"; ln -s /shared/slurm/pipe "$root/etc/slurm/pipe" ;;
+        esac
+        ln -s "/shared/$link" "$root/etc/$link"
+        run inside timeout 10 "$info.postinst" configure
+        echo "$status: $output"
+        [ "$status" -eq 0 ]
+        [[ $output != *"to have Slurm load it"* ]]
+        run inside timeout 10 "$info.prerm" remove
+        echo "$status: $output"
+        [ "$status" -eq 0 ]
+        has 'Slurm is still told to load it'
+        has "/etc/${link%.d}"
+        rm -r "$root/etc/slurm" "$root/shared"
     done
 }
 

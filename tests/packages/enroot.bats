@@ -280,6 +280,23 @@ theirs() {
     [ "$(ls "$root/etc/enroot/hooks.d")" = $'50-sharp.sh\n98-nvidia.sh\n99-mellanox.sh\nREADME' ]
 }
 
+@test "in NVIDIA's place, whose files were removed by hand: no hook that a purge of it takes away later" {
+    root_of bookworm
+    theirs
+    apt_inside install /tmp/enroot_4.1.2-1.deb
+    apt_inside remove enroot
+    rm -r "$root/etc/enroot"
+    # shellcheck disable=SC2046
+    apt_inside install $(ours)
+    apt_inside purge enroot
+    # A README without hooks would say that a site has removed them.
+    left=$(ls "$root/etc/enroot/hooks.d")
+    [ -z "$left" ]
+    # shellcheck disable=SC2046
+    apt_inside --reinstall install $(ours)
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'98-nvidia.sh\n99-mellanox.sh\nREADME' ]
+}
+
 @test "in NVIDIA's place, whose file the administrator has removed, and back again: nothing is asked" {
     root_of bookworm
     theirs

@@ -28,13 +28,51 @@ number() { objcopy -O binary --only-section=.pyxis.stamp "$1" /dev/stdout | tr '
     [ "$status" -eq 0 ]
     [ "$(number "$clone/spank_pyxis.so")" = 0x180b63 ]
     cp "$clone/spank_pyxis.so" "$BATS_TEST_TMPDIR"
-    # make install without a word about the headers: what was built is taken.
+    # make install without a word about the headers: what was built is taken, and nothing is written here, where root may have no say.
+    touch "$BATS_TEST_TMPDIR/now"
     make -s -C "$clone" install DESTDIR="$BATS_TEST_TMPDIR/dest" > /dev/null
     cmp "$clone/spank_pyxis.so" "$BATS_TEST_TMPDIR/dest/usr/local/lib/slurm/spank_pyxis.so"
-    [ -s "$BATS_TEST_TMPDIR/dest/usr/local/share/pyxis/pyxis.conf" ]
+    [ "$(cat "$BATS_TEST_TMPDIR/dest/usr/local/share/pyxis/pyxis.conf")" = 'required /usr/local/lib/slurm/spank_pyxis.so pyxis_path=/usr/local/bin/pyxis' ]
+    written=$(find "$clone" "$clone/target/make" -newer "$BATS_TEST_TMPDIR/now")
+    [ -z "$written" ]
     # Sites include all of it.
     [ "$(ls "$BATS_TEST_TMPDIR/dest/usr/local/share/pyxis")" = pyxis.conf ]
     [ -s "$BATS_TEST_TMPDIR/dest/usr/local/share/apparmor/extra-profiles/pyxis" ]
+}
+
+@test "make install to two prefixes: a profile of AppArmor's for each; make uninstall takes its own" {
+    local dir=$BATS_TEST_TMPDIR name
+    name=pyxis-make${dir//\//.}
+    mkdir -p "$dir/apparmor.d/abi" "$dir/bin"
+    touch "$dir/apparmor.d/abi/4.0"
+    printf '#!/bin/sh\n' | install -m 755 /dev/stdin "$dir/bin/apparmor_parser"
+    to() { PATH=$dir/bin:$PATH make -s -C "$clone" "$1" prefix="$dir/$2" apparmord="$dir/apparmor.d" > /dev/null; }
+    to install one
+    to install two/
+    [ "$(cd "$dir/apparmor.d" && echo pyxis*)" = "$name.one.bin $name.two.bin" ]
+    grep -qx "profile $name.one.bin $dir/one/bin/pyxis flags=(unconfined) {" "$dir/apparmor.d/$name.one.bin"
+    grep -qx "  include if exists <local/$name.one.bin>" "$dir/apparmor.d/$name.one.bin"
+    to uninstall two/
+    [ "$(cd "$dir/apparmor.d" && echo pyxis*)" = "$name.one.bin" ]
+    # The usual one has the short name.
+    make -s -C "$clone" install DESTDIR="$dir/dest" > /dev/null
+    grep -qx 'profile pyxis-make /usr/local/bin/pyxis flags=(unconfined) {' "$dir/dest/usr/local/share/apparmor/extra-profiles/pyxis"
+}
+
+@test "a folder of cargo's that a site has set: what is built goes where make install takes it from" {
+    # shellcheck disable=SC2016
+    printf '#!/bin/sh\necho "$CARGO_TARGET_DIR"\n' | install -m 755 /dev/stdin "$BATS_TEST_TMPDIR/cargo"
+    run env CARGO_TARGET_DIR=/elsewhere make -s -C "$clone" repo CARGO="$BATS_TEST_TMPDIR/cargo"
+    [ "$status" -eq 0 ]
+    [ "$output" = "$clone/target" ]
+}
+
+@test "make uninstall-enroot: what enroot's own make install has put there since stays" {
+    local dest=$BATS_TEST_TMPDIR/dest file
+    make -s -C "$clone" install-enroot DESTDIR="$dest" > /dev/null
+    for file in lib/enroot/common.sh share/enroot/hooks.d/50-slurm-pmi.sh bin/enroot-mount; do echo '# theirs' > "$dest/usr/local/$file"; done
+    make -s -C "$clone" uninstall-enroot DESTDIR="$dest" > /dev/null
+    [ "$(cd "$dest/usr/local" && find . -type f | sort | tr '\n' ' ')" = './bin/enroot-mount ./lib/enroot/common.sh ./share/enroot/hooks.d/50-slurm-pmi.sh ' ]
 }
 
 @test "make install-enroot, with the words of enroot's make install: what recipes edit, copy and link next; make uninstall-enroot" {

@@ -48,12 +48,19 @@ rpm_root() {
     [ "$status" -eq 0 ]
     grep -v -E -e "^(pyxis[^ ]*|config\(pyxis\)) = $version-1$" -e '^rpmlib\(' <<< "$output" | sort -u | diff - <(
         echo /bin/sh
+        echo /usr/bin/getent
+        echo /usr/sbin/useradd
         echo ca-certificates
+        echo coreutils
+        echo grep
         echo 'libc.so.6(GLIBC_2.28)(64bit)'
         # The plugin: the unwinder of the process that it is loaded into.
         echo 'libgcc_s.so.1()(64bit)'
+        echo sed
         echo squashfs-tools
     )
+    # Before the script that runs them.
+    [ "$(rpm -qp --qf '[%{REQUIREFLAGS:deptype} %{REQUIRENAME}\n]' "${main[0]}" | sed -n 's/^post //p' | sort | tr '\n' ' ')" = "/usr/bin/getent /usr/sbin/useradd coreutils grep sed " ]
 }
 
 @test "each provides itself with the packaging's revision, and says who made it" {
@@ -247,14 +254,17 @@ BuildArch: noarch
 made up
 %define __os_install_post %{nil}
 %install
-mkdir -p %{buildroot}/usr/bin %{buildroot}/etc/enroot/hooks.d
+mkdir -p %{buildroot}/usr/bin %{buildroot}/usr/lib64/enroot %{buildroot}/etc/enroot/hooks.d
 echo theirs > %{buildroot}/usr/bin/enroot
+echo theirs > %{buildroot}/usr/lib64/enroot/runtime.sh
 echo '# theirs' > %{buildroot}/etc/enroot/enroot.conf
 echo '# home' > %{buildroot}/etc/enroot/hooks.d/10-home.sh
 echo '# shadow' > %{buildroot}/etc/enroot/hooks.d/10-shadow.sh
 echo '# gpus' > %{buildroot}/etc/enroot/hooks.d/98-nvidia.sh
+echo '# adapters' > %{buildroot}/etc/enroot/hooks.d/99-mellanox.sh
 %files
 /usr/bin/enroot
+/usr/lib64/enroot/runtime.sh
 %config(noreplace) /etc/*
 END
     rpmbuild -bb --quiet --define "_topdir $BATS_TEST_TMPDIR/build" --define "_rpmdir $BATS_TEST_TMPDIR/made" "$spec" > "$BATS_TEST_TMPDIR/rpmbuild" 2>&1 ||
@@ -330,5 +340,39 @@ beside_theirs() {
     "${dnf[@]}" swap pyxis-enroot "$BATS_TEST_TMPDIR"/made/noarch/enroot-4.1.2-1.noarch.rpm
     [ "$(cat "$root/etc/enroot/enroot.conf")" = '# theirs' ]
     [ "$(cat "$root/etc/enroot/hooks.d/98-nvidia.sh")" = '# gpus' ]
-    [ "$(ls "$root/etc/enroot/hooks.d")" = $'10-home.sh\n10-shadow.sh\n98-nvidia.sh' ]
+    [ "$(ls "$root/etc/enroot/hooks.d")" = $'10-home.sh\n10-shadow.sh\n98-nvidia.sh\n99-mellanox.sh' ]
+}
+
+@test "pyxis-enroot in NVIDIA's place, of which a hook was removed: containers go on without GPUs" {
+    beside_theirs
+    rm "$root/etc/enroot/hooks.d/98-nvidia.sh"
+    "${dnf[@]}" swap enroot "$enroot"
+    [ "$(ls "$root/etc/enroot/hooks.d")" = 98-nvidia.sh.disabled ]
+    # On a node where NVIDIA's package has never been no hook was removed.
+    rpm --root "$root" -e pyxis-enroot
+    rm "$root/etc/enroot/hooks.d/98-nvidia.sh.disabled"
+    echo '# site' > "$root/etc/enroot/hooks.d/10-site.sh"
+    rpm --root "$root" -i "$enroot"
+    [ "$(ls "$root/etc/enroot/hooks.d")" = 10-site.sh ]
+}
+
+@test "pyxis-enroot in NVIDIA's place, where /etc/enroot is a link; what was put aside long ago stays there" {
+    local script=$BATS_TEST_TMPDIR/script
+    beside_theirs
+    mkdir "$root/shared"
+    mv "$root/etc/enroot" "$root/shared/"
+    ln -s ../shared/enroot "$root/etc/enroot"
+    echo 'ENROOT_MOUNT_HOME yes' >> "$root/etc/enroot/enroot.conf"
+    echo '# changed' >> "$root/etc/enroot/hooks.d/10-shadow.sh"
+    "${dnf[@]}" swap enroot "$enroot"
+    [ "$(cat "$root/etc/enroot/enroot.conf")" = $'# theirs\nENROOT_MOUNT_HOME yes' ]
+    [ "$(cat "$root/etc/enroot/hooks.d/10-shadow.sh")" = $'# shadow\n# changed' ]
+    # What a day makes of one: nobody can set back the time of a change.
+    mv "$root/etc/enroot/hooks.d/10-shadow.sh"{,.rpmsave}
+    sed 's/-cmin -1440/-cmin +1440/' "$source/packaging/enroot/after-all" > "$script"
+    absent -e '-cmin -1440' "$script"
+    inside sh -e < "$script"
+    [ -e "$root/etc/enroot/hooks.d/10-shadow.sh.rpmsave" ]
+    inside sh -e < "$source/packaging/enroot/after-all"
+    [ -e "$root/etc/enroot/hooks.d/10-shadow.sh" ]
 }

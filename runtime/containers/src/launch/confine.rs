@@ -26,15 +26,39 @@ pub fn confine(filtered: bool) -> io::Result<()> {
     sys::close_on_exec_from(3)
 }
 
-/// Our own profiles of AppArmor, which let us make user namespaces and nothing else: the package's, and that of `make install`.
-const PROFILES: [&str; 2] = ["pyxis (unconfined)\n", "pyxis-make (unconfined)\n"];
+/// Our own profiles of AppArmor, which let us make user namespaces and nothing else: the package's, and that of `make install`,
+/// which may have its directory in its name (`pyxis-make.opt.pyxis.bin`). Not one that is stacked with another.
+fn is_ours(label: &str) -> bool {
+    let name = label.strip_suffix(" (unconfined)\n").unwrap_or_default();
+    matches!(name, "pyxis" | "pyxis-make")
+        || name.starts_with("pyxis-make.") && !name.contains("//")
+}
 
 /// What is executed next is no longer in our profile, but as a program of the user's on the node, or of a step: where those
 /// may make no user namespaces, it may not. Another profile, which an administrator has written, stays. None of this has to
 /// succeed: whoever wants to have our profile can execute us.
 fn leave_profile() {
     let ours = fs::read_to_string("/proc/self/attr/apparmor/current");
-    if ours.is_ok_and(|label| PROFILES.contains(&label.as_str())) {
+    if ours.is_ok_and(|label| is_ours(&label)) {
         let _ = fs::write("/proc/self/attr/apparmor/exec", "exec unconfined");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+
+    #[test]
+    fn profiles_of_our_own_are_known_and_no_others() {
+        for name in ["pyxis", "pyxis-make", "pyxis-make.opt.pyxis.bin"] {
+            assert!(is_ours(&format!("{name} (unconfined)\n")), "{name}");
+            assert!(!is_ours(&format!("{name} (enforce)\n")), "{name}");
+        }
+        for name in
+            ["", "pyxis-make2", "pyxis.opt", "site", "pyxis//&site", "pyxis-make.opt//&site"]
+        {
+            assert!(!is_ours(&format!("{name} (unconfined)\n")), "{name}");
+        }
+        assert!(!is_ours("unconfined\n"));
     }
 }

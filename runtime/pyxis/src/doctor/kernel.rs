@@ -143,10 +143,9 @@ impl Profile {
     fn of_this_program() -> Option<Profile> {
         owner::real(Path::new(PARSER))?;
         let exe = std::fs::read_link("/proc/self/exe").ok()?;
-        let prefix = exe.parent()?.parent()?;
-        let name = if prefix == Path::new("/usr") { "pyxis" } else { "pyxis-make" };
-        let place = Path::new("/etc/apparmor.d").join(name);
-        Some(Profile { source: prefix.join("share/apparmor/extra-profiles/pyxis"), place })
+        let bin = exe.parent()?;
+        let source = bin.parent()?.join("share/apparmor/extra-profiles/pyxis");
+        Some(Profile { source, place: Path::new("/etc/apparmor.d").join(profile_name(bin)) })
     }
 
     fn is_there(&self) -> bool {
@@ -161,6 +160,15 @@ impl Profile {
         }
         owner::real(&self.source)?;
         Some(format!("cp {} {} && {load}", quoted(&self.source), quoted(&self.place)))
+    }
+}
+
+/// The file that the package makes, or `make install` to a directory: one of its own for each, but for make's usual one.
+fn profile_name(bin: &Path) -> String {
+    match bin.to_string_lossy().as_ref() {
+        "/usr/bin" => "pyxis".into(),
+        "/usr/local/bin" => "pyxis-make".into(),
+        other => format!("pyxis-make{}", other.replace('/', ".")),
     }
 }
 
@@ -253,6 +261,14 @@ mod tests {
         let mut report = Report::default();
         tell(said, &[place], &mut report);
         assert_eq!(report.has("kernel-overlay"), !Path::new(MERGER).exists());
+    }
+
+    /// As the Makefile names them.
+    #[test]
+    fn each_directory_has_a_profile_of_its_own() {
+        let name = |bin| profile_name(Path::new(bin));
+        assert_eq!((&*name("/usr/bin"), &*name("/usr/local/bin")), ("pyxis", "pyxis-make"));
+        assert_eq!(name("/opt/pyxis/bin"), "pyxis-make.opt.pyxis.bin");
     }
 
     #[test]
