@@ -99,6 +99,36 @@ forge() {
     wait "$step" || true
 }
 
+@test "what root runs in a user's container is in the job's cgroups and ends with the job" {
+    attacker timeout 120 srun -w n1 --container-image="$(image)" --container-remap-root sh -c 'ulimit -n 123; sleep 4242' &> /dev/null 3>&- &
+    local step=$! pid program
+    for _ in $(seq 100); do
+        pid=$(root pgrep -u pyxistest -x sleep | head -n 1) || true
+        [[ -z $pid ]] || break
+        sleep 0.1
+    done
+    [ -n "$pid" ]
+    root timeout 120 "$PYXIS_TEST_COMMAND" exec "$pid" sh -c 'sleep 4343; true' < /dev/null &> /dev/null 3>&- &
+    local exec=$!
+    for _ in $(seq 100); do
+        program=$(root pgrep -u pyxistest -f '^sleep 4343') || true
+        [[ -z $program ]] || break
+        sleep 0.1
+    done
+    [ -n "$program" ]
+    # Seen from outside.
+    root cat "/proc/$pid/cgroup" "/proc/$pid/limits" > "$work/job"
+    root cat "/proc/$program/cgroup" "/proc/$program/limits" > "$work/program"
+    cat "$work/job"
+    cmp "$work/job" "$work/program"
+    grep -q '^Max open files *123 ' "$work/program"
+    root scancel -u pyxistest
+    wait "$step" || true
+    wait "$exec" || true
+    run root pgrep -u pyxistest -f '^sleep 4343'
+    [ "$status" -eq 1 ]
+}
+
 @test "a program in a container of root's own cannot turn the node's switches" {
     run root env ENROOT_ALLOW_SUPERUSER=n timeout 120 srun -w n1 --container-image="$(image)" --container-remap-root sh -c '
         umount /proc/sys; mount -o remount,bind,rw /proc/sys; mount -o remount,bind,rw /sys

@@ -241,6 +241,9 @@ fn roots_own_containers_are_seen_and_joined() {
         // A further start shares its root.
         let mut more = place.pyxis(["start", "c", "true"]);
         assert!(more.env("ENROOT_ALLOW_SUPERUSER", superuser).status().unwrap().success());
+        // And root executes in it.
+        let pid = place.ok(&["list", "-f"]).lines().nth(1).unwrap().to_owned();
+        place.ok(&["exec", pid.split_whitespace().nth(1).unwrap(), "true"]);
         drop((running.stdin.take(), container));
         running.wait().unwrap();
     }

@@ -3,18 +3,19 @@
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::fcntl::OFlag;
-use nix::unistd::{Gid, Uid, fchdir, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::fchdir;
 
+use super::owner::become_owner;
 use crate::launch::{LaunchError, confine};
-use crate::record::pinned::{Credentials, Pinned, unless_ours};
-use crate::start::{OwnSession, supervise};
-use handover::namespaces::{self, Namespace};
+use crate::record::pinned::{Pinned, unless_ours};
+use crate::start::supervise;
+use handover::namespaces::Namespace;
 use linux::environ::{self, Environ};
 
 /// What to enter.
@@ -60,6 +61,14 @@ pub enum ExecError {
         /// Of the user namespace.
         owner: u32,
     },
+    /// Root's own process, or one that a user has started with root's rights.
+    #[error(
+        "process {pid} has root's ids, and is in no container of root's: nothing is executed for it"
+    )]
+    NotContained {
+        /// The process.
+        pid: i32,
+    },
     /// Root's terminal is not for the program, and there is no other one.
     #[error("cannot make a terminal of its own for the program: {0}")]
     Terminal(#[source] io::Error),
@@ -70,6 +79,14 @@ pub enum ExecError {
         pid: i32,
         /// Its user.
         uid: u32,
+        /// From the kernel.
+        source: io::Error,
+    },
+    /// Root's process could not go to where the process is limited.
+    #[error("cannot have the limits of process {pid}: {source}")]
+    Limits {
+        /// The process.
+        pid: i32,
         /// From the kernel.
         source: io::Error,
     },
@@ -136,40 +153,6 @@ impl Exec {
         }
         Ok(Entered { environ, own_user })
     }
-}
-
-/// Has root become who the process is, where that is somebody else, for good, and returns the session for what is
-/// run then. Whoever else the caller is may not enter somebody's namespaces anyway.
-fn become_owner(
-    pid: i32,
-    process: &Pinned,
-    user: &OwnedFd,
-) -> Result<Option<OwnSession>, ExecError> {
-    let failed = |what| move |source| ExecError::Open { pid, what, source };
-    let Credentials { uids, gid, groups } = process.credentials().map_err(failed("the status"))?;
-    let uid = uids[0];
-    let ours = Namespace::User.own().and_then(|own| namespaces::same(user.as_fd(), own));
-    let ours = ours.map_err(failed("a namespace"))?;
-    let owner = match ours {
-        true => uid,
-        false => namespaces::owner(user).map_err(failed("a namespace"))?,
-    };
-    if uids != [owner; 3] {
-        let uid = uids.into_iter().find(|uid| *uid != owner).unwrap_or(uid);
-        return Err(ExecError::Foreign { pid, uid, owner });
-    }
-    if !geteuid().is_root() || geteuid().as_raw() == owner {
-        return Ok(None);
-    }
-    let groups: Vec<Gid> = groups.into_iter().map(Gid::from_raw).collect();
-    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    let apart = OwnSession::begin(user).map_err(ExecError::Terminal)?;
-    setgroups(&groups)
-        .and_then(|()| setresgid(group, group, group))
-        .and_then(|()| setresuid(user, user, user))
-        .map_err(|errno| ExecError::Become { pid, uid, source: errno.into() })?;
-    namespaces::hide();
-    Ok(Some(apart))
 }
 
 impl Entered {

@@ -5,6 +5,7 @@ mod exec;
 mod export;
 mod hand_over;
 mod hold;
+mod owner;
 mod remove;
 
 pub use exec::{Entered, Exec, ExecError};

@@ -3,7 +3,9 @@
 mod capabilities;
 mod descriptors;
 mod flock;
+mod keys;
 mod pidfd;
+mod scheduling;
 mod signals;
 mod terminals;
 
@@ -19,7 +21,9 @@ pub use descriptors::{
     place_raw,
 };
 pub use flock::{FlockKind, flock};
+pub use keys::leave_session_keyring;
 pub use pidfd::{NamespaceId, ends_within, is_alive, kill_if_within, namespace_id, pidfd_open};
+pub use scheduling::take_scheduling_of;
 pub use signals::{
     die_by, die_with_parent, ends_with_us, ignore_closed_pipes, is_pending,
     survive_file_size_limit, wait_for_signal,
@@ -125,6 +129,10 @@ pub fn loopback_up() -> io::Result<()> {
 
 fn check(result: libc::c_long) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn counted(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {

@@ -8,9 +8,11 @@ use std::os::fd::AsFd;
 
 use clap::Args;
 use images::import::broker;
+use linux::bounded;
 use linux::file_error::FileError;
+use linux::limits::Limit;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::Resource;
 
 use pyxis::progress;
 use pyxis::settings::Settings;
@@ -19,13 +21,13 @@ use super::{CliError, Exit, descriptor, importer};
 
 /// Where the socket is.
 const SOCKET: i32 = 3;
-/// Limits of who asks that hold for who works for them, as `/proc/PID/limits` names them.
-const LIMITS: [(&str, Resource); 5] = [
-    ("Max address space", Resource::RLIMIT_AS),
-    ("Max data size", Resource::RLIMIT_DATA),
-    ("Max cpu time", Resource::RLIMIT_CPU),
-    ("Max file size", Resource::RLIMIT_FSIZE),
-    ("Max open files", Resource::RLIMIT_NOFILE),
+/// Limits of who asks that hold for who works for them.
+const LIMITS: [Resource; 5] = [
+    Resource::RLIMIT_AS,
+    Resource::RLIMIT_DATA,
+    Resource::RLIMIT_CPU,
+    Resource::RLIMIT_FSIZE,
+    Resource::RLIMIT_NOFILE,
 ];
 
 #[derive(Debug, Args)]
@@ -63,20 +65,11 @@ pub(crate) fn run(args: &BrokerArgs, settings: &Settings) -> Result<Exit, CliErr
 
 /// Lowers this process's limits to those of another one.
 fn take_limits_of(pid: i32) {
-    use std::io::Read;
-    // A page is more than it is ever long.
-    let mut text = String::new();
-    let Ok(file) = std::fs::File::open(format!("/proc/{pid}/limits")) else { return };
-    if file.take(8192).read_to_string(&mut text).is_err() {
-        return;
-    }
-    for (name, resource) in LIMITS {
-        let words = text.lines().find_map(|line| line.strip_prefix(name));
-        if let Some(soft) = words.and_then(|words| words.split_whitespace().next()) {
-            if let Ok(soft) = soft.parse() {
-                lower(resource, soft);
-            }
-        }
+    let path = format!("/proc/{pid}/limits");
+    let Ok(text) = bounded::beginning(path.as_ref(), bounded::OF_PROCESS) else { return };
+    let limits = Limit::all(&String::from_utf8_lossy(&text)).collect::<Vec<_>>();
+    for limit in limits.into_iter().filter(|limit| LIMITS.contains(&limit.resource)) {
+        lower(limit.resource, limit.soft);
     }
 }
 
@@ -106,8 +99,5 @@ fn before_fetching(stated: u64) {
 }
 
 fn lower(resource: Resource, limit: u64) {
-    if let Ok((soft, hard)) = getrlimit(resource) {
-        let limit = limit.min(soft).min(hard);
-        let _ = setrlimit(resource, limit, limit);
-    }
+    let _ = Limit { resource, soft: limit, hard: limit }.lower();
 }

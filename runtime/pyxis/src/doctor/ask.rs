@@ -42,6 +42,7 @@ pub(super) fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
                 setgroups(&[])?;
                 setresgid(group, group, group)?;
                 setresuid(user, user, user)?;
+                sys::leave_session_keyring()?;
             }
             Ok(())
         });
@@ -157,9 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn it_has_neither_rights_nor_variables_nor_terminal() {
+    fn it_has_neither_rights_nor_keys_nor_variables_nor_terminal() {
+        // There is one to be left.
+        sys::leave_session_keyring().unwrap();
         let said = shell(
-            "id -u; id -G; env | cut -d= -f1 | sort; pwd; ls /proc/self/fd | wc -l; (: < /dev/tty) 2>&1 | wc -l",
+            "id -u; id -G; env | cut -d= -f1 | sort; pwd; ls /proc/self/fd | wc -l; (: < /dev/tty) 2>&1 | wc -l; \
+             grep _ses: /proc/keys | grep -v \" $(id -u) * $(id -g) keyring\" | wc -l",
         );
         let user = if geteuid().is_root() { NOBODY } else { geteuid().as_raw() };
         let said = said.unwrap();
@@ -167,7 +171,7 @@ mod tests {
         assert_eq!(lines[0], user.to_string());
         assert!(!geteuid().is_root() || lines[1] == user.to_string(), "{lines:?}");
         // The last one is what `ls` itself reads.
-        assert_eq!(&lines[2..], ["HOME", "LC_ALL", "PATH", "PWD", "/", "4", "1"]);
+        assert_eq!(&lines[2..], ["HOME", "LC_ALL", "PATH", "PWD", "/", "4", "1", "0"]);
     }
 
     #[test]
