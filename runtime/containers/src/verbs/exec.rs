@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -11,6 +10,7 @@ use std::process::Command;
 use nix::fcntl::OFlag;
 use nix::unistd::fchdir;
 
+use super::exec_error::ExecError;
 use super::owner::become_owner;
 use crate::launch::{LaunchError, confine};
 use crate::record::pinned::{Pinned, unless_ours};
@@ -27,79 +27,6 @@ pub struct Exec {
     pub env: Vec<OsString>,
     /// The environment of the host.
     pub host: Environ,
-}
-
-/// Why nothing was run.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecError {
-    /// No such process, or none that the caller may look into.
-    #[error("Process not found: {pid}")]
-    NotFound {
-        /// As given.
-        pid: i32,
-    },
-    /// Something of the process cannot be opened.
-    #[error("cannot open {what} of process {pid}: {source}")]
-    Open {
-        /// The process.
-        pid: i32,
-        /// The name in its directory in `/proc`.
-        what: &'static str,
-        /// From the kernel.
-        source: io::Error,
-    },
-    /// The process has another uid than whoever made its user namespace.
-    #[error(
-        "process {pid} is of uid {uid}, in a user namespace of uid {owner}: \
-         there is nobody whose rights a program there could have"
-    )]
-    Foreign {
-        /// The process.
-        pid: i32,
-        /// Its own.
-        uid: u32,
-        /// Of the user namespace.
-        owner: u32,
-    },
-    /// Root's own process, or one that a user has started with root's rights.
-    #[error(
-        "process {pid} has root's ids, and is in no container of root's: nothing is executed for it"
-    )]
-    NotContained {
-        /// The process.
-        pid: i32,
-    },
-    /// Root's terminal is not for the program, and there is no other one.
-    #[error("cannot make a terminal of its own for the program: {0}")]
-    Terminal(#[source] io::Error),
-    /// Root could not become the process's user.
-    #[error("cannot become uid {uid}, whose process {pid} is: {source}")]
-    Become {
-        /// The process.
-        pid: i32,
-        /// Its user.
-        uid: u32,
-        /// From the kernel.
-        source: io::Error,
-    },
-    /// Root's process could not go to where the process is limited.
-    #[error("cannot have the limits of process {pid}: {source}")]
-    Limits {
-        /// The process.
-        pid: i32,
-        /// From the kernel.
-        source: io::Error,
-    },
-    /// A namespace cannot be joined.
-    #[error("cannot join the {which} namespace of process {pid}: {source}")]
-    Join {
-        /// The process.
-        pid: i32,
-        /// The namespace.
-        which: &'static str,
-        /// From the kernel.
-        source: io::Error,
-    },
 }
 
 /// The calling process, in the container.

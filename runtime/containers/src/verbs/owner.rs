@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use nix::libc::AT_SECURE;
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
-use super::exec::ExecError;
+use super::exec_error::ExecError;
 use crate::record::pinned::{Credentials, Pinned};
 use crate::start::OwnSession;
 use handover::namespaces::{self, Namespace};
