@@ -526,8 +526,8 @@ END
         sh -c 'touch "$1/ready"; while [ ! -e "$1/go" ]; do sleep 0.05; done; dd if=/dev/zero of=/big bs=1M count=300; echo "dd: $?"; ls /big' - "$work" \
         &> "$BATS_TEST_TMPDIR/out" &
     until [ -e "$work/ready" ]; do sleep 0.05; done
-    # The machine's cgroups are everybody's: a name of this cluster's own.
-    limit=/run/memory/pyxis-limit.$(basename "$CLUSTER_STATE")
+    # The machine's cgroups are everybody's: a name of this test's own. The kernel may take its time to give one back.
+    limit=/run/memory/pyxis-limit.$(basename "$work").$(basename "$CLUSTER_STATE")
     on_node sh -c 'mkdir -p /run/memory; mount -n -t cgroup -o memory memory /run/memory && mkdir "$1" &&
         echo 100M > "$1"/memory.limit_in_bytes &&
         for pid in $(pgrep -u pyxistest); do
@@ -539,6 +539,6 @@ END
     cat "$BATS_TEST_TMPDIR/out"
     # Slurm's word for it when the kernel takes the task itself, the shell's when it takes its child.
     grep -q -e 'Killed' -e 'dd: 137' -e 'Bus error' "$BATS_TEST_TMPDIR/out"
-    on_node sh -c 'for i in $(seq 50); do rmdir "$1" && break; sleep 0.1; done; umount -n /run/memory; rmdir /run/memory' - "$limit"
+    on_node sh -c 'for i in $(seq 200); do rmdir "$1" && break; sleep 0.1; done 2> /dev/null; umount -n /run/memory; rmdir /run/memory' - "$limit"
     nothing_left
 }
