@@ -63,15 +63,21 @@ forge() {
     [[ $output != *mine* ]]
 }
 
-@test "pyxis exec by root in a user's container has that user's rights only" {
-    attacker timeout 120 srun -w n1 --container-image="$(image)" --container-remap-root sleep 4242 &> /dev/null 3>&- &
-    local step=$! pid
+# The first process of the attacker's that pgrep's arguments $@ find, once there is one.
+first_of() {
+    local pid
     for _ in $(seq 100); do
-        pid=$(root pgrep -u pyxistest -x sleep | head -n 1) || true
+        pid=$(root pgrep -u pyxistest "$@" | head -n 1) || true
         [[ -z $pid ]] || break
         sleep 0.1
     done
-    [ -n "$pid" ]
+    echo "${pid:?there is none: $*}"
+}
+
+@test "pyxis exec by root in a user's container has that user's rights only" {
+    attacker timeout 120 srun -w n1 --container-image="$(image)" --container-remap-root sleep 4242 &> /dev/null 3>&- &
+    local step=$! pid
+    pid=$(first_of -x sleep)
     run root timeout 120 "$PYXIS_TEST_COMMAND" exec "$pid" sh -c 'cat /proc/sys/vm/swappiness > /proc/sys/vm/swappiness && echo wrote; sleep 4242 > /dev/null 2>&1 & echo pid $!'
     echo "$output"
     [ "$status" -eq 0 ]
@@ -102,20 +108,10 @@ forge() {
 @test "what root runs in a user's container is in the job's cgroups and ends with the job" {
     attacker timeout 120 srun -w n1 --container-image="$(image)" --container-remap-root sh -c 'ulimit -n 123; sleep 4242' &> /dev/null 3>&- &
     local step=$! pid program
-    for _ in $(seq 100); do
-        pid=$(root pgrep -u pyxistest -x sleep | head -n 1) || true
-        [[ -z $pid ]] || break
-        sleep 0.1
-    done
-    [ -n "$pid" ]
+    pid=$(first_of -x sleep)
     root timeout 120 "$PYXIS_TEST_COMMAND" exec "$pid" sh -c 'sleep 4343; true' < /dev/null &> /dev/null 3>&- &
     local exec=$!
-    for _ in $(seq 100); do
-        program=$(root pgrep -u pyxistest -f '^sleep 4343') || true
-        [[ -z $program ]] || break
-        sleep 0.1
-    done
-    [ -n "$program" ]
+    program=$(first_of -f '^sleep 4343')
     # Seen from outside.
     root cat "/proc/$pid/cgroup" "/proc/$pid/limits" > "$work/job"
     root cat "/proc/$program/cgroup" "/proc/$program/limits" > "$work/program"
